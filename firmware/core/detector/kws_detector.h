@@ -1,0 +1,52 @@
+/* Posterior smoothing and decision. Integer only, no heap; the same source on board and host. */
+#ifndef KWS_DETECTOR_H
+#define KWS_DETECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KWS_DET_MAX_LABELS 32
+#define KWS_DET_MAX_WINDOW 32
+
+typedef struct {
+  uint8_t num_labels;       /* 2..KWS_DET_MAX_LABELS; labels 0.. in the model's order */
+  uint8_t window;           /* results averaged, 1..KWS_DET_MAX_WINDOW */
+  uint8_t min_count;        /* consecutive smoothed results of one label at or above its threshold, >= 1 */
+  uint8_t reserved;
+  uint32_t refractory_samples; /* after a detection nothing fires for so long */
+  /* Smoothed posterior (0..255, 255 = 1.0 - 1/256) at which a label fires; 0: the label never fires
+   * (unknown and silence). */
+  uint8_t threshold[KWS_DET_MAX_LABELS];
+} kws_detector_config_t;
+
+typedef struct {
+  kws_detector_config_t config;
+  uint8_t history[KWS_DET_MAX_WINDOW][KWS_DET_MAX_LABELS];
+  uint16_t sum[KWS_DET_MAX_LABELS];
+  uint8_t filled, next;
+  uint8_t run_label, run_count;
+  uint8_t armed; /* 0 while refractory */
+  uint32_t last_fire; /* sample position of the last detection */
+} kws_detector_t;
+
+typedef struct {
+  uint32_t sample_position; /* end of the window whose result fired */
+  uint8_t label;
+  uint8_t score; /* smoothed posterior, 0..255 */
+} kws_detection_t;
+
+/* 0, or -1 if a field is out of its range (nothing is changed then). */
+int kws_detector_init(kws_detector_t *d, const kws_detector_config_t *config);
+void kws_detector_reset(kws_detector_t *d);
+/* outputs: num_labels int8 softmax values (scale 1/256, zero point -128). sample_position: samples since
+ * stream start at the end of the window (wraps at 2^32). Returns 1 and fills *out when a keyword fires. */
+int kws_detector_step(kws_detector_t *d, const int8_t *outputs, uint32_t sample_position, kws_detection_t *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

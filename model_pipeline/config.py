@@ -1,0 +1,174 @@
+"""The configuration of a run: one TOML file, checked before anything is started."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from model_pipeline.errors import KwsError
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+UNKNOWN = "unknown"
+SILENCE = "silence"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FrontendConfig(_Strict):
+    """The log-mel front end. Defaults are the stock TFLM micro front end, but for the hop (stock: 10 ms)."""
+
+    sample_rate: Literal[16000] = 16000
+    window_ms: int = Field(30, ge=10, le=64)
+    hop_ms: int = Field(20, ge=5, le=64)
+    channels: int = Field(40, ge=4, le=64)
+    lower_hz: float = Field(125.0, ge=0)
+    upper_hz: float = Field(7500.0, le=8000)
+    noise_reduction: bool = True
+    pcan: bool = True
+    # The feature that the int8 input's top value stands for, in units of 256/10 log steps (stock scale 0.0390625).
+    feature_max: float = Field(26.0, gt=1, le=64)
+
+    @model_validator(mode="after")
+    def _band(self) -> FrontendConfig:
+        if self.lower_hz >= self.upper_hz:
+            raise ValueError("lower_hz must lie below upper_hz")
+        if self.hop_ms > self.window_ms:
+            raise ValueError("hop_ms must not be longer than window_ms")
+        return self
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of one window."""
+        return self.sample_rate * self.window_ms // 1000
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples between two frames."""
+        return self.sample_rate * self.hop_ms // 1000
+
+    def frames(self, samples: int) -> int:
+        """Frames that ``samples`` samples give after a reset."""
+        return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.hop_samples
+
+
+class SynthConfig(_Strict):
+    """How much synthetic speech is made."""
+
+    clips_per_keyword: int = Field(240, ge=4, le=20000)
+    unknown_clips: int = Field(480, ge=4, le=100000)
+    unknown_words: list[str] = Field(default_factory=list)  # empty: a built-in list, keywords taken out
+    engines: list[Literal["espeak-ng", "flite", "festival"]] = ["espeak-ng", "flite", "festival"]
+
+
+class DataConfig(_Strict):
+    """Where the speech comes from."""
+
+    source: Literal["synth", "folder"] = "synth"
+    folder: str = ""  # Speech Commands layout; used by source = "folder"
+    unknown_percent: int = Field(0, ge=0, le=100)  # of all keyword clips; 0: as many as a mean keyword
+    silence_percent: int = Field(0, ge=0, le=100)  # likewise
+
+
+class TrainConfig(_Strict):
+    """Training, by epochs over the training split."""
+
+    architecture: str = "ds_tcn"
+    width: float = Field(1.0, gt=0, le=8)
+    epochs: int = Field(30, ge=1, le=10000)
+    batch: int = Field(100, ge=1, le=65536)
+    learning_rate: float = Field(2e-3, gt=0, le=1)
+    label_smoothing: float = Field(0.05, ge=0, lt=0.5)
+    shift_ms: int = Field(100, ge=0, le=500)
+    gain_db: float = Field(10.0, ge=0, le=40)
+    noise_probability: float = Field(0.7, ge=0, le=1)
+    noise_snr_db: tuple[float, float] = (0.0, 30.0)
+    spec_augment: bool = True
+    seed: int = 1
+    quantization: Literal["ptq", "qat", "best"] = "best"
+
+
+class DetectorConfig(_Strict):
+    """What turns posteriors into events."""
+
+    window_ms: int = Field(400, ge=0, le=5000)
+    threshold: float = Field(0.7, gt=0, lt=1)
+    min_count: int = Field(2, ge=1, le=20)
+    refractory_ms: int = Field(800, ge=0, le=10000)
+    stride_hops: int = Field(5, ge=1, le=50)  # hops between inferences in continuous mode
+
+
+class MeasureConfig(_Strict):
+    """What is streamed to the device."""
+
+    clips: int = Field(60, ge=1)  # spread evenly over the labels of the test split
+
+
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
+
+
+class Config(_Strict):
+    """One run. See model_pipeline/configs/*.toml for commented examples."""
+
+    name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,40}$")
+    keywords: list[Word] = Field(["yes", "no", "up", "down", "left", "right", "stop", "go"], min_length=1, max_length=28)
+    board: str = "disco_f407vg"
+    engine: Literal["aot", "tflm"] = "aot"
+    frontend: FrontendConfig = FrontendConfig()
+    synth: SynthConfig = SynthConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    detector: DetectorConfig = DetectorConfig()
+    measure: MeasureConfig = MeasureConfig()
+
+    @field_validator("keywords")
+    @classmethod
+    def _distinct(cls, words: list[str]) -> list[str]:
+        if len(set(words)) != len(words):
+            raise ValueError("a keyword is given twice")
+        reserved = {UNKNOWN, SILENCE} & set(words)
+        if reserved:
+            raise ValueError(f"{', '.join(sorted(reserved))} is a label of every model, not a keyword")
+        return words
+
+    @property
+    def labels(self) -> list[str]:
+        """The model's outputs in order: the keywords, then unknown, then silence."""
+        return [*self.keywords, UNKNOWN, SILENCE]
+
+
+def load_config(path: str | Path | None = None, **overrides: object) -> Config:
+    """Reads a configuration; ``None`` is the built-in demo, a bare name one of model_pipeline/configs.
+
+    Args:
+        overrides: top-level keys that replace the file's.
+
+    Raises:
+        KwsError: no such file, broken TOML, or a wrong key or value (named).
+    """
+    source = Path(path) if path is not None else CONFIGS / "demo.toml"
+    if not source.exists() and (CONFIGS / f"{source}.toml").exists():
+        source = CONFIGS / f"{source}.toml"
+    try:
+        values = tomllib.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
+        raise KwsError(f"no configuration {source}", hint=f"built-in ones: {known}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise KwsError(f"can't read {source}: {error}") from error
+    values.update({k: v for k, v in overrides.items() if v is not None})
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise KwsError(f"{source}: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """A pydantic error as one line that names each key."""
+    return "; ".join(
+        f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+    )

@@ -1,0 +1,146 @@
+"""``model.json``: all that a user of ``model.tflite`` must know. Firmware constants are generated from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from model_pipeline.config import DetectorConfig, FrontendConfig, explain
+from model_pipeline.errors import KwsError
+from model_pipeline.files import sha256_file, write_text
+
+FORMAT = 1
+# One step of the front end's uint16 output, as pymicro-features scales it (10/256).
+FEATURE_STEP = 0.0390625
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Quantization(_Strict):
+    """real = scale * (q - zero_point)"""
+
+    scale: float = Field(gt=0)
+    zero_point: int = Field(ge=-128, le=127)
+    shape: list[int]
+
+
+class DetectorDefaults(_Strict):
+    """Detector values as the firmware holds them (see firmware/core/detector/kws_detector.h)."""
+
+    window: int = Field(ge=1, le=32)
+    min_count: int = Field(ge=1)
+    refractory_samples: int = Field(ge=0)
+    thresholds: list[int]
+    stride_hops: int = Field(ge=1)
+
+
+class Manifest(_Strict):
+    """The manifest. ``window_frames`` x ``frontend.channels`` int8 values make one input."""
+
+    format: Literal[1] = FORMAT
+    name: str
+    model_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    labels: list[str] = Field(min_length=2, max_length=32)
+    frontend: FrontendConfig
+    window_frames: int = Field(ge=1, le=1000)
+    input: Quantization
+    output: Quantization
+    detector: DetectorDefaults
+    architecture: str = ""
+    parameters: int = 0
+    macs: int = 0
+    quantization: str = ""  # "ptq" or "qat", whichever was measured better
+    training_data: dict[str, Any] = Field(default_factory=dict)  # source, clip counts, hashes, licences
+    accuracy: dict[str, Any] = Field(default_factory=dict)  # measured; each with its clip count and interval
+    tools: dict[str, str] = Field(default_factory=dict)  # versions
+
+    @model_validator(mode="after")
+    def _agree(self) -> Manifest:
+        if self.output.shape[-1] != len(self.labels):
+            raise ValueError(f"{len(self.labels)} labels but {self.output.shape[-1]} outputs")
+        if self.window_frames * self.frontend.channels != _product(self.input.shape):
+            raise ValueError("input shape is not window_frames x channels")
+        if len(self.detector.thresholds) != len(self.labels):
+            raise ValueError("detector.thresholds: one for each label is needed")
+        return self
+
+    @property
+    def model_hash(self) -> str:
+        """The first 16 hex digits of the model's SHA-256, as the firmware reports it."""
+        return self.model_sha256[:16]
+
+    @property
+    def window_samples(self) -> int:
+        """Samples that one inference looks at."""
+        return (self.window_frames - 1) * self.frontend.hop_samples + self.frontend.window_samples
+
+
+def feature_quantization(scale: float) -> tuple[int, int]:
+    """Integers (multiplier, shift) that turn a uint16 feature into int8 steps on board and host alike:
+
+    ``q = clamp(((feature * multiplier + (1 << (shift - 1))) >> shift) + zero_point, -128, 127)``
+    """
+    shift = 16
+    return round(FEATURE_STEP / scale * (1 << shift)), shift
+
+
+def input_scale(frontend: FrontendConfig) -> float:
+    """The input's scale: 255 steps from 0 to ``feature_max``; the zero point is -128."""
+    return frontend.feature_max / 255.0
+
+
+def detector_defaults(detector: DetectorConfig, labels: int, hop_ms: int) -> DetectorDefaults:
+    """The configuration's milliseconds and probabilities as the integers of the firmware. The last two labels,
+    unknown and silence, never fire."""
+    step_ms = detector.stride_hops * hop_ms
+    level = min(255, max(1, round(detector.threshold * 256)))
+    return DetectorDefaults(
+        window=min(32, max(1, round(detector.window_ms / step_ms))),
+        min_count=detector.min_count,
+        refractory_samples=detector.refractory_ms * 16,
+        thresholds=[level] * (labels - 2) + [0, 0],
+        stride_hops=detector.stride_hops,
+    )
+
+
+def save_manifest(manifest: Manifest, path: Path) -> None:
+    """Writes ``model.json``, whole or not at all."""
+    write_text(path, manifest.model_dump_json(indent=2) + "\n")
+
+
+def load_manifest(path: Path, *, check_model: bool = True) -> Manifest:
+    """Reads ``model.json`` (or the one in folder ``path``) and, unless told not to, checks that the
+    ``model.tflite`` beside it is the one described.
+
+    Raises:
+        KwsError: missing, malformed, or not this model's.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.json"
+    try:
+        manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise KwsError(f"no model manifest {path}", hint="kws train and kws quantize make one") from error
+    except (OSError, ValueError) as error:
+        text = explain(error) if isinstance(error, ValidationError) else str(error)
+        raise KwsError(f"{path}: {text}") from error
+    if check_model:
+        model = path.with_name("model.tflite")
+        if not model.exists():
+            raise KwsError(f"{model} is missing beside its manifest")
+        if sha256_file(model) != manifest.model_sha256:
+            raise KwsError(f"{path} describes another model than the model.tflite beside it", hint="quantize again")
+    return manifest
+
+
+def _product(values: list[int]) -> int:
+    result = 1
+    for value in values:
+        result *= value
+    return result

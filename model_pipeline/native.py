@@ -1,0 +1,63 @@
+"""Builds the firmware's own C sources into shared libraries for the host, once for each content."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_pipeline.errors import KwsError, MissingTool
+
+ROOT = Path(__file__).resolve().parent.parent
+FIRMWARE = ROOT / "firmware"
+
+
+def cache_dir() -> Path:
+    """Where built libraries are kept: ``$KWS_CACHE`` or ``.cache`` in the project."""
+    return Path(os.environ.get("KWS_CACHE") or ROOT / ".cache")
+
+
+def shared_library(
+    name: str,
+    sources: Sequence[Path],
+    includes: Sequence[Path] = (),
+    flags: Sequence[str] = ("-O2",),
+    depends: Sequence[Path] = (),
+) -> ctypes.CDLL:
+    """Compiles C ``sources`` with the host's ``cc`` and loads the result.
+
+    The file name holds a hash of sources, headers in ``includes``, ``depends`` and flags, so a change builds anew
+    and nothing stale is ever loaded.
+
+    Raises:
+        MissingTool: there is no C compiler.
+        KwsError: the compiler refuses the sources.
+    """
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        raise MissingTool("no C compiler found", hint="apt-get install gcc")
+    digest = hashlib.sha256(repr((compiler, list(flags))).encode())
+    headers = [h for folder in includes for h in sorted(Path(folder).glob("*.h"))]
+    for path in [*sources, *headers, *depends]:
+        digest.update(f"{Path(path).name}\0".encode())
+        digest.update(Path(path).read_bytes())
+    target = cache_dir() / "native" / f"{name}-{digest.hexdigest()[:16]}.so"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        command = [compiler, "-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", *flags]
+        command += [f"-I{folder}" for folder in includes]
+        command += [str(s) for s in sources] + ["-o", str(temporary), "-lm"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+                raise KwsError(f"{compiler} could not build {name}: {first}")
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return ctypes.CDLL(str(target))
