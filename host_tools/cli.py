@@ -1,0 +1,68 @@
+"""The ``kws`` command. One verb is one file in host_tools/verbs with ``register(app)``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+
+import click
+import typer
+
+from host_tools import ui, verbs
+from model_pipeline.errors import KwsError
+
+# Before anything can import TensorFlow: it reads these once.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same sums on every CPU
+
+
+def build_app() -> typer.Typer:
+    """The application with all verbs, in the order of their names."""
+    app = typer.Typer(
+        name="kws",
+        help="Keyword spotting for microcontrollers: train, quantise, compile, build, flash, stream, measure.",
+        no_args_is_help=True,
+        add_completion=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for module in sorted(pkgutil.iter_modules(verbs.__path__), key=lambda m: m.name):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{verbs.__name__}.{module.name}").register(app)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one verb. Exit codes: 0 done, 1 a check failed, 2 bad input, 3 a tool is missing, 4 device or link,
+    130 stopped by Ctrl-C."""
+    try:
+        code = build_app()(arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except KwsError as error:
+        ui.err.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
+        if error.hint:
+            ui.err.print(f"  [dim]try:[/] {_plain(error.hint)}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        ui.err.print("stopped")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`kws … | head`): not an error, and nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    main()
