@@ -7,7 +7,6 @@ import os
 import pkgutil
 import sys
 
-import click
 import typer
 
 from host_tools import ui, verbs
@@ -29,6 +28,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(lambda: None)  # keeps `kws VERB` a verb even if there is only one
     for module in sorted(pkgutil.iter_modules(verbs.__path__), key=lambda m: m.name):
         if not module.name.startswith("_"):
             importlib.import_module(f"{verbs.__name__}.{module.name}").register(app)
@@ -39,19 +39,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs one verb. Exit codes: 0 done, 1 a check failed, 2 bad input, 3 a tool is missing, 4 device or link,
     130 stopped by Ctrl-C."""
     try:
-        code = build_app()(arguments, standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        build_app()(arguments)
     except KwsError as error:
         ui.err.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
         if error.hint:
             ui.err.print(f"  [dim]try:[/] {_plain(error.hint)}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         ui.err.print("stopped")
         sys.exit(130)
     except BrokenPipeError:

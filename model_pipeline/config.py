@@ -115,7 +115,9 @@ class Config(_Strict):
     """One run. See model_pipeline/configs/*.toml for commented examples."""
 
     name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,40}$")
-    keywords: list[Word] = Field(["yes", "no", "up", "down", "left", "right", "stop", "go"], min_length=1, max_length=28)
+    keywords: list[Word] = Field(
+        ["yes", "no", "up", "down", "left", "right", "stop", "go"], min_length=1, max_length=28
+    )
     board: str = "disco_f407vg"
     engine: Literal["aot", "tflm"] = "aot"
     frontend: FrontendConfig = FrontendConfig()
@@ -170,5 +172,6 @@ def load_config(path: str | Path | None = None, **overrides: object) -> Config:
 def explain(error: ValidationError) -> str:
     """A pydantic error as one line that names each key."""
     return "; ".join(
-        f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()
     )

@@ -12,7 +12,6 @@ from model_pipeline.config import DetectorConfig, FrontendConfig, explain
 from model_pipeline.errors import KwsError
 from model_pipeline.files import sha256_file, write_text
 
-FORMAT = 1
 # One step of the front end's uint16 output, as pymicro-features scales it (10/256).
 FEATURE_STEP = 0.0390625
 
@@ -42,7 +41,7 @@ class DetectorDefaults(_Strict):
 class Manifest(_Strict):
     """The manifest. ``window_frames`` x ``frontend.channels`` int8 values make one input."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     name: str
     model_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     labels: list[str] = Field(min_length=2, max_length=32)
