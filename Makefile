@@ -1,0 +1,26 @@
+# The two commands of the README are `make demo` and `make test`; both set up what is missing first.
+KWS := .venv/bin/kws
+PY := .venv/bin/python
+
+.PHONY: help setup demo test lint clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## install what is missing (apt packages and .venv)
+	@sh host_tools/setup.sh
+
+demo: setup ## the main job: speech, training, firmware, emulated board, report (ARGS="--fresh" for more)
+	@$(KWS) run $(ARGS)
+
+test: setup lint ## the whole suite, QEMU included (ARGS="-k link" for a part)
+	@$(PY) -m pytest -n 2 --dist worksteal -q $(ARGS)
+
+lint: setup ## ruff and mypy
+	@$(PY) -m ruff check -q .
+	@$(PY) -m ruff format -q --check .
+	@$(PY) -m mypy --no-error-summary
+
+clean: ## remove what was built (not .venv)
+	rm -rf .pio .cache build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Installs what micro-kws needs and is not there yet: Debian packages (as root or by sudo) and the virtual environment
+# .venv. Run again at any time: what is in place costs nothing. Usage: sh host_tools/setup.sh [extras, default train,dev]
+set -eu
+cd "$(dirname "$0")/.."
+extras=${1:-train,dev}
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+# command that must exist = package that brings it
+wanted="
+cc=gcc
+c++=g++
+arm-none-eabi-gcc=gcc-arm-none-eabi
+arm-none-eabi-size=binutils-arm-none-eabi
+/usr/lib/arm-none-eabi/include/stdio.h=libnewlib-arm-none-eabi
+/usr/include/newlib/c++=libstdc++-arm-none-eabi-newlib
+qemu-system-arm=qemu-system-arm
+espeak-ng=espeak-ng
+flite=flite
+festival=festival
+/usr/share/festival/voices/english/kal_diphone=festvox-kallpc16k
+/usr/share/festival/voices/english/ked_diphone=festvox-kdlpc16k
+/usr/share/festival/voices/us/cmu_us_slt_arctic_hts=festvox-us-slt-hts
+"
+missing=
+for pair in $wanted; do
+  what=${pair%%=*}
+  case $what in
+    /*) [ -e "$what" ] || missing="$missing ${pair#*=}" ;;
+    *) command -v "$what" >/dev/null 2>&1 || missing="$missing ${pair#*=}" ;;
+  esac
+done
+# Debian's python3 has no ensurepip without python3-venv.
+if ! command -v uv >/dev/null 2>&1 && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+  missing="$missing python3-venv"
+fi
+
+if [ -n "$missing" ]; then
+  if ! command -v apt-get >/dev/null 2>&1; then
+    say "these are missing:$missing"
+    say "this is no Debian or Ubuntu: install them by your own package manager, then run again"
+    exit 3
+  fi
+  root=
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null 2>&1 || { say "missing:$missing; run 'apt-get install$missing' as root"; exit 3; }
+    root=sudo
+  fi
+  say "apt-get install$missing"
+  export DEBIAN_FRONTEND=noninteractive
+  $root apt-get update -qq
+  # shellcheck disable=SC2086
+  $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+fi
+
+python=python3
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python 3.11 or newer is needed"; exit 3; }
+stamp=.venv/.kws-setup
+state=$(cat pyproject.toml "$0" | cksum)-$extras-$($python -V)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$state" ] && [ -x .venv/bin/kws ]; then
+  exit 0
+fi
+if command -v uv >/dev/null 2>&1; then
+  say "making .venv with uv"
+  [ -x .venv/bin/python ] || uv venv -q --python "$python" .venv
+  uv pip install -q --python .venv/bin/python -e ".[$extras]"
+else
+  say "making .venv with pip (about a minute)"
+  [ -x .venv/bin/python ] || $python -m venv .venv
+  .venv/bin/python -m pip install -q --disable-pip-version-check -e ".[$extras]" >&2
+fi
+printf '%s' "$state" > "$stamp"
+say "ready"
