@@ -1,0 +1,102 @@
+"""One-second clips of 16 kHz mono int16 audio, from and to files."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from model_pipeline.errors import KwsError
+
+SAMPLE_RATE = 16000
+CLIP_SAMPLES = 16000
+EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+class UnreadableAudio(KwsError):
+    """A file that holds no audio that can be decoded."""
+
+
+def read_audio(path: Path) -> tuple[np.ndarray, int]:
+    """Reads a whole file, channels averaged.
+
+    Returns:
+        float32 [samples] in -1..1, and the sampling rate in Hz.
+
+    Raises:
+        UnreadableAudio: it can't be decoded, is empty, or holds NaN.
+    """
+    try:
+        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, ValueError) as error:
+        raise UnreadableAudio(f"can't read {path}: {_first_line(error)}") from error
+    mono = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
+    if mono.size == 0:
+        raise UnreadableAudio(f"can't read {path}: it holds no audio")
+    if not np.isfinite(mono).all():
+        raise UnreadableAudio(f"can't read {path}: it holds values that are no numbers")
+    return mono, int(rate)
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Float audio in -1..1 as int16 of the same shape (exact for what came from 16-bit files; clipped beyond)."""
+    return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+
+
+def resample(samples: np.ndarray, rate: int) -> np.ndarray:
+    """float32 [n] at ``rate`` Hz to float32 at 16 kHz (librosa)."""
+    if rate == SAMPLE_RATE:
+        return samples
+    import librosa  # slow to import, and most data needs no resampling
+
+    return librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq").astype(np.float32)
+
+
+def fit_clip(samples: np.ndarray, length: int = CLIP_SAMPLES) -> np.ndarray:
+    """Pads ``samples`` [n] with zeros at the end, or cuts out the ``length`` samples with the most energy."""
+    count = len(samples)
+    if count == length:
+        return samples
+    if count < length:
+        return np.concatenate([samples, np.zeros(length - count, samples.dtype)])
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    start = int(np.argmax(energy[length:] - energy[:-length]))
+    return samples[start : start + length]
+
+
+def read_clip(path: Path) -> np.ndarray:
+    """A clip of a data folder as int16 [16000].
+
+    Raises:
+        UnreadableAudio: it can't be decoded.
+        KwsError: it is not sampled at 16 kHz.
+    """
+    samples, rate = read_audio(path)
+    if rate != SAMPLE_RATE:
+        raise KwsError(f"{path} is sampled at {rate} Hz, not at 16000", hint="kws data import resamples a folder")
+    return fit_clip(to_int16(samples))
+
+
+def read_clips(paths: list[Path]) -> np.ndarray:
+    """Many clips at once (libsndfile works outside Python's lock, so threads help): int16 [n, 16000]."""
+    clips = np.empty((len(paths), CLIP_SAMPLES), np.int16)
+
+    def read(index: int) -> None:
+        clips[index] = read_clip(paths[index])
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for _ in pool.map(read, range(len(paths))):
+            pass
+    return clips
+
+
+def write_wav(path: Path, samples: np.ndarray) -> None:
+    """Writes int16 [n] as 16 kHz mono WAV."""
+    soundfile.write(str(path), samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

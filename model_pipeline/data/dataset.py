@@ -1,0 +1,265 @@
+"""A data folder (Speech Commands' layout) as labelled clips with splits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_pipeline.config import SILENCE, UNKNOWN, DataConfig
+from model_pipeline.data import noise as noises
+from model_pipeline.data.audio import (
+    CLIP_SAMPLES,
+    EXTENSIONS,
+    SAMPLE_RATE,
+    fit_clip,
+    read_audio,
+    read_clips,
+    resample,
+    to_int16,
+)
+from model_pipeline.data.split import SPLITS, Split, Splitter, speaker_of
+from model_pipeline.errors import KwsError
+
+NOISE_FOLDER = "_background_noise_"
+# Each noise file is cut in time: the first part is for training, the rest for validation and testing, so that
+# silence is judged on noise that training never heard.
+_NOISE_PARTS: dict[str, tuple[float, float]] = {
+    "training": (0.0, 0.8),
+    "validation": (0.8, 0.9),
+    "testing": (0.9, 1.0),
+}
+_SILENCE_DB = (-30.0, 0.0)  # gain of a silence clip against its noise file
+
+
+def folder_name(word: str) -> str:
+    """The folder that holds ``word``: spaces become ``_``."""
+    return word.replace(" ", "_")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One second of audio with its label: a file, or for silence a piece of noise.
+
+    ``name`` is ``word/file`` (or ``silence/<noise file>@<start>``), the same wherever the folder lies.
+    """
+
+    name: str
+    label: int
+    word: str
+    speaker: str
+    split: Split
+    noise: int = -1  # index of the noise file; -1: speech
+    start: int = 0  # first sample in the noise file
+    gain: float = 1.0
+
+
+@dataclass
+class Dataset:
+    """The clips of a folder under one list of keywords. Open it with `Dataset.open`."""
+
+    folder: Path
+    keywords: list[str]
+    speech: list[Clip]
+    unused: int  # clips that the lists name nowhere
+    rule: str  # "lists" or "which_set"
+    config: DataConfig = field(default_factory=DataConfig)
+
+    @classmethod
+    def open(cls, folder: str | Path, keywords: Sequence[str], config: DataConfig | None = None) -> Dataset:
+        """Lists the clips (no audio is read).
+
+        Raises:
+            KwsError: no such folder, no words in it, or a keyword without clips (named).
+        """
+        folder = Path(folder)
+        words = word_folders(folder)
+        folders = {folder_name(keyword): keyword for keyword in keywords}
+        missing = [keyword for name, keyword in folders.items() if name not in words]
+        if missing:
+            have = ", ".join(sorted(words)[:40])
+            raise KwsError(f"{folder} has no clips of {', '.join(missing)}", hint=f"it has: {have}")
+        labels = {name: index for index, name in enumerate(folders)}
+        splitter = Splitter(folder)
+        speech, unused = [], 0
+        for word, files in sorted(words.items()):
+            for file in files:
+                name = f"{word}/{file}"
+                split = splitter(name)
+                if split is None:
+                    unused += 1
+                    continue
+                speech.append(Clip(name, labels.get(word, len(labels)), word, speaker_of(file), split))
+        return cls(folder, list(keywords), speech, unused, splitter.rule, config or DataConfig())
+
+    @property
+    def labels(self) -> list[str]:
+        """The model's outputs: keywords, unknown, silence."""
+        return [*self.keywords, UNKNOWN, SILENCE]
+
+    @property
+    def unknown(self) -> int:
+        """The label of other words."""
+        return len(self.keywords)
+
+    @property
+    def silence(self) -> int:
+        """The label of no word at all."""
+        return len(self.keywords) + 1
+
+    def clips(self, split: Split) -> list[Clip]:
+        """All speech of a split in the order of names; every other word has the label unknown."""
+        return [clip for clip in self.speech if clip.split == split]
+
+    def evaluation(self, split: Split) -> list[Clip]:
+        """The clips that a split is judged on: all keyword clips, and unknown and silence each as many as a mean
+        keyword has (or as `DataConfig` says, in per cent of all keyword clips), as in Speech Commands' own
+        evaluation, where 10 % each stand beside ten keywords. Always the same clips for the same folder.
+        """
+        keyword = [c for c in self.clips(split) if c.label < self.unknown]
+        other = [c for c in self.clips(split) if c.label == self.unknown]
+        # In the order of a hash of the name: a fixed draw that no other clip's coming or going changes.
+        other.sort(key=lambda c: hashlib.sha1(c.name.encode()).digest())
+        unknown = sorted(other[: self.share(len(keyword), self.config.unknown_percent)], key=lambda c: c.name)
+        return [*keyword, *unknown, *self.silence_clips(split, self.share(len(keyword), self.config.silence_percent))]
+
+    def share(self, keyword_clips: int, percent: int) -> int:
+        """How many unknown (or silence) clips stand beside ``keyword_clips``."""
+        if percent:
+            return math.ceil(keyword_clips * percent / 100)
+        return math.ceil(keyword_clips / max(1, len(self.keywords)))
+
+    def silence_clips(self, split: Split, count: int) -> list[Clip]:
+        """``count`` pieces of the split's part of the noise files, by turns, each with its own level; one in 20 is
+        digital zero. Always the same for the same files."""
+        rng = np.random.default_rng([2027, SPLITS.index(split)])
+        clips = []
+        for index in range(count):
+            which = index % len(self.noise)
+            first, last = self._noise_span(which, split)
+            start = int(rng.integers(first, max(first + 1, last - CLIP_SAMPLES + 1)))
+            gain = float(10 ** (rng.uniform(*_SILENCE_DB) / 20))
+            gain = 0.0 if index % 20 == 19 else gain
+            name = f"{SILENCE}/{self.noise[which][0]}@{start}"
+            clips.append(Clip(name, self.silence, SILENCE, self.noise[which][0], split, which, start, gain))
+        return clips
+
+    def audio(self, clips: Sequence[Clip]) -> np.ndarray:
+        """The clips' audio: int16 [n, 16000].
+
+        Raises:
+            KwsError: a file can't be decoded or is not at 16 kHz.
+        """
+        result = np.empty((len(clips), CLIP_SAMPLES), np.int16)
+        speech = [i for i, c in enumerate(clips) if c.noise < 0]
+        if speech:
+            result[speech] = read_clips([self.folder / clips[i].name for i in speech])
+        for i, clip in enumerate(clips):
+            if clip.noise >= 0:
+                piece = self.noise[clip.noise][1][clip.start : clip.start + CLIP_SAMPLES]
+                result[i] = fit_clip(to_int16(piece.astype(np.float32) / 32768 * clip.gain))
+        return result
+
+    @cached_property
+    def noise(self) -> list[tuple[str, np.ndarray]]:
+        """Names and int16 samples of the noise files (at least two seconds each); made by formula where the folder
+        has none."""
+        found = []
+        folder = self.folder / NOISE_FOLDER
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS) if folder.is_dir() else []
+        for path in paths:
+            samples, rate = read_audio(path)
+            samples = to_int16(resample(samples, rate))
+            if len(samples) < 2 * SAMPLE_RATE:
+                samples = np.tile(samples, math.ceil(2 * SAMPLE_RATE / len(samples)))
+            found.append((path.name, samples))
+        if not found:
+            rng = np.random.default_rng(1)
+            found = [(f"generated_{kind}", noises.generate(kind, 30, rng)) for kind in noises.KINDS]
+        return found
+
+    def noise_part(self, split: Split) -> list[np.ndarray]:
+        """The split's part of each noise file, int16 [n] each."""
+        return [samples[slice(*self._noise_span(i, split))] for i, (_, samples) in enumerate(self.noise)]
+
+    def _noise_span(self, which: int, split: Split) -> tuple[int, int]:
+        first, last = _NOISE_PARTS[split]
+        length = len(self.noise[which][1])
+        # A short file's part may be under a second: reach back then, rather than repeat a few milliseconds.
+        end = int(last * length)
+        return max(0, min(int(first * length), end - CLIP_SAMPLES)), end
+
+    def content_hash(self) -> str:
+        """SHA-256 over every clip's name, size and split: which data a model was trained on."""
+        digest = hashlib.sha256()
+        for clip in self.speech:
+            size = (self.folder / clip.name).stat().st_size
+            digest.update(f"{clip.name}\0{size}\0{clip.split}\n".encode())
+        return digest.hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """Counts by word and split, speakers, the rule of the split, and what ``dataset.json`` says of the source."""
+        by_split = {}
+        for split in SPLITS:
+            clips = self.clips(split)
+            counts = Counter(self.labels[c.label] for c in clips)
+            by_split[split] = {
+                "clips": len(clips),
+                "speakers": len({c.speaker for c in clips}),
+                "labels": {label: counts.get(label, 0) for label in self.labels[:-1]},
+            }
+        return {
+            "folder": str(self.folder),
+            "hash": self.content_hash(),
+            "split_rule": self.rule,
+            "unused_clips": self.unused,
+            "splits": by_split,
+            "words": dict(sorted(Counter(c.word for c in self.speech).items())),
+            "noise": {name: round(len(samples) / SAMPLE_RATE, 1) for name, samples in self.noise},
+            "source": read_description(self.folder),
+        }
+
+
+def word_folders(folder: Path) -> dict[str, list[str]]:
+    """The words of a data folder: name to sorted file names; folders that begin with ``_`` or ``.`` are none.
+
+    Raises:
+        KwsError: no such folder, or no word with a clip in it.
+    """
+    if not folder.is_dir():
+        raise KwsError(f"no data folder {folder}", hint="kws data synth, import or download makes one")
+    words = {}
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and not child.name.startswith(("_", ".")):
+            files = sorted(f.name for f in child.iterdir() if f.suffix.lower() in EXTENSIONS)
+            if files:
+                words[child.name] = files
+    if not words:
+        raise KwsError(
+            f"{folder} holds no words", hint="it needs one folder a word with clips in it: yes/anna_nohash_0.wav"
+        )
+    return words
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """``dataset.json`` of a folder that kws made, or {}.
+
+    Raises:
+        KwsError: it is there and broken.
+    """
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise KwsError(f"{path} is broken: {error}", hint="make the data folder again") from error
+    return value if isinstance(value, dict) else {}
