@@ -1,0 +1,104 @@
+/* int8 kernels for compiled plans (model_pipeline/compiler emits the calls). Every result equals TensorFlow Lite
+ * Micro's reference kernels bit for bit. Tensors are NHWC and dense. No kernel checks its parameters: the compiler
+ * has proved that shapes agree, that no accumulator can overflow and that no pointer is null unless said so. */
+#ifndef KWS_NN_H
+#define KWS_NN_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Multiplier m and shift s of a channel stand for m * 2^(s - 31). */
+
+/* CONV_2D: weights [out_c][k_h][k_w][in_c / groups]; DEPTHWISE_CONV_2D: weights [k_h][k_w][out_c], output channel
+ * c reads input channel c / (out_c / in_c). bias may be null. */
+typedef struct {
+  int32_t batches, in_h, in_w, in_c, out_h, out_w, out_c;
+  int32_t k_h, k_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w;
+  int32_t groups;
+  int32_t in_zero_point, out_zero_point, act_min, act_max;
+  const int8_t *weights;
+  const int32_t *bias;
+  const int32_t *multiplier; /* [out_c] */
+  const int8_t *shift;       /* [out_c] */
+} kws_nn_conv_t;
+
+void kws_nn_conv_2d(const kws_nn_conv_t *p, const int8_t *in, int8_t *out);
+void kws_nn_depthwise_conv_2d(const kws_nn_conv_t *p, const int8_t *in, int8_t *out);
+
+/* weights [out_c][in_c]; bias may be null. */
+typedef struct {
+  int32_t batches, in_c, out_c;
+  int32_t in_zero_point, out_zero_point, act_min, act_max;
+  const int8_t *weights;
+  const int32_t *bias;
+  const int32_t *multiplier; /* [out_c] */
+  const int8_t *shift;       /* [out_c] */
+} kws_nn_fully_connected_t;
+
+void kws_nn_fully_connected(const kws_nn_fully_connected_t *p, const int8_t *in, int8_t *out);
+
+typedef struct {
+  int32_t batches, in_h, in_w, channels, out_h, out_w;
+  int32_t k_h, k_w, stride_h, stride_w, pad_h, pad_w;
+  int32_t act_min, act_max;
+} kws_nn_pool_t;
+
+void kws_nn_average_pool_2d(const kws_nn_pool_t *p, const int8_t *in, int8_t *out);
+void kws_nn_max_pool_2d(const kws_nn_pool_t *p, const int8_t *in, int8_t *out);
+
+/* The mean over two dimensions of four; input strides are in elements. Outputs are written densely in the order of
+ * the kept dimensions. multiplier and shift hold the division by the number of elements. */
+typedef struct {
+  int32_t keep_n[2], keep_stride[2], reduce_n[2], reduce_stride[2];
+  int32_t in_zero_point, out_zero_point, multiplier, shift;
+} kws_nn_mean_t;
+
+void kws_nn_mean(const kws_nn_mean_t *p, const int8_t *in, int8_t *out);
+
+/* Element-wise sum with broadcasting: strides in elements, 0 along a broadcast dimension. */
+typedef struct {
+  int32_t dims[4], stride1[4], stride2[4];
+  int32_t zero_point1, zero_point2, out_zero_point, act_min, act_max;
+  int32_t multiplier1, shift1, multiplier2, shift2, out_multiplier, out_shift;
+} kws_nn_add_t;
+
+void kws_nn_add(const kws_nn_add_t *p, const int8_t *in1, const int8_t *in2, int8_t *out);
+
+/* RELU and QUANTIZE: a change of scale with limits; in and out may be the same memory. */
+typedef struct {
+  int32_t size, in_zero_point, out_zero_point, multiplier, shift, act_min, act_max;
+} kws_nn_rescale_t;
+
+void kws_nn_rescale(const kws_nn_rescale_t *p, const int8_t *in, int8_t *out);
+
+/* RELU6: limits only; in and out may be the same memory. */
+typedef struct {
+  int32_t size, act_min, act_max;
+} kws_nn_clamp_t;
+
+void kws_nn_clamp(const kws_nn_clamp_t *p, const int8_t *in, int8_t *out);
+
+/* Up to four dimensions; before + in + after = out in each. */
+typedef struct {
+  int32_t in_dims[4], before[4], after[4];
+  int32_t value;
+} kws_nn_pad_t;
+
+void kws_nn_pad(const kws_nn_pad_t *p, const int8_t *in, int8_t *out);
+
+/* Softmax over the last dimension; output scale 1/256, zero point -128. in and out may be the same memory. */
+typedef struct {
+  int32_t rows, depth;
+  int32_t multiplier, left_shift; /* beta * scale in 5 integer and 26 fraction bits */
+  int32_t diff_min;               /* below max + diff_min an element counts as zero */
+} kws_nn_softmax_t;
+
+void kws_nn_softmax(const kws_nn_softmax_t *p, const int8_t *in, int8_t *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,186 @@
+"""Runs compiled plans on this machine: the emitted C and the firmware's kernels, built with the host's compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_pipeline import native
+from model_pipeline.errors import CheckFailed, KwsError, MissingTool
+
+if TYPE_CHECKING:
+    from model_pipeline.compiler.program import Program
+
+KERNELS = native.FIRMWARE / "core" / "nn"
+DRIVER = Path(__file__).with_name("host_driver.c")
+WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Werror")
+SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+PLAIN = ("-O2", "-fPIC")
+
+
+class HostProgram:
+    """One compiled model of a `HostPrograms`."""
+
+    def __init__(self, owner: HostPrograms, number: int, program: Program) -> None:
+        self._owner = owner
+        self._number = number
+        self.program = program
+
+    def run(self, inputs: np.ndarray) -> np.ndarray:
+        """Runs the model on each input in turn.
+
+        Args:
+            inputs: int8 [n, …input shape without its batch of 1…] or [n, input bytes].
+
+        Returns:
+            int8 [n, output bytes].
+
+        Raises:
+            KwsError: another dtype or size.
+            CheckFailed: a sanitizer stopped the program (with its first line).
+        """
+        return self._owner.run(self._number, self._checked(inputs))
+
+    def layers(self, inputs: np.ndarray) -> list[np.ndarray]:
+        """The results of all calls for one input, in order, each int8 in its tensor's shape. Not when sanitized."""
+        return self._owner.layers(self._number, self._checked(inputs))
+
+    def reset(self) -> None:
+        """Forgets streaming state."""
+        self._owner.reset(self._number)
+
+    def _checked(self, inputs: np.ndarray) -> np.ndarray:
+        if inputs.dtype != np.int8:
+            raise KwsError(f"the model takes int8 values, not {inputs.dtype}")
+        size = self.program.input.bytes
+        if inputs.size % size:
+            raise KwsError(f"{inputs.size} values are no multiple of the model's input of {size}")
+        return np.ascontiguousarray(inputs).reshape(-1, size)
+
+
+class HostPrograms:
+    """Several programs in one library (or, sanitized, in one executable): building one is slow, many are not."""
+
+    def __init__(self, programs: Sequence[Program], *, sanitize: bool = False, flags: Sequence[str] = ()) -> None:
+        self.sanitize = sanitize
+        self.flags = (*(SANITIZE if sanitize else PLAIN), *flags)
+        self.programs = [HostProgram(self, n, p) for n, p in enumerate(programs)]
+        self._folder = tempfile.mkdtemp(prefix="kws-host-")
+        self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, True)
+        self._target = self._build(list(programs), Path(self._folder))
+        if not sanitize:
+            self._library = ctypes.CDLL(str(self._target))
+            self._library.kws_host_run.argtypes = [ctypes.c_uint32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+            self._library.kws_host_run.restype = None
+            self._library.kws_host_set_trace.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+            self._library.kws_host_set_trace.restype = None
+            self._library.kws_host_reset.argtypes = [ctypes.c_uint32]
+            self._library.kws_host_reset.restype = None
+
+    def run(self, number: int, inputs: np.ndarray) -> np.ndarray:
+        """See `HostProgram.run`; ``inputs`` int8 [n, input bytes]."""
+        outputs = np.empty((len(inputs), self.programs[number].program.output.bytes), np.int8)
+        if not self.sanitize:
+            self._library.kws_host_run(number, inputs.ctypes.data, outputs.ctypes.data, len(inputs))
+            return outputs
+        stdin = struct.pack("<II", number, len(inputs)) + inputs.tobytes()
+        done = subprocess.run([str(self._target)], input=stdin, capture_output=True, check=False)
+        if done.returncode:
+            report = [line for line in done.stderr.decode(errors="replace").splitlines() if "rror" in line]
+            text = report[0] if report else f"exit code {done.returncode}"
+            raise CheckFailed(f"the compiled model failed under sanitizers: {text}")
+        if len(done.stdout) != outputs.nbytes:
+            raise CheckFailed(f"the compiled model gave {len(done.stdout)} bytes, {outputs.nbytes} were expected")
+        return np.frombuffer(done.stdout, np.int8).reshape(outputs.shape)
+
+    def layers(self, number: int, inputs: np.ndarray) -> list[np.ndarray]:
+        """See `HostProgram.layers`."""
+        if self.sanitize:
+            raise ValueError("a sanitized program gives no layers")
+        program = self.programs[number].program
+        outputs = [call.outputs[0] for call in program.calls]
+        trace = np.empty(sum(t.bytes for t in outputs), np.int8)
+        self._library.kws_host_set_trace(trace.ctypes.data, trace.nbytes)
+        try:
+            self.run(number, inputs[:1])
+        finally:
+            self._library.kws_host_set_trace(None, 0)
+        ends = np.cumsum([t.bytes for t in outputs])
+        return [trace[e - t.bytes : e].reshape(t.shape) for t, e in zip(outputs, ends, strict=True)]
+
+    def reset(self, number: int) -> None:
+        """See `HostProgram.reset`."""
+        if not self.sanitize:
+            self._library.kws_host_reset(number)
+
+    def _build(self, programs: list[Program], folder: Path) -> Path:
+        compiler = host_compiler()
+        sources = [str(DRIVER)]
+        table, includes = [], []
+        for number, program in enumerate(programs):
+            prefix = f"m{number}"
+            files = program.emit(prefix, separate=self.sanitize)
+            (folder / f"{prefix}.h").write_text(files["model_aot.h"], encoding="utf-8")
+            (folder / f"{prefix}.c").write_text(files["model_aot.c"], encoding="utf-8")
+            sources.append(str(folder / f"{prefix}.c"))
+            includes.append(f'#include "{prefix}.h"')
+            sizes = f"{program.input.bytes}, {program.output.bytes}"
+            names = ", ".join(f"{prefix}_{name}" for name in ("input", "invoke", "output", "reset"))
+            table.append(f"  {{{names}, {sizes}}},")
+        lines = [*includes, "static const host_model_t models[] = {", *table, "};", ""]
+        (folder / "kws_host_models.h").write_text("\n".join(lines), encoding="utf-8")
+        target = folder / ("program" if self.sanitize else "program.so")
+        command = [compiler, *WARNINGS, *self.flags, "-DKWS_AOT_TRACE=kws_host_trace", f"-I{folder}", f"-I{KERNELS}"]
+        command += ["-DKWS_HOST_MAIN"] if self.sanitize else ["-shared"]
+        command += [*sources, *kernel_objects(compiler, self.flags), "-o", str(target)]
+        _run(command, "the compiled model")
+        return target
+
+
+def host_compiler() -> str:
+    """The host's C compiler.
+
+    Raises:
+        MissingTool: there is none.
+    """
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        raise MissingTool("no C compiler found", hint="apt-get install gcc")
+    return compiler
+
+
+def kernel_objects(compiler: str, flags: Sequence[str]) -> list[str]:
+    """The kernels as object files, built once for each content and set of flags."""
+    headers = b"".join(p.read_bytes() for p in sorted(KERNELS.glob("*.h")))
+    objects = []
+    for source in sorted(KERNELS.glob("*.c")):
+        key = hashlib.sha256(repr((compiler, *flags)).encode() + headers + source.read_bytes()).hexdigest()[:16]
+        target = native.cache_dir() / "native" / f"{source.stem}-{key}.o"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.{os.getpid()}")
+            try:
+                _run([compiler, *WARNINGS, *flags, "-c", str(source), "-o", str(temporary)], source.name)
+                os.replace(temporary, target)
+            finally:
+                temporary.unlink(missing_ok=True)
+        objects.append(str(target))
+    return objects
+
+
+def _run(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+        raise KwsError(f"{command[0]} could not build {what}: {first}")

@@ -1,0 +1,64 @@
+/* Runs compiled plans on the host: as a library for ctypes, or (with KWS_HOST_MAIN) as a program under sanitizers
+ * that reads records {u32 model, u32 runs, inputs} from standard input and writes the outputs.
+ * kws_host_models.h is generated: the plans' headers and the table `models`. */
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+  int8_t *(*input)(void);
+  void (*invoke)(void);
+  const int8_t *(*output)(void);
+  void (*reset)(void);
+  uint32_t input_bytes, output_bytes;
+} host_model_t;
+
+#include "kws_host_models.h"
+
+static uint8_t *trace_at;
+static size_t trace_left;
+
+/* Results of all calls, one after the other, as far as there is room. */
+void kws_host_trace(int call, const void *result, uint32_t bytes);
+void kws_host_trace(int call, const void *result, uint32_t bytes) {
+  (void)call;
+  if (!trace_at || bytes > trace_left) return;
+  memcpy(trace_at, result, bytes);
+  trace_at += bytes;
+  trace_left -= bytes;
+}
+
+void kws_host_set_trace(void *buffer, size_t bytes);
+void kws_host_set_trace(void *buffer, size_t bytes) {
+  trace_at = buffer;
+  trace_left = bytes;
+}
+
+void kws_host_reset(uint32_t model);
+void kws_host_reset(uint32_t model) { models[model].reset(); }
+
+void kws_host_run(uint32_t model, const int8_t *in, int8_t *out, size_t runs);
+void kws_host_run(uint32_t model, const int8_t *in, int8_t *out, size_t runs) {
+  const host_model_t *m = &models[model];
+  for (size_t i = 0; i < runs; i++) {
+    memcpy(m->input(), in + i * m->input_bytes, m->input_bytes);
+    m->invoke();
+    memcpy(out + i * m->output_bytes, m->output(), m->output_bytes);
+  }
+}
+
+#ifdef KWS_HOST_MAIN
+int main(void) {
+  uint32_t head[2];
+  while (fread(head, sizeof head, 1, stdin) == 1) {
+    if (head[0] >= sizeof models / sizeof models[0]) return 2;
+    const host_model_t *m = &models[head[0]];
+    for (uint32_t i = 0; i < head[1]; i++) {
+      if (fread(m->input(), m->input_bytes, 1, stdin) != 1) return 2;
+      m->invoke();
+      if (fwrite(m->output(), m->output_bytes, 1, stdout) != 1) return 3;
+    }
+  }
+  return 0;
+}
+#endif

@@ -1,0 +1,48 @@
+"""SOFTMAX, int8 to int8, over the last dimension."""
+
+from __future__ import annotations
+
+import math
+
+from model_pipeline.compiler.ir import Call, Operator
+from model_pipeline.compiler.ops import _common as c
+from model_pipeline.compiler.quant import multiplier_of
+
+CODE = 25
+RESOLVER = "AddSoftmax"
+INTEGER_BITS = 5  # of the scaled difference to the maximum
+MAX_DEPTH = 4095  # so that the sum of exponentials fits into 12 integer bits
+
+
+def lower(operator: Operator) -> Call:
+    """The output must have scale 1/256 and zero point -128, as in TFLite Micro."""
+    c.arity(operator, (1,))
+    beta = c.options(operator, 9).real(0)
+    source, target = c.quantized_pair(operator)
+    c.expect_shape(operator, target, source.shape)
+    if float(target.scale) != 1 / 256 or target.zero_point != -128:
+        raise operator.error("output must have scale 1/256 and zero point -128")
+    if not source.shape or source.shape[-1] > MAX_DEPTH:
+        raise operator.error(f"input has shape {list(source.shape)}; at most {MAX_DEPTH} classes are known")
+    if not (math.isfinite(beta) and beta > 0):
+        raise operator.error(f"beta is {beta}")
+    real = min(float(beta) * float(source.scale) * (1 << (31 - INTEGER_BITS)), float((1 << 31) - 1))
+    if real <= 1:
+        raise operator.error("impossible quantisation: the input's scale is too small")
+    multiplier, shift = multiplier_of(operator, real)
+    radius = ((1 << INTEGER_BITS) - 1) * (1 << (31 - INTEGER_BITS)) // (1 << shift)
+    return Call(
+        operator,
+        "kws_nn_softmax",
+        "kws_nn_softmax_t",
+        {
+            "rows": source.size // source.shape[-1],
+            "depth": source.shape[-1],
+            "multiplier": multiplier,
+            "left_shift": shift,
+            "diff_min": -radius,
+        },
+        [source],
+        [target],
+        in_place=[(0, 0)],
+    )

@@ -1,0 +1,1 @@
+"""Passes over the graph and over the kernel calls, each in a file of its own."""

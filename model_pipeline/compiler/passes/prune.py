@@ -1,0 +1,16 @@
+"""Removes operators whose results no output depends on."""
+
+from __future__ import annotations
+
+from model_pipeline.compiler.ir import Graph, Operator
+
+
+def prune(graph: Graph) -> list[Operator]:
+    """The operators that are needed, in the file's order."""
+    needed = {id(t) for t in graph.outputs}
+    kept: list[Operator] = []
+    for operator in reversed(graph.operators):
+        if any(id(t) in needed for t in operator.outputs):
+            needed.update(id(t) for t in operator.inputs if t is not None)
+            kept.append(operator)
+    return kept[::-1]

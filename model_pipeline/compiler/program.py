@@ -1,0 +1,115 @@
+"""From the bytes of a .tflite to a compiled plan."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from model_pipeline.compiler import emitter, host
+from model_pipeline.compiler.ir import Call, Graph, Tensor
+from model_pipeline.compiler.ops import lower
+from model_pipeline.compiler.passes.fold import fold
+from model_pipeline.compiler.passes.place import Placement, place
+from model_pipeline.compiler.passes.prune import prune
+from model_pipeline.compiler.planner import MAX_ARENA, Plan, plan
+from model_pipeline.compiler.reader import read_model
+from model_pipeline.errors import KwsError
+
+
+@dataclass(eq=False)
+class Program:
+    """A compiled model with one int8 input and one int8 output."""
+
+    graph: Graph
+    calls: list[Call]
+    placement: Placement
+    plan: Plan
+    model_hash: str  # first 16 hex digits of the file's SHA-256
+
+    @property
+    def input(self) -> Tensor:
+        """The model's input."""
+        return self.graph.inputs[0]
+
+    @property
+    def output(self) -> Tensor:
+        """The model's output."""
+        return self.graph.outputs[0]
+
+    @property
+    def arena_bytes(self) -> int:
+        """RAM for activations."""
+        return self.plan.arena_bytes
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference, padding counted as in the usual formula."""
+        return sum(call.macs for call in self.calls)
+
+    @property
+    def constant_bytes(self) -> int:
+        """Flash for weights, biases and multipliers (not for parameters and code)."""
+        unique = {(c.ctype, c.array.tobytes()) for call in self.calls for c in call.constants}
+        return sum(len(data) for _, data in unique)
+
+    def emit(self, prefix: str = "kws_aot", *, separate: bool = False) -> dict[str, str]:
+        """The C sources, by file name.
+
+        Args:
+            prefix: of every global name, so that several models can be linked together (the source then includes
+                ``<prefix>.h``).
+            separate: an array for each memory instead of one arena, so that a sanitizer sees every overrun.
+        """
+        return emitter.emit(self, prefix, separate)
+
+    def load_host(self, sanitize: bool = False) -> host.HostProgram:
+        """Builds the emitted code for this machine, see `host.HostProgram`."""
+        return host.HostPrograms([self], sanitize=sanitize).programs[0]
+
+    def layers(self) -> list[dict[str, Any]]:
+        """One row for each call: for tables and JSON."""
+        return [
+            {
+                "call": number,
+                "operator": call.operator.name,
+                "name": call.outputs[0].name,
+                "input": list(call.inputs[0].shape),
+                "output": list(call.outputs[0].shape),
+                "kernel": call.function,
+                "macs": call.macs,
+                "constant_bytes": sum(c.array.nbytes for c in call.constants),
+                "offset": self.placement.of_tensor[id(call.outputs[0])].offset,
+            }
+            for number, call in enumerate(self.calls)
+        ]
+
+
+def compile_model(tflite: bytes) -> Program:
+    """Compiles an int8 model.
+
+    Raises:
+        KwsError: corrupt, or an operator, type or shape that the compiler does not know (named, with its place).
+    """
+    graph = read_model(tflite)[0]
+    for tensors, what in ((graph.inputs, "input"), (graph.outputs, "output")):
+        if len(tensors) != 1:
+            raise KwsError(f"the model has {len(tensors)} {what}s; the compiler knows models with one")
+        tensor = tensors[0]
+        if tensor.type != "INT8" or len(tensor.scales) != 1:
+            raise KwsError(
+                f"the model's {what} {tensor.name!r} is {tensor.type}; an int8 {what} with one scale is needed",
+                hint="convert with inference_input_type and inference_output_type int8",
+            )
+        if tensor.data is not None:
+            raise KwsError(f"the model's {what} {tensor.name!r} is a constant")
+    calls = fold([lower(operator) for operator in prune(graph)])
+    if not calls or id(graph.outputs[0]) not in {id(t) for call in calls for t in call.outputs}:
+        raise KwsError("nothing in this model depends on its input")
+    if not any(graph.inputs[0] is t for call in calls for t in call.inputs):
+        raise KwsError("nothing in this model depends on its input")
+    placement = place(graph, calls)
+    layout = plan(placement.memories)
+    if layout.arena_bytes > MAX_ARENA:
+        raise KwsError(f"the model needs {layout.arena_bytes} bytes of RAM for activations; at most {MAX_ARENA}")
+    return Program(graph, calls, placement, layout, hashlib.sha256(tflite).hexdigest()[:16])
