@@ -36,11 +36,27 @@ typedef enum {
   PORT_RESET_FAULT = 5, /* a fault handler ended the previous run */
 } port_reset_reason_t;
 
+/* What ended the previous run, kept in RAM that a reset leaves alone. Fields that a port can't know are 0. */
+typedef struct {
+  uint32_t kind; /* 1 hard fault, 2 memory, 3 bus, 4 usage, 5 stack overflow, 6 watchdog, 7 abort */
+  uint32_t pc, lr, cfsr, hfar, sp, uptime_ms;
+} port_fault_t;
+
+typedef enum { PORT_DIE_UNDEFINED = 0, PORT_DIE_STACK = 1, PORT_DIE_HANG = 2 } port_die_t;
+
+typedef struct {
+  uint32_t stack_bytes; /* reserved; 0 if unknown */
+  uint32_t stack_used;  /* the deepest so far */
+  uint32_t free_ram;    /* RAM that nothing is placed in */
+} port_memory_t;
+
 void port_init(void);                                    /* clocks, serial, timing; bounded waits only */
 size_t port_serial_read(uint8_t *out, size_t max);       /* never blocks */
 size_t port_serial_write(const uint8_t *data, size_t n); /* bounded wait; returns what was taken */
 void port_serial_stats(port_serial_stats_t *out);
+size_t port_serial_capacity(void); /* bytes that can wait to be read without loss */
 uint32_t port_ticks(void); /* free-running, wraps; unit described by port_clock() */
+uint32_t port_interrupt_ticks(void); /* of these, spent in interrupts since start: to be taken out of a measurement */
 const port_clock_t *port_clock(void);
 uint32_t port_millis(void);
 void port_idle(void); /* sleep until the next interrupt or about a millisecond; returns at once if input waits */
@@ -49,6 +65,9 @@ size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped);
 void port_audio_stop(void);
 void port_led(int on);
 port_reset_reason_t port_reset_reason(void);
+const port_fault_t *port_fault(void); /* the record that the previous run left, or NULL */
+void port_memory(port_memory_t *out);
+int port_die(port_die_t kind); /* ends this run on purpose; returns -1 if this port has no such end */
 void port_reset(void) __attribute__((noreturn));
 
 #ifdef __cplusplus

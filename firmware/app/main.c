@@ -1,0 +1,10 @@
+#include "kws_app.h"
+#include "port.h"
+
+int main(void) {
+  port_init();
+  kws_app_init();
+  for (;;) {
+    if (!kws_app_poll()) port_idle();
+  }
+}

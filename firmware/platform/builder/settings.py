@@ -1,0 +1,159 @@
+"""From a board's "kws" section and the environment to sources, defines and flags. Plain Python, so that it can be
+tested without SCons."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# STM32F4 (RM0090 tables 1 and 62, 7.3.13, 7.3.14): base address, interrupt, clock enable bit, on APB2.
+STM32_USART = {
+    "USART1": (0x40011000, 37, 4, True),
+    "USART2": (0x40004400, 38, 17, False),
+    "USART3": (0x40004800, 39, 18, False),
+    "UART4": (0x40004C00, 52, 19, False),
+    "UART5": (0x40005000, 53, 20, False),
+    "USART6": (0x40011400, 71, 5, True),
+}
+ENGINES = ("aot", "tflm")
+MODEL_FILES = ("model_config.h", "frontend_tables.c")
+
+
+class SettingsError(Exception):
+    """Something that the user can mend; one line."""
+
+
+@dataclass
+class Settings:
+    family: str
+    engine: str
+    model: Path
+    prefix: str = ""
+    tools: list = field(default_factory=list)
+    tool_package: str = "gcc"
+    cxx: bool = False
+    includes: list = field(default_factory=list)
+    defines: list = field(default_factory=list)
+    cflags: list = field(default_factory=list)
+    linkflags: list = field(default_factory=list)
+    libs: list = field(default_factory=list)
+    source_filter: list = field(default_factory=list)
+    model_sources: list = field(default_factory=list)
+    link_depends: list = field(default_factory=list)
+
+
+def read(kws, board_id, environ, firmware, option):
+    """Settings of one build. ``option(name, default)`` reads the environment's section of platformio.ini."""
+    if not isinstance(kws, dict) or "family" not in kws:
+        raise SettingsError(f"boards/{board_id}.json: kws.family is missing")
+    engine = environ.get("KWS_ENGINE") or option("custom_kws_engine", "aot")
+    if engine not in ENGINES:
+        raise SettingsError(f"KWS_ENGINE={engine}: known engines are {', '.join(ENGINES)}")
+    model = Path(environ.get("KWS_MODEL_DIR") or firmware / "model").resolve()
+    for name in MODEL_FILES:
+        if not (model / name).is_file():
+            raise SettingsError(f"{model} has no {name}: make it with `kws export`, or set KWS_MODEL_DIR")
+    family = kws["family"]
+    s = Settings(family=family, engine=engine, model=model, cxx=engine == "tflm")
+    port_dirs = {"stm32": ["ports/cortexm", "ports/stm32"], "host": ["ports/host"]}.get(family)
+    if port_dirs is None:
+        raise SettingsError(f"boards/{board_id}.json: kws.family: {family} has no port in firmware/ports")
+
+    source_dirs = ["core/frontend", "core/nn", "core/detector", "core/link", f"engines/{engine}", "app", *port_dirs]
+    if engine == "tflm":
+        source_dirs.remove("core/nn")
+    s.source_filter = ["-<*>"] + [f"+<{d}/*.c> +<{d}/*.cc>" for d in source_dirs]
+    s.includes = [firmware / d for d in [*source_dirs, "engines", "ports"]] + [model]
+    # Of the generated folder only what this engine uses.
+    skip = {"aot": ("model_data.cc",), "tflm": ("model_aot.c",)}[engine]
+    s.model_sources = sorted(p.name for p in model.iterdir() if p.suffix in (".c", ".cc") and p.name not in skip)
+
+    s.defines = [
+        f"KWS_ENGINE_{engine.upper()}",
+        ("KWS_BOARD_ID", _text(board_id)),
+        ("KWS_FIRMWARE_VERSION", _text(_version(firmware.parent))),
+    ]
+    s.cflags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-fno-common"]
+    s.linkflags = ["-Wl,--gc-sections"]
+    if family == "host":
+        s.tools = ["gcc"]
+        s.libs = ["m"]
+    else:
+        _cortexm(s, kws, board_id, firmware)
+    digest = hashlib.sha256(repr((board_id, engine, s.defines, kws)).encode())
+    for folder in [*(firmware / d for d in source_dirs), model]:
+        for path in sorted(folder.glob("*")):
+            if path.suffix in (".c", ".cc", ".h", ".ld"):
+                digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    s.defines.append(("KWS_BUILD_ID", _text(digest.hexdigest()[:12])))
+    return s
+
+
+def _cortexm(s, kws, board_id, firmware):
+    s.prefix = "arm-none-eabi-"
+    s.tools = ["arm-none-eabi-gcc"]
+    s.tool_package = "gcc-arm-none-eabi libnewlib-arm-none-eabi"
+    try:
+        memory, clock, serial = kws["memory"], kws["clock"], kws["serial"]
+        cpu = kws.get("cpu", "cortex-m4")
+        s.cflags += [f"-mcpu={cpu}", "-mthumb", "-ffreestanding", "-fno-builtin-printf"]
+        script = firmware / "ports/cortexm/link.ld"
+        s.link_depends = [script]
+        symbols = {
+            "KWS_FLASH_ORIGIN": number(memory["flash_origin"]),
+            "KWS_FLASH_LENGTH": number(memory["flash_bytes"]),
+            "KWS_FLASH_BUDGET": number(memory["flash_budget"]),
+            "KWS_RAM_ORIGIN": number(memory["ram_origin"]),
+            "KWS_RAM_LENGTH": number(memory["ram_bytes"]),
+            "KWS_RAM_BUDGET": number(memory["ram_budget"]),
+            "KWS_STACK_BYTES": number(memory["stack_bytes"]),
+        }
+        s.linkflags += [f"-Wl,--defsym={name}={value:#x}" for name, value in symbols.items()]
+        s.linkflags += [f"-Wl,-T,{script}", f"-mcpu={cpu}", "-mthumb", "-nostartfiles", "--specs=nano.specs"]
+        s.libs = ["c", "m", "gcc"]
+        s.defines += [
+            ("KWS_CORE_HZ", f"{number(clock['core_hz'])}u"),
+            ("KWS_HSE_HZ", f"{number(clock['crystal_hz'])}u"),
+        ]
+        base, irq, bit, apb2 = STM32_USART[serial["peripheral"]]
+        tx, rx = _pin(serial["tx"]), _pin(serial["rx"])
+        s.defines += [
+            ("KWS_UART_BASE", f"{base:#x}u"),
+            ("KWS_UART_IRQ", irq),
+            ("KWS_UART_CLOCK_BIT", bit),
+            ("KWS_UART_ON_APB2", int(apb2)),
+            ("KWS_UART_TX_PORT", tx[0]),
+            ("KWS_UART_TX_PIN", tx[1]),
+            ("KWS_UART_RX_PORT", rx[0]),
+            ("KWS_UART_RX_PIN", rx[1]),
+            ("KWS_UART_AF", number(serial["alternate_function"])),
+            ("KWS_SERIAL_BAUD", number(serial["baud"])),
+        ]
+        if kws.get("led"):
+            led = _pin(kws["led"])
+            s.defines += [("KWS_LED_PORT", led[0]), ("KWS_LED_PIN", led[1])]
+    except KeyError as error:
+        raise SettingsError(f"boards/{board_id}.json: kws: {error.args[0]} is missing or unknown") from error
+    except ValueError as error:
+        raise SettingsError(f"boards/{board_id}.json: kws: {error}") from error
+
+
+def number(value):
+    """A number of a board file: an integer, or text such as "0x08000000"."""
+    return value if isinstance(value, int) else int(str(value), 0)
+
+
+def _pin(name):
+    match = re.fullmatch(r"P([A-I])(1[0-5]|[0-9])", name)
+    if not match:
+        raise ValueError(f"{name} is no pin (such as PA2)")
+    return ord(match[1]) - ord("A"), int(match[2])
+
+
+def _text(value):
+    return f'\\"{value}\\"'
+
+
+def _version(root):
+    match = re.search(r'^version = "([^"]+)"', (root / "pyproject.toml").read_text(encoding="utf-8"), re.M)
+    return match[1] if match else "0.0.0"

@@ -1,0 +1,56 @@
+/* What all Cortex-M ports share: registers of the ARMv7-M architecture, start-up, faults, timing.
+ * Register addresses: ARMv7-M Architecture Reference Manual (DDI 0403), B3.2 and C1.8. */
+#ifndef KWS_CORTEXM_H
+#define KWS_CORTEXM_H
+
+#include <stdint.h>
+
+#include "port.h"
+
+#define REG32(address) (*(volatile uint32_t *)(address))
+
+#define SYST_CSR REG32(0xE000E010)
+#define SYST_RVR REG32(0xE000E014)
+#define SYST_CVR REG32(0xE000E018)
+#define NVIC_ISER(n) REG32(0xE000E100 + 4u * (n))
+#define SCB_ICSR REG32(0xE000ED04)
+#define SCB_VTOR REG32(0xE000ED08)
+#define SCB_AIRCR REG32(0xE000ED0C)
+#define SCB_CCR REG32(0xE000ED14)
+#define SCB_SHCSR REG32(0xE000ED24)
+#define SCB_CFSR REG32(0xE000ED28)
+#define SCB_HFSR REG32(0xE000ED2C)
+#define SCB_MMFAR REG32(0xE000ED34)
+#define SCB_BFAR REG32(0xE000ED38)
+#define SCB_CPACR REG32(0xE000ED88)
+#define SCB_DEMCR REG32(0xE000EDFC)
+#define DWT_CTRL REG32(0xE0001000)
+#define DWT_CYCCNT REG32(0xE0001004)
+
+static inline uint32_t irq_save(void) {
+  uint32_t primask;
+  __asm volatile("mrs %0, primask\n cpsid i" : "=r"(primask)::"memory");
+  return primask;
+}
+static inline void irq_restore(uint32_t primask) { __asm volatile("msr primask, %0" ::"r"(primask) : "memory"); }
+
+/* Symbols of link.ld. */
+extern uint32_t _stack_bottom[], _stack_top[], _ram_end[], _heap_none[];
+
+/* startup.c */
+void Reset_Handler(void) __attribute__((noreturn));
+typedef void (*vector_t)(void);
+
+/* fault.c: _noinit survives every reset but the loss of power. */
+void cortexm_fault_init(int cause_is_watchdog);
+extern volatile uint32_t cortexm_millis;
+
+/* timing.c: free-running 32-bit counter found at start: DWT if it counts, else `timer` if it counts, else SysTick.
+ * Hz of each on real hardware. */
+void cortexm_timing_init(uint32_t core_hz, volatile uint32_t *timer, const char *timer_name, uint32_t timer_hz);
+extern volatile uint32_t *cortexm_counter; /* NULL: SysTick */
+uint32_t cortexm_systick_ticks(void);
+static inline uint32_t cortexm_ticks(void) { return cortexm_counter ? *cortexm_counter : cortexm_systick_ticks(); }
+extern volatile uint32_t cortexm_interrupt_ticks;
+
+#endif

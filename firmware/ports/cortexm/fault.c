@@ -1,0 +1,91 @@
+/* Faults end in a record in RAM that start-up does not touch, and a reset; the next run reports it.
+ * Registers and bits: ARMv7-M ARM (DDI 0403) B3.2.15 to B3.2.18; stacked frame: B1.5.6. */
+#include <stddef.h>
+
+#include "cortexm.h"
+
+#define RECORD_MAGIC 0x4B575346u /* "FSWK" */
+
+typedef struct {
+  uint32_t magic;
+  port_fault_t fault;
+  uint32_t check; /* so that garbage after power-on is not taken for a record */
+} record_t;
+
+static record_t record __attribute__((section(".noinit")));
+static port_fault_t previous;
+static int have_previous;
+
+static uint32_t checksum(const port_fault_t *f) {
+  return f->kind ^ (f->pc << 1) ^ (f->lr << 2) ^ f->cfsr ^ f->hfar ^ f->sp ^ f->uptime_ms ^ 0x9E3779B9u;
+}
+
+void cortexm_fault_init(int cause_is_watchdog) {
+  have_previous = 0;
+  if (record.magic == RECORD_MAGIC && record.check == checksum(&record.fault)) {
+    previous = record.fault;
+    have_previous = 1;
+  } else if (cause_is_watchdog) {
+    previous = (port_fault_t){.kind = 6};
+    have_previous = 1;
+  }
+  record.magic = 0;
+  SCB_SHCSR |= 7u << 16; /* usage, bus and memory faults have handlers of their own */
+  SCB_CCR |= 1u << 4;    /* division by zero is a fault */
+}
+
+const port_fault_t *port_fault(void) { return have_previous ? &previous : NULL; }
+
+__attribute__((noreturn)) void port_reset(void) {
+  __asm volatile("dsb" ::: "memory");
+  SCB_AIRCR = 0x05FA0004u; /* VECTKEY, SYSRESETREQ */
+  __asm volatile("dsb" ::: "memory");
+  for (;;) {
+  }
+}
+
+/* sp: as it was at the fault; ipsr: the exception's number. */
+__attribute__((noreturn, used)) static void record_fault(const uint32_t *sp, uint32_t ipsr) {
+  const uint32_t cfsr = SCB_CFSR;
+  port_fault_t f = {.cfsr = cfsr, .sp = (uint32_t)sp, .uptime_ms = cortexm_millis};
+  f.kind = ipsr >= 3 && ipsr <= 6 ? ipsr - 2u : 7u;
+  f.hfar = (cfsr & (1u << 15)) ? SCB_BFAR : (cfsr & (1u << 7)) ? SCB_MMFAR : 0;
+  /* The stack lies at the bottom of RAM: what runs over it leaves RAM, and the stacking or the access fails. */
+  const uint32_t stacking_failed = cfsr & ((1u << 4) | (1u << 12));
+  if (stacking_failed || sp < _stack_bottom) f.kind = 5;
+  if (!stacking_failed && sp >= _stack_bottom && sp + 8 <= _stack_top) {
+    f.lr = sp[5];
+    f.pc = sp[6];
+  }
+  record.fault = f;
+  record.check = checksum(&f);
+  record.magic = RECORD_MAGIC;
+  port_reset();
+}
+
+/* Starts again from the top of the stack, since what is below may be no memory at all; we never return. */
+__attribute__((naked)) void Fault_Handler(void) {
+  __asm volatile(
+      "mrs r0, msp\n"
+      "mrs r1, ipsr\n"
+      "ldr r2, =_stack_top\n"
+      "msr msp, r2\n"
+      "b %c0\n" ::"i"(record_fault));
+}
+
+__attribute__((noinline)) static uint32_t recurse_forever(volatile uint32_t *deeper) {
+  volatile uint32_t frame[32];
+  frame[0] = *deeper + 1;
+  return frame[0] ? recurse_forever(frame) + frame[0] : 0;
+}
+
+int port_die(port_die_t kind) {
+  switch (kind) {
+    case PORT_DIE_UNDEFINED: __asm volatile("udf #0"); return 0;
+    case PORT_DIE_STACK: {
+      volatile uint32_t zero = 0;
+      return (int)recurse_forever(&zero);
+    }
+    default: return -1; /* the watchdog of this port is not in use yet */
+  }
+}

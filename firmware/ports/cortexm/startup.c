@@ -1,0 +1,47 @@
+/* From reset to main(). The vector table's device part is given by the family (KWS_VECTORS in vectors.h). */
+#include <stdint.h>
+#include <string.h>
+
+#include "cortexm.h"
+
+extern uint32_t _data_load[], _data_start[], _data_end[], _bss_start[], _bss_end[], _stack_paint_end[];
+int main(void);
+
+#define STACK_PAINT 0xC5C5C5C5u
+
+__attribute__((noreturn, used)) static void start(void) {
+  memcpy(_data_start, _data_load, (size_t)((char *)_data_end - (char *)_data_start));
+  memset(_bss_start, 0, (size_t)((char *)_bss_end - (char *)_bss_start));
+  (void)main();
+  for (;;) {
+  }
+}
+
+/* Naked, since the stack is painted under its feet: everything below the present top gets a pattern by which
+ * port_memory() sees how deep it went. */
+__attribute__((naked, noreturn, section(".text.Reset_Handler"))) void Reset_Handler(void) {
+  __asm volatile(
+      "ldr r0, =_stack_bottom\n"
+      "ldr r1, =_stack_top\n"
+      "msr msp, r1\n"
+      "ldr r2, =%c0\n"
+      "1: str r2, [r0], #4\n"
+      "cmp r0, r1\n"
+      "blo 1b\n"
+      "ldr r0, =0xE000ED88\n" /* CPACR: the FPU, before any code may use it */
+      "ldr r1, [r0]\n"
+      "orr r1, r1, #0xF00000\n"
+      "str r1, [r0]\n"
+      "dsb\n"
+      "isb\n"
+      "b %c1\n" ::"i"(STACK_PAINT),
+      "i"(start));
+}
+
+void port_memory(port_memory_t *out) {
+  const volatile uint32_t *p = _stack_bottom;
+  while (p < _stack_top && *p == STACK_PAINT) p++;
+  out->stack_bytes = (uint32_t)((char *)_stack_top - (char *)_stack_bottom);
+  out->stack_used = (uint32_t)((const char *)_stack_top - (const volatile char *)p);
+  out->free_ram = (uint32_t)((char *)_ram_end - (char *)_heap_none);
+}

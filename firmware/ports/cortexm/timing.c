@@ -1,0 +1,88 @@
+#include <stddef.h>
+
+#include "cortexm.h"
+
+#define CALIBRATION_LOOPS 1000u
+/* From one counter read to the next: the loop's two instructions each time, and the first read itself. */
+#define CALIBRATION_INSTRUCTIONS (2u * CALIBRATION_LOOPS + 1u)
+
+volatile uint32_t *cortexm_counter;
+volatile uint32_t cortexm_millis;
+volatile uint32_t cortexm_interrupt_ticks;
+static uint32_t systick_reload;
+static port_clock_t clock_info;
+
+void SysTick_Handler(void) {
+  const uint32_t entered = cortexm_ticks();
+  cortexm_millis++;
+  cortexm_interrupt_ticks += cortexm_ticks() - entered;
+}
+
+uint32_t cortexm_systick_ticks(void) {
+  /* Read until no tick fell between; bounded, since an interrupt comes once a millisecond. */
+  uint32_t ms, value;
+  int tries = 4;
+  do {
+    ms = cortexm_millis;
+    value = SYST_CVR;
+  } while (ms != cortexm_millis && --tries);
+  return ms * (systick_reload + 1) + (systick_reload - value);
+}
+
+static int counts(volatile uint32_t *counter) {
+  const uint32_t before = *counter;
+  for (int i = 0; i < 64; i++) __asm volatile("nop");
+  return *counter != before;
+}
+
+/* A loop whose number of instructions is known. Whoever reads both numbers can tell whether ticks are
+ * instructions (as under QEMU -icount) or something else. */
+__attribute__((noinline)) static uint32_t calibrate(volatile uint32_t *counter) {
+  uint32_t from, to, n = CALIBRATION_LOOPS;
+  const uint32_t irq = irq_save();
+  __asm volatile(
+      ".balign 8\n"
+      "ldr %0, [%3]\n"
+      "1: subs %2, #1\n"
+      "bne 1b\n"
+      "ldr %1, [%3]\n"
+      : "=&l"(from), "=&l"(to), "+l"(n)
+      : "l"(counter)
+      : "cc", "memory");
+  irq_restore(irq);
+  return to - from;
+}
+
+void cortexm_timing_init(uint32_t core_hz, volatile uint32_t *timer, const char *timer_name, uint32_t timer_hz) {
+  systick_reload = core_hz / 1000u - 1u;
+  SYST_RVR = systick_reload;
+  SYST_CVR = 0;
+  SYST_CSR = 7; /* core clock, interrupt, enable */
+
+  SCB_DEMCR |= 1u << 24; /* TRCENA */
+  DWT_CYCCNT = 0;
+  DWT_CTRL |= 1u;
+  clock_info.core_hz = core_hz;
+  if (counts(&DWT_CYCCNT)) {
+    cortexm_counter = &DWT_CYCCNT;
+    clock_info.source = "DWT";
+    clock_info.hz = core_hz;
+  } else if (timer && counts(timer)) {
+    cortexm_counter = timer;
+    clock_info.source = timer_name;
+    clock_info.hz = timer_hz;
+  } else {
+    cortexm_counter = NULL;
+    clock_info.source = "SYSTICK";
+    clock_info.hz = core_hz;
+  }
+  if (cortexm_counter) {
+    clock_info.calibration_expected = CALIBRATION_INSTRUCTIONS;
+    clock_info.calibration_ticks = calibrate(cortexm_counter);
+  }
+}
+
+const port_clock_t *port_clock(void) { return &clock_info; }
+uint32_t port_ticks(void) { return cortexm_ticks(); }
+uint32_t port_interrupt_ticks(void) { return cortexm_interrupt_ticks; }
+uint32_t port_millis(void) { return cortexm_millis; }

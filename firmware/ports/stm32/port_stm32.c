@@ -1,0 +1,63 @@
+/* port.h for the STM32F4 family, on what ports/cortexm gives. */
+#include "stm32.h"
+
+static port_reset_reason_t reset_reason;
+
+static port_reset_reason_t read_reset_reason(void) {
+  const uint32_t csr = RCC_CSR; /* RM0090 7.3.21 */
+  RCC_CSR = csr | (1u << 24);   /* RMVF: forget */
+  if (csr & (3u << 29)) return PORT_RESET_WATCHDOG;
+  if (csr & (1u << 28)) return PORT_RESET_SOFTWARE;
+  if (csr & (1u << 27)) return PORT_RESET_POWER;
+  if (csr & (1u << 26)) return PORT_RESET_PIN;
+  return PORT_RESET_UNKNOWN;
+}
+
+void port_init(void) {
+  stm32_clocks_t clocks;
+  reset_reason = read_reset_reason();
+  cortexm_fault_init(reset_reason == PORT_RESET_WATCHDOG);
+  if (port_fault() && reset_reason != PORT_RESET_WATCHDOG) reset_reason = PORT_RESET_FAULT;
+  stm32_clock_init(&clocks);
+  RCC_APB1ENR |= 1u; /* TIM2: 32 bits, no prescaler */
+  (void)RCC_APB1ENR;
+  TIM2_PSC = 0;
+  TIM2_ARR = 0xFFFFFFFFu;
+  TIM2_EGR = 1;
+  TIM2_CR1 = 1;
+  cortexm_timing_init(clocks.core_hz, (volatile uint32_t *)TIM2_CNT_ADDRESS, "TIM2", clocks.apb1_timer_hz);
+#ifdef KWS_LED_PORT
+  RCC_AHB1ENR |= 1u << KWS_LED_PORT;
+  (void)RCC_AHB1ENR;
+  GPIO_MODER(KWS_LED_PORT) = (GPIO_MODER(KWS_LED_PORT) & ~(3u << 2 * KWS_LED_PIN)) | (1u << 2 * KWS_LED_PIN);
+#endif
+  stm32_serial_init(&clocks);
+}
+
+void port_idle(void) {
+  const uint32_t irq = irq_save(); /* WFI wakes on a pending interrupt even so, and none can slip in before it */
+  if (!stm32_serial_waits()) __asm volatile("dsb\n wfi" ::: "memory");
+  irq_restore(irq);
+}
+
+port_reset_reason_t port_reset_reason(void) { return reset_reason; }
+
+void port_led(int on) {
+#ifdef KWS_LED_PORT
+  GPIO_BSRR(KWS_LED_PORT) = 1u << (KWS_LED_PIN + (on ? 0 : 16));
+#else
+  (void)on;
+#endif
+}
+
+int port_audio_start(uint32_t sample_rate_hz) {
+  (void)sample_rate_hz;
+  return -1;
+}
+size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped) {
+  (void)out;
+  (void)max;
+  *dropped = 0;
+  return 0;
+}
+void port_audio_stop(void) {}
