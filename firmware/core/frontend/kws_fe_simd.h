@@ -9,11 +9,13 @@ static inline int32_t kws_lo(uint32_t x) { return (int16_t)(uint16_t)x; }
 static inline int32_t kws_hi(uint32_t x) { return (int16_t)(uint16_t)(x >> 16); }
 static inline uint32_t kws_pack(int32_t lo, int32_t hi) { return ((uint32_t)hi << 16) | ((uint32_t)lo & 0xFFFFu); }
 
+/* gcc makes SMULBB and SMULTT of these. */
+static inline int32_t kws_smulbb(uint32_t a, uint32_t b) { return kws_lo(a) * kws_lo(b); }
+static inline int32_t kws_smultt(uint32_t a, uint32_t b) { return kws_hi(a) * kws_hi(b); }
+
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP && !defined(KWS_FE_PORTABLE)
 #include <arm_acle.h>
 
-#define kws_smulbb(a, b) __smulbb((int32_t)(a), (int32_t)(b))
-#define kws_smultt(a, b) __smultt((int32_t)(a), (int32_t)(b))
 #define kws_smlabb(a, b, c) __smlabb((int32_t)(a), (int32_t)(b), (c))
 #define kws_smlatb(a, b, c) __smlatb((int32_t)(a), (int32_t)(b), (c))
 #define kws_smlatt(a, b, c) __smlatt((int32_t)(a), (int32_t)(b), (c))
@@ -50,8 +52,6 @@ static inline uint32_t kws_abs16(uint32_t x) {
 
 #else
 
-static inline int32_t kws_smulbb(uint32_t a, uint32_t b) { return kws_lo(a) * kws_lo(b); }
-static inline int32_t kws_smultt(uint32_t a, uint32_t b) { return kws_hi(a) * kws_hi(b); }
 static inline int32_t kws_smlabb(uint32_t a, uint32_t b, int32_t c) { return kws_lo(a) * kws_lo(b) + c; }
 static inline int32_t kws_smlatb(uint32_t a, uint32_t b, int32_t c) { return kws_hi(a) * kws_lo(b) + c; }
 static inline int32_t kws_smlatt(uint32_t a, uint32_t b, int32_t c) { return kws_hi(a) * kws_hi(b) + c; }

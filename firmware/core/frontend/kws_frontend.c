@@ -129,8 +129,9 @@ static void stage(uint32_t *x, uint32_t points, uint32_t m, const uint32_t *twid
 }
 
 /* From the transform of (even + i odd) samples to the power of the real signal's bins, in place. */
-static void power_spectrum(uint32_t *x, uint32_t points, const uint32_t *super_twiddles, uint32_t first) {
-  for (uint32_t k = first; k <= points / 2; k++) {
+static void power_spectrum(uint32_t *x, uint32_t points, const kws_fe_tables_t *t) {
+  const uint32_t *super_twiddles = t->super_twiddles;
+  for (uint32_t k = 1; k <= points / 2; k++) {
     const uint32_t p = x[k], n = x[points - k], by2 = 2 * BY_2, minus = (uint32_t)(-2 * BY_2);
     const uint32_t a = scaled(p, (int32_t)by2);
     const uint32_t b = kws_pkhtb(kws_smlatb(n, minus, 1 << 15), kws_smlabb(n, by2, 1 << 15), 16); /* conjugate */
@@ -249,7 +250,7 @@ static void frame(kws_fe_state_t *state, uint16_t *features) {
   if (shift < 15) {
     first_stage(state->work, points, shift, radix);
     for (uint32_t m = (uint32_t)radix; m < points; m *= 4) stage(state->work, points, m, t->twiddles);
-    power_spectrum(state->work, points, t->super_twiddles, 1);
+    power_spectrum(state->work, points, t);
   } else {
     memset(state->work, 0, points * sizeof state->work[0]); /* silence */
   }
