@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ TYPE_NAMES = {
     8: "COMPLEX64", 9: "INT8", 10: "FLOAT64", 11: "COMPLEX128", 12: "UINT64", 13: "RESOURCE", 14: "VARIANT",
     15: "UINT32", 16: "UINT16", 17: "INT4", 18: "BFLOAT16",
 }  # fmt: skip
-DTYPES = {
+DTYPES: dict[str, np.dtype[Any]] = {
     "FLOAT32": np.dtype("<f4"), "INT32": np.dtype("<i4"), "UINT8": np.dtype("u1"), "INT64": np.dtype("<i8"),
     "BOOL": np.dtype("u1"), "INT16": np.dtype("<i2"), "INT8": np.dtype("i1"),
 }  # fmt: skip

@@ -1,0 +1,74 @@
+"""``kws compile``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from host_tools import ui
+from model_pipeline.errors import KwsError
+from model_pipeline.files import atomic_dir
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog="Example: kws compile model.tflite --out build/plan")
+    def compile(
+        model: Annotated[Path, typer.Argument(help="An int8 .tflite file.", show_default=False)],
+        out: Annotated[
+            Path | None, typer.Option("--out", "-o", help="Folder for model_aot.c and model_aot.h; replaced if there.")
+        ] = None,
+        json: ui.Json = False,
+    ) -> None:
+        """Compile a model to C and show its layers. Without --out nothing is written."""
+        from model_pipeline.compiler import compile_model
+
+        try:
+            tflite = model.read_bytes()
+        except OSError as error:
+            raise KwsError(f"can't read {model}: {error.strerror}") from error
+        program = compile_model(tflite)
+        if out is not None:
+            _check_replaceable(out)
+            with atomic_dir(out) as folder:
+                for name, text in program.emit().items():
+                    (folder / name).write_text(text, encoding="utf-8")
+        result = {
+            "model": str(model),
+            "model_hash": program.model_hash,
+            "arena_bytes": program.arena_bytes,
+            "arena_lower_bound": program.plan.lower_bound,
+            "macs": program.macs,
+            "constant_bytes": program.constant_bytes,
+            "layers": program.layers(),
+            "out": str(out) if out is not None else None,
+        }
+
+        def human(values: dict) -> None:
+            table = Table("", "operator", "output", "MACs", "constants")
+            for column in (3, 4):
+                table.columns[column].justify = "right"
+            for row in values["layers"]:
+                shape = "x".join(map(str, row["output"]))
+                macs = f"{row['macs']:,}" if row["macs"] else ""
+                table.add_row(str(row["call"]), row["operator"], shape, macs, f"{row['constant_bytes']:,}")
+            ui.out.print(table)
+            ui.out.print(
+                f"arena {values['arena_bytes']:,} B (no plan is below {values['arena_lower_bound']:,} B), "
+                f"{values['macs']:,} MACs, {values['constant_bytes']:,} B of constants"
+            )
+            if values["out"]:
+                ui.out.print(f"written to {values['out']}")
+
+        ui.emit(result, json, human)
+
+
+def _check_replaceable(out: Path) -> None:
+    """A folder that holds anything else is not replaced: it is somebody's work."""
+    ours = {"model_aot.c", "model_aot.h"}
+    if out.exists() and (not out.is_dir() or {p.name for p in out.iterdir()} - ours):
+        raise KwsError(f"{out} exists and holds other files", hint="give --out a new or an empty folder")

@@ -1,0 +1,37 @@
+"""``kws export``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from host_tools import ui
+
+EXAMPLE = "Example: kws export runs/demo/model --out runs/demo/firmware_model"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def export(
+        model: Annotated[Path, typer.Argument(help="Folder with model.tflite and model.json.", show_default=False)],
+        out: Annotated[Path, typer.Option("--out", "-o", help="The generated folder; replaced if it exists.")],
+        json: ui.Json = False,
+    ) -> None:
+        """Make the sources that a firmware build needs of a model: configuration, C array, resolver, compiled plan."""
+        from model_pipeline.export import export as run
+
+        with ui.progress("exporting") as progress:
+            result = run(model, out, progress)
+
+        def human(values: dict) -> None:
+            ui.out.print(f"{values['folder']}: {len(values['files'])} files for model {values['model_hash']}")
+            ui.out.print(
+                f"  arena {values['aot_arena_bytes']} B (aot), {values['tflm_arena_bytes']} B (tflm, this host)"
+            )
+            ui.out.print(f"  {values['macs']:,} MACs, {values['constant_bytes']:,} B of constants")
+
+        ui.emit(result, json, human)

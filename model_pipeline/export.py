@@ -1,0 +1,276 @@
+"""Makes the generated folder of docs/architecture.md from ``model.tflite`` and ``model.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from model_pipeline.compiler import Program, compile_model
+from model_pipeline.compiler.emitter import float_bits
+from model_pipeline.compiler.ops import known_operators
+from model_pipeline.compiler.reader import read_model
+from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.files import atomic_dir
+from model_pipeline.manifest import Manifest, feature_quantization, load_manifest
+
+ARENA_FILE = "tflm_arena.json"
+FILES = {
+    "model.tflite", "model.json", "model_config.h", "frontend_tables.c", "model_data.h", "model_data.cc",
+    "model_resolver.h", "model_aot.c", "model_aot.h", ARENA_FILE,
+}  # fmt: skip
+Progress = Callable[[int, int, str], None]
+
+
+def export(model_dir: Path, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Writes the generated folder ``out``, whole or not at all.
+
+    The arena that TensorFlow Lite Micro needs is measured by its interpreter and recorded beside the model in
+    ``tflm_arena.json``; a folder that has this file (every generated one does) is exported without ``tflite_micro``.
+
+    Args:
+        model_dir: holds ``model.tflite`` and ``model.json``.
+
+    Returns:
+        What was made: files, arena sizes, MACs and the layers.
+
+    Raises:
+        KwsError: manifest and model disagree, or the model can't be compiled.
+        MissingTool: the arena was never measured and ``tflite_micro`` is not installed.
+    """
+    from model_pipeline.features import tables_c
+
+    report = progress or (lambda done, total, text: None)
+    model_dir, out = Path(model_dir), Path(out)
+    _check_replaceable(out)
+    report(0, 4, "reading the model")
+    manifest = load_manifest(model_dir)
+    tflite = (model_dir / "model.tflite").read_bytes()
+    program = compile_model(tflite)
+    _check_agreement(manifest, program)
+    report(1, 4, "measuring the arena")
+    arena = recorded_arena(model_dir, manifest) or {
+        "model_sha256": manifest.model_sha256,
+        "arena_bytes": measure_arena(tflite),
+    }
+    report(2, 4, "writing sources")
+    texts = {
+        "model_config.h": config_header(manifest, arena["arena_bytes"]),
+        "frontend_tables.c": tables_c(manifest.frontend),
+        "model_data.h": data_header(manifest),
+        "model_data.cc": data_source(tflite),
+        "model_resolver.h": resolver_header(tflite, manifest),
+        ARENA_FILE: json.dumps(arena, indent=2) + "\n",
+        **program.emit(),
+    }
+    with atomic_dir(out) as folder:
+        for name in ("model.tflite", "model.json"):
+            shutil.copyfile(model_dir / name, folder / name)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        report(3, 4, "in place")
+    report(4, 4, "done")
+    return {
+        "folder": str(out),
+        "files": sorted([*texts, "model.tflite", "model.json"]),
+        "model_hash": manifest.model_hash,
+        "tflm_arena_bytes": arena["arena_bytes"],
+        "aot_arena_bytes": program.arena_bytes,
+        "macs": program.macs,
+        "constant_bytes": program.constant_bytes,
+        "layers": program.layers(),
+    }
+
+
+def _check_replaceable(out: Path) -> None:
+    """A folder that holds anything else is not replaced: it is somebody's work."""
+    if out.exists() and not out.is_dir():
+        raise KwsError(f"{out} is a file", hint="give --out a folder")
+    if out.is_dir() and (others := sorted(p.name for p in out.iterdir() if p.name not in FILES)):
+        raise KwsError(f"{out} holds other files ({others[0]} …) and is not replaced", hint="give --out a new folder")
+
+
+def _check_agreement(manifest: Manifest, program: Program) -> None:
+    for what, said, tensor in (
+        ("input", manifest.input, program.input),
+        ("output", manifest.output, program.output),
+    ):
+        found = (float_bits(tensor.scale), tensor.zero_point, list(tensor.shape))
+        if (float_bits(said.scale), said.zero_point, list(said.shape)) != found:
+            raise KwsError(
+                f"model.json says {what} scale {said.scale}, zero point {said.zero_point}, shape {said.shape}; "
+                f"model.tflite has {float(tensor.scale)}, {tensor.zero_point}, {list(tensor.shape)}",
+                hint="quantize again",
+            )
+
+
+def recorded_arena(model_dir: Path, manifest: Manifest) -> dict[str, Any] | None:
+    """The record of an earlier measurement of this very model, None where there is none."""
+    path = Path(model_dir) / ARENA_FILE
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["model_sha256"] == manifest.model_sha256 and int(record["arena_bytes"]) > 0:
+            return {"model_sha256": manifest.model_sha256, "arena_bytes": int(record["arena_bytes"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KwsError(f"can't read {path}: {error!r}", hint=f"remove {path}") from error
+    return None  # of another model
+
+
+def measure_arena(tflite: bytes) -> int:
+    """Arena bytes that TensorFlow Lite Micro's interpreter uses for the model on this machine, rounded up to 16.
+
+    A 64-bit host's structures are larger than a board's, so a board needs less, unless its optimised kernels ask for
+    scratch memory of their own.
+
+    Raises:
+        MissingTool: ``tflite_micro`` is not installed.
+        KwsError: TensorFlow Lite Micro refuses the model.
+    """
+    try:
+        from tflite_micro.python.tflite_micro import runtime
+    except ImportError as error:
+        raise MissingTool(
+            "tflite_micro is not installed, so the arena of TensorFlow Lite Micro can't be measured",
+            hint=f"make setup, or export a folder that has {ARENA_FILE} (every generated one does)",
+        ) from error
+    with _captured_stderr() as text:
+        try:
+            interpreter = runtime.Interpreter.from_bytes(tflite)
+            interpreter.print_allocations()
+        except RuntimeError as error:
+            raise KwsError(f"TensorFlow Lite Micro refuses the model: {error}") from error
+    found = re.search(r"Arena allocation total (\d+) bytes", "".join(text))
+    if not found:
+        raise KwsError("this version of tflite_micro does not tell the arena's size as expected")
+    return -(-int(found[1]) // 16) * 16
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[list[str]]:
+    """What C code writes to standard error meanwhile is in the list afterwards."""
+    text: list[str] = []
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield text
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            text.append(file.read().decode("utf-8", "replace"))
+
+
+def c_string(text: str) -> str:
+    """A C string literal: everything but plain ASCII as octal escapes of its UTF-8 bytes."""
+    plain = set(range(32, 127)) - set(b'"\\?')
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode("utf-8")) + '"'
+
+
+def config_header(manifest: Manifest, tflm_arena_bytes: int) -> str:
+    """``model_config.h``: all macros of docs/architecture.md."""
+    frontend, detector = manifest.frontend, manifest.detector
+    multiplier, shift = feature_quantization(manifest.input.scale)
+    macros: dict[str, str | int] = {
+        "MODEL_NAME": c_string(manifest.name),
+        "MODEL_HASH": c_string(manifest.model_hash),
+        "MODEL_ID": f"0x{manifest.model_hash}ull",
+        "NUM_LABELS": len(manifest.labels),
+        "LABELS": c_string("\n".join(manifest.labels)),
+        "SAMPLE_RATE": frontend.sample_rate,
+        "WINDOW_SAMPLES": frontend.window_samples,
+        "HOP_SAMPLES": frontend.hop_samples,
+        "CHANNELS": frontend.channels,
+        "WINDOW_FRAMES": manifest.window_frames,
+        "INPUT_BYTES": manifest.window_frames * frontend.channels,
+        "OUTPUT_BYTES": len(manifest.labels),
+        "INPUT_ZERO_POINT": f"({manifest.input.zero_point})",
+        "INPUT_SCALE_BITS": float_bits(manifest.input.scale),
+        "FEATURE_MULTIPLIER": multiplier,
+        "FEATURE_SHIFT": shift,
+        "DET_WINDOW": detector.window,
+        "DET_MIN_COUNT": detector.min_count,
+        "DET_REFRACTORY": f"{detector.refractory_samples}u",
+        "DET_THRESHOLDS": "{" + ", ".join(map(str, detector.thresholds)) + "}",
+        "STRIDE_HOPS": detector.stride_hops,
+        "TFLM_ARENA_BYTES": f"{tflm_arena_bytes}u",
+    }
+    lines = [f"#define KWS_{name} {value}" for name, value in macros.items()]
+    note = "/* MODEL_ID: the hash as a number; INPUT_SCALE_BITS: float32, as its bits. */"
+    return _guarded("KWS_MODEL_CONFIG_H", [note, *lines])
+
+
+def data_header(manifest: Manifest) -> str:
+    """``model_data.h``."""
+    lines = [
+        f"#define KWS_MODEL_DATA_ID 0x{manifest.model_hash}ull",
+        "",
+        "#ifdef __cplusplus",
+        'extern "C" {',
+        "#endif",
+        "extern const unsigned char kws_model_data[]; /* aligned to 16 */",
+        "extern const unsigned int kws_model_data_len;",
+        "#ifdef __cplusplus",
+        "}",
+        "#endif",
+    ]
+    return _guarded("KWS_MODEL_DATA_H", lines)
+
+
+def data_source(tflite: bytes) -> str:
+    """``model_data.cc``: the file as an array for TensorFlow Lite Micro."""
+    rows = [", ".join(f"0x{b:02x}" for b in tflite[i : i + 19]) for i in range(0, len(tflite), 19)]
+    lines = [
+        "/* Generated by kws export; do not edit. */",
+        '#include "model_data.h"',
+        "",
+        "alignas(16) extern const unsigned char kws_model_data[] = {",
+        *(f"  {row}," for row in rows),
+        "};",
+        f"extern const unsigned int kws_model_data_len = {len(tflite)};",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def resolver_header(tflite: bytes, manifest: Manifest) -> str:
+    """``model_resolver.h``: the operators of all subgraphs, no more."""
+    known = known_operators()
+    methods: list[str] = []
+    for graph in read_model(tflite):
+        for operator in graph.operators:
+            if operator.code not in known:
+                raise operator.error("no resolver method is known for this operator")
+            if known[operator.code].resolver not in methods:
+                methods.append(known[operator.code].resolver)
+    methods.sort()
+    lines = [
+        '#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"',
+        "",
+        f"#define KWS_RESOLVER_MODEL_ID 0x{manifest.model_hash}ull",
+        "",
+        f"using KwsOpResolver = tflite::MicroMutableOpResolver<{len(methods)}>;",
+        "",
+        "// Adds the model's operators; kTfLiteOk, or what the first failing one returns.",
+        "inline TfLiteStatus kws_add_operators(KwsOpResolver *resolver) {",
+        "  TfLiteStatus status = kTfLiteOk;",
+        *(f"  if (status == kTfLiteOk) status = resolver->{method}();" for method in methods),
+        "  return status;",
+        "}",
+    ]
+    return _guarded("KWS_MODEL_RESOLVER_H", lines)
+
+
+def _guarded(name: str, lines: list[str]) -> str:
+    head = ["/* Generated by kws export; do not edit. */", f"#ifndef {name}", f"#define {name}", ""]
+    return "\n".join([*head, *lines, "", "#endif", ""])
