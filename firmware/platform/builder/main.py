@@ -50,7 +50,7 @@ env.Append(
 )
 
 # PlatformIO's own flags of the board and of the environment go to everything that is built below.
-for flags in (board.get("build.extra_flags", ""), env.get("BUILD_FLAGS")):
+for flags in (board.get("build.extra_flags", ""), env.get("BUILD_FLAGS"), os.environ.get("KWS_EXTRA_FLAGS")):
     env.ProcessFlags(flags)
 if what.family != "host":
     env.Append(LINKFLAGS=board.get("build.extra_flags", "").split())

@@ -1,0 +1,186 @@
+"""Boards are data: ``boards/<id>.json`` is a PlatformIO manifest with our section "kws", checked here."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from model_pipeline.config import explain
+from model_pipeline.errors import KwsError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _number(value: Any) -> Any:
+    """JSON has no hexadecimal numbers; "0x08000000" is one here."""
+    if isinstance(value, str):
+        try:
+            return int(value, 0)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no number") from error
+    return value
+
+
+Number = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+Pin = Annotated[str, Field(pattern=r"^P[A-I](1[0-5]|[0-9])$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Memory(_Strict):
+    """Addresses and sizes in bytes. The budgets are enforced by the linker."""
+
+    flash_origin: Number
+    flash_bytes: Number
+    ram_origin: Number
+    ram_bytes: Number
+    flash_budget: Number
+    ram_budget: Number  # data, bss, arena and stack together
+    stack_bytes: Annotated[int, Field(ge=1024, multiple_of=8)]
+
+    @model_validator(mode="after")
+    def _within(self) -> Memory:
+        if self.flash_budget > self.flash_bytes:
+            raise ValueError("flash_budget is more than flash_bytes")
+        if self.ram_budget > self.ram_bytes:
+            raise ValueError("ram_budget is more than ram_bytes")
+        if self.stack_bytes >= self.ram_budget:
+            raise ValueError("stack_bytes leaves nothing of ram_budget")
+        return self
+
+
+class Clock(_Strict):
+    """Hz."""
+
+    core_hz: Number
+    crystal_hz: Number
+
+
+class Serial(_Strict):
+    """The line that the link uses."""
+
+    peripheral: Literal["USART1", "USART2", "USART3", "UART4", "UART5", "USART6"]
+    tx: Pin
+    rx: Pin
+    alternate_function: Annotated[int, Field(ge=0, le=15)]
+    baud: Annotated[int, Field(ge=9600, le=4_000_000)]
+
+
+class Usb(_Strict):
+    """What the board (or its probe) looks like on USB."""
+
+    vid: Number
+    pid: Number
+    role: Literal["application", "bootloader", "probe"]
+    name: str = ""
+
+
+class Upload(_Strict):
+    """One way to flash the board; they are tried in order."""
+
+    method: Literal["openocd", "st-flash", "pyocd", "bossac", "dfu-util", "pio"]
+    interface: str = ""
+    target: str = ""
+
+
+class Qemu(_Strict):
+    """``qemu-system-arm -M machine``; the link is its serial port number ``serial_index``."""
+
+    machine: str
+    serial_index: Annotated[int, Field(ge=0, le=7)]
+
+
+class Renode(_Strict):
+    """Files in boards/renode and the UART there."""
+
+    script: str
+    uart: str
+
+
+class Process(_Strict):
+    """The firmware is a program of this computer."""
+
+
+class Emulators(_Strict):
+    """What can run the board's ELF without the board."""
+
+    qemu: Qemu | None = None
+    renode: Renode | None = None
+    process: Process | None = None
+
+
+class Microphone(_Strict):
+    """What the port's audio input is made of."""
+
+    kind: Literal["pdm", "i2s"]
+
+
+class KwsSection(_Strict):
+    """The section "kws" of a board file."""
+
+    family: Literal["stm32", "host"]
+    cpu: Literal["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m3"] = "cortex-m4"
+    memory: Memory | None = None
+    clock: Clock | None = None
+    serial: Serial | None = None
+    led: Pin | None = None
+    usb: list[Usb] = []
+    upload: list[Upload] = []
+    emulators: Emulators = Emulators()
+    microphone: Microphone | None = None
+
+    @model_validator(mode="after")
+    def _bare_metal(self) -> KwsSection:
+        if self.family != "host":
+            for key in ("memory", "clock", "serial"):
+                if getattr(self, key) is None:
+                    raise ValueError(f"{key} is needed for family {self.family}")
+        return self
+
+
+class Board(BaseModel):
+    """One board. Keys outside "kws" are PlatformIO's and only looked at where we use them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_]{0,40}$")
+    name: str = Field(min_length=1)
+    url: str
+    vendor: str
+    kws: KwsSection
+
+
+def boards_dir() -> Path:
+    """``$KWS_BOARDS_DIR``, or boards/ of the project."""
+    return Path(os.environ.get("KWS_BOARDS_DIR") or ROOT / "boards")
+
+
+def board_ids() -> list[str]:
+    """The ids of all boards, sorted."""
+    return sorted(p.stem for p in boards_dir().glob("*.json"))
+
+
+def load_board(board_id: str) -> Board:
+    """Reads and checks a board file.
+
+    Raises:
+        KwsError: no such board, or the file is wrong (the key is named).
+    """
+    path = boards_dir() / f"{board_id}.json"
+    if not path.is_file():
+        raise KwsError(f"no board {board_id!r}", hint=f"known boards: {', '.join(board_ids()) or 'none'}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("not a JSON object")
+        return Board.model_validate({**values, "id": board_id})
+    except ValidationError as error:
+        raise KwsError(f"{path}: {explain(error)}") from error
+    except (OSError, ValueError) as error:
+        raise KwsError(f"{path}: {error}") from error
