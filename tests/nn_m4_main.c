@@ -1,0 +1,28 @@
+/* Runs compiled plans: reads {u32 model, u32 runs, inputs} records until the input ends, writes the outputs. */
+#include "m4.h"
+
+typedef struct {
+  int8_t *(*input)(void);
+  void (*invoke)(void);
+  const int8_t *(*output)(void);
+  uint32_t input_bytes, output_bytes;
+  const char *name;
+} model_t;
+
+#include "nn_m4_models.h"
+
+int main(void) {
+  uint32_t head[2];
+  while (t_read(head, sizeof head) == sizeof head) {
+    if (head[0] >= sizeof models / sizeof models[0]) t_fail("no such model");
+    const model_t *m = &models[head[0]];
+    for (uint32_t i = 0; i < head[1]; i++) {
+      if (t_read(m->input(), m->input_bytes) != m->input_bytes) t_fail("the input is short");
+      const uint32_t t = t_begin();
+      m->invoke();
+      t_end(m->name, t);
+      t_write(m->output(), m->output_bytes);
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,50 @@
+"""Every kernel equals TensorFlow Lite Micro bit for bit: on the host under ASan and UBSan, and on a Cortex-M4."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nn_cases import CASES, Case
+from nn_m4 import run_plans_on_m4
+from target.m4 import requires_m4
+from tflite_builder import Oracle
+
+from model_pipeline.compiler import HostPrograms, compile_model
+
+# One build a batch: building takes longer than running.
+BATCH = 8
+HOST = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+M4 = settings(HOST, max_examples=max(2, EXAMPLES // 3))
+
+
+def expected(case: Case) -> np.ndarray:
+    return Oracle(case.tflite).run(case.inputs, case.shape)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_tflite_micro_under_sanitizers(name):
+    @HOST
+    @given(st.lists(CASES[name], min_size=1, max_size=BATCH))
+    def check(cases: list[Case]) -> None:
+        programs = HostPrograms([compile_model(case.tflite) for case in cases], sanitize=True)
+        for case, program in zip(cases, programs.programs, strict=True):
+            assert np.array_equal(program.run(case.inputs), expected(case))
+
+    check()
+
+
+@requires_m4
+def test_equals_tflite_micro_on_a_cortex_m4():
+    @M4
+    @given(st.tuples(*(st.lists(strategy, min_size=1, max_size=3) for strategy in CASES.values())))
+    def check(groups: tuple[list[Case], ...]) -> None:
+        cases = [case for group in groups for case in group]
+        outputs = run_plans_on_m4([(compile_model(case.tflite), case.inputs) for case in cases]).outputs
+        for case, output in zip(cases, outputs, strict=True):
+            assert np.array_equal(output, expected(case))
+
+    check()
