@@ -63,6 +63,7 @@ class SynthConfig(_Strict):
     unknown_clips: int = Field(480, ge=4, le=100000)
     unknown_words: list[str] = Field(default_factory=list)  # empty: a built-in list, keywords taken out
     engines: list[Literal["espeak-ng", "flite", "festival"]] = ["espeak-ng", "flite", "festival"]
+    seed: int = Field(1, ge=0)
 
 
 class DataConfig(_Strict):
@@ -70,6 +71,8 @@ class DataConfig(_Strict):
 
     source: Literal["synth", "folder"] = "synth"
     folder: str = ""  # Speech Commands layout; used by source = "folder"
+    name: str = ""  # what the data is called, for the manifest
+    licence: str = ""  # likewise
     unknown_percent: int = Field(0, ge=0, le=100)  # of all keyword clips; 0: as many as a mean keyword
     silence_percent: int = Field(0, ge=0, le=100)  # likewise
 
@@ -82,14 +85,22 @@ class TrainConfig(_Strict):
     epochs: int = Field(30, ge=1, le=10000)
     batch: int = Field(100, ge=1, le=65536)
     learning_rate: float = Field(2e-3, gt=0, le=1)
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    warmup_epochs: int = Field(2, ge=0)  # the rate rises, then falls along a cosine
+    average: float = Field(0.998, ge=0, lt=1)  # of the weights, over steps; 0: none
     label_smoothing: float = Field(0.05, ge=0, lt=0.5)
+    unknown_ratio: float = Field(2.0, ge=0, le=20)  # clips an epoch, times those of a mean keyword
+    silence_ratio: float = Field(1.0, ge=0, le=20)  # likewise
     shift_ms: int = Field(100, ge=0, le=500)
+    speed_percent: float = Field(12.0, ge=0, le=40)  # slower or faster by resampling, so pitch goes with it
     gain_db: float = Field(10.0, ge=0, le=40)
     noise_probability: float = Field(0.7, ge=0, le=1)
     noise_snr_db: tuple[float, float] = (0.0, 30.0)
     spec_augment: bool = True
     seed: int = 1
     quantization: Literal["ptq", "qat", "best"] = "best"
+    qat_epochs: int = Field(6, ge=1, le=1000)
+    qat_learning_rate: float = Field(2e-4, gt=0, le=1)
 
 
 class DetectorConfig(_Strict):

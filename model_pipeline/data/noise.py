@@ -29,10 +29,9 @@ def generate(kind: str, seconds: float, rng: np.random.Generator) -> np.ndarray:
     elif kind == "hum":  # mains with its harmonics, drifting a little
         mains = 50.0 if rng.random() < 0.5 else 60.0
         drift = np.cumsum(rng.standard_normal(n)) * 1e-5
-        x = sum(
-            rng.uniform(0.1, 1.0) / k * np.sin(2 * np.pi * mains * k * t + k * drift + rng.uniform(0, 6.28))
-            for k in range(1, 13)
-        )
+        x = np.zeros(n)
+        for k in range(1, 13):
+            x += rng.uniform(0.1, 1.0) / k * np.sin(2 * np.pi * mains * k * t + k * drift + rng.uniform(0, 6.28))
         x = _unit(x) + 0.2 * colored(rng, n, 1.0)
     elif kind == "fan":  # broadband, slowly and periodically louder
         x = colored(rng, n, 1.3) * (1 + 0.4 * np.sin(2 * np.pi * rng.uniform(5, 20) * t)) * (1 + 0.3 * _slow(rng, n))

@@ -1,0 +1,217 @@
+"""What makes one clip many: fresh audio augmentation every epoch, and features for training made by the firmware's
+own front end in the background while TensorFlow works."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from model_pipeline.config import FrontendConfig, TrainConfig
+from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
+from model_pipeline.features import clip_features, quantize
+from model_pipeline.manifest import input_scale
+
+_CHUNK = 200  # clips made at once: large enough for NumPy, small enough to share out over cores
+
+
+def augment_audio(
+    audio: np.ndarray, noise: Sequence[np.ndarray], config: TrainConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """One random version of each clip: speed with pitch (resampling), shift in time, gain, noise at a random SNR.
+
+    Args:
+        audio: int16 [n, 16000].
+        noise: int16 [m] recordings to mix in, each at least 16,000 samples long.
+
+    Returns:
+        int16 [n, 16000].
+    """
+    count, length = audio.shape
+    speed = _amplitude(rng.uniform(-1, 1, count) * 20 * np.log10(1 + config.speed_percent / 100))
+    shift = rng.uniform(-1, 1, count) * config.shift_ms * SAMPLE_RATE / 1000
+    out = np.empty((count, length), np.float32)
+    grid = np.arange(length, dtype=np.float32) - length / 2
+    for i in range(count):
+        # Sample k of the result is the original's at speed * (k - middle) + middle - shift, linear between samples.
+        where = grid * np.float32(speed[i]) + np.float32(length / 2 - shift[i])
+        out[i] = np.interp(where, _INDEX, audio[i], left=0.0, right=0.0)
+    out *= _amplitude(rng.uniform(-1, 1, count) * config.gain_db)[:, None]
+    if noise and config.noise_probability > 0:
+        mixed = np.flatnonzero(rng.random(count) < config.noise_probability)
+        pieces = draw_noise(noise, len(mixed), rng)
+        level = np.sqrt(np.mean(np.square(out[mixed]), axis=1) + 1.0)
+        noise_level = np.sqrt(np.mean(np.square(pieces), axis=1) + 1.0)
+        snr = rng.uniform(*config.noise_snr_db, len(mixed))
+        out[mixed] += pieces * (level / noise_level * _amplitude(-snr))[:, None]
+    return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
+
+
+def draw_noise(noise: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+    """``count`` random one-second pieces: float32 [count, 16000] in int16 units."""
+    out = np.empty((count, CLIP_SAMPLES), np.float32)
+    which = rng.integers(0, len(noise), count)
+    for i in range(count):
+        source = noise[which[i]]
+        start = int(rng.integers(0, max(1, len(source) - CLIP_SAMPLES + 1)))
+        piece = source[start : start + CLIP_SAMPLES]
+        out[i] = np.resize(piece, CLIP_SAMPLES)
+    return out
+
+
+def silence_audio(noise: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+    """``count`` seconds without speech: noise from -45 to +6 dB of its own level, one in 20 digital zero, one in
+    four with a second noise: int16 [count, 16000]."""
+    out = draw_noise(noise, count, rng) * _amplitude(rng.uniform(-45, 6, count))[:, None]
+    both = rng.random(count) < 0.25
+    out[both] += draw_noise(noise, int(both.sum()), rng) * _amplitude(rng.uniform(-30, 0, int(both.sum())))[:, None]
+    out[rng.random(count) < 0.05] = 0
+    return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
+
+
+def spec_augment(features: np.ndarray, rng: np.random.Generator, frames: int = 8, channels: int = 6) -> np.ndarray:
+    """SpecAugment (Park and others, arXiv:1904.08779) without warping: two masks in time of at most ``frames`` and
+    two in frequency of at most ``channels``, set to the lowest value.
+
+    Args:
+        features: int8 [n, frames, channels]; changed in place and returned.
+    """
+    count, total_frames, total_channels = features.shape
+    for axis, total, widest in ((1, total_frames, frames), (2, total_channels, channels)):
+        index = np.arange(total)
+        for _ in range(2):
+            width = rng.integers(0, min(widest, total // 4) + 1, count)[:, None]
+            start = (rng.random(count)[:, None] * (total - width)).astype(int)
+            mask = (index >= start) & (index < start + width)
+            features[mask[:, :, None].repeat(total_channels, 2) if axis == 1 else _wide(mask, total_frames)] = -128
+    return features
+
+
+def model_input(audio: np.ndarray, frontend: FrontendConfig, frames: int) -> np.ndarray:
+    """The model's int8 input of whole clips: int16 [n, 16000] to int8 [n, frames, channels], made as the firmware
+    makes it (the last ``frames`` frames; missing ones in front are the zero point -128)."""
+    features = quantize(clip_features(frontend, audio), input_scale(frontend))
+    have = features.shape[1]
+    if have >= frames:
+        return features[:, have - frames :]
+    return np.pad(features, ((0, 0), (frames - have, 0), (0, 0)), constant_values=-128)
+
+
+class FeatureStream:
+    """Epochs of augmented training batches, made ahead by threads.
+
+    The same seed gives the same batches whatever the number of threads and wherever training was resumed.
+    """
+
+    def __init__(
+        self,
+        audio: np.ndarray,
+        labels: np.ndarray,
+        noise: Sequence[np.ndarray],
+        frontend: FrontendConfig,
+        frames: int,
+        config: TrainConfig,
+        *,
+        unknown: int,
+        words: np.ndarray,
+        per_epoch: tuple[int, int],
+        workers: int = 2,
+    ) -> None:
+        """
+        Args:
+            audio: int16 [n, 16000] of all speech of the split; labels: int [n].
+            words: int [n], which word each clip is; unknown words are drawn with the square root of their numbers,
+                so that a word with few clips is heard too.
+            per_epoch: how many unknown and how many silence clips an epoch holds.
+        """
+        self.audio, self.labels, self.noise = audio, labels, noise
+        self.frontend, self.frames, self.config = frontend, frames, config
+        self.unknown, self.per_epoch = unknown, per_epoch
+        self.keyword_index = np.flatnonzero(labels != unknown)
+        self.unknown_index = np.flatnonzero(labels == unknown)
+        counts = np.bincount(words[self.unknown_index]) if len(self.unknown_index) else np.zeros(1)
+        weight = 1.0 / np.sqrt(counts[words[self.unknown_index]]) if len(self.unknown_index) else np.zeros(0)
+        self.unknown_weight = weight / weight.sum() if len(weight) else weight
+        self.workers = workers
+        self._stop = threading.Event()
+
+    @property
+    def clips(self) -> int:
+        """Clips in an epoch."""
+        unknown = self.per_epoch[0] if len(self.unknown_index) else 0
+        return len(self.keyword_index) + unknown + self.per_epoch[1]
+
+    def epoch(self, number: int, pool: ThreadPoolExecutor) -> list[Future[tuple[np.ndarray, np.ndarray]]]:
+        """Starts to make epoch ``number``; the results, in order, are pairs (int8 [m, frames, channels], int [m])."""
+        rng = np.random.default_rng([self.config.seed, number])
+        count, silent = self.per_epoch
+        order = [self.keyword_index]
+        if len(self.unknown_index):
+            replace = count > len(self.unknown_index)
+            order.append(rng.choice(self.unknown_index, count, replace=replace, p=self.unknown_weight))
+        order.append(np.full(silent, -1))
+        index = rng.permutation(np.concatenate(order))
+        chunks = np.array_split(index, max(1, -(-len(index) // _CHUNK)))
+        return [pool.submit(self._make, chunk, number, i) for i, chunk in enumerate(chunks)]
+
+    def epochs(self, first: int, last: int) -> Iterator[Iterator[tuple[np.ndarray, np.ndarray]]]:
+        """One iterator of batches for each epoch from ``first`` to ``last`` - 1; the next epoch is already being
+        made while one is used."""
+        self._stop.clear()
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                ahead = self.epoch(first, pool) if first < last else []
+                for number in range(first, last):
+                    now, ahead = ahead, self.epoch(number + 1, pool) if number + 1 < last else []
+                    yield self._batches(now)
+            finally:
+                self._stop.set()
+                pool.shutdown(cancel_futures=True)
+
+    def _batches(self, futures: list[Future]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        size = self.config.batch
+        held: list[tuple[np.ndarray, np.ndarray]] = []
+        have = 0
+        for i, future in enumerate(futures):
+            held.append(future.result())
+            futures[i] = None  # type: ignore[call-overload]  # its memory is needed no longer
+            have += len(held[-1][1])
+            if have < size and i + 1 < len(futures):
+                continue
+            x, y = (np.concatenate(part) for part in zip(*held, strict=True))
+            whole = len(y) // size * size
+            for start in range(0, whole, size):
+                yield x[start : start + size], y[start : start + size]
+            held, have = [(x[whole:], y[whole:])], len(y) - whole
+        # What is left is less than a batch; another shuffle brings it in another epoch.
+        if have and self.clips < size:
+            yield held[0]
+
+    def _make(self, chunk: np.ndarray, epoch: int, part: int) -> tuple[np.ndarray, np.ndarray]:
+        if self._stop.is_set():
+            return np.zeros((0, self.frames, self.frontend.channels), np.int8), np.zeros(0, np.int64)
+        rng = np.random.default_rng([self.config.seed, epoch, part])
+        audio = np.empty((len(chunk), CLIP_SAMPLES), np.int16)
+        speech = chunk >= 0
+        if speech.any():
+            audio[speech] = augment_audio(self.audio[chunk[speech]], self.noise, self.config, rng)
+        if not speech.all():
+            audio[~speech] = silence_audio(self.noise, int((~speech).sum()), rng)
+        labels = np.where(speech, self.labels[chunk], self.unknown + 1)
+        features = model_input(audio, self.frontend, self.frames)
+        if self.config.spec_augment:
+            spec_augment(features, rng)
+        return features, labels.astype(np.int64)
+
+
+_INDEX = np.arange(CLIP_SAMPLES, dtype=np.float32)
+
+
+def _amplitude(db: np.ndarray) -> np.ndarray:
+    return np.asarray(10.0 ** (db / 20.0), np.float32)
+
+
+def _wide(mask: np.ndarray, frames: int) -> np.ndarray:
+    return mask[:, None, :].repeat(frames, 1)

@@ -1,0 +1,200 @@
+"""The voices of the speech synthesisers on this machine, and how each is made to speak.
+
+A `Voice` is one speaker: engine, accent and variant. Its ``identity`` is the throat behind it: the same variant in
+another accent, or the same recordings in another engine (kal, slt), are one identity, and identities never cross
+splits.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model_pipeline.data.audio import read_audio, resample
+from model_pipeline.errors import KwsError
+
+PACKAGES = {
+    "espeak-ng": "apt-get install espeak-ng",
+    "flite": "apt-get install flite",
+    "festival": "apt-get install festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts",
+}
+# espeak-ng's variants that are effects rather than voices.
+_EFFECTS = {"Demonic", "UniRobot", "croak", "whisper", "whisperf", "fast", "anikaRobot", "iven", "iven2", "iven3"}
+_SECONDS = 30  # a synthesiser that takes longer hangs
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One speaker. ``name`` is the engine's own name for it."""
+
+    engine: str
+    name: str
+    speaker: str
+    identity: str
+    base_hz: float  # usual pitch, 0: the engine scales its own
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A word as one voice says it: ``pitch`` and ``rate`` are factors, 1 as usual, a higher rate is faster."""
+
+    voice: Voice
+    text: str
+    pitch: float
+    rate: float
+
+
+_FLITE = {"kal16": ("kal", 105.0), "awb": ("awb", 130.0), "rms": ("rms", 95.0), "slt": ("slt", 190.0)}
+_FESTIVAL = {
+    "kal_diphone": ("kal", 105.0),
+    "ked_diphone": ("ked", 100.0),
+    "cmu_us_slt_arctic_hts": ("slt", 0.0),
+}
+
+
+def available(engines: Sequence[str]) -> dict[str, list[Voice]]:
+    """The voices of those ``engines`` that are installed."""
+    finders = {"espeak-ng": _espeak_voices, "flite": _flite_voices, "festival": _festival_voices}
+    found = {}
+    for engine in engines:
+        if shutil.which(engine):
+            voices = finders[engine]()
+            if voices:
+                found[engine] = voices
+    return found
+
+
+def speak(utterances: Sequence[Utterance]) -> list[np.ndarray | None]:
+    """Synthesises utterances of one engine: float32 [n] at 16 kHz each, or None where the engine gave nothing.
+
+    Raises:
+        KwsError: the engine fails or hangs.
+    """
+    if not utterances:
+        return []
+    engine = utterances[0].voice.engine
+    with tempfile.TemporaryDirectory(prefix="kws_tts_") as folder:
+        paths = [Path(folder) / f"{i}.wav" for i in range(len(utterances))]
+        if engine == "festival":
+            _festival(utterances, paths)
+        else:
+            for utterance, path in zip(utterances, paths, strict=True):
+                _run(_command(utterance, path))
+        return [_load(path) for path in paths]
+
+
+def phonemes(words: Sequence[str]) -> dict[str, str]:
+    """How espeak-ng pronounces each word; {} without espeak-ng."""
+    if not shutil.which("espeak-ng"):
+        return {}
+    spoken = _run(["espeak-ng", "-q", "-x", "-v", "en-us", "--", "\n\n".join(words)]).splitlines()
+    lines = [line.strip() for line in spoken if line.strip()]
+    if len(lines) != len(words):  # a word that it reads as more than one clause
+        lines = [_run(["espeak-ng", "-q", "-x", "-v", "en-us", "--", word]).strip() for word in words]
+    return dict(zip(words, lines, strict=True))
+
+
+def version(engine: str) -> str:
+    """The engine's version, as it prints it."""
+    text = _run([engine, "--version"])
+    found = re.search(r"\d+\.\d+[\w.]*", text)
+    return found.group() if found else "unknown"
+
+
+def _espeak_voices() -> list[Voice]:
+    def table(kind: str) -> list[list[str]]:
+        return [line.split() for line in _run(["espeak-ng", f"--voices={kind}"]).splitlines()[1:]]
+
+    # Columns: priority, language, age/gender, name, file …; mbrola's voices are listed even where they are not there.
+    accents = [row[1] for row in table("en") if len(row) > 4 and not row[4].startswith(("mb/", "!v"))]
+    variants = [row[4].removeprefix("!v/") for row in table("variant") if len(row) > 4 and row[4].startswith("!v/")]
+    voices = []
+    for variant in sorted(set(variants) - _EFFECTS):
+        if not re.fullmatch(r"[A-Za-z0-9]+", variant) or variant.startswith("robosoft"):
+            continue
+        for accent in sorted(set(accents)):
+            speaker = f"espeak-{accent}-{variant}"
+            voices.append(Voice("espeak-ng", f"{accent}+{variant}", speaker, f"espeak-{variant}", 0.0))
+    return voices
+
+
+def _flite_voices() -> list[Voice]:
+    listed = _run(["flite", "-lv"]).split(":")[-1].split()
+    return [
+        Voice("flite", name, f"flite-{name}", identity, hz) for name, (identity, hz) in _FLITE.items() if name in listed
+    ]
+
+
+def _festival_voices() -> list[Voice]:
+    listed = _run(["festival", "-b", "(print (voice.list))"])
+    return [
+        Voice("festival", name, f"festival-{name.replace('_', '-')}", identity, hz)
+        for name, (identity, hz) in _FESTIVAL.items()
+        if re.search(rf"\b{name}\b", listed)
+    ]
+
+
+def _command(utterance: Utterance, path: Path) -> list[str]:
+    voice = utterance.voice
+    if voice.engine == "espeak-ng":
+        pitch = int(np.clip(50 * utterance.pitch, 0, 99))
+        rate = int(np.clip(160 * utterance.rate, 80, 450))
+        options = ["-v", voice.name, "-p", str(pitch), "-s", str(rate), "-w", str(path)]
+        return ["espeak-ng", *options, "--", utterance.text]
+    return [
+        "flite",
+        *("-voice", voice.name),
+        *("--setf", f"duration_stretch={1 / utterance.rate:.3f}"),
+        *("--setf", f"int_f0_target_mean={voice.base_hz * utterance.pitch:.1f}"),
+        *("-t", utterance.text, "-o", str(path)),
+    ]
+
+
+def _festival(utterances: Sequence[Utterance], paths: Sequence[Path]) -> None:
+    """One process for many utterances: festival takes a second to start."""
+    lines = []
+    for utterance, path in zip(utterances, paths, strict=True):
+        voice = utterance.voice
+        lines.append(f"(voice_{voice.name})")
+        lines.append(f"(Parameter.set 'Duration_Stretch {1 / utterance.rate:.3f})")
+        if voice.base_hz:
+            mean = voice.base_hz * utterance.pitch
+            lines.append(
+                f"(set! int_lr_params '((target_f0_mean {mean:.1f}) (target_f0_std 14)"
+                " (model_f0_mean 170) (model_f0_std 34)))"
+            )
+        text = utterance.text.replace("\\", " ").replace('"', " ")
+        lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}" \'riff)')
+    script = paths[0].with_name("say.scm")
+    script.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _run(["festival", "-b", str(script)], _SECONDS + len(utterances))
+
+
+def _run(command: list[str], seconds: float = _SECONDS) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=seconds, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired as error:
+        raise KwsError(f"{command[0]} did not end in {seconds:.0f} s", hint="leave it out of synth.engines") from error
+    except OSError as error:
+        raise KwsError(f"can't run {command[0]}: {error}") from error
+    # flite and festival answer --version and -lv with other codes than 0; only speaking must succeed.
+    if done.returncode and "--version" not in command and "-lv" not in command:
+        detail = (done.stderr or done.stdout).strip().splitlines()
+        raise KwsError(f"{command[0]} failed: {detail[-1] if detail else f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def _load(path: Path) -> np.ndarray | None:
+    if not path.exists() or path.stat().st_size <= 44:  # a WAV header alone
+        return None
+    samples, rate = read_audio(path)
+    return resample(samples, rate)

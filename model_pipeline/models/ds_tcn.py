@@ -1,0 +1,42 @@
+"""Depthwise-separable temporal convolution network, the default.
+
+| | |
+|---|---|
+| input | log-mel, 49 frames of 20 ms x 40 channels |
+| front | 3x5 convolution and one separable 3x3 layer over time and frequency, both halving frequency |
+| collapse | a depthwise convolution over all that is left of frequency, then everything is a sequence |
+| body | four blocks: depthwise over 9 frames (unpadded), then a residual pointwise layer |
+| head | mean over time, 1x1 convolution |
+| operators | CONV_2D, DEPTHWISE_CONV_2D, ADD, AVERAGE_POOL_2D, RESHAPE, SOFTMAX |
+
+Sharing weights along frequency in the front makes it indifferent to a voice's pitch (as BC-ResNet and SparkNet
+show); one-dimensional layers after it are cheap. The residual lies around the pointwise layer alone, so that unpadded
+convolutions need no cropping of the skip, and every layer can stream.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model_pipeline.models.net import Net
+
+
+def ds_tcn(net: Net, x: Any, labels: int, width: float) -> Any:
+    """[frames, channels, 1] to logits."""
+
+    def wide(channels: int) -> int:
+        return max(8, round(channels * width / 8) * 8)
+
+    x = net.conv(x, wide(16), (3, 5), (1, 2))
+    x = net.depthwise(x, (3, 3), (1, 2))
+    x = net.conv(x, wide(48))
+    x = net.depthwise(x, (1, x.shape[2]))
+    x = net.conv(x, wide(64))
+    for _ in range(4):
+        if x.shape[1] < 10:  # a short window, as a larger hop gives
+            break
+        x = net.depthwise(x, (9, 1))
+        x = net.add(x, net.conv(x, x.shape[-1], relu=False))
+    x = net.pool(x)
+    x = net.dropout(x, 0.1)
+    return net.classify(x, labels)

@@ -1,0 +1,231 @@
+"""The few layers that models are written in, in the three forms that a network takes on its way to int8.
+
+* ``float``: convolution, batch normalisation, ReLU: what is trained.
+* ``folded``: the normalisation is in the convolution's weights and bias: what post-training quantisation converts
+  (TensorFlow itself can't run it where a depthwise layer has unequal strides).
+* ``qat``: folded, with fake quantisation of weights and activations: what quantisation-aware training goes on with.
+
+A network is a function of a `Net`, so all three are the same by construction, and layers of the same name take each
+other's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Form = Literal["float", "folded", "qat"]
+Architecture = Callable[["Net", Any, int, float], Any]
+
+BN_EPSILON = 1e-3
+
+
+@keras.saving.register_keras_serializable("micro_kws")
+class FakeQuant(keras.layers.Layer):
+    """Rounds activations to 256 steps between a lowest and a highest value, learnt as a moving average of what is
+    seen in training (Jacob and others, arXiv:1712.05877); gradients pass straight through."""
+
+    def __init__(self, low: float | None = None, high: float | None = None, momentum: float = 0.99, **kw: Any) -> None:
+        super().__init__(**kw)
+        self.fixed_low, self.fixed_high, self.momentum = low, high, momentum
+
+    def build(self, _: Any) -> None:
+        def value(name: str, start: float) -> Any:
+            return self.add_weight(name=name, shape=(), initializer=keras.initializers.Constant(start), trainable=False)
+
+        self.low = value("low", 0.0 if self.fixed_low is None else self.fixed_low)
+        self.high = value("high", 1e-3 if self.fixed_high is None else self.fixed_high)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if training:
+            if self.fixed_low is None:
+                seen = tf.minimum(tf.reduce_min(x), 0.0)
+                self.low.assign(self.low * self.momentum + seen * (1 - self.momentum))
+            if self.fixed_high is None:
+                seen = tf.maximum(tf.reduce_max(x), 1e-3)
+                self.high.assign(self.high * self.momentum + seen * (1 - self.momentum))
+        return tf.quantization.fake_quant_with_min_max_vars(x, self.low.value, self.high.value, num_bits=8)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "low": self.fixed_low, "high": self.fixed_high, "momentum": self.momentum}
+
+
+@keras.saving.register_keras_serializable("micro_kws")
+class QuantConv(keras.layers.Layer):
+    """Unpadded convolution with bias whose weights are fake-quantised to int8, symmetric, a scale a channel."""
+
+    def __init__(self, filters: int, size: tuple[int, int], strides: tuple[int, int], depthwise: bool, **kw: Any):
+        super().__init__(**kw)
+        self.filters, self.size, self.strides, self.depthwise = filters, tuple(size), tuple(strides), depthwise
+        self.exporting = False  # the converter then quantises the weights, to the very same steps
+
+    def build(self, shape: Any) -> None:
+        channels = shape[-1]
+        # TensorFlow's per-channel fake quantisation works on the last axis, so a depthwise kernel leaves out its last.
+        kernel = (*self.size, channels) if self.depthwise else (*self.size, channels, self.filters)
+        self.kernel = self.add_weight(name="kernel", shape=kernel)
+        self.bias = self.add_weight(name="bias", shape=(kernel[-1],), initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        kernel = self.kernel.value
+        if not self.exporting:
+            axes = list(range(len(kernel.shape) - 1))
+            top = tf.stop_gradient(tf.maximum(tf.reduce_max(tf.abs(kernel), axis=axes), 1e-8))
+            kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+                kernel, -top, top, num_bits=8, narrow_range=True
+            )
+        if not self.depthwise:
+            y = tf.nn.conv2d(x, kernel, (1, *self.strides, 1), "VALID")
+        elif self.exporting or self.strides[0] == self.strides[1]:
+            y = tf.nn.depthwise_conv2d(x, kernel[..., None], (1, *self.strides, 1), "VALID")
+        else:
+            y = tf.nn.depthwise_conv2d(x, kernel[..., None], (1, 1, 1, 1), "VALID")
+            y = y[:, :: self.strides[0], :: self.strides[1]]
+        return tf.nn.bias_add(y, self.bias.value)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "size": self.size,
+            "strides": self.strides,
+            "depthwise": self.depthwise,
+        }
+
+
+class Net:
+    """Adds layers to a functional Keras model in one of the three forms, and counts MACs."""
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.macs = 0
+        self.convolutions: list[str] = []
+        self._count = 0
+
+    def conv(
+        self,
+        x: Any,
+        filters: int,
+        size: tuple[int, int] = (1, 1),
+        strides: tuple[int, int] = (1, 1),
+        relu: bool = True,
+        normalize: bool = True,
+    ) -> Any:
+        """Unpadded convolution, normalisation, ReLU. ``size`` and ``strides`` are (time, frequency)."""
+        return self._convolve(x, filters, size, strides, relu, normalize, depthwise=False)
+
+    def depthwise(self, x: Any, size: tuple[int, int], strides: tuple[int, int] = (1, 1), relu: bool = False) -> Any:
+        """Unpadded convolution of each channel by itself, normalisation, ReLU if asked for."""
+        return self._convolve(x, x.shape[-1], size, strides, relu, True, depthwise=True)
+
+    def add(self, a: Any, b: Any, relu: bool = True) -> Any:
+        """Sum of two tensors of one shape, then ReLU."""
+        name = self._name("add")
+        y = keras.layers.Add(name=name)([a, b])
+        return self._activate(y, relu, name)
+
+    def pool(self, x: Any) -> Any:
+        """Mean over what is left of time and frequency: [1, 1, channels]."""
+        _, time, frequency, _ = x.shape
+        return keras.layers.AveragePooling2D((time, frequency), strides=1, name=self._name("pool"))(x)
+
+    def dropout(self, x: Any, rate: float) -> Any:
+        """Dropout while training in float; nothing in the other forms."""
+        name = self._name("dropout")
+        return keras.layers.Dropout(rate, name=name)(x) if self.form == "float" else x
+
+    def classify(self, x: Any, labels: int) -> Any:
+        """A 1x1 convolution to logits [labels] (a convolution, so that it has a scale for each label)."""
+        y = self.conv(x, labels, relu=False, normalize=False)
+        return keras.layers.Reshape((labels,), name=self._name("logits"))(y)
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}_{self._count}"
+
+    def _activate(self, y: Any, relu: bool, name: str) -> Any:
+        if relu:
+            y = keras.layers.ReLU(name=f"{name}_relu")(y)
+        if self.form == "qat":
+            y = FakeQuant(low=0.0 if relu else None, name=f"{name}_quant")(y)
+        return y
+
+    def _convolve(
+        self,
+        x: Any,
+        filters: int,
+        size: tuple[int, int],
+        strides: tuple[int, int],
+        relu: bool,
+        normalize: bool,
+        depthwise: bool,
+    ) -> Any:
+        name = self._name("depthwise" if depthwise else "conv")
+        self.convolutions.append(name)
+        bias = self.form != "float" or not normalize
+        if self.form == "qat":
+            y = QuantConv(filters, size, strides, depthwise, name=name)(x)
+        elif depthwise and self.form == "float" and strides[0] != strides[1]:
+            # TensorFlow's depthwise kernel refuses unequal strides (TFLite's does not): leave positions out after it.
+            y = keras.layers.DepthwiseConv2D(size, use_bias=bias, name=name)(x)
+            y = keras.layers.MaxPooling2D((1, 1), strides, name=f"{name}_stride")(y)
+        elif depthwise:
+            y = keras.layers.DepthwiseConv2D(size, strides, use_bias=bias, name=name)(x)
+        else:
+            y = keras.layers.Conv2D(filters, size, strides, use_bias=bias, name=name)(x)
+        positions = y.shape[1] * y.shape[2]
+        self.macs += positions * size[0] * size[1] * filters * (1 if depthwise else x.shape[-1])
+        if self.form == "float" and normalize:
+            y = keras.layers.BatchNormalization(momentum=0.9, epsilon=BN_EPSILON, name=f"{name}_bn")(y)
+        return self._activate(y, relu, name)
+
+
+def build(
+    architecture: Architecture, form: Form, frames: int, channels: int, labels: int, width: float, top: float
+) -> tuple[keras.Model, Net]:
+    """The network in one form, batch left open.
+
+    Args:
+        top: the highest value of the input (`FrontendConfig.feature_max`).
+
+    Returns:
+        The model from float32 [n, frames, channels, 1] to logits [n, labels], and the `Net` with MACs.
+    """
+    net = Net(form)
+    inputs = keras.Input((frames, channels, 1), name="features")
+    x = FakeQuant(0.0, top, name="input_quant")(inputs) if form == "qat" else inputs
+    outputs = architecture(net, x, labels, width)
+    return keras.Model(inputs, outputs, name=architecture.__module__.rpartition(".")[2]), net
+
+
+def fold(trained: keras.Model, target: keras.Model, net: Net) -> None:
+    """Puts a ``float`` model's weights, with the normalisation multiplied in, into a ``folded`` or ``qat`` one."""
+    for name in net.convolutions:
+        source, layer = trained.get_layer(name), target.get_layer(name)
+        kernel: np.ndarray = np.asarray(source.kernel)
+        channels = kernel.shape[-2] if "depthwise" in name else kernel.shape[-1]
+        bias: np.ndarray = np.asarray(source.bias) if source.use_bias else np.zeros(channels)
+        factor: np.ndarray
+        try:
+            norm = trained.get_layer(f"{name}_bn")
+        except ValueError:
+            factor = np.ones(channels)
+        else:
+            gamma, beta, mean, variance = (np.asarray(w) for w in norm.get_weights())
+            factor = gamma / np.sqrt(variance + BN_EPSILON)
+            bias = beta + (bias - mean) * factor
+        kernel = kernel * (factor[:, None] if "depthwise" in name else factor)
+        layer.kernel.assign(kernel.reshape(layer.kernel.shape))
+        layer.bias.assign(bias)
+
+
+def unfold_qat(model: keras.Model, target: keras.Model, net: Net) -> None:
+    """Copies a ``qat`` model's weights into a ``folded`` one."""
+    for name in net.convolutions:
+        source, layer = model.get_layer(name), target.get_layer(name)
+        layer.kernel.assign(np.asarray(source.kernel).reshape(layer.kernel.shape))
+        layer.bias.assign(np.asarray(source.bias))

@@ -1,0 +1,323 @@
+"""Full int8: ``model.tflite`` and its manifest ``model.json`` from a trained folder.
+
+    python -m model_pipeline.quantize --config default --trained DIR --data DIR --out DIR
+
+``ptq`` converts the folded float network with measured ranges; ``qat`` trains it on with fake quantisation first;
+``best`` does both and keeps what is better on the validation clips in TFLite Micro.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from model_pipeline.child import ProgressCallback
+from model_pipeline.config import Config, load_config
+from model_pipeline.data.dataset import read_description
+from model_pipeline.errors import KwsError
+from model_pipeline.evaluate import brief, runner, score
+from model_pipeline.files import atomic_dir
+from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
+from model_pipeline.models import architecture, build, fold
+from model_pipeline.models.net import FakeQuant, QuantConv
+from model_pipeline.train import Prepared, Trainer, prepare, schedule
+
+_REPRESENTATIVE = 500
+_PACKAGES = ("micro-kws", "tensorflow-cpu", "tensorflow", "keras", "tflite-micro", "numpy")
+
+
+def quantize(
+    config: Config, trained: Path, data: Path, out: Path, progress: ProgressCallback | None = None
+) -> dict[str, Any]:
+    """Makes the int8 model of ``trained`` (`train`'s folder) and writes folder ``out``, whole or not at all.
+
+    Returns:
+        The chosen way, and each way's accuracy on the validation clips (int8, in TFLite Micro).
+
+    Raises:
+        KwsError: not a trained folder, or trained for other labels; no such data; a failed conversion.
+    """
+    report = progress or (lambda done, total, text: None)
+    keras.utils.set_random_seed(config.train.seed)
+    model, history = load_trained(config, trained)
+    prepared = prepare(config, data, report)
+    ways: dict[str, bytes] = {}
+    wanted = config.train.quantization
+    if wanted in ("ptq", "best"):
+        report(0, 1, "post-training quantisation")
+        ways["ptq"] = post_training(config, model, prepared)
+    if wanted in ("qat", "best"):
+        ways["qat"] = aware(config, model, prepared, report)
+    results = {}
+    clips = prepared.dataset.evaluation("validation")
+    for way, tflite in ways.items():
+        report(0, 1, f"{way} on the validation clips, in TFLite Micro")
+        outputs = runner(tflite)(prepared.validation[0]) if clips else np.zeros((0, len(config.labels)), np.int8)
+        results[way] = score(clips, outputs, config.labels)
+    chosen = max(results, key=lambda way: results[way]["correct"])
+    with atomic_dir(out) as folder:
+        (folder / "model.tflite").write_bytes(ways[chosen])
+        manifest = _manifest(config, prepared, history, ways[chosen], chosen, results, data)
+        save_manifest(manifest, folder / "model.json")
+    return {
+        "quantization": chosen,
+        "model": manifest.model_hash,
+        "bytes": len(ways[chosen]),
+        "float_validation_accuracy": history.get("validation_accuracy"),
+        "validation": {way: brief(result) for way, result in results.items()},
+    }
+
+
+def load_trained(config: Config, trained: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """The float model of a folder that `train` wrote, and its ``train.json``.
+
+    Raises:
+        KwsError: it is none, or its labels are not the configuration's.
+    """
+    try:
+        history = json.loads((trained / "train.json").read_text(encoding="utf-8"))
+        model = keras.saving.load_model(trained / "model.keras", compile=False)
+    except (OSError, ValueError) as error:
+        raise KwsError(f"{trained} holds no finished training: {error}", hint="kws train makes one") from error
+    if history["labels"] != config.labels or history["architecture"] != config.train.architecture:
+        raise KwsError(
+            f"{trained} was trained for {', '.join(history['labels'])} ({history['architecture']})",
+            hint="use the configuration that it was trained with",
+        )
+    return model, history
+
+
+def post_training(config: Config, model: keras.Model, prepared: Prepared) -> bytes:
+    """The folded network, converted with the ranges of some training clips as they are."""
+    frontend = config.frontend
+    folded, net = build(
+        architecture(config.train.architecture),
+        "folded",
+        prepared.frames,
+        frontend.channels,
+        len(config.labels),
+        config.train.width,
+        frontend.feature_max,
+    )
+    fold(model, folded, net)
+    scale = input_scale(frontend)
+    examples = _examples(prepared)
+
+    def representative() -> Iterator[list[np.ndarray]]:
+        # Both ends of the input's range first: its scale must be the front end's.
+        shape = (1, prepared.frames, frontend.channels, 1)
+        yield [np.zeros(shape, np.float32)]
+        yield [np.full(shape, frontend.feature_max, np.float32)]
+        for row in examples:
+            yield [((row.astype(np.float32) + 128.0) * scale)[None, ..., None]]
+
+    return convert(folded, representative)
+
+
+def aware(config: Config, model: keras.Model, prepared: Prepared, report: Callable[[int, int, str], None]) -> bytes:
+    """Quantisation-aware training, from the float weights on."""
+    settings, frontend = config.train, config.frontend
+    network, net = build(
+        architecture(settings.architecture),
+        "qat",
+        prepared.frames,
+        frontend.channels,
+        len(config.labels),
+        settings.width,
+        frontend.feature_max,
+    )
+    fold(model, network, net)
+    steps = max(1, prepared.stream.clips // settings.batch)
+    trainer = Trainer(
+        network,
+        schedule(settings.qat_learning_rate, steps // 2, settings.qat_epochs * steps),
+        0.0,
+        settings.label_smoothing,
+        settings.average,
+        input_scale(frontend),
+    )
+    quants = [layer for layer in network.layers if isinstance(layer, FakeQuant)]
+    for layer in quants:
+        layer.momentum = 0.8
+    calibrate = tf.function(lambda x: network(trainer._real(x), training=True))
+    examples = _examples(prepared)
+    for start in range(0, len(examples), 50):
+        calibrate(tf.constant(examples[start : start + 50]))
+    for layer in quants:
+        layer.momentum = 0.99
+    for variable, weight in zip(trainer.average_weights, network.weights, strict=True):
+        variable.assign(weight.value)
+    best, kept = -1.0, [np.asarray(w) for w in network.weights]
+    total = settings.qat_epochs * steps
+    # Epoch numbers beyond the float training's: other draws of the same augmentation.
+    first = settings.epochs
+    for epoch, batches in enumerate(prepared.stream.epochs(first, first + settings.qat_epochs)):
+        for step, (x, y) in enumerate(batches):
+            trainer.step(x, y)
+            report(epoch * steps + step, total, f"quantisation-aware epoch {epoch + 1}/{settings.qat_epochs}")
+        with trainer.averaged():
+            accuracy = trainer.accuracy(*prepared.validation)
+            if accuracy >= best:
+                best, kept = accuracy, [np.asarray(w) for w in network.weights]
+    for weight, value in zip(network.weights, kept, strict=True):
+        weight.assign(value)
+    for layer in network.layers:
+        if isinstance(layer, QuantConv):
+            layer.exporting = True
+    return convert(network, None)
+
+
+def convert(model: keras.Model, representative: Callable[[], Iterator[list[np.ndarray]]] | None) -> bytes:
+    """A Keras model from features to logits as an int8 .tflite with batch 1 and a softmax at its end.
+
+    Args:
+        representative: inputs to measure ranges with; None: the model has fake quantisation in it.
+
+    Raises:
+        KwsError: TensorFlow can't convert it.
+    """
+    # A fixed batch: else RESHAPE brings SHAPE, STRIDED_SLICE and PACK along.
+    inputs = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="features")
+    whole = keras.Model(inputs, keras.layers.Softmax(name="softmax")(model(inputs)))
+    converter = tf.lite.TFLiteConverter.from_keras_model(whole)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if representative is not None:
+        converter.representative_dataset = representative
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    try:
+        with _quiet():
+            tflite = converter.convert()
+    except Exception as error:  # the converter raises whatever its C++ gave it
+        raise KwsError(f"TensorFlow could not convert the network: {str(error).splitlines()[0]}") from error
+    return _strip(tflite)
+
+
+def _strip(tflite: bytes) -> bytes:
+    """Without the tensors' long names, which only cost flash."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(tflite))
+    flatbuffer_utils.strip_strings(model)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what the converter's C++ prints off the terminal."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for target, source in zip((1, 2), kept, strict=True):
+                os.dup2(source, target)
+                os.close(source)
+
+
+def _examples(prepared: Prepared) -> np.ndarray:
+    """int8 [n, frames, channels]: clips of training, all labels mixed, without augmentation."""
+    from model_pipeline.augment import model_input, silence_audio
+
+    stream = prepared.stream
+    rng = np.random.default_rng(7)
+    index = rng.permutation(len(stream.audio))[:_REPRESENTATIVE]
+    silence = silence_audio(stream.noise, max(1, len(index) // 10), rng)
+    return model_input(np.concatenate([stream.audio[index], silence]), stream.frontend, stream.frames)
+
+
+def _manifest(
+    config: Config,
+    prepared: Prepared,
+    history: dict[str, Any],
+    tflite: bytes,
+    way: str,
+    results: dict[str, dict[str, Any]],
+    data: Path,
+) -> Manifest:
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(tflite)).subgraphs[0]
+
+    def tensor(index: int) -> Quantization:
+        found = graph.tensors[index]
+        quantization = found.quantization
+        return Quantization(
+            scale=float(quantization.scale[0]),
+            zero_point=int(quantization.zeroPoint[0]),
+            shape=[int(n) for n in found.shape],
+        )
+
+    summary = prepared.dataset.summary()
+    source = read_description(data)
+    return Manifest(
+        name=config.name,
+        model_sha256=hashlib.sha256(tflite).hexdigest(),
+        labels=config.labels,
+        frontend=config.frontend,
+        window_frames=prepared.frames,
+        input=tensor(graph.inputs[0]),
+        output=tensor(graph.outputs[0]),
+        detector=detector_defaults(config.detector, len(config.labels), config.frontend.hop_ms),
+        architecture=config.train.architecture,
+        parameters=history["parameters"],
+        macs=history["macs"],
+        quantization=way,
+        training_data={
+            "source": source.get("source", config.data.source),
+            "name": config.data.name or source.get("name", ""),
+            "licence": config.data.licence or source.get("licence", ""),
+            "hash": summary["hash"],
+            "split_rule": summary["split_rule"],
+            "splits": summary["splits"],
+            "noise_seconds": summary["noise"],
+        },
+        accuracy={
+            "float_validation": history.get("validation_accuracy"),
+            "validation": brief(results[way]),
+            "validation_by_quantization": {w: round(r["accuracy"], 5) for w, r in results.items()},
+        },
+        tools=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line of the child process."""
+    from model_pipeline import child
+
+    a = child.parser("Make the int8 model.", "trained", "data", "out").parse_args(argv)
+    return child.main(a, lambda progress: quantize(load_config(a.config), a.trained, a.data, a.out, progress))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
