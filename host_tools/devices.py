@@ -13,6 +13,7 @@ from typing import Any, Literal
 import serial
 from serial.tools import list_ports
 
+from host_tools.boards import Board
 from host_tools.protocol import RESET_REASONS
 from model_pipeline.errors import DeviceError, KwsError
 
@@ -60,6 +61,14 @@ class UsbIds:
         """What a device of this id is to the board."""
         roles: tuple[Role, ...] = ("application", "bootloader", "probe")
         return next((role for role in roles if number in getattr(self, role)), None)
+
+
+def usb_ids(board: Board) -> UsbIds:
+    """The ids in the board's file."""
+    by_role: dict[str, set[UsbId]] = {"application": set(), "bootloader": set(), "probe": set()}
+    for usb in board.kws.usb:
+        by_role[usb.role].add(UsbId(usb.vid, usb.pid))
+    return UsbIds(board.id, *(frozenset(by_role[role]) for role in ("application", "bootloader", "probe")))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from host_tools import devices
+from host_tools.boards import ROOT, Board
 from host_tools.devices import Device, Running, UsbIds
-from host_tools.uploaders import FOUND_PORT, Job, Run, Step, Touch, Uploader, WaitForPort
+from host_tools.uploaders import FOUND_PORT, UPLOADERS, Job, Run, Touch, Uploader, WaitForPort
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
 
 ProgressCallback = Callable[[int, int, str], None]
@@ -232,12 +234,85 @@ def check_running(running: Running, expected: dict[str, Any]) -> None:
             )
 
 
-def describe(step: Step) -> str:
-    """One step of a plan, for people."""
-    return step.shown().replace(FOUND_PORT, "<that port>")
+@dataclass(frozen=True)
+class Flashing:
+    """All that is known before anything is written."""
+
+    board: Board
+    elf: Path
+    uploaders: tuple[Uploader, ...]
+    jobs: tuple[Job, ...]
+    device: Device | None  # the serial port before the upload
+
+    @property
+    def native_usb(self) -> bool:
+        """The microcontroller itself is on USB, so its port goes and comes with the firmware."""
+        return bool(devices.usb_ids(self.board).application)
+
+    @property
+    def baud(self) -> int | None:
+        """Of the board's serial line."""
+        return self.board.kws.serial.baud if self.board.kws.serial else None
 
 
-def require_elf(job: Job) -> None:
-    """Raises KwsError if there is nothing to write."""
-    if not job.elf.is_file():
-        raise KwsError(f"there is no firmware at {job.elf}", hint=f"kws build --board {job.environment}")
+def prepare(
+    board: Board, elf: Path, *, port: str | None = None, probe: str | None = None, method: str | None = None
+) -> Flashing:
+    """Looks at what is connected and plans the board's methods, or the one that is asked for.
+
+    Raises:
+        KwsError: the board can't be flashed, has no such method, or several boards are connected.
+    """
+    ids = devices.usb_ids(board)
+    offered = [upload.method for upload in board.kws.upload]
+    if not offered:
+        raise KwsError(f"board {board.id} can't be flashed", hint="kws emulate runs it without a board")
+    if method is not None and method not in offered:
+        raise KwsError(f"board {board.id} has no upload method {method!r}", hint=f"its methods: {', '.join(offered)}")
+    chosen = [upload for upload in board.kws.upload if method in (None, upload.method)]
+    uploaders = tuple(UPLOADERS[upload.method] for upload in chosen)
+    if probe is None and any(u.needs == "probe" for u in uploaders):
+        probes = (d for d in devices.connected([ids]) if ids.role(d.usb) == "probe")
+        devices.pick(probes, f"the probe of {board.id}", None, "--probe")  # refuses to guess
+    device = serial_port(ids, native_usb=bool(ids.application), port=port, probe=probe)
+    jobs = tuple(
+        Job(
+            elf=elf,
+            address=board.kws.memory.flash_origin if board.kws.memory else 0,
+            settings={k: v for k, v in upload.model_dump().items() if isinstance(v, str) and v},
+            port=device.port if device else None,
+            probe=probe,
+            bootloader=ids.bootloader,
+            environment=board.id,
+            project=ROOT,
+        )
+        for upload in chosen
+    )
+    return Flashing(board, elf, uploaders, jobs, device)
+
+
+def come_back(flashing: Flashing, timeout: float = RETURN_S) -> Device | None:
+    """The board's port after the upload, or None if it has none that we know."""
+    return wait_for_return(
+        devices.usb_ids(flashing.board), flashing.device, native_usb=flashing.native_usb, timeout=timeout
+    )
+
+
+def greet(flashing: Flashing, device: Device, expected: dict[str, Any], timeout: float = RETURN_S) -> Running:
+    """Says hello and compares what runs with what was flashed. Native USB gets a second try: a port that has just
+    come may be opened by a modem manager first.
+
+    Raises:
+        DeviceError: no answer.
+        CheckFailed: it runs something else.
+    """
+    port = device.port or ""
+    try:
+        running = devices.hello(port, timeout, baud=flashing.baud)
+    except DeviceError:
+        again = come_back(flashing, 5.0) if flashing.native_usb else None
+        if again is None or again.port is None:
+            raise
+        running = devices.hello(again.port, timeout, baud=flashing.baud)
+    check_running(running, expected)
+    return running

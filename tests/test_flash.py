@@ -16,6 +16,7 @@ from host_tools import devices, flash
 from host_tools.devices import Device, Running, UsbId, UsbIds
 from host_tools.uploaders import UPLOADERS, Job, Run, Uploader
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
+from tests.fake_device import FakeFirmware, listening
 
 if TYPE_CHECKING:
     from tests.fake_ports import FakePorts, FakeTools
@@ -332,3 +333,104 @@ def test_ctrl_c_ends_the_program(fake_tools: FakeTools, tmp_path: Path, monkeypa
     monkeypatch.undo()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+# ---- the verbs
+
+
+def _kws(capsys, *arguments: str) -> tuple[int, str, str]:
+    from host_tools.cli import main
+
+    code = 0
+    try:
+        main(list(arguments))
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_flash_ends_with_what_the_board_says(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
+    fake_tools.add("openocd")
+    with listening(FakeFirmware()) as url:
+        code, out, _ = _kws(capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf), "--port", url, "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert (result["method"], result["port"]) == ("openocd", url)
+    assert result["running"]["model_hash"] == "0123456789abcdef"
+    assert result["running"]["free_ram"] == 60_000
+    assert fake_tools.calls()[0][-1] == f"program {{{elf}}} verify reset exit"
+
+
+def test_flash_for_people(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
+    fake_tools.add("st-flash")
+    fake_tools.add("arm-none-eabi-objcopy")
+    with listening(FakeFirmware()) as url:
+        code, out, _ = _kws(capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf), "--port", url)
+    assert code == 0
+    assert "openocd: not installed" in out
+    for text in ("flashed by st-flash", "0.1.0 for disco_f407vg", "0123456789abcdef by aot", "60,000 bytes"):
+        assert text in out
+
+
+def test_flash_of_two_boards_asks_which(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
+    fake_tools.add("openocd")
+    fake_ports.plug("/dev/ttyACM0", STLINK, "A1")
+    fake_ports.plug("/dev/ttyACM1", STLINK, "B2")
+    code, _, err = _kws(capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf))
+    assert code == 2
+    assert "2 of the probe of disco_f407vg are connected" in err
+    assert "choose one by --probe" in err
+    code, _, _ = _kws(
+        capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf), "--probe", "B2", "--no-hello", "--json"
+    )
+    assert code == 0
+    assert "adapter serial B2" in fake_tools.calls()[0]
+
+
+def test_flash_without_a_port_says_so(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
+    fake_tools.add("openocd")
+    code, out, _ = _kws(capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf))
+    assert code == 0
+    assert "no serial port of this board is known" in out
+
+
+def test_flash_that_fails_is_one_line_and_exit_4(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
+    fake_tools.add("openocd", "print('Error: open failed'); sys.exit(1)")
+    code, _, err = _kws(capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf))
+    assert code == 4
+    (line,) = [line for line in err.splitlines() if line.startswith("error:")]
+    assert "openocd: Error: open failed (exit code 1); st-flash: not installed" in line
+
+
+def test_flash_of_the_wrong_board(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
+    fake_tools.add("openocd")
+    code, _, err = _kws(capsys, "flash", "--board", "nonesuch", "--elf", str(elf))
+    assert code == 2 and "no board 'nonesuch'" in err
+    code, _, err = _kws(capsys, "flash", "--board", "host", "--elf", str(elf))
+    assert code == 2 and "can't be flashed" in err
+    code, _, err = _kws(capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf.with_name("none.elf")))
+    assert code == 2 and "no firmware at" in err
+
+
+def test_devices_lists_and_asks(fake_ports: FakePorts, capsys) -> None:
+    fake_ports.plug("/dev/ttyACM0", STLINK, "A1")
+    fake_ports.plug("/dev/ttyUSB0", UsbId(0x1A86, 0x7523), None)
+    code, out, _ = _kws(capsys, "devices", "--json", "--no-hello")
+    assert code == 0
+    probe, adapter = json.loads(out)["devices"]
+    assert probe["roles"]["disco_f407vg"] == "probe"
+    assert adapter["roles"] == {}
+    # A port that can't be opened is told, and a strange one is left alone.
+    code, out, _ = _kws(capsys, "devices", "--json")
+    probe, adapter = json.loads(out)["devices"]
+    assert code == 0 and "ttyACM0" in probe["note"]
+    assert adapter["note"] == ""
+
+
+def test_devices_tells_what_a_port_runs(fake_ports: FakePorts, capsys) -> None:
+    with listening(FakeFirmware()) as url:
+        code, out, _ = _kws(capsys, "devices", "--port", url, "--json")
+    assert code == 0
+    (row,) = json.loads(out)["devices"]
+    assert row["running"]["board"] == "disco_f407vg"

@@ -1,0 +1,100 @@
+"""``kws devices``"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from host_tools import ui
+
+EXAMPLE = "Example: kws devices --port /dev/ttyACM0"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def devices(
+        port: Annotated[str | None, typer.Option(help="Only this port or URL; it is asked whatever it is.")] = None,
+        every: Annotated[
+            bool, typer.Option("--all", help="Say hello to all ports, not only to known USB ids.")
+        ] = False,
+        hello: Annotated[bool, typer.Option(help="Ask each board what it runs.")] = True,
+        timeout: Annotated[float, typer.Option(min=0.2, help="Seconds a board has to answer.")] = 2.0,
+        json: ui.Json = False,
+    ) -> None:
+        """List what is connected, what it runs, and which boards it could be flashed as.
+
+        Only ports whose USB id belongs to a known board are spoken to, since bytes can upset a printer or a modem.
+        """
+        from host_tools import devices as known
+        from host_tools.boards import board_ids, load_board
+
+        boards = {name: load_board(name) for name in board_ids()}
+        ids = {name: known.usb_ids(board) for name, board in boards.items()}
+        found = [known.Device(port, None, None, None)] if port else known.connected(list(ids.values()))
+        if port:
+            found = [d for d in known.ports() if d.port == port] or found
+        rows: list[dict[str, Any]] = []
+        with ui.progress("ask the boards") as bar:
+            for number, device in enumerate(found):
+                bar(number, len(found), device.port or str(device.usb))
+                roles = {name: role for name in boards if (role := ids[name].role(device.usb))}
+                row = {
+                    "port": device.port,
+                    "usb": str(device.usb) if device.usb else None,
+                    "serial_number": device.serial_number,
+                    "product": device.product,
+                    "roles": roles,
+                    "running": None,
+                    "note": "",
+                }
+                ask = hello and device.port and "bootloader" not in roles.values()
+                if ask and (port or every or roles):
+                    bauds = {b.kws.serial.baud for n, b in boards.items() if b.kws.serial and (n in roles or not roles)}
+                    row["running"], row["note"] = _ask(str(device.port), sorted(bauds), timeout)
+                elif "bootloader" in roles.values():
+                    row["note"] = "in its boot loader"
+                rows.append(row)
+        ui.emit({"devices": rows}, json, _show)
+
+
+def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | None, str]:
+    """What answers on ``port``, tried at each of these speeds, or why nothing does."""
+    from host_tools.devices import hello
+    from model_pipeline.errors import DeviceError
+
+    note = ""
+    for baud in bauds or [115200]:
+        try:
+            return hello(port, timeout, baud=baud).as_dict(), ""
+        except DeviceError as error:
+            note = str(error)
+            if "answered" not in note:
+                break  # it can't be opened: no other speed will do
+    return None, note
+
+
+def _show(values: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = values["devices"]
+    if not rows:
+        ui.out.print("nothing is connected")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("port", "USB id", "serial", "could be", "runs"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        could = ", ".join(
+            f"{name}{'' if role == 'application' else f' ({role})'}" for name, role in row["roles"].items()
+        )
+        running = row["running"]
+        runs = row["note"]
+        if running:
+            runs = f"micro-kws {running['firmware']} ({running['board']}, model {running['model_hash']})"
+        cells = (row["port"] or "–", row["usb"] or "–", row["serial_number"] or "–", could or "–", runs or "–")
+        table.add_row(*map(Text, cells))
+    ui.out.print(table)

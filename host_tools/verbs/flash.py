@@ -1,0 +1,125 @@
+"""``kws flash``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from host_tools import ui
+
+EXAMPLE = "Example: kws flash --board nano33ble --dry-run"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def flash(
+        board: Annotated[str, typer.Option(help="Board to flash, see `kws boards`.")],
+        port: Annotated[str | None, typer.Option(help="Its serial port, if several or none is found.")] = None,
+        probe: Annotated[str | None, typer.Option(help="Serial number of the debug probe or the board.")] = None,
+        method: Annotated[
+            str | None, typer.Option(help="Only this upload method.", show_default="all, in order")
+        ] = None,
+        elf: Annotated[Path | None, typer.Option(help="Firmware to write.", show_default="build it")] = None,
+        model: Annotated[
+            Path | None, typer.Option(help="Exported model folder to build with.", show_default="the shipped model")
+        ] = None,
+        engine: Annotated[str, typer.Option(help="aot or tflm.")] = "aot",
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the exact commands and stop.")] = False,
+        hello: Annotated[bool, typer.Option(help="Ask the board afterwards what it runs.")] = True,
+        json: ui.Json = False,
+    ) -> None:
+        """Write firmware into a board: build it, upload by the first method that works, and say hello.
+
+        The board is found by its USB ids; where two are connected, choose by --port or --probe. With a Nano 33 BLE
+        whose firmware hangs, double-tap its reset button first.
+        """
+        from host_tools import flash as flashing
+        from host_tools.boards import load_board
+
+        target = load_board(board)
+        expected: dict[str, Any] = {"board": board}
+        image = elf or Path("build") / board / "firmware.elf"
+        if elf is not None and not elf.is_file():
+            raise flashing.KwsError(f"there is no firmware at {elf}", hint=f"kws build --board {board}")
+        plan = flashing.prepare(target, image.absolute(), port=port, probe=probe, method=method)
+        if dry_run:
+            _dry_run(plan, json)
+            return
+        if elf is None:
+            from host_tools.build import build
+
+            with ui.progress(f"build for {board}") as bar:
+                built = build(board, model, engine, progress=bar)
+            expected["model_hash"] = built.model_hash
+            plan = flashing.prepare(target, Path(built.elf), port=port, probe=probe, method=method)
+        with ui.progress("flash") as bar:
+            attempts = flashing.upload(plan.uploaders, plan.jobs, bar)
+        result: dict[str, Any] = {
+            "board": board,
+            "elf": str(plan.elf),
+            "method": attempts[-1].method,
+            "attempts": [vars(a) for a in attempts],
+            "port": None,
+            "running": None,
+        }
+        if hello:
+            with ui.progress("wait for the board"):
+                device = flashing.come_back(plan)
+                if device is not None and device.port is not None:
+                    result["port"] = device.port
+                    result["running"] = flashing.greet(plan, device, expected).as_dict()
+        ui.emit(result, json, _show)
+
+
+def _dry_run(plan: Any, json: bool) -> None:
+    from host_tools import flash as flashing
+
+    methods = [
+        {"method": u.name, "installed": u.find() is not None, "steps": flashing.plan(u, job)}
+        for u, job in zip(plan.uploaders, plan.jobs, strict=True)
+    ]
+    result = {
+        "board": plan.board.id,
+        "elf": str(plan.elf),
+        "built": plan.elf.is_file(),
+        "port": plan.device.port if plan.device else None,
+        "methods": methods,
+    }
+
+    def human(values: dict[str, Any]) -> None:
+        if not values["built"]:
+            ui.out.print(f"kws build --board {values['board']}", markup=False)
+        for entry in values["methods"]:
+            note = "" if entry["installed"] else " (not installed)"
+            ui.out.print(f"# {entry['method']}{note}", markup=False)
+            for line in entry["steps"]:
+                ui.out.print(line, markup=False, soft_wrap=True)
+
+    ui.emit(result, json, human)
+
+
+def _show(values: dict[str, Any]) -> None:
+    for attempt in values["attempts"][:-1]:
+        ui.out.print(f"{attempt['method']}: {attempt['reason']}", markup=False, soft_wrap=True)
+    ui.out.print(f"[green]✓[/] {values['board']} flashed by {values['method']}")
+    if values["running"]:
+        show_running(values["port"], values["running"])
+    elif values["port"] is None:
+        ui.out.print(
+            "no serial port of this board is known: connect one and run kws devices --port PORT", soft_wrap=True
+        )
+
+
+def show_running(port: str, running: dict[str, Any]) -> None:
+    """Lines about a board that answered."""
+    ui.out.print(f"  port       {port}", markup=False)
+    ui.out.print(f"  firmware   {running['firmware']} for {running['board']}, build {running['build']}", markup=False)
+    ui.out.print(f"  model      {running['model_hash']} by {running['engine']}", markup=False)
+    ui.out.print(f"  free RAM   {running['free_ram']:,} bytes", markup=False)
+    if running["fault"]:
+        values = ", ".join(f"{k} {v:#x}" for k, v in running["fault"].items())
+        ui.out.print(f"[yellow]  the run before ended in a fault: {values}[/]", soft_wrap=True)
