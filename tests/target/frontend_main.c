@@ -17,23 +17,27 @@ static uint16_t features[KWS_FE_MAX_CHANNELS];
 static void staged(void) {
   const kws_fe_tables_t *t = state.tables;
   const uint32_t points = t->fft_size / 2u;
-  const int radix = points & 0xAAAAAAAAu ? 2 : 4;
+  const uint32_t radix = innermost_radix(points);
   uint32_t begin = t_begin();
-  const int shift = apply_window(&state, radix);
+  const int shift = apply_window(&state);
   t_end("window", begin);
   if (shift == 15) return;
   begin = t_begin();
   first_stage(state.work, points, shift, radix);
   t_end("fft first stage", begin);
   begin = t_begin();
-  for (uint32_t m = (uint32_t)radix; m < points; m *= 4) stage(state.work, points, m, t->twiddles);
+  for (uint32_t m = radix; m < points; m *= 4) stage(state.work, points, m, t->twiddles);
   t_end("fft other stages", begin);
   begin = t_begin();
   power_spectrum(state.work, points, t);
   t_end("power spectrum", begin);
   begin = t_begin();
-  channels(&state, shift, features);
-  t_end("channels", begin);
+  uint32_t signal[KWS_FE_MAX_CHANNELS];
+  filterbank(&state, shift, signal);
+  t_end("filterbank, roots", begin);
+  begin = t_begin();
+  compress(&state, signal, features);
+  t_end("noise, PCAN, log", begin);
 }
 #endif
 

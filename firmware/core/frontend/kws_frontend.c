@@ -9,7 +9,11 @@
 #error "pairs of samples are packed little-endian"
 #endif
 
+/* Each stage has the registers to itself. */
+#define NOINLINE __attribute__((noinline))
+
 #define WINDOW_BITS 12
+#define FILTERBANK_BITS 12
 #define SMOOTHING_BITS 10
 #define NOISE_BITS 14
 #define PCAN_SNR_BITS 12
@@ -30,30 +34,47 @@ static inline uint32_t scaled(uint32_t x, int32_t twice) {
 
 /* a * b of complex numbers, 15 fraction bits, rounded. */
 static inline uint32_t cmul(uint32_t a, uint32_t b) {
-  const int32_t real = kws_smlsd(a, b, HALF_Q15), imag = kws_smladx(a, b, HALF_Q15);
+  const int32_t real = kws_smlsd(a, b, 1 << 14), imag = kws_smladx(a, b, 1 << 14);
   return kws_pkhbt((uint32_t)(real >> 15), (uint32_t)imag, 1);
+}
+
+/* The same for |a| < 16384, where twice a is an int16 too: needs no constant but the one that scaled() has. */
+static inline uint32_t cmul_small(uint32_t a, uint32_t b) {
+  const uint32_t twice = kws_sadd16(a, a);
+  return kws_pkhtb(kws_smladx(twice, b, 1 << 15), kws_smlsd(twice, b, 1 << 15), 16);
 }
 
 static inline int bit_width(uint32_t x) { return x ? 32 - __builtin_clz(x) : 0; }
 
+/* An odd power of two has one stage of radix 2, the innermost. */
+static inline uint32_t innermost_radix(uint32_t points) { return points & 0xAAAAAAAAu ? 2 : 4; }
+
+static inline uint32_t windowed(uint32_t x, uint32_t w) {
+  const int32_t lo = kws_smulbb(x, w), hi = kws_smultt(x, w);
+  return kws_pkhbt((uint32_t)(lo >> WINDOW_BITS), (uint32_t)hi, 16 - WINDOW_BITS);
+}
+
 /* Samples times window into state->work, in the order of the FFT's leaves. Returns by how much the result can be
  * shifted left: 15 less the width of its largest magnitude. */
-static int apply_window(kws_fe_state_t *state, int radix) {
+static NOINLINE int apply_window(kws_fe_state_t *state) {
   const kws_fe_tables_t *t = state->tables;
-  const uint32_t points = t->fft_size / 2u, step = points / (uint32_t)radix;
+  const uint32_t points = t->fft_size / 2u;
+  /* Four leaves in a row start at these distances, after the innermost radix and the one above it. */
+  const uint32_t second = innermost_radix(points) == 4 ? points / 4 : points / 2;
+  const uint32_t third = innermost_radix(points) == 4 ? points / 2 : points / 8;
   const uint32_t *window = t->window;
   const uint16_t *order = t->order;
-  uint32_t *out = state->work, *end = out + points;
+  uint32_t *out = state->work, *const end = out + points;
   uint32_t magnitudes = 0; /* the OR of all, which is as wide as the largest */
-  while (out < end) {
-    const uint32_t *in = state->input + *order++;
-    for (int j = 0; j < radix; j++) {
-      const uint32_t x = in[(uint32_t)j * step], w = *window++;
-      const int32_t lo = kws_smulbb(x, w), hi = kws_smultt(x, w);
-      const uint32_t y = kws_pkhbt((uint32_t)(lo >> WINDOW_BITS), (uint32_t)hi, 16 - WINDOW_BITS);
-      magnitudes |= kws_abs16(y);
-      *out++ = y;
-    }
+  for (; out < end; out += 4, window += 4) {
+    const uint32_t *in = state->input + *order++, *in2 = in + third;
+    const uint32_t a = windowed(in[0], window[0]), b = windowed(in[second], window[1]);
+    const uint32_t c = windowed(in2[0], window[2]), d = windowed(in2[second], window[3]);
+    magnitudes |= kws_abs16(a) | kws_abs16(b) | kws_abs16(c) | kws_abs16(d);
+    out[0] = a;
+    out[1] = b;
+    out[2] = c;
+    out[3] = d;
   }
   /* The reference negates -32768 in 16 bits and so never sees it as the largest; where that makes it shift, the
    * sample's bits all leave the word. */
@@ -72,7 +93,7 @@ static int apply_window(kws_fe_state_t *state, int radix) {
 /* The innermost stage, where all twiddle factors are 1. For |a| <= 8192 the reference's product with 32767/32768
  * rounds to a itself, so there is nothing to multiply. The shift of the input is a part of the division:
  * ((x << s) * c + 2^14) >> 15 = (x * c + 2^(14 - s)) >> (15 - s). */
-static void first_stage(uint32_t *x, uint32_t points, int shift, int radix) {
+static NOINLINE void first_stage(uint32_t *x, uint32_t points, int shift, uint32_t radix) {
   const int32_t round = 1 << (14 - shift);
   const int right = 15 - shift, left = 1 + shift;
 #define LOAD(i, c) \
@@ -98,7 +119,7 @@ static void first_stage(uint32_t *x, uint32_t points, int shift, int radix) {
 }
 
 /* A stage of radix 4: butterflies over x[k + m * {0, 1, 2, 3}] in each block of 4m. */
-static void stage(uint32_t *x, uint32_t points, uint32_t m, const uint32_t *twiddles) {
+static NOINLINE void stage(uint32_t *x, uint32_t points, uint32_t m, const uint32_t *twiddles) {
   const uint32_t *end = x + points;
   const uint32_t stride = points / 4 / m * 3;
   const int32_t by4 = 2 * BY_4;
@@ -114,24 +135,29 @@ static void stage(uint32_t *x, uint32_t points, uint32_t m, const uint32_t *twid
   for (uint32_t k = 1; k < m; k++) {
     tw += stride;
     const uint32_t w1 = tw[0], w2 = tw[1], w3 = tw[2];
-    for (uint32_t *p = x + k; p < end; p += 4 * m) {
-      const uint32_t a = scaled(p[0], by4);
-      const uint32_t b = cmul(scaled(p[m], by4), w1);
-      const uint32_t c = cmul(scaled(p[2 * m], by4), w2);
-      const uint32_t d = cmul(scaled(p[3 * m], by4), w3);
-      const uint32_t e = kws_ssub16(a, c), f = kws_sadd16(a, c), g = kws_sadd16(b, d), h = kws_ssub16(b, d);
+    uint32_t *p = x + k;
+    do {
+      uint32_t *q = p + m;
+      const uint32_t b = cmul_small(scaled(q[0], by4), w1);
+      const uint32_t d = cmul_small(scaled(q[2 * m], by4), w3);
+      const uint32_t g = kws_sadd16(b, d), h = kws_ssub16(b, d);
+      const uint32_t c = cmul_small(scaled(q[m], by4), w2), a = scaled(p[0], by4);
+      const uint32_t e = kws_ssub16(a, c), f = kws_sadd16(a, c);
       p[0] = kws_sadd16(f, g);
-      p[m] = kws_ssax(e, h);
-      p[2 * m] = kws_ssub16(f, g);
-      p[3 * m] = kws_sasx(e, h);
-    }
+      q[0] = kws_ssax(e, h);
+      q[m] = kws_ssub16(f, g);
+      q[2 * m] = kws_sasx(e, h);
+      p = q + 3 * m;
+    } while (p < end);
   }
 }
 
 /* From the transform of (even + i odd) samples to the power of the real signal's bins, in place. */
-static void power_spectrum(uint32_t *x, uint32_t points, const kws_fe_tables_t *t) {
+static NOINLINE void power_spectrum(uint32_t *x, uint32_t points, const kws_fe_tables_t *t) {
   const uint32_t *super_twiddles = t->super_twiddles;
-  for (uint32_t k = 1; k <= points / 2; k++) {
+  /* Bins come in pairs k and points - k; those where neither is in the band are left out. */
+  const uint32_t mirrored = points - t->end_bin + 1u;
+  for (uint32_t k = t->first_bin < mirrored ? t->first_bin : mirrored; k <= points / 2; k++) {
     const uint32_t p = x[k], n = x[points - k], by2 = 2 * BY_2, minus = (uint32_t)(-2 * BY_2);
     const uint32_t a = scaled(p, (int32_t)by2);
     const uint32_t b = kws_pkhtb(kws_smlatb(n, minus, 1 << 15), kws_smlabb(n, by2, 1 << 15), 16); /* conjugate */
@@ -143,33 +169,51 @@ static void power_spectrum(uint32_t *x, uint32_t points, const kws_fe_tables_t *
   }
 }
 
-/* Square root to the nearest; the reference's 32-bit branch saturates at 65535. */
-static uint32_t root32(uint32_t n) {
-  if (n == 0) return 0;
-  uint32_t r = 0, rest = n;
-  for (uint32_t bit = 1u << ((31 - __builtin_clz(n)) & ~1); bit; bit >>= 2) {
-    if (rest >= r + bit) {
-      rest -= r + bit;
-      r = (r >> 1) + bit;
-    } else {
-      r >>= 1;
-    }
-  }
-  return r + (rest > r && r != 0xFFFFu);
+/* For the upper byte i of a number (64..255), what is left of its square root's best first guess over 256, 9 bits;
+ * chosen so that one Newton step is less than 0.47 above the root of 32 bits (tests/test_frontend_c.py). */
+static const uint8_t root_guess[192] = {
+    1, 3, 5, 7, 9, 11, 13, 15, 16, 18, 20, 22, 24, 26, 28, 29, 31, 33, 35, 36, 38, 40, 42, 43, 45, 47, 48, 50,
+    52, 53, 55, 57, 58, 60, 62, 63, 65, 66, 68, 70, 71, 73, 74, 76, 77, 79, 80, 82, 83, 85, 86, 88, 89, 91,
+    92, 94, 95, 97, 98, 100, 101, 102, 104, 105, 107, 108, 110, 111, 112, 114, 115, 116, 118, 119, 121, 122,
+    123, 125, 126, 127, 129, 130, 131, 133, 134, 135, 137, 138, 139, 140, 142, 143, 144, 146, 147, 148, 149,
+    151, 152, 153, 154, 156, 157, 158, 159, 161, 162, 163, 164, 166, 167, 168, 169, 170, 172, 173, 174, 175,
+    176, 177, 179, 180, 181, 182, 183, 185, 186, 187, 188, 189, 190, 191, 193, 194, 195, 196, 197, 198, 199,
+    200, 202, 203, 204, 205, 206, 207, 208, 209, 210, 212, 213, 214, 215, 216, 217, 218, 219, 220, 221, 222,
+    223, 225, 226, 227, 228, 229, 230, 231, 232, 233, 234, 235, 236, 237, 238, 239, 240, 241, 242, 243, 244,
+    245, 246, 247, 248, 249, 250, 251, 252, 253, 254, 255,
+};
+
+/* floor(sqrt(m)) for m >= 2^30. A Newton step never ends below the root, so it is right or one too much. */
+static inline uint32_t root_normal(uint32_t m) {
+  const uint32_t guess = (256u + root_guess[(m >> 24) - 64]) << 7;
+  const uint32_t s = (guess + m / guess) >> 1;
+  return s - (s * s - 1 >= m); /* s may be 65536, whose square wraps to 0 */
 }
 
-static uint32_t root64(uint64_t n) {
-  if (n >> 32 == 0) return root32((uint32_t)n);
-  uint64_t r = 0, rest = n;
-  for (uint64_t bit = 1ull << ((63 - __builtin_clzll(n)) & ~1); bit; bit >>= 2) {
-    if (rest >= r + bit) {
-      rest -= r + bit;
-      r = (r >> 1) + bit;
-    } else {
-      r >>= 1;
-    }
+/* The square root of n < 2^52, to the nearest, but at most 65535 for n < 2^32 (as the reference has it). */
+static uint32_t root(uint64_t n) {
+  const uint32_t high = (uint32_t)(n >> 32), low = (uint32_t)n;
+  uint32_t r;
+  int32_t rest;
+  if (high == 0) {
+    if (low == 0) return 0;
+    const int even = __builtin_clz(low) & ~1;
+    r = root_normal(low << even) >> (even >> 1);
+    rest = (int32_t)(low - r * r);
+    return r + (rest > (int32_t)r && r != 0xFFFFu);
   }
-  return (uint32_t)(r + (rest > r && r != 0xFFFFFFFFu));
+  /* n = m 2^(2j) + ..., m of 31 or 32 bits; j more bits of the root by a division (Zimmermann, "Karatsuba Square
+   * Root", 1999), which is right or one too much. rest < 2^28, so its low 32 bits tell all. */
+  const int j = (33 - __builtin_clz(high)) >> 1;
+  const uint32_t m = (high << (32 - 2 * j)) | (low >> (2 * j));
+  const uint32_t s = root_normal(m);
+  r = (s << j) + ((((m - s * s) << j) | ((low >> j) & ((1u << j) - 1))) / (2 * s));
+  rest = (int32_t)(low - r * r);
+  if (rest < 0) {
+    r--;
+    rest += (int32_t)(2 * r + 1);
+  }
+  return r + (rest > (int32_t)r);
 }
 
 /* PCAN's gain: a parabola in the octave of x. */
@@ -203,41 +247,59 @@ static uint32_t logarithm(uint32_t x, const uint16_t *lut) {
   return ((ln << LOG_SCALE_SHIFT) + (1u << (LOG_BITS - 1))) >> LOG_BITS;
 }
 
-/* Channel by channel: filterbank, square root, noise reduction, PCAN, logarithm. */
-static void channels(kws_fe_state_t *state, int shift, uint16_t *features) {
+/* Power to the root of each channel's energy. */
+static NOINLINE void filterbank(const kws_fe_state_t *state, int shift, uint32_t *signal) {
   const kws_fe_tables_t *t = state->tables;
   const uint32_t *power = state->work + t->first_bin;
-  const uint16_t *weight = t->weights, *tie = t->ties;
+  const uint16_t *weight = t->weights, *tie = t->ties, *width = t->widths;
+  const uint16_t *last = width + t->num_channels;
+  const uint32_t *next_tie = state->work + *tie;
   uint64_t falling = 0; /* what the region below gives this channel */
-  for (int i = -1; i < t->num_channels; i++) {
+  uint32_t *out = signal - 1;
+  for (; width <= last; width++, out++) {
     uint64_t rising = 0;
     uint32_t all = 0;
-    for (const uint32_t *end = power + t->widths[i + 1]; power < end; power++) {
-      rising += (uint64_t)*weight++ * *power;
-      all += *power;
+    for (const uint32_t *end = power + *width; power < end; power++) {
+      const uint32_t p = *power;
+      rising += (uint64_t)*weight++ * p;
+      all += p;
     }
-    const uint64_t total = falling + rising;
-    falling = ((uint64_t)all << WINDOW_BITS) - rising;
-    while (*tie < power - state->work) falling += state->work[*tie++];
-    if (i < 0) continue;
+    if (out >= signal) *out = root(falling + rising) >> shift;
+    falling = ((uint64_t)all << FILTERBANK_BITS) - rising;
+    while (next_tie < power) {
+      falling += *next_tie;
+      next_tie = state->work + *++tie;
+    }
+  }
+}
 
-    uint32_t signal = root64(total) >> shift;
-    if (t->flags) {
-      const uint32_t smoothing = i & 1 ? t->odd_smoothing : t->even_smoothing;
+/* Noise reduction, PCAN and logarithm of each channel. */
+static NOINLINE void compress(kws_fe_state_t *state, const uint32_t *signals, uint16_t *features) {
+  const kws_fe_tables_t *const t = state->tables;
+  const uint32_t n = t->num_channels, flags = t->flags, correction = t->correction_bits, snr_shift = t->snr_shift;
+  const uint32_t remaining = t->min_signal_remaining;
+  const int16_t *const gain_lut = t->gain_lut;
+  const uint16_t *const log_lut = t->log_lut;
+  uint32_t smoothing = t->even_smoothing, other = t->odd_smoothing;
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t signal = signals[i];
+    if (flags) {
       const uint32_t scaled_up = signal << SMOOTHING_BITS;
-      const uint32_t estimate = (uint32_t)(((uint64_t)scaled_up * smoothing +
-                                            (uint64_t)state->estimate[i] * ((1u << NOISE_BITS) - smoothing)) >>
-                                           NOISE_BITS);
+      const uint32_t estimate =
+          (uint32_t)(((uint64_t)scaled_up * smoothing + (uint64_t)state->estimate[i] * ((1u << NOISE_BITS) - smoothing)) >>
+                     NOISE_BITS);
       state->estimate[i] = estimate;
-      if (t->flags & KWS_FE_NOISE_REDUCTION) {
-        const uint32_t floor = (uint32_t)(((uint64_t)signal * t->min_signal_remaining) >> NOISE_BITS);
+      if (flags & KWS_FE_NOISE_REDUCTION) {
+        const uint32_t floor = (uint32_t)(((uint64_t)signal * remaining) >> NOISE_BITS);
         const uint32_t rest = estimate > scaled_up ? 0 : (scaled_up - estimate) >> SMOOTHING_BITS;
         signal = rest > floor ? rest : floor;
       }
-      if (t->flags & KWS_FE_PCAN)
-        signal = shrink((uint32_t)(((uint64_t)signal * gain(estimate, t->gain_lut)) >> t->snr_shift));
+      if (flags & KWS_FE_PCAN) signal = shrink((uint32_t)(((uint64_t)signal * gain(estimate, gain_lut)) >> snr_shift));
+      const uint32_t swap = smoothing;
+      smoothing = other;
+      other = swap;
     }
-    const uint32_t value = logarithm(signal << t->correction_bits, t->log_lut);
+    const uint32_t value = logarithm(signal << correction, log_lut);
     features[i] = (uint16_t)(value < 0xFFFFu ? value : 0xFFFFu);
   }
 }
@@ -245,16 +307,18 @@ static void channels(kws_fe_state_t *state, int shift, uint16_t *features) {
 static void frame(kws_fe_state_t *state, uint16_t *features) {
   const kws_fe_tables_t *t = state->tables;
   const uint32_t points = t->fft_size / 2u;
-  const int radix = points & 0xAAAAAAAAu ? 2 : 4; /* an odd power of two has one stage of radix 2, the innermost */
-  const int shift = apply_window(state, radix);
+  const uint32_t radix = innermost_radix(points);
+  const int shift = apply_window(state);
   if (shift < 15) {
     first_stage(state->work, points, shift, radix);
-    for (uint32_t m = (uint32_t)radix; m < points; m *= 4) stage(state->work, points, m, t->twiddles);
+    for (uint32_t m = radix; m < points; m *= 4) stage(state->work, points, m, t->twiddles);
     power_spectrum(state->work, points, t);
   } else {
     memset(state->work, 0, points * sizeof state->work[0]); /* silence */
   }
-  channels(state, shift, features);
+  uint32_t signal[KWS_FE_MAX_CHANNELS];
+  filterbank(state, shift, signal);
+  compress(state, signal, features);
 }
 
 int kws_fe_init(kws_fe_state_t *state, const kws_fe_tables_t *t) {
