@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pkgutil
+import signal
 import sys
+from types import FrameType
 
 import typer
 
@@ -38,12 +41,15 @@ def build_app() -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Runs one verb. Exit codes: 0 done, 1 a check failed, 2 bad input, 3 a tool is missing, 4 device or link,
     130 stopped by Ctrl-C."""
+    with contextlib.suppress(ValueError):  # not in the main thread: then the signal is another's to handle
+        # `timeout` and CI end us so: what Ctrl-C cleans up must go then too, emulators above all.
+        signal.signal(signal.SIGTERM, _stop)
     try:
         build_app()(arguments)
     except KwsError as error:
-        ui.err.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
+        ui.err.print(f"[bold red]error:[/] {ui.plain(str(error))}", soft_wrap=True)
         if error.hint:
-            ui.err.print(f"  [dim]try:[/] {_plain(error.hint)}", soft_wrap=True)
+            ui.err.print(f"  [dim]try:[/] {ui.plain(error.hint)}", soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         ui.err.print("stopped")
@@ -54,8 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

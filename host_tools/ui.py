@@ -20,31 +20,54 @@ err = Console(stderr=True, highlight=False)
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, for scripts.")]
 
 
+_QUIET_S = 10.0  # between two lines where stderr is no terminal
+
+
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[ProgressCallback]:
     """A bar with elapsed time on stderr; gives the callback ``(done, total, text)`` that pipeline steps take.
 
-    Where stderr is no terminal, one line at the start and one at the end.
+    Where stderr is no terminal, a line at the start, at the end, and every ten seconds between.
     """
     if not err.is_terminal:
-        started = time.monotonic()
-        err.print(f"{title} …")
-        yield lambda done, total, text: None
-        err.print(f"{title}: done in {time.monotonic() - started:.1f} s")
+        yield from _lines(title)
         return
     columns = (
-        SpinnerColumn(),
+        SpinnerColumn(finished_text="[green]✓[/]"),
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[note]}"),
     )
     with Progress(*columns, console=err) as bars:
         task = bars.add_task(title, total=None, note="")
-        yield lambda done, total, text: bars.update(task, completed=done, total=total, note=text)
+
+        def update(done: int, total: int, text: str) -> None:
+            bars.update(task, completed=done, total=max(1, total), note=plain(text))
+
+        yield update
         total = bars.tasks[0].total or 1
         bars.update(task, completed=total, total=total, note="")
+
+
+def _lines(title: str) -> Iterator[ProgressCallback]:
+    started = last = time.monotonic()
+    err.print(f"{title} …")
+
+    def update(done: int, total: int, text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _QUIET_S:
+            last = time.monotonic()
+            err.print(f"{title}: {100 * done // max(1, total)} % {plain(text)}")
+
+    yield update
+    err.print(f"{title}: done in {time.monotonic() - started:.1f} s")
+
+
+def plain(text: str) -> str:
+    """``text`` as it is, for a console that would read ``[…]`` as markup."""
+    return text.replace("[", "\\[")
 
 
 def emit(result: dict[str, Any], as_json: bool, human: Callable[[dict[str, Any]], None]) -> None:

@@ -1,0 +1,322 @@
+"""The steps of ``kws run``: from words to a measured firmware."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from host_tools import build as builder
+from host_tools import metrics, report, stream, targets
+from host_tools.link import Link
+from host_tools.runs import Outcome, ProgressCallback, Run, Step, StepBar, folder_stamp, write_config
+from model_pipeline import child
+from model_pipeline.config import Config, DataConfig
+from model_pipeline.errors import CheckFailed, DeviceError, KwsError
+from model_pipeline.files import write_json
+from model_pipeline.manifest import load_manifest
+
+PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
+_ENGINE_NAMES = {"tflm": "TensorFlow Lite Micro", "aot": "our own kernels"}
+_QUANTIZATION = ("quantization", "qat_epochs", "qat_learning_rate")
+_FEATURES = ("model_pipeline/features", "firmware/core/frontend")
+_DATA = ("model_pipeline/data",)
+_TRAIN = ("model_pipeline/models", "model_pipeline/augment.py", "model_pipeline/manifest.py", *_FEATURES, *_DATA)
+
+
+def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> list[Step]:
+    """The steps of a run in ``folder``. ``done`` is filled by the caller while they run; the report lists it."""
+    data, trained, model = folder / "data", folder / "train", folder / "model"
+    generated, built, check = folder / "firmware_model", folder / "build", folder / "check"
+    settings = config.model_dump(mode="json")
+    speech = {key: settings[key] for key in ("keywords", "frontend", "data", "train")}
+    float_only = {**speech, "train": {k: v for k, v in settings["train"].items() if k not in _QUANTIZATION}}
+
+    def train(progress: ProgressCallback) -> dict[str, Any]:
+        arguments = ["--config", str(folder / "config.toml"), "--data", str(data), "--out", str(trained)]
+        return child.run_step("model_pipeline.train", arguments, progress)
+
+    def quantize(progress: ProgressCallback) -> dict[str, Any]:
+        arguments = ["--config", str(folder / "config.toml"), "--trained", str(trained)]
+        arguments += ["--data", str(data), "--out", str(model)]
+        return child.run_step("model_pipeline.quantize", arguments, progress)
+
+    def evaluate(progress: ProgressCallback) -> dict[str, Any]:
+        from model_pipeline.evaluate import evaluate as run
+
+        result = run(model, data, engine=host_engine(), progress=progress, data_config=config.data)
+        write_json(check / "check.json", result)
+        return metrics.proportion(result["correct"], result["count"])
+
+    def export(progress: ProgressCallback) -> dict[str, Any]:
+        from model_pipeline.export import export as run
+
+        return run(model, generated, progress)
+
+    def build(progress: ProgressCallback) -> None:
+        builder.build(config.board, generated, engine=config.engine, out=built, progress=progress)
+
+    def measure(progress: ProgressCallback) -> dict[str, Any]:
+        with targets.emulated(config.board, built / "firmware.elf") as link:
+            results = measure_model(link, model, data, clips, PACED_CLIPS, progress, config.data)
+        results["where"] = where(config.board)
+        write_json(folder / "measure" / "measure.json", results)
+        return {"accuracy": results["accuracy"], "link": {k: results["link"][k] for k in ("lost", "repeated")}}
+
+    def make_report(progress: ProgressCallback) -> None:
+        progress(0, 1, "drawing")
+        report.write_report(collect(config, folder, done), folder)
+
+    source: dict[str, Any] = {"keywords": config.keywords, "data": settings["data"]}
+    if config.data.source == "synth":
+        source |= {"synth": settings["synth"], "seed": config.train.seed}
+        first = Step(
+            "synth",
+            "make speech",
+            ("data",),
+            lambda progress: _synthesize(config, data, progress),
+            settings=source,
+            sources=_DATA,
+        )
+    else:
+        if not Path(config.data.folder).is_dir():
+            raise KwsError(f"there is no data folder {config.data.folder or '(data.folder is empty)'}")
+        source["stamp"] = folder_stamp(Path(config.data.folder))
+        first = Step(
+            "import",
+            "import speech",
+            ("data",),
+            lambda progress: _import(config, data, progress),
+            settings=source,
+            sources=_DATA,
+        )
+    return [
+        first,
+        Step(
+            "train",
+            "train",
+            ("train",),
+            train,
+            inputs=(first.name,),
+            settings=float_only,
+            sources=("model_pipeline/train.py", *_TRAIN),
+            tools=("tensorflow-cpu", "tensorflow", "keras"),
+            resumes=True,
+        ),
+        Step(
+            "quantize",
+            "quantise to int8",
+            ("model",),
+            quantize,
+            inputs=(first.name, "train"),
+            settings={**speech, "detector": settings["detector"], "name": config.name},
+            sources=("model_pipeline/quantize.py", "model_pipeline/train.py", "model_pipeline/evaluate.py", *_TRAIN),
+            tools=("tensorflow-cpu", "tensorflow", "keras", "tflite-micro"),
+        ),
+        Step(
+            "check",
+            "check on this computer",
+            ("check",),
+            evaluate,
+            inputs=(first.name, "quantize"),
+            settings={"data": settings["data"], "engine": host_engine()},
+            sources=("model_pipeline/evaluate.py", *_FEATURES, *_DATA),
+            tools=("tflite-micro",),
+        ),
+        Step(
+            "export",
+            "export for firmware",
+            ("firmware_model",),
+            export,
+            inputs=("quantize",),
+            sources=("model_pipeline/export.py", "model_pipeline/compiler", "firmware/core/nn", *_FEATURES),
+        ),
+        Step(
+            "build",
+            f"build firmware for {config.board}",
+            ("build/firmware.elf", "build/build.json"),
+            build,
+            inputs=("export",),
+            settings={"board": config.board, "engine": config.engine},
+            sources=(
+                *(f"firmware/{part}" for part in ("app", "core", "engines", "platform", "ports")),
+                "platformio.ini",
+                f"boards/{config.board}.json",
+                "host_tools/build.py",
+            ),
+            tools=("platformio", "scons"),
+        ),
+        Step(
+            "measure",
+            f"stream {clips} clips to {where(config.board)}",
+            ("measure",),
+            measure,
+            inputs=(first.name, "quantize", "build"),
+            settings={"clips": clips, "paced": PACED_CLIPS, "board": config.board},
+            sources=tuple(f"host_tools/{name}.py" for name in ("emulate", "link", "metrics", "protocol", "stream")),
+        ),
+        Step(
+            "report",
+            "write the report",
+            ("results.json", "report.html"),
+            make_report,
+            inputs=("train", "quantize", "check", "build", "measure"),
+            settings=settings,
+            sources=("host_tools/report.py", "host_tools/pictures.py", "host_tools/templates", "host_tools/mainjob.py"),
+            tools=("matplotlib", "jinja2"),
+        ),
+    ]
+
+
+def run(
+    config: Config, folder: Path, *, clips: int | None = None, fresh: bool = False, bar: StepBar | None = None
+) -> dict[str, Any]:
+    """Runs everything that is not done yet and returns the results.
+
+    Returns:
+        What is in results.json, with ``outcomes``: what each step took now.
+
+    Raises:
+        KwsError: the step that failed says what and why. A result that is wrong (frames lost, host and device at
+            odds) is not raised here: see `verdict`.
+    """
+    with Run(folder) as state:
+        write_config(config, folder / "config.toml")
+        if fresh:
+            shutil.rmtree(folder / "build", ignore_errors=True)  # PlatformIO's objects too
+        done: list[Outcome] = []
+        todo = steps(config, folder, clips=clips or config.measure.clips, done=done)
+        state.execute(todo, fresh=fresh, bar=bar, outcomes=done)
+        results = report.read_results(folder)
+        if problems(results):
+            state.forget("measure")  # a repetition shall measure, not repeat an old complaint
+    results["outcomes"] = [{"name": o.name, "title": o.title, "seconds": o.seconds, "reused": o.reused} for o in done]
+    return results
+
+
+def problems(results: dict[str, Any]) -> list[str]:
+    """What is wrong with a measurement; empty if it can be relied on."""
+    found = []
+    link = results["link"]
+    if link["lost"] or link["repeated"]:
+        found.append(f"{link['lost']} frames were lost and {link['repeated']} repeated on the link")
+    agreement = results.get("agreement")
+    if agreement and agreement["equal"] != agreement["compared"]:
+        wrong = agreement["compared"] - agreement["equal"]
+        found.append(f"{wrong} of {agreement['compared']} clips differ between host and device")
+    return found
+
+
+def verdict(results: dict[str, Any], where_to_look: Path | str) -> None:
+    """
+    Raises:
+        CheckFailed: frames were lost, or host and device disagree.
+    """
+    found = problems(results)
+    if found:
+        raise CheckFailed("; ".join(found), hint=f"see {where_to_look}")
+
+
+def measure_model(
+    link: Link,
+    model: Path,
+    data: Path,
+    clips: int,
+    paced: int,
+    progress: ProgressCallback | None,
+    data_config: DataConfig | None = None,
+) -> dict[str, Any]:
+    """Streams ``clips`` test clips, and compares each answer with the model's on the host, value by value.
+
+    Raises:
+        DeviceError: the device runs another model.
+    """
+    manifest = load_manifest(model)
+    info = link.info()
+    if info.model_hash != manifest.model_hash:
+        raise DeviceError(
+            f"the device runs model {info.model_hash}, {model} is {manifest.model_hash}", hint="build and flash again"
+        )
+    dataset = stream.open_dataset(data, info.labels, data_config)
+    chosen = stream.choose_clips(dataset, clips)
+    results = stream.measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
+    stream.compare_outputs(results, host_outputs(model, dataset.audio(chosen)))
+    return results
+
+
+def host_engine() -> Literal["tflm", "aot"]:
+    """What checks a model here: TensorFlow Lite Micro, or our own kernels where it has no wheel."""
+    return "tflm" if importlib.util.find_spec("tflite_micro") else "aot"
+
+
+def host_outputs(model: Path, audio: np.ndarray) -> np.ndarray:
+    """The model's int8 outputs [n, labels] for int16 ``audio`` [n, samples], front end included."""
+    from model_pipeline.augment import model_input
+    from model_pipeline.evaluate import runner
+
+    manifest = load_manifest(model)
+    inputs = model_input(audio, manifest.frontend, manifest.window_frames)
+    return runner((model / "model.tflite").read_bytes(), host_engine())(inputs)
+
+
+def collect(config: Config, folder: Path, done: Sequence[Outcome]) -> dict[str, Any]:
+    """results.json: the measurement, with what the other steps found."""
+    results = _read(folder / "measure" / "measure.json")
+    manifest = load_manifest(folder / "model")
+    checked = _read(folder / "check" / "check.json")
+    return {
+        "format": 1,
+        "name": config.name,
+        "created": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "kws": metadata.version("micro-kws"),
+        "computer": {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
+        "config": config.model_dump(mode="json"),
+        "steps": [{"name": o.name, "title": o.title, "seconds": o.seconds, "reused": o.reused} for o in done],
+        "training": {**_read(folder / "train" / "train.json"), "history": _history(folder / "train" / "log.csv")},
+        "model": manifest.model_dump(mode="json", exclude={"frontend"}),
+        "host": {
+            "engine": _ENGINE_NAMES[checked["engine"]],
+            "accuracy": metrics.proportion(checked["correct"], checked["count"]),
+            "confusion": checked["confusion"],
+        },
+        "build": _read(folder / "build" / "build.json"),
+        **results,
+    }
+
+
+def where(board: str) -> str:
+    """Where the firmware of a board runs here."""
+    return "this computer" if board == "host" else f"an emulated {board}"
+
+
+def _synthesize(config: Config, out: Path, progress: ProgressCallback) -> Any:
+    from model_pipeline.data.synth import synthesize
+
+    return synthesize(config, out, progress)
+
+
+def _import(config: Config, out: Path, progress: ProgressCallback) -> Any:
+    from model_pipeline.data.importer import import_folder
+
+    return import_folder(Path(config.data.folder), out, progress)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream_:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream_)]

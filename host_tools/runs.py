@@ -1,0 +1,256 @@
+"""Steps that are run only when something they depend on has changed; all that a run makes lies in one folder.
+
+A step's key is a hash of its settings, of the contents that earlier steps made for it, of the sources that do its work
+and of the versions of its tools. ``state.json`` holds the key each step was last finished with, and a hash of what it
+made, so that a result that was edited or lost is made again. It is written after every step: a run that is stopped
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from model_pipeline.config import Config
+from model_pipeline.errors import KwsError
+from model_pipeline.files import sha256_tree, write_json, write_text
+from model_pipeline.native import ROOT
+
+STATE = "state.json"
+_FORMAT = 1
+ProgressCallback = Callable[[int, int, str], None]
+StepBar = Callable[["Step", bool], contextlib.AbstractContextManager[ProgressCallback]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. ``run(progress)`` makes ``outputs`` and returns facts for the report."""
+
+    name: str
+    title: str
+    outputs: tuple[str, ...]  # files and folders, relative to the run's folder
+    run: Callable[[ProgressCallback], Mapping[str, Any] | None]
+    inputs: tuple[str, ...] = ()  # names of the steps whose outputs are read
+    settings: Any = None  # what of the configuration matters, as JSON
+    sources: tuple[str, ...] = ()  # files and folders, relative to the project
+    tools: tuple[str, ...] = ()  # Python packages whose version matters
+    resumes: bool = False  # goes on from its own unfinished outputs, if it was begun with the same key
+
+
+@dataclass
+class Outcome:
+    """What became of a step."""
+
+    name: str
+    title: str
+    seconds: float
+    reused: bool
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """A run's folder. Use as a context: only one process may work in it."""
+
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
+        self.folder = Path(folder)
+        self.root = root
+        self._lock: Any = None
+        self._state: dict[str, Any] = {"format": _FORMAT, "steps": {}, "begun": {}}
+
+    def __enter__(self) -> Run:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / ".lock").open("w")
+        except OSError as error:
+            raise KwsError(f"can't write {self.folder}: {error.strerror}", hint="another folder by --out") from error
+        if not _try_lock(self._lock):
+            self._lock.close()
+            raise KwsError(f"another kws run works in {self.folder}", hint="wait for it, or use another --out")
+        self._state = self._load()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def execute(
+        self,
+        steps: Sequence[Step],
+        *,
+        fresh: bool = False,
+        bar: StepBar | None = None,
+        outcomes: list[Outcome] | None = None,
+    ) -> list[Outcome]:
+        """Runs the steps in order, each only if its key or its outputs changed (or ``fresh``).
+
+        Args:
+            bar: ``bar(step, reused)`` is a context that gives the step's progress callback.
+            outcomes: the list to fill and return, for a step that wants to know what was before it.
+        """
+        outcomes = [] if outcomes is None else outcomes
+        hashes: dict[str, str] = {}
+        for step in steps:
+            key = self.key(step, hashes)
+            known = self._state["steps"].get(step.name)
+            if not fresh and known and known["key"] == key and self._unchanged(step, known):
+                with (bar or _silent)(step, True):
+                    outcomes.append(Outcome(step.name, step.title, known["seconds"], True, known["detail"]))
+                hashes[step.name] = known["hash"]
+                continue
+            self._begin(step, key, fresh)
+            started = time.monotonic()
+            with (bar or _silent)(step, False) as progress:
+                detail = dict(step.run(progress) or {})
+            seconds = round(time.monotonic() - started, 2)
+            self._finish(step, key, seconds, detail)
+            hashes[step.name] = self._state["steps"][step.name]["hash"]
+            outcomes.append(Outcome(step.name, step.title, seconds, False, detail))
+        return outcomes
+
+    def key(self, step: Step, hashes: Mapping[str, str]) -> str:
+        """The step's key. ``hashes``: of the outputs of earlier steps, by name."""
+        missing = [source for source in step.sources if not (self.root / source).exists()]
+        if missing:
+            raise KwsError(f"the project lacks {', '.join(missing)}", hint="is the checkout whole?")
+        parts = {
+            "step": step.name,
+            "settings": step.settings,
+            "inputs": {name: hashes[name] for name in step.inputs},
+            "sources": sha256_tree([self.root / source for source in step.sources], self.root),
+            "tools": {tool: _version(tool) for tool in step.tools},
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+    def forget(self, name: str) -> None:
+        """Makes the next run do this step again."""
+        if self._state["steps"].pop(name, None):
+            write_json(self.folder / STATE, self._state)
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            value = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return self._state
+        except (OSError, ValueError) as error:
+            raise KwsError(f"{self.folder / STATE} is broken: {error}", hint="run again with --fresh") from error
+        if not isinstance(value, dict) or value.get("format") != _FORMAT:
+            return self._state  # of another version of kws: nothing in it can be relied on
+        return value
+
+    def _begin(self, step: Step, key: str, fresh: bool) -> None:
+        goes_on = step.resumes and not fresh and self._state["begun"].get(step.name) == key
+        if not goes_on:
+            for output in step.outputs:
+                _remove(self.folder / output)
+        self._state["steps"].pop(step.name, None)
+        self._state["begun"][step.name] = key
+        write_json(self.folder / STATE, self._state)
+
+    def _finish(self, step: Step, key: str, seconds: float, detail: dict[str, Any]) -> None:
+        absent = [output for output in step.outputs if not (self.folder / output).exists()]
+        if absent:
+            raise RuntimeError(f"step {step.name} did not make {', '.join(absent)}")
+        paths = [self.folder / output for output in step.outputs]
+        self._state["begun"].pop(step.name, None)
+        self._state["steps"][step.name] = {
+            "key": key,
+            "hash": sha256_tree(paths, self.folder),
+            "stamp": _stamp(paths, self.folder),
+            "seconds": seconds,
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "detail": json.loads(json.dumps(detail, default=str)),
+        }
+        write_json(self.folder / STATE, self._state)
+
+    def _unchanged(self, step: Step, known: dict[str, Any]) -> bool:
+        paths = [self.folder / output for output in step.outputs]
+        if not all(path.exists() for path in paths):
+            return False
+        # Names, sizes and times first: hashing a large data set at every run would be slow.
+        stamp = _stamp(paths, self.folder)
+        if stamp == known["stamp"]:
+            return True
+        if sha256_tree(paths, self.folder) != known["hash"]:
+            return False
+        known["stamp"] = stamp
+        write_json(self.folder / STATE, self._state)
+        return True
+
+
+def folder_stamp(folder: Path) -> str:
+    """A hash of names, sizes and times of all files in a folder, for folders that are not ours."""
+    return _stamp([Path(folder)], Path(folder).parent)
+
+
+def write_config(config: Config, path: Path) -> None:
+    """The whole configuration as TOML, for child processes and as a record of the run."""
+    values = config.model_dump(mode="json")
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for section, content in values.items():
+        if isinstance(content, dict):
+            lines += ["", f"[{section}]"] + [f"{key} = {_toml(value)}" for key, value in content.items()]
+    text = "\n".join(lines) + "\n"
+    # Left alone if equal, so that its time says when the configuration last changed.
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(v) for v in value)}]"
+    if isinstance(value, bool | str):
+        return json.dumps(value, ensure_ascii=True)  # the two notations agree here
+    if isinstance(value, int | float):
+        return repr(value)
+    raise TypeError(f"{type(value).__name__} has no TOML form here")
+
+
+def _stamp(paths: Sequence[Path], root: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            status = file.stat()
+            digest.update(f"{file.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise KwsError(f"can't remove the old {path}: {error.strerror}") from error
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _try_lock(stream: Any) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: one run at a time is then up to the user
+        return True
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _silent(step: Step, reused: bool) -> Iterator[ProgressCallback]:
+    yield lambda done, total, text: None

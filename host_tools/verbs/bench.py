@@ -1,0 +1,77 @@
+"""``kws bench``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from host_tools import ui
+
+EXAMPLE = "Example: kws bench --board disco_f407vg   or   kws bench --port /dev/ttyACM0 --rounds 50"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def bench(
+        port: Annotated[str | None, typer.Option(help="Serial port or URL such as socket://127.0.0.1:3456.")] = None,
+        board: Annotated[str | None, typer.Option(help="Build for this board and emulate it, instead.")] = None,
+        model: Annotated[
+            Path | None,
+            typer.Option(help="Exported model folder for --board.", show_default="firmware/model"),
+        ] = None,
+        engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
+        rounds: Annotated[int, typer.Option(min=1, help="Windows, clips and seconds of each kind.")] = 10,
+        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
+        json: ui.Json = False,
+    ) -> None:
+        """Measure front end, inference and detector on a device, each apart, on random features and sound."""
+        from host_tools import targets
+        from host_tools.bench import bench as measure
+
+        with (
+            targets.target(port, board, model=model, engine=engine, baud=baud) as (link, build),
+            ui.progress("benchmark") as progress,
+        ):
+            result = measure(link, rounds=rounds, progress=progress)
+        result["build"] = build
+        ui.emit(result, json, show)
+
+
+def show(values: dict[str, Any]) -> None:
+    """Prints the figures."""
+    from host_tools import report
+
+    device, unit = values["device"], values["ticks"]
+    ui.out.print(
+        f"{device['board']}, engine {device['engine']}, model {device['model_hash']}, firmware {device['firmware']}"
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", style="dim")
+    for name in ("mean", "least", "most", "of"):
+        table.add_column(name, justify="right")
+    rows = (
+        ("front end, a frame", "frontend_frame"),
+        ("inference", "inference"),
+        ("detector, a result", "detector"),
+    )
+    for text, key in rows:
+        cost = values["cost"][key]
+        table.add_row(text, *(f"{cost[k]:,.0f}" for k in ("mean", "min", "max", "count")))
+    ui.out.print(table)
+    ui.out.print(f"unit: {ui.plain(unit['name'])} [dim]({ui.plain(unit['note'])})[/]")
+    if device["macs"] and unit["name"] in ("instructions", "cycles"):
+        each = values["cost"]["inference"]["mean"] / device["macs"]
+        ui.out.print(f"{device['macs']:,} multiply-accumulates an inference: {each:.2f} {unit['name']} each")
+    times = values["response_ms"]["burst"]
+    if times["count"]:
+        ui.out.print(f"response over the link: median {times['p50']:.1f} ms, most {times['max']:.1f} ms")
+    ui.out.print(f"audio taken: {values['throughput_bytes_per_second'] / 1000:.1f} KB/s (real time is 32.0)")
+    for row in report.memory(values):
+        parts = ", ".join(f"{name} {size:,}" for name, size in row["parts"])
+        ui.out.print(f"{row['name']}: {row['used']:,} of {row['limit']:,} B ({parts})")
+    ui.out.print(f"frames: {values['link']['lost']} lost, {values['link']['repeated']} repeated")

@@ -1,0 +1,69 @@
+"""``kws run``"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from host_tools import show, ui
+from host_tools.runs import ProgressCallback, Step
+
+EXAMPLE = "Example: kws run --config mine.toml --clips 100"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def run(
+        config: Annotated[
+            str | None, typer.Option(help="TOML file or the name of a built-in one.", show_default="demo")
+        ] = None,
+        fresh: Annotated[bool, typer.Option("--fresh", help="Do every step again, even if nothing changed.")] = False,
+        board: Annotated[
+            str | None, typer.Option(help="Board to build for and emulate.", show_default="the configuration's")
+        ] = None,
+        engine: Annotated[str | None, typer.Option(help="aot or tflm.", show_default="the configuration's")] = None,
+        clips: Annotated[
+            int | None, typer.Option(min=1, help="Test clips to stream.", show_default="the configuration's")
+        ] = None,
+        out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/<name>")] = None,
+        json: ui.Json = False,
+    ) -> None:
+        """The main job: words to speech, to a trained int8 model, to firmware, streamed to and measured.
+
+        A second run does only what has changed; after Ctrl-C the next run goes on where this one was.
+        """
+        from host_tools import mainjob
+        from model_pipeline.config import load_config
+
+        settings = load_config(config, board=board, engine=engine)
+        folder = out or Path("runs") / settings.name
+        results = mainjob.run(settings, folder, clips=clips, fresh=fresh, bar=_bar)
+        result = {
+            "results": str(folder / "results.json"),
+            "report": str(folder / "report.html"),
+            "outcomes": results.pop("outcomes"),
+            **{key: value for key, value in results.items() if key not in ("clips", "config")},
+        }
+
+        def human(values: dict[str, Any]) -> None:
+            show.results(results)
+            ui.out.print(f"report: [bold]{ui.plain(values['report'])}[/]")
+
+        ui.emit(result, json, human)
+        mainjob.verdict(results, folder / "report.html")
+
+
+@contextlib.contextmanager
+def _bar(step: Step, reused: bool) -> Iterator[ProgressCallback]:
+    if reused:
+        ui.err.print(f"[green]✓[/] {step.title} [dim]nothing changed[/]")
+        yield lambda done, total, text: None
+        return
+    with ui.progress(step.title) as progress:
+        yield progress

@@ -1,0 +1,172 @@
+"""``kws stream``"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from host_tools import ui
+from model_pipeline.errors import KwsError, MissingTool
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EXAMPLE = (
+    "Example: kws stream --port /dev/ttyACM0 --data runs/demo/data --clips 100   or   "
+    "kws stream --board disco_f407vg --wav recording.wav   or   kws stream --port /dev/ttyACM0 --mic"
+)
+_BLOCK = 320  # 20 ms
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def stream(
+        port: Annotated[str | None, typer.Option(help="Serial port or URL such as socket://127.0.0.1:3456.")] = None,
+        board: Annotated[str | None, typer.Option(help="Build for this board and emulate it, instead.")] = None,
+        data: Annotated[Path | None, typer.Option(help="Data folder whose labelled test clips are streamed.")] = None,
+        clips: Annotated[int, typer.Option(min=1, help="How many of them, spread over the labels.")] = 100,
+        wav: Annotated[Path | None, typer.Option(help="A recording to stream, of any length.")] = None,
+        mic: Annotated[bool, typer.Option("--mic", help="Stream this computer's microphone.")] = False,
+        realtime: Annotated[bool, typer.Option("--realtime", help="Stream --wav at the pace of a microphone.")] = False,
+        paced: Annotated[int, typer.Option(min=0, help="Clips to repeat at that pace, for the response time.")] = 8,
+        model: Annotated[
+            Path | None,
+            typer.Option(help="Model folder: what --board is built with, and what --data is compared with."),
+        ] = None,
+        engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
+        out: Annotated[Path | None, typer.Option(help="Folder for results.json and report.html.")] = None,
+        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
+        json: ui.Json = False,
+    ) -> None:
+        """Stream speech to a device: labelled clips for accuracy and cost, a recording or a microphone for a look."""
+        if sum((data is not None, wav is not None, mic)) != 1:
+            raise KwsError("give one of --data DIR, --wav FILE and --mic", hint=EXAMPLE.removeprefix("Example: "))
+        from host_tools import targets
+
+        source = _microphone() if mic else _recording(wav) if wav else None
+        with targets.target(port, board, model=model, engine=engine, baud=baud) as (link, build):
+            if source is not None:
+                _live(link, source, realtime=realtime, endless=mic, json=json)
+                return
+            assert data is not None
+            results = _clips(link, data, clips, paced, model)
+        results["build"] = build
+        results["where"] = f"an emulated {board}" if board and board != "host" else ""
+        result = {key: value for key, value in results.items() if key != "clips"}
+        if out:
+            from host_tools import report
+
+            with ui.progress("write the report"):
+                paths = report.write_report(results, out)
+            result |= {"results": str(paths[0]), "report": str(paths[1])}
+
+        def human(_: dict[str, Any]) -> None:
+            from host_tools import show
+
+            show.results(results)
+            if out:
+                ui.out.print(f"report: [bold]{ui.plain(str(out / 'report.html'))}[/]")
+
+        ui.emit(result, json, human)
+        from host_tools import mainjob
+
+        mainjob.verdict(results, out / "report.html" if out else "--out DIR, which keeps every clip's result")
+
+
+def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) -> dict[str, Any]:
+    from host_tools import mainjob
+    from host_tools import stream as streams
+
+    with ui.progress(f"stream {count} clips") as progress:
+        if model is not None:
+            return mainjob.measure_model(link, model, data, count, paced, progress)
+        info = link.info()
+        dataset = streams.open_dataset(data, info.labels)
+        chosen = streams.choose_clips(dataset, count)
+        return streams.measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
+
+
+def _recording(path: Path) -> Iterator[np.ndarray]:
+    from model_pipeline.data.audio import SAMPLE_RATE, read_audio, resample, to_int16
+
+    samples, rate = read_audio(path)
+    samples = to_int16(samples if rate == SAMPLE_RATE else resample(samples, rate))
+    return (samples[at : at + _BLOCK] for at in range(0, len(samples), _BLOCK))
+
+
+def _microphone() -> Iterator[np.ndarray]:
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise MissingTool("sounddevice is not installed", hint="pip install sounddevice") from error
+    except OSError as error:  # the package is there, its C library is not
+        raise MissingTool("PortAudio is not installed", hint="apt-get install libportaudio2") from error
+
+    def blocks() -> Iterator[np.ndarray]:
+        try:
+            with sounddevice.InputStream(samplerate=16000, channels=1, dtype="int16", blocksize=_BLOCK) as source:
+                while True:
+                    samples, overflowed = source.read(_BLOCK)
+                    if overflowed:
+                        ui.err.print("[yellow]the microphone lost samples[/]: this computer is too busy")
+                    yield samples[:, 0].copy()
+        except sounddevice.PortAudioError as error:
+            raise KwsError(f"no microphone: {error}", hint="python -m sounddevice lists the devices") from error
+
+    return blocks()
+
+
+def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: bool, json: bool) -> None:
+    """Detections as they come, and under them the posteriors of the last result."""
+    import json as json_module
+
+    from rich.live import Live
+
+    from host_tools import metrics, show
+    from host_tools import stream as streams
+    from host_tools.protocol import Detection, Result, StreamDone
+
+    before = link.stats()
+    info = link.info()
+    labels = info.labels
+    found: list[dict[str, Any]] = []
+    done: StreamDone | None = None
+    shown = ui.out if not json else ui.err
+    with Live(console=shown, refresh_per_second=12, transient=True) as live:
+        events = streams.stream_continuous(link, source, realtime=realtime)
+        try:
+            for event in events:
+                if isinstance(event, Detection):
+                    label = labels[event.label] if event.label < len(labels) else str(event.label)
+                    found.append({"seconds": event.position / 16000, "label": label, "score": event.score / 256})
+                    live.console.print(
+                        f"{event.position / 16000:8.2f} s  [bold green]{label}[/]  {event.score / 256:.2f}"
+                    )
+                elif isinstance(event, Result):
+                    live.update(show.posteriors(labels, event))
+                elif isinstance(event, StreamDone):
+                    done = event
+        except KeyboardInterrupt:
+            if not endless:  # a microphone ends so
+                raise
+    link_use = metrics.link_summary(link.report(), before, link.stats())
+    result = {
+        "detections": found,
+        "samples": done.total if done else None,
+        "inferences": done.inferences if done else None,
+        "link": {key: link_use[key] for key in ("lost", "repeated")},
+    }
+
+    def human(values: dict[str, Any]) -> None:
+        seconds = "" if done is None else f" in {done.total / 16000:.1f} s of sound"
+        ui.out.print(f"{len(found)} detections{seconds}; {values['link']['lost']} frames lost")
+
+    if json:
+        print(json_module.dumps(result, indent=2))
+    else:
+        human(result)
