@@ -209,7 +209,7 @@ class FeatureStream:
 _INDEX = np.arange(CLIP_SAMPLES, dtype=np.float32)
 
 
-def _amplitude(db: np.ndarray) -> np.ndarray:
+def _amplitude(db: np.ndarray | float) -> np.ndarray:
     return np.asarray(10.0 ** (db / 20.0), np.float32)
 
 

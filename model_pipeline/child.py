@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.errors import KwsError
 
 ProgressCallback = Callable[[int, int, str], None]
@@ -29,10 +30,20 @@ def parser(description: str, *paths: str, config: bool = True) -> argparse.Argum
     result = argparse.ArgumentParser(description=description)
     if config:
         result.add_argument("--config", required=True, help="TOML file, or the name of a built-in one")
+        result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as train.epochs=5")
     for name in paths:
         result.add_argument(f"--{name}", required=True, type=Path)
     result.add_argument("--progress", action="store_true", help="one JSON object a line on stdout, for a parent")
     return result
+
+
+def config_of(arguments: argparse.Namespace) -> Config:
+    """The configuration that the arguments name.
+
+    Raises:
+        KwsError: see `load_config` and `with_settings`.
+    """
+    return with_settings(load_config(arguments.config), arguments.set)
 
 
 def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], dict[str, Any]]) -> int:

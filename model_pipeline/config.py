@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -178,6 +178,33 @@ def load_config(path: str | Path | None = None, **overrides: object) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise KwsError(f"{source}: {explain(error)}") from error
+
+
+def with_settings(config: Config, settings: list[str]) -> Config:
+    """``config`` with single values replaced: ``["train.epochs=5", "keywords=['on', 'off']"]`` (TOML values; a bare
+    word is text).
+
+    Raises:
+        KwsError: not ``key=value``, no such key, or a wrong value (named).
+    """
+    values = config.model_dump(mode="json")
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        *path, last = key.strip().split(".")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        place: Any = values
+        for part in path:
+            place = place.get(part) if isinstance(place, dict) else None
+        if not equals or not isinstance(place, dict) or last not in place:
+            raise KwsError(f"no setting {key.strip()!r}", hint="as in train.epochs=5; docs/manifest.md lists the keys")
+        place[last] = value
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise KwsError(f"settings: {explain(error)}") from error
 
 
 def explain(error: ValidationError) -> str:

@@ -28,7 +28,7 @@ import numpy as np
 import tensorflow as tf
 
 from model_pipeline.child import ProgressCallback
-from model_pipeline.config import Config, load_config
+from model_pipeline.config import Config
 from model_pipeline.data.dataset import read_description
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import brief, runner, score
@@ -316,7 +316,7 @@ def main(argv: list[str] | None = None) -> int:
     from model_pipeline import child
 
     a = child.parser("Make the int8 model.", "trained", "data", "out").parse_args(argv)
-    return child.main(a, lambda progress: quantize(load_config(a.config), a.trained, a.data, a.out, progress))
+    return child.main(a, lambda progress: quantize(child.config_of(a), a.trained, a.data, a.out, progress))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import tensorflow as tf
 
 from model_pipeline.augment import FeatureStream, model_input
 from model_pipeline.child import ProgressCallback
-from model_pipeline.config import Config, load_config
+from model_pipeline.config import Config
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import KwsError
@@ -300,7 +300,7 @@ def _key(config: Config, dataset: Dataset) -> str:
 
 
 def _save(path: Path, key: str, trainer: Trainer, state: dict[str, Any]) -> None:
-    arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(trainer.variables())}
+    arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(trainer.variables())}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, key=np.array(key), state=np.array(json.dumps(state)), **arrays)
 
@@ -332,7 +332,7 @@ def main(argv: list[str] | None = None) -> int:
 
     arguments = child.parser("Train the float network.", "data", "out").parse_args(argv)
     return child.main(
-        arguments, lambda progress: train(load_config(arguments.config), arguments.data, arguments.out, progress)
+        arguments, lambda progress: train(child.config_of(arguments), arguments.data, arguments.out, progress)
     )
 
 

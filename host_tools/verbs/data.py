@@ -1,0 +1,125 @@
+"""``kws data``: make, take in, fetch and look at speech data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from host_tools import ui
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; replaced if it exists.")]
+ConfigOption = Annotated[str, typer.Option("--config", "-c", help="TOML file, or the name of a built-in one.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting: synth.clips_per_keyword=100.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    data = typer.Typer(
+        name="data",
+        help="Make, take in, fetch and look at speech data.",
+        no_args_is_help=True,
+        epilog="Example: kws data synth --out data/demo",
+    )
+    app.add_typer(data)
+
+    @data.command(epilog="Example: kws data synth --config demo --out data/demo")
+    def synth(out: Out, config: ConfigOption = "demo", settings: Settings = None, json: ui.Json = False) -> None:
+        """Make a data set with this machine's speech synthesisers."""
+        from model_pipeline.config import load_config, with_settings
+        from model_pipeline.data.synth import synthesize
+
+        with ui.progress("synthesising") as progress:
+            result = synthesize(with_settings(load_config(config), settings or []), out, progress)
+
+        def human(values: dict[str, Any]) -> None:
+            clips, speakers = values["clips"], values["speakers"]
+            ui.out.print(f"{out}: {sum(clips.values())} clips")
+            for split, count in clips.items():
+                ui.out.print(f"  {split}: {count} clips of {speakers[split]} speakers")
+            for engine, found in values["engines"].items():
+                ui.out.print(f"  {engine} {found['version']}: {found['voices']} voices")
+            if values["missing_engines"]:
+                ui.out.print(f"  not installed, done without: {', '.join(values['missing_engines'])}")
+            if values["failed"]:
+                ui.out.print(f"  {values['failed']} clips could not be spoken")
+
+        ui.emit(result, json, human)
+
+    @data.command("import", epilog="Example: kws data import ~/recordings --out data/mine")
+    def import_(
+        source: Annotated[Path, typer.Argument(help="A folder with one folder a word.", show_default=False)],
+        out: Out,
+        name: Annotated[str, typer.Option(help="What the data is called, for the model's manifest.")] = "",
+        licence: Annotated[str, typer.Option(help="Its licence, likewise.")] = "",
+        json: ui.Json = False,
+    ) -> None:
+        """Take in recordings (wav, flac, ogg, mp3; any rate and length) as a data folder."""
+        from model_pipeline.data.importer import import_folder
+
+        with ui.progress("importing") as progress:
+            result = import_folder(source, out, progress, name=name, licence=licence)
+
+        def human(values: dict[str, Any]) -> None:
+            ui.out.print(f"{out}: {values['clips']} clips of {len(values['words'])} words")
+            ui.out.print(
+                f"  resampled {values['resampled']}, padded {values['padded']}, cut {values['cut']}; "
+                f"splits by {'the *_list.txt' if values['split_rule'] == 'lists' else 'the hash of the speaker'}"
+            )
+            if values["skipped"]:
+                ui.out.print(f"  skipped {values['skipped']} unreadable files:")
+                for item in values["skipped_files"][:10]:
+                    ui.out.print(f"    {ui.plain(item['file'])}: {ui.plain(item['reason'])}")
+                if values["skipped"] > 10:
+                    ui.out.print(f"    … all in {out / 'dataset.json'}")
+
+        ui.emit(result, json, human)
+
+    @data.command(epilog="Example: kws data info data/demo")
+    def info(
+        folder: Annotated[Path, typer.Argument(help="A data folder.", show_default=False)],
+        config: ConfigOption = "demo",
+        settings: Settings = None,
+        json: ui.Json = False,
+    ) -> None:
+        """Show what is in a data folder, under the keywords of a configuration."""
+        from model_pipeline.config import load_config, with_settings
+        from model_pipeline.data.dataset import Dataset
+
+        wanted = with_settings(load_config(config), settings or [])
+        result = Dataset.open(folder, wanted.keywords, wanted.data).summary()
+
+        def human(values: dict[str, Any]) -> None:
+            table = Table(title=str(folder), title_justify="left")
+            splits = values["splits"]
+            table.add_column("label")
+            for split in splits:
+                table.add_column(split, justify="right")
+            for label in splits["training"]["labels"]:
+                table.add_row(label, *(str(s["labels"][label]) for s in splits.values()))
+            table.add_section()
+            table.add_row("clips", *(str(s["clips"]) for s in splits.values()))
+            table.add_row("speakers", *(str(s["speakers"]) for s in splits.values()))
+            ui.out.print(table)
+            noise = values["noise"]
+            ui.out.print(f"noise: {sum(noise.values()):.0f} s in {len(noise)} files; {len(values['words'])} words")
+            if values["unused_clips"]:
+                ui.out.print(f"{values['unused_clips']} clips are on none of the lists and are not used")
+            ui.out.print(f"hash {values['hash']}")
+
+        ui.emit(result, json, human)
+
+    @data.command(epilog="Example: kws data download --out data/speech_commands")
+    def download(
+        out: Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; must not exist yet.")],
+        url: Annotated[str, typer.Option(help="Another place of the archive.")] = "",
+        json: ui.Json = False,
+    ) -> None:
+        """Fetch Google's Speech Commands v0.02 (2.3 GB; goes on where it stopped)."""
+        from model_pipeline.data import download as step
+
+        with ui.progress("downloading") as progress:
+            result = step.download(out, progress, url=url or step.URL)
+        ui.emit(result, json, lambda values: ui.out.print(f"{out}: {values['name']}, {values['licence']}"))

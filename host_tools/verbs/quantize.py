@@ -1,0 +1,44 @@
+"""``kws quantize``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from host_tools import ui
+
+EXAMPLE = "Example: kws quantize runs/mine/train --config default --data data/speech_commands --out runs/mine/model"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def quantize(
+        trained: Annotated[Path, typer.Argument(help="The folder that kws train wrote.", show_default=False)],
+        data: Annotated[Path, typer.Option("--data", "-d", help="The data folder that it was trained on.")],
+        out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.tflite and model.json; replaced.")],
+        config: Annotated[str, typer.Option("--config", "-c", help="TOML file, or a built-in name.")] = "demo",
+        settings: Annotated[
+            list[str] | None, typer.Option("--set", help="Replace a setting: train.quantization=ptq.")
+        ] = None,
+        json: ui.Json = False,
+    ) -> None:
+        """Make the int8 model: post-training and quantisation-aware, and the better of both is kept."""
+        from model_pipeline.child import run_step
+
+        arguments = ["--config", config, "--trained", str(trained), "--data", str(data), "--out", str(out)]
+        arguments += [f"--set={setting}" for setting in settings or []]
+        with ui.progress("quantising") as progress:
+            result = run_step("model_pipeline.quantize", arguments, progress)
+
+        def human(values: dict[str, Any]) -> None:
+            ui.out.print(f"{out}: {values['quantization']}, {values['bytes']:,} B, model {values['model']}")
+            if values["float_validation_accuracy"] is not None:
+                ui.out.print(f"  float: {100 * values['float_validation_accuracy']:.2f} % on the validation clips")
+            for way, measured in values["validation"].items():
+                ui.out.print(f"  {way}: {100 * measured['accuracy']:.2f} % (int8, TFLite Micro)")
+
+        ui.emit(result, json, human)

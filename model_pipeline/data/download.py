@@ -1,0 +1,125 @@
+"""Fetches the official Speech Commands v0.02 archive: goes on where it stopped, checks, unpacks."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from model_pipeline.errors import CheckFailed, KwsError
+from model_pipeline.files import atomic_dir, write_json
+
+URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+# As TensorFlow Datasets and torchaudio record it.
+SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
+_BLOCK = 1 << 18
+_TRIES = 6  # in a row without a byte
+_TIMEOUT = 30
+
+
+def download(
+    out: Path,
+    progress: Callable[[int, int, str], None] | None = None,
+    *,
+    url: str = URL,
+    sha256: str = SHA256,
+    pause: float = 1.0,
+) -> dict[str, Any]:
+    """Downloads ``url`` (a tar archive in Speech Commands' layout) and unpacks it as data folder ``out``.
+
+    What is there of a broken download (``<out>.tar.gz.part``) is kept, on Ctrl-C too, and gone on from. ``out`` appears
+    only after the checksum is right and everything is unpacked.
+
+    Args:
+        pause: seconds before the second try, doubled from try to try.
+
+    Raises:
+        KwsError: the server can't be reached or says no; a broken archive.
+        CheckFailed: the file is not the expected one (and is removed).
+    """
+    report = progress or (lambda done, total, text: None)
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise KwsError(f"{out} is there already", hint="give another --out, or remove it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f"{out.name}.tar.gz.part")
+    _fetch(url, part, report, pause)
+    report(0, 1, "checking")
+    with part.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        part.unlink()
+        raise CheckFailed(f"{url} is not the expected archive (SHA-256 {found})", hint="download again")
+    with atomic_dir(out) as folder:
+        _unpack(part, folder, report)
+        description = {
+            "source": "download",
+            "name": "Google Speech Commands v0.02 (Warden, arXiv:1804.03209)",
+            "licence": "CC BY 4.0",
+            "url": url,
+            "sha256": sha256,
+        }
+        write_json(folder / "dataset.json", description)
+    part.unlink()
+    return description
+
+
+def _fetch(url: str, part: Path, report: Callable[[int, int, str], None], pause: float) -> None:
+    failures = 0
+    while True:
+        have = part.stat().st_size if part.exists() else 0
+        try:
+            if _continue(url, part, have, report):
+                return
+            problem = "the connection broke"
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and have:  # nothing lies beyond what we have: it is whole, or not this file
+                return
+            if error.code < 500:
+                raise KwsError(f"{url}: the server says {error.code} {error.reason}") from error
+            problem = f"the server says {error.code}"
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            problem = str(getattr(error, "reason", error)) or type(error).__name__
+        now = part.stat().st_size if part.exists() else 0
+        failures = failures + 1 if now <= have else 1
+        if failures >= _TRIES:
+            raise KwsError(
+                f"can't download {url}: {problem}", hint="check the network and run again: it goes on where it stopped"
+            )
+        report(now, 0, f"{problem}; again in {pause * 2**failures:.0f} s")
+        time.sleep(pause * 2 ** (failures - 1))
+
+
+def _continue(url: str, part: Path, have: int, report: Callable[[int, int, str], None]) -> bool:
+    """Appends what is missing; True if the server's length was reached."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+        if have and answer.status != 206:  # the server knows no ranges
+            have = 0
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length and length.isdigit() else 0
+        with part.open("ab" if have else "wb") as stream:
+            while block := answer.read(_BLOCK):
+                stream.write(block)
+                have += len(block)
+                report(have, max(total, have), f"{have / 1e6:.0f} of {total / 1e6:.0f} MB")
+    return have >= total
+
+
+def _unpack(archive: Path, folder: Path, report: Callable[[int, int, str], None]) -> None:
+    size = archive.stat().st_size
+    try:
+        with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as tar:
+            for count, member in enumerate(tar):
+                # "data" refuses absolute paths, "..", links out of the folder and devices.
+                tar.extract(member, folder, filter="data")
+                if count % 200 == 0:
+                    report(min(raw.tell(), size), size, "unpacking")
+    except (tarfile.TarError, EOFError) as error:
+        raise KwsError(f"the archive is broken: {error}", hint="download again") from error
