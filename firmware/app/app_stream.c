@@ -66,9 +66,10 @@ static uint32_t step_frames(void) { return kws_engine_info()->step_frames; }
 
 int app_stream_init(void) {
   memset(&s, 0, sizeof s);
-  kws_fe_init(&frontend, &kws_frontend_tables);
-  kws_detector_init(&detector, &detector_default);
   s.engine_error = kws_engine_load();
+  if (kws_fe_init(&frontend, &kws_frontend_tables) != 0 || kws_detector_init(&detector, &detector_default) != 0) {
+    s.engine_error = KWS_ENGINE_ESCHEMA; /* made for another configuration */
+  }
   if (s.engine_error == KWS_ENGINE_OK) {
     const kws_engine_info_t *info = kws_engine_info();
     const uint32_t frames = info->step_frames ? info->step_frames : KWS_WINDOW_FRAMES;

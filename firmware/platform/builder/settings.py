@@ -6,15 +6,26 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# STM32F4 (RM0090 tables 1 and 62, 7.3.13, 7.3.14): base address, interrupt, clock enable bit, on APB2.
+# Base address, interrupt, clock enable bit, bus (0 APB1, 1 APB2, 2 APB1's second register), factor of the baud divider.
 STM32_USART = {
-    "USART1": (0x40011000, 37, 4, True),
-    "USART2": (0x40004400, 38, 17, False),
-    "USART3": (0x40004800, 39, 18, False),
-    "UART4": (0x40004C00, 52, 19, False),
-    "UART5": (0x40005000, 53, 20, False),
-    "USART6": (0x40011400, 71, 5, True),
+    "f4": {  # RM0090 tables 1 and 62, 7.3.13, 7.3.14
+        "USART1": (0x40011000, 37, 4, 1, 1),
+        "USART2": (0x40004400, 38, 17, 0, 1),
+        "USART3": (0x40004800, 39, 18, 0, 1),
+        "UART4": (0x40004C00, 52, 19, 0, 1),
+        "UART5": (0x40005000, 53, 20, 0, 1),
+        "USART6": (0x40011400, 71, 5, 1, 1),
+    },
+    "l4": {  # RM0432 tables 2 and 77, 6.4.19 to 6.4.21
+        "USART1": (0x40013800, 37, 14, 1, 1),
+        "USART2": (0x40004400, 38, 17, 0, 1),
+        "USART3": (0x40004800, 39, 18, 0, 1),
+        "UART4": (0x40004C00, 52, 19, 0, 1),
+        "UART5": (0x40005000, 53, 20, 0, 1),
+        "LPUART1": (0x40008000, 70, 0, 2, 256),
+    },
 }
+STM32_SERIES = {"f4": 4, "l4": 104}  # KWS_STM32_SERIES of firmware/ports/stm32/stm32.h
 ENGINES = ("aot", "tflm")
 MODEL_FILES = ("model_config.h", "frontend_tables.c")
 
@@ -73,6 +84,7 @@ def read(kws, board_id, environ, firmware, option):
         ("KWS_BOARD_ID", _text(board_id)),
         ("KWS_FIRMWARE_VERSION", _text(_version(firmware.parent))),
     ]
+    s.defines += _frontend_limits(model)
     s.cflags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-fno-common"]
     s.linkflags = ["-Wl,--gc-sections"]
     if family == "host":
@@ -87,6 +99,18 @@ def read(kws, board_id, environ, firmware, option):
                 digest.update(f"{path.name}\0".encode() + path.read_bytes())
     s.defines.append(("KWS_BUILD_ID", _text(digest.hexdigest()[:12])))
     return s
+
+
+def _frontend_limits(model):
+    """The front end's state is as large as its largest FFT: no larger than this model needs."""
+    text = (model / "model_config.h").read_text(encoding="utf-8")
+    window, channels = (
+        re.search(rf"^#define {name} +(\d+)", text, re.M) for name in ("KWS_WINDOW_SAMPLES", "KWS_CHANNELS")
+    )
+    if not window or not channels:
+        raise SettingsError(f"{model}/model_config.h is not one of `kws export`")
+    points = 1 << (int(window[1]) - 1).bit_length()
+    return [("KWS_FE_MAX_FFT", points), ("KWS_FE_MAX_CHANNELS", int(channels[1]))]
 
 
 def _cortexm(s, kws, board_id, firmware):
@@ -113,22 +137,9 @@ def _cortexm(s, kws, board_id, firmware):
         s.libs = ["c", "m", "gcc"]
         s.defines += [
             ("KWS_CORE_HZ", f"{number(clock['core_hz'])}u"),
-            ("KWS_HSE_HZ", f"{number(clock['crystal_hz'])}u"),
+            ("KWS_SERIAL_BAUD", f"{number(serial['baud'])}u"),
         ]
-        base, irq, bit, apb2 = STM32_USART[serial["peripheral"]]
-        tx, rx = _pin(serial["tx"]), _pin(serial["rx"])
-        s.defines += [
-            ("KWS_UART_BASE", f"{base:#x}u"),
-            ("KWS_UART_IRQ", irq),
-            ("KWS_UART_CLOCK_BIT", bit),
-            ("KWS_UART_ON_APB2", int(apb2)),
-            ("KWS_UART_TX_PORT", tx[0]),
-            ("KWS_UART_TX_PIN", tx[1]),
-            ("KWS_UART_RX_PORT", rx[0]),
-            ("KWS_UART_RX_PIN", rx[1]),
-            ("KWS_UART_AF", number(serial["alternate_function"])),
-            ("KWS_SERIAL_BAUD", number(serial["baud"])),
-        ]
+        {"stm32": _stm32}[kws["family"]](s, kws, clock, serial)
         if kws.get("led"):
             led = _pin(kws["led"])
             s.defines += [("KWS_LED_PORT", led[0]), ("KWS_LED_PIN", led[1])]
@@ -136,6 +147,27 @@ def _cortexm(s, kws, board_id, firmware):
         raise SettingsError(f"boards/{board_id}.json: kws: {error.args[0]} is missing or unknown") from error
     except ValueError as error:
         raise SettingsError(f"boards/{board_id}.json: kws: {error}") from error
+
+
+def _stm32(s, kws, clock, serial):
+    series = kws.get("series", "f4")
+    base, irq, bit, bus, factor = STM32_USART[series][serial["peripheral"]]
+    tx, rx = _pin(serial["tx"]), _pin(serial["rx"])
+    s.defines += [
+        ("KWS_STM32_SERIES", STM32_SERIES[series]),
+        ("KWS_HSE_HZ", f"{number(clock['crystal_hz'])}u"),
+        ("KWS_HSE_BYPASS", int(clock.get("bypass", False))),
+        ("KWS_UART_BASE", f"{base:#x}u"),
+        ("KWS_UART_IRQ", irq),
+        ("KWS_UART_CLOCK_BIT", bit),
+        ("KWS_UART_BUS", bus),
+        ("KWS_UART_BRR_FACTOR", f"{factor}u"),
+        ("KWS_UART_TX_PORT", tx[0]),
+        ("KWS_UART_TX_PIN", tx[1]),
+        ("KWS_UART_RX_PORT", rx[0]),
+        ("KWS_UART_RX_PIN", rx[1]),
+        ("KWS_UART_AF", number(serial["alternate_function"])),
+    ]
 
 
 def number(value):

@@ -1,0 +1,66 @@
+"""``kws boards``"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from host_tools import ui
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog="Example: kws boards disco_f407vg")
+    def boards(
+        board: Annotated[str | None, typer.Argument(help="Show one board in full.", show_default=False)] = None,
+        json: ui.Json = False,
+    ) -> None:
+        """List the boards that firmware can be built for, or show one."""
+        from host_tools.boards import board_ids, load_board
+
+        found = [load_board(name) for name in ([board] if board else board_ids())]
+        result: dict[str, Any] = {"boards": [{"id": b.id, "name": b.name, **b.kws.model_dump()} for b in found]}
+
+        def human(values: dict[str, Any]) -> None:
+            if board:
+                _show(values["boards"][0])
+                return
+            table = Table("board", "family", "flash", "RAM", "core", "emulators", "name")
+            for column in table.columns[:-1]:
+                column.no_wrap = True
+            for b in values["boards"]:
+                memory, clock = b["memory"], b["clock"]
+                table.add_row(
+                    b["id"],
+                    b["family"],
+                    f"{memory['flash_bytes'] // 1024} KB" if memory else "",
+                    f"{memory['ram_bytes'] // 1024} KB" if memory else "",
+                    f"{clock['core_hz'] / 1e6:g} MHz" if clock else "",
+                    ", ".join(k for k, v in b["emulators"].items() if v is not None),
+                    b["name"],
+                )
+            ui.out.print(table)
+
+        ui.emit(result, json, human)
+
+
+def _show(board: dict[str, Any]) -> None:
+    table = Table("key", "value", title=f"{board['id']}: {board['name']}", title_justify="left")
+    for key, value in _flat("", {k: v for k, v in board.items() if k not in ("id", "name")}):
+        table.add_row(key, value)
+    ui.out.print(table)
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [row for k, v in value.items() for row in _flat(f"{prefix}.{k}" if prefix else k, v)]
+    if isinstance(value, list):
+        return [row for i, v in enumerate(value) for row in _flat(f"{prefix}.{i}", v)]
+    if value in (None, {}, []):
+        return [(prefix, "yes")] if value == {} else []
+    name = prefix.rsplit(".", 1)[-1]
+    hexadecimal = name.endswith("_origin") or name in ("vid", "pid")
+    return [(prefix, f"{value:#x}" if hexadecimal else str(value))]

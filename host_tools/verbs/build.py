@@ -1,0 +1,57 @@
+"""``kws build``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from host_tools import ui
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog="Example: kws build --board disco_f407vg --model runs/demo/firmware_model --out build/demo")
+    def build(
+        board: Annotated[
+            str, typer.Option("--board", "-b", help="Board id; `kws boards` lists them.")
+        ] = "disco_f407vg",
+        model: Annotated[
+            Path | None,
+            typer.Option("--model", "-m", help="Folder that `kws export` made.", show_default="the shipped model"),
+        ] = None,
+        engine: Annotated[str, typer.Option(help="aot (the compiled plan) or tflm (TensorFlow Lite Micro).")] = "aot",
+        out: Annotated[
+            Path | None, typer.Option("--out", "-o", help="Folder for the result.", show_default="build/BOARD")
+        ] = None,
+        json: ui.Json = False,
+    ) -> None:
+        """Build the firmware with PlatformIO and show what it takes of flash and RAM."""
+        from host_tools import build as builder
+
+        with ui.progress(f"build for {board}") as progress:
+            done = builder.build(board, model, engine, out, progress=progress)
+
+        def human(values: dict[str, Any]) -> None:
+            ui.out.print(f"{values['elf']}: {values['model_name']} on {values['board']}, engine {values['engine']}")
+            table = Table("memory", "bytes", "of which", "budget")
+            table.columns[1].justify = table.columns[3].justify = "right"
+            parts = (
+                ("flash", "flash_total", {"code": "flash_code", "constants": "flash_constants", "data": "flash_data"}),
+                (
+                    "RAM",
+                    "ram_total",
+                    {"arena": "ram_arena", "stack": "ram_stack", "variables": "ram_bss", "data": "ram_data"},
+                ),
+            )
+            for name, total, pieces in parts:
+                budget = values[f"{name.lower()}_budget"]
+                share = f"{budget:,} ({100 * values[total] / budget:.0f} % used)" if budget else "none"
+                text = ", ".join(f"{k} {values[v]:,}" for k, v in pieces.items() if values[v])
+                table.add_row(name, f"{values[total]:,}", text, share)
+            ui.out.print(table)
+
+        ui.emit(done.to_json(), json, human)

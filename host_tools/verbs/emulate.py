@@ -1,0 +1,50 @@
+"""``kws emulate``"""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from host_tools import ui
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog="Example: kws emulate --board disco_f407vg   (then: kws stream --port socket://127.0.0.1:PORT)")
+    def emulate(
+        board: Annotated[
+            str, typer.Option("--board", "-b", help="Board id; `kws boards` lists them.")
+        ] = "disco_f407vg",
+        elf: Annotated[
+            Path | None,
+            typer.Option(help="Firmware image.", show_default="build/BOARD/firmware.elf, built if it is missing"),
+        ] = None,
+        icount: Annotated[
+            bool, typer.Option(help="QEMU: count instructions exactly (ticks are instructions then).")
+        ] = True,
+        pty: Annotated[bool, typer.Option("--pty", help="Board host: a pseudo-terminal in the place of TCP.")] = False,
+        json: ui.Json = False,
+    ) -> None:
+        """Run a firmware image in an emulator until Ctrl-C, and print the port to connect to."""
+        from host_tools import build as builder
+        from host_tools import emulate as emulators
+
+        if elf is None:
+            elf = builder.ROOT / "build" / board / "firmware.elf"
+            if not elf.is_file():
+                with ui.progress(f"build for {board}") as progress:
+                    builder.build(board, progress=progress)
+        with emulators.start(board, elf, icount, pty=pty) as emulator:
+            if json:
+                # One line: a script reads it while this goes on.
+                values = {"url": emulator.url, "board": board, "emulator": emulator.kind, "pid": emulator.pid}
+                print(json_module.dumps(values), flush=True)
+            else:
+                ui.out.print(f"{emulator.kind} runs {elf}")
+                ui.out.print(f"port: [bold]{emulator.url}[/]   (Ctrl-C ends it)")
+            emulator.wait()
+            emulator.check()
