@@ -55,7 +55,7 @@ class Tables:
     """What `kws_fe_tables_t` holds; arrays are in the order in which the C code walks them.
 
     Attributes:
-        order: input index (complex samples) of the first of each butterfly of the innermost FFT stage.
+        order: input index (complex samples) of every fourth leaf of the FFT; C knows where the three behind it start.
         window: fft_size / 2 pairs of int16 coefficients (12 fraction bits) in FFT leaf order, zero behind the window.
         twiddles: for k in 0..N/4-1 the words exp(-2 pi i k/N), its square and its cube; real part low, imaginary high.
         super_twiddles: N/2 words that separate the spectrum of even and odd samples.
@@ -106,7 +106,6 @@ def tables(config: FrontendConfig) -> Tables:
     # The FFT divides by fft_size and the filterbank multiplies by sqrt(2^12): this many bits are put back.
     correction = fft_size.bit_length() - 1 - FILTERBANK_BITS // 2
     leaves = leaf_order(points)
-    radix = factors(points)[-1]
     window = np.zeros(fft_size, "<i2")
     window[: config.window_samples] = hann(config.window_samples)
     return Tables(
@@ -119,7 +118,7 @@ def tables(config: FrontendConfig) -> Tables:
         even_smoothing=int(f32(EVEN_SMOOTHING) * f32(1 << NOISE_BITS)),
         odd_smoothing=int(f32(ODD_SMOOTHING) * f32(1 << NOISE_BITS)),
         min_signal_remaining=int(f32(MIN_SIGNAL_REMAINING) * f32(1 << NOISE_BITS)),
-        order=np.array(leaves[::radix], np.uint16),
+        order=np.array(leaves[::4], np.uint16),
         window=window.view("<u4")[leaves].copy(),
         twiddles=np.array(
             [_root(-2 * math.pi * (j * k) / points) for k in range(points // 4) for j in (1, 2, 3)], "u4"
