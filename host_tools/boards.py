@@ -59,13 +59,14 @@ class Clock(_Strict):
     """Hz."""
 
     core_hz: Number
-    crystal_hz: Number
+    crystal_hz: Number  # 0: the internal oscillator is used
+    bypass: bool = False  # a clock signal comes in where the crystal would be
 
 
 class Serial(_Strict):
     """The line that the link uses."""
 
-    peripheral: Literal["USART1", "USART2", "USART3", "UART4", "UART5", "USART6"]
+    peripheral: Literal["USART1", "USART2", "USART3", "UART4", "UART5", "USART6", "LPUART1"]
     tx: Pin
     rx: Pin
     alternate_function: Annotated[int, Field(ge=0, le=15)]
@@ -85,8 +86,9 @@ class Upload(_Strict):
     """One way to flash the board; they are tried in order."""
 
     method: Literal["openocd", "st-flash", "pyocd", "bossac", "dfu-util", "pio"]
-    interface: str = ""
-    target: str = ""
+    interface: str = ""  # openocd: its script of the probe
+    transport: str = ""  # openocd: where the interface's own default will not do
+    target: str = ""  # openocd: its script of the chip; pyocd: its name of the chip
 
 
 class Qemu(_Strict):
@@ -125,6 +127,7 @@ class KwsSection(_Strict):
     """The section "kws" of a board file."""
 
     family: Literal["stm32", "host"]
+    series: Literal["f4", "l4"] = "f4"  # of family stm32
     cpu: Literal["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m3"] = "cortex-m4"
     memory: Memory | None = None
     clock: Clock | None = None

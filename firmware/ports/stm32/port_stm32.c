@@ -1,11 +1,20 @@
-/* port.h for the STM32F4 family, on what ports/cortexm gives. */
+/* port.h for the STM32F4 and L4 series, on what ports/cortexm gives. */
 #include "stm32.h"
 
 static port_reset_reason_t reset_reason;
 
+#define WAIT_LOOPS 40000u /* more than the 2 ms a crystal may take, at 16 MHz */
+
+int stm32_wait_for(volatile uint32_t *reg, uint32_t mask, uint32_t value) {
+  for (uint32_t i = 0; i < WAIT_LOOPS; i++) {
+    if ((*reg & mask) == value) return 1;
+  }
+  return 0;
+}
+
 static port_reset_reason_t read_reset_reason(void) {
-  const uint32_t csr = RCC_CSR; /* RM0090 7.3.21 */
-  RCC_CSR = csr | (1u << 24);   /* RMVF: forget */
+  const uint32_t csr = RCC_CSR;  /* RM0090 7.3.21, RM0432 6.4.31: the same bits but for RMVF */
+  RCC_CSR = csr | RCC_CSR_RMVF;  /* forget */
   if (csr & (3u << 29)) return PORT_RESET_WATCHDOG;
   if (csr & (1u << 28)) return PORT_RESET_SOFTWARE;
   if (csr & (1u << 27)) return PORT_RESET_POWER;
@@ -27,8 +36,8 @@ void port_init(void) {
   TIM2_CR1 = 1;
   cortexm_timing_init(clocks.core_hz, (volatile uint32_t *)TIM2_CNT_ADDRESS, "TIM2", clocks.apb1_timer_hz);
 #ifdef KWS_LED_PORT
-  RCC_AHB1ENR |= 1u << KWS_LED_PORT;
-  (void)RCC_AHB1ENR;
+  RCC_GPIOENR |= 1u << KWS_LED_PORT;
+  (void)RCC_GPIOENR;
   GPIO_MODER(KWS_LED_PORT) = (GPIO_MODER(KWS_LED_PORT) & ~(3u << 2 * KWS_LED_PIN)) | (1u << 2 * KWS_LED_PIN);
 #endif
   stm32_serial_init(&clocks);

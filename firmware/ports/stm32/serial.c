@@ -10,8 +10,12 @@
 #ifndef KWS_UART_CLOCK_BIT
 #define KWS_UART_CLOCK_BIT 17
 #endif
-#ifndef KWS_UART_ON_APB2
-#define KWS_UART_ON_APB2 0
+#ifndef KWS_UART_BUS
+#define KWS_UART_BUS 0 /* see RCC_UARTENR */
+#endif
+/* Baud rate divider for 16 times oversampling: in sixteenths, so clock / baud; an LPUART's: in 256ths. */
+#ifndef KWS_UART_BRR_FACTOR
+#define KWS_UART_BRR_FACTOR 1u
 #endif
 #ifndef KWS_UART_TX_PORT
 #define KWS_UART_TX_PORT 0
@@ -34,8 +38,8 @@ static port_serial_stats_t stats;
 static uint32_t send_wait; /* loops that are surely longer than ten bytes take */
 
 static void pin_to_usart(uint32_t port, uint32_t pin) {
-  RCC_AHB1ENR |= 1u << port;
-  (void)RCC_AHB1ENR; /* the clock needs two cycles (RM0090 7.3.14) */
+  RCC_GPIOENR |= 1u << port;
+  (void)RCC_GPIOENR; /* the clock needs two cycles (RM0090 7.3.14) */
   GPIO_AFR(port, pin) = (GPIO_AFR(port, pin) & ~(15u << 4 * (pin & 7))) | ((uint32_t)KWS_UART_AF << 4 * (pin & 7));
   GPIO_OSPEEDR(port) |= 2u << 2 * pin;
   GPIO_PUPDR(port) = (GPIO_PUPDR(port) & ~(3u << 2 * pin)) | (1u << 2 * pin); /* an open line is idle */
@@ -43,12 +47,11 @@ static void pin_to_usart(uint32_t port, uint32_t pin) {
 }
 
 void stm32_serial_init(const stm32_clocks_t *clocks) {
-  const uint32_t hz = KWS_UART_ON_APB2 ? clocks->apb2_hz : clocks->apb1_hz;
-  if (KWS_UART_ON_APB2) RCC_APB2ENR |= 1u << KWS_UART_CLOCK_BIT;
-  else RCC_APB1ENR |= 1u << KWS_UART_CLOCK_BIT;
+  const uint64_t hz = (uint64_t)(KWS_UART_BUS == 1 ? clocks->apb2_hz : clocks->apb1_hz) * KWS_UART_BRR_FACTOR;
+  RCC_UARTENR(KWS_UART_BUS) |= 1u << KWS_UART_CLOCK_BIT;
   pin_to_usart(KWS_UART_TX_PORT, KWS_UART_TX_PIN);
   pin_to_usart(KWS_UART_RX_PORT, KWS_UART_RX_PIN);
-  USART_BRR(KWS_UART_BASE) = (hz + KWS_SERIAL_BAUD / 2u) / KWS_SERIAL_BAUD; /* sixteenths: 16 times oversampling */
+  USART_BRR(KWS_UART_BASE) = (uint32_t)((hz + KWS_SERIAL_BAUD / 2u) / KWS_SERIAL_BAUD);
   USART_CR1(KWS_UART_BASE) = USART_CR1_UE | USART_CR1_RE | USART_CR1_TE | USART_CR1_RXNEIE;
   NVIC_ISER(KWS_UART_IRQ / 32) = 1u << (KWS_UART_IRQ % 32);
   send_wait = clocks->core_hz / KWS_SERIAL_BAUD * 100u;
@@ -60,9 +63,10 @@ void KWS_UART_Handler(void) {
   uint32_t in = ring_in;
   /* All that is there; bounded by the ring, so that a babbling line can't hold us here for ever. */
   for (uint32_t i = 0; i < KWS_RX_RING_BYTES && (sr & (USART_SR_RXNE | USART_SR_ORE)); i++) {
-    const uint8_t byte = (uint8_t)USART_DR(KWS_UART_BASE); /* reading SR, then DR clears the error bits too */
+    const uint8_t byte = (uint8_t)USART_READ(KWS_UART_BASE);
     if (sr & USART_SR_ORE) stats.rx_overrun++;
     if (sr & USART_SR_ERRORS) stats.rx_framing++;
+    if (sr & (USART_SR_ORE | USART_SR_ERRORS)) USART_CLEAR_ERRORS(KWS_UART_BASE);
     if (sr & USART_SR_RXNE) {
       if (in - ring_out < KWS_RX_RING_BYTES) ring[in++ % KWS_RX_RING_BYTES] = byte;
       else stats.rx_ring_overflow++;
@@ -93,7 +97,7 @@ size_t port_serial_write(const uint8_t *data, size_t n) {
     while (!(USART_SR(KWS_UART_BASE) & USART_SR_TXE)) {
       if (--wait == 0) goto out;
     }
-    USART_DR(KWS_UART_BASE) = data[sent];
+    USART_WRITE(KWS_UART_BASE) = data[sent];
   }
 out:
   stats.tx_bytes += sent;

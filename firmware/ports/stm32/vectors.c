@@ -1,5 +1,5 @@
-/* Vector table (RM0090 table 62). Only what is used has a handler; the rest is a fault with its record. */
-#include "cortexm.h"
+/* Vector table (RM0090 table 62, RM0432 table 77). Only what is used has a handler; the rest is a fault with its record. */
+#include "stm32.h"
 
 #ifndef KWS_UART_IRQ
 #define KWS_UART_IRQ 38
@@ -9,12 +9,10 @@ void Fault_Handler(void);
 void SysTick_Handler(void);
 void KWS_UART_Handler(void);
 
-#define DEVICE_VECTORS 82
-
 typedef struct {
   uint32_t *initial_sp;
   vector_t system[15];
-  vector_t device[DEVICE_VECTORS];
+  vector_t device[STM32_DEVICE_VECTORS];
 } vectors_t;
 
 #pragma GCC diagnostic push
@@ -22,6 +20,6 @@ typedef struct {
 __attribute__((section(".vectors"), used)) static const vectors_t vectors = {
     .initial_sp = _stack_top,
     .system = {[0] = Reset_Handler, [1 ... 13] = Fault_Handler, [14] = SysTick_Handler},
-    .device = {[0 ... DEVICE_VECTORS - 1] = Fault_Handler, [KWS_UART_IRQ] = KWS_UART_Handler},
+    .device = {[0 ... STM32_DEVICE_VECTORS - 1] = Fault_Handler, [KWS_UART_IRQ] = KWS_UART_Handler},
 };
 #pragma GCC diagnostic pop
