@@ -29,7 +29,8 @@ def augment_audio(
     Returns:
         int16 [n, 16000].
     """
-    count, length = audio.shape
+    count: int = len(audio)
+    length: int = audio.shape[1]
     speed = _amplitude(rng.uniform(-1, 1, count) * 20 * np.log10(1 + config.speed_percent / 100))
     shift = rng.uniform(-1, 1, count) * config.shift_ms * SAMPLE_RATE / 1000
     out = np.empty((count, length), np.float32)
@@ -78,14 +79,16 @@ def spec_augment(features: np.ndarray, rng: np.random.Generator, frames: int = 8
     Args:
         features: int8 [n, frames, channels]; changed in place and returned.
     """
-    count, total_frames, total_channels = features.shape
-    for axis, total, widest in ((1, total_frames, frames), (2, total_channels, channels)):
+    count: int = len(features)
+    for axis, widest in ((1, frames), (2, channels)):
+        total: int = features.shape[axis]
         index = np.arange(total)
         for _ in range(2):
             width = rng.integers(0, min(widest, total // 4) + 1, count)[:, None]
             start = (rng.random(count)[:, None] * (total - width)).astype(int)
             mask = (index >= start) & (index < start + width)
-            features[mask[:, :, None].repeat(total_channels, 2) if axis == 1 else _wide(mask, total_frames)] = -128
+            mask = mask[:, :, None] if axis == 1 else mask[:, None, :]
+            np.copyto(features, -128, where=mask)
     return features
 
 
@@ -116,6 +119,8 @@ class FeatureStream:
         *,
         unknown: int,
         words: np.ndarray,
+        extra: np.ndarray | None = None,
+        extra_share: float = 0.0,
         per_epoch: tuple[int, int],
         workers: int = 2,
     ) -> None:
@@ -124,6 +129,7 @@ class FeatureStream:
             audio: int16 [n, 16000] of all speech of the split; labels: int [n].
             words: int [n], which word each clip is; unknown words are drawn with the square root of their numbers,
                 so that a word with few clips is heard too.
+            extra: bool [n], which clips are of `DataConfig.extra`; they get ``extra_share`` of the unknown draws.
             per_epoch: how many unknown and how many silence clips an epoch holds.
         """
         self.audio, self.labels, self.noise = audio, labels, noise
@@ -131,8 +137,13 @@ class FeatureStream:
         self.unknown, self.per_epoch = unknown, per_epoch
         self.keyword_index = np.flatnonzero(labels != unknown)
         self.unknown_index = np.flatnonzero(labels == unknown)
-        counts = np.bincount(words[self.unknown_index]) if len(self.unknown_index) else np.zeros(1)
-        weight = 1.0 / np.sqrt(counts[words[self.unknown_index]]) if len(self.unknown_index) else np.zeros(0)
+        spoken = words[self.unknown_index]
+        weight = 1.0 / np.sqrt(np.bincount(spoken, minlength=1)[spoken])
+        if extra is not None:
+            added = extra[self.unknown_index]
+            if added.any() and not added.all():
+                weight[added] *= extra_share / weight[added].sum()
+                weight[~added] *= (1 - extra_share) / weight[~added].sum()
         self.unknown_weight = weight / weight.sum() if len(weight) else weight
         self.workers = workers
         self._stop = threading.Event()
@@ -211,7 +222,3 @@ _INDEX = np.arange(CLIP_SAMPLES, dtype=np.float32)
 
 def _amplitude(db: np.ndarray | float) -> np.ndarray:
     return np.asarray(10.0 ** (db / 20.0), np.float32)
-
-
-def _wide(mask: np.ndarray, frames: int) -> np.ndarray:
-    return mask[:, None, :].repeat(frames, 1)

@@ -73,6 +73,9 @@ class DataConfig(_Strict):
     folder: str = ""  # Speech Commands layout; used by source = "folder"
     name: str = ""  # what the data is called, for the manifest
     licence: str = ""  # likewise
+    # Another data folder whose training clips are added, as synthetic speech: words that no recording has.
+    extra: str = ""
+    extra_share: float = Field(0.4, ge=0, le=1)  # of the unknown words in an epoch
     unknown_percent: int = Field(0, ge=0, le=100)  # of all keyword clips; 0: as many as a mean keyword
     silence_percent: int = Field(0, ge=0, le=100)  # likewise
 

@@ -293,6 +293,7 @@ def _manifest(
             "split_rule": summary["split_rule"],
             "splits": summary["splits"],
             "noise_seconds": summary["noise"],
+            "extra": prepared.extra.summary() if prepared.extra else {},
         },
         accuracy={
             "float_validation": history.get("validation_accuracy"),

@@ -44,6 +44,7 @@ class Prepared:
     """What training and quantisation both need."""
 
     dataset: Dataset
+    extra: Dataset | None
     frames: int
     stream: FeatureStream
     validation: tuple[np.ndarray, np.ndarray]  # int8 [n, frames, channels], int [n]
@@ -83,7 +84,7 @@ def train(config: Config, data: Path, out: Path, progress: ProgressCallback | No
         settings.average,
         input_scale(frontend),
     )
-    key = _key(config, prepared.dataset)
+    key = _key(config, prepared)
     state = _resume(out / CHECKPOINT, key, trainer)
     summary: dict[str, Any] = {
         "architecture": settings.architecture,
@@ -92,6 +93,7 @@ def train(config: Config, data: Path, out: Path, progress: ProgressCallback | No
         "frames": prepared.frames,
         "labels": config.labels,
         "data_hash": prepared.dataset.content_hash(),
+        "extra_hash": prepared.extra.content_hash() if prepared.extra else "",
         "data_folder": str(data),
         "resumed_at": state["epoch"],
         "key": key,
@@ -259,28 +261,39 @@ def prepare(config: Config, data: Path, report: Callable[[int, int, str], None])
     if lacking:
         raise KwsError(f"{data} has no training clips of {', '.join(lacking)}")
     validation = dataset.evaluation("validation")
-    total = len(clips) + len(validation)
-    audio = np.empty((len(clips), CLIP_SAMPLES), np.int16)
-    for start in range(0, len(clips), _READ):
-        report(start, total, "reading audio")
-        part = clips[start : start + _READ]
-        audio[start : start + len(part)] = dataset.audio(part)
-    report(len(clips), total, "reading audio")
-    words = {word: i for i, word in enumerate(sorted({c.word for c in clips}))}
+    sources = [(dataset, clips)]
+    extra = Dataset.open(config.data.extra, config.keywords) if config.data.extra else None
+    if extra:
+        sources.append((extra, extra.clips("training")))
+    everything = [(source, c) for source, part in sources for c in part]
+    total = len(everything) + len(validation)
+    audio = np.empty((len(everything), CLIP_SAMPLES), np.int16)
+    done = 0
+    for source, part in sources:
+        for start in range(0, len(part), _READ):
+            report(done, total, "reading audio")
+            some = part[start : start + _READ]
+            audio[done : done + len(some)] = source.audio(some)
+            done += len(some)
+    report(done, total, "reading audio")
+    # The same word of a synthesiser and of people counts as two: each is drawn by its own number of clips.
+    names = {name: i for i, name in enumerate(sorted({(s is extra, c.word) for s, c in everything}))}
     mean_keyword = float(np.mean(counts[: len(config.keywords)]))
     stream = FeatureStream(
         audio,
-        np.array([c.label for c in clips]),
+        np.array([c.label for _, c in everything]),
         dataset.noise_part("training"),
         config.frontend,
         frames,
         config.train,
         unknown=dataset.unknown,
-        words=np.array([words[c.word] for c in clips]),
+        words=np.array([names[s is extra, c.word] for s, c in everything]),
+        extra=np.array([s is extra for s, _ in everything]),
+        extra_share=config.data.extra_share,
         per_epoch=(round(mean_keyword * config.train.unknown_ratio), round(mean_keyword * config.train.silence_ratio)),
         workers=max(1, os.cpu_count() or 1),
     )
-    return Prepared(dataset, frames, stream, features_of(dataset, validation, config, frames))
+    return Prepared(dataset, extra, frames, stream, features_of(dataset, validation, config, frames))
 
 
 def features_of(dataset: Dataset, clips: Sequence[Clip], config: Config, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -292,10 +305,11 @@ def features_of(dataset: Dataset, clips: Sequence[Clip], config: Config, frames:
     return features, np.array([c.label for c in clips], np.int64)
 
 
-def _key(config: Config, dataset: Dataset) -> str:
+def _key(config: Config, prepared: Prepared) -> str:
     """What a checkpoint belongs to: another recipe or other data begin anew."""
     parts = [config.frontend, config.train, config.data]
-    text = json.dumps([p.model_dump(mode="json") for p in parts] + [config.keywords, dataset.content_hash()])
+    hashes = [d.content_hash() for d in (prepared.dataset, prepared.extra) if d]
+    text = json.dumps([p.model_dump(mode="json") for p in parts] + [config.keywords, hashes])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
