@@ -1,0 +1,127 @@
+"""The firmware's detector (`firmware/core/detector`), compiled for this machine."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_pipeline.errors import KwsError
+from model_pipeline.manifest import DetectorDefaults
+from model_pipeline.native import FIRMWARE, shared_library
+
+SOURCES = FIRMWARE / "core" / "detector"
+MAX_LABELS, MAX_WINDOW, MAX_COUNT = 32, 32, 255
+
+
+class _Config(ctypes.Structure):
+    """`kws_detector_config_t`"""
+
+    _fields_ = [
+        ("num_labels", ctypes.c_uint8),
+        ("window", ctypes.c_uint8),
+        ("min_count", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8),
+        ("refractory_samples", ctypes.c_uint32),
+        ("threshold", ctypes.c_uint8 * MAX_LABELS),
+    ]
+
+
+class _Detection(ctypes.Structure):
+    """`kws_detection_t`"""
+
+    _fields_ = [("sample_position", ctypes.c_uint32), ("label", ctypes.c_uint8), ("score", ctypes.c_uint8)]
+
+
+@dataclass(frozen=True, order=True)
+class Detection:
+    """An event of the detector.
+
+    ``position``: samples since the start of the stream at the end of the window whose result fired. ``score``: the
+    smoothed posterior, 0 to 255 (255 is 1 - 1/256).
+    """
+
+    position: int
+    label: int
+    score: int
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    sources = [SOURCES / "kws_detector.c", Path(__file__).with_name("batch.c")]
+    library = shared_library("detector", sources, [SOURCES], ["-O3"])
+    for name, structure in (("kws_det_config_size", _Config), ("kws_det_detection_size", _Detection)):
+        size = getattr(library, name)
+        size.restype = ctypes.c_size_t
+        if size() != ctypes.sizeof(structure):
+            raise AssertionError(f"{structure.__doc__} has another layout than in kws_detector.h")
+    library.kws_det_run.restype = ctypes.c_long
+    pointer, size_t, u32 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32
+    library.kws_det_run.argtypes = [pointer, pointer, size_t, size_t, u32, u32, pointer, size_t]
+    return library
+
+
+def run_detector(
+    detector: DetectorDefaults, outputs: NDArray[np.int8], first: int, step: int, every: int = 1
+) -> list[Detection]:
+    """Feeds a model's results to a fresh detector.
+
+    Args:
+        detector: as in the manifest; its ``stride_hops`` is not looked at.
+        outputs: int8 [n, labels], softmax with scale 1/256 and zero point -128.
+        first: samples at the end of the first result's window.
+        step: samples between two rows of ``outputs``.
+        every: uses rows 0, every, 2 * every, …
+
+    Raises:
+        KwsError: the firmware refuses this configuration (said which fields), or the labels do not agree.
+    """
+    if outputs.dtype != np.int8 or outputs.ndim != 2:
+        raise ValueError(f"int8 [n, labels] is needed, not {outputs.dtype} {outputs.shape}")
+    rows, labels = outputs.shape
+    if len(detector.thresholds) != labels:
+        raise KwsError(f"{len(detector.thresholds)} thresholds for a model of {labels} labels")
+    outputs = np.ascontiguousarray(outputs)
+    config = as_c(detector)
+    used = -(-rows // every)
+    room = 64 + used // 8
+    while True:
+        found = (_Detection * room)()
+        count = _library().kws_det_run(
+            ctypes.byref(config), outputs.ctypes.data, labels * every, used, first, step * every, found, room
+        )
+        if count < 0:
+            raise KwsError(
+                f"the detector refuses window {detector.window}, min_count {detector.min_count}, {labels} labels",
+                hint=f"window 1 to {MAX_WINDOW}, min_count 1 to {MAX_COUNT}, 2 to {MAX_LABELS} labels",
+            )
+        if count <= room:
+            return [Detection(d.sample_position, d.label, d.score) for d in found[:count]]
+        room = count
+
+
+def as_c(detector: DetectorDefaults) -> _Config:
+    """`kws_detector_config_t` of the manifest's values.
+
+    Raises:
+        KwsError: a value has no room in its field.
+    """
+    labels = len(detector.thresholds)
+    limits = (
+        ("window", detector.window, MAX_WINDOW),
+        ("min_count", detector.min_count, MAX_COUNT),
+        ("refractory_samples", detector.refractory_samples, 2**32 - 1),
+        ("thresholds", labels, MAX_LABELS),
+        ("a threshold", max(detector.thresholds, default=0), 255),
+        ("a threshold", 255 - min(detector.thresholds, default=0), 255),
+    )
+    for name, value, limit in limits:
+        if not 0 <= value <= limit:
+            raise KwsError(f"the detector's {name} is out of its range (at most {limit})")
+    config = _Config(labels, detector.window, detector.min_count, 0, detector.refractory_samples)
+    config.threshold[:labels] = detector.thresholds
+    return config
