@@ -26,7 +26,8 @@ def _number(value: Any) -> Any:
 
 
 Number = Annotated[int, BeforeValidator(_number), Field(ge=0)]
-Pin = Annotated[str, Field(pattern=r"^P[A-I](1[0-5]|[0-9])$")]
+# PA2 of an STM32, P1.03 of an nRF52.
+Pin = Annotated[str, Field(pattern=r"^P([A-I](1[0-5]|[0-9])|[01]\.[0-3][0-9])$")]
 
 
 class _Strict(BaseModel):
@@ -66,10 +67,10 @@ class Clock(_Strict):
 class Serial(_Strict):
     """The line that the link uses."""
 
-    peripheral: Literal["USART1", "USART2", "USART3", "UART4", "UART5", "USART6", "LPUART1"]
+    peripheral: Literal["USART1", "USART2", "USART3", "UART4", "UART5", "USART6", "LPUART1", "UARTE0"]
     tx: Pin
     rx: Pin
-    alternate_function: Annotated[int, Field(ge=0, le=15)]
+    alternate_function: Annotated[int, Field(ge=0, le=15)] = 0  # of family stm32
     baud: Annotated[int, Field(ge=9600, le=4_000_000)]
 
 
@@ -120,13 +121,16 @@ class Emulators(_Strict):
 class Microphone(_Strict):
     """What the port's audio input is made of."""
 
-    kind: Literal["pdm", "i2s"]
+    kind: Literal["pdm"]
+    clock: Pin
+    data: Pin
+    power: Pin | None = None  # high: the microphone has power
 
 
 class KwsSection(_Strict):
     """The section "kws" of a board file."""
 
-    family: Literal["stm32", "host"]
+    family: Literal["stm32", "nrf52", "host"]
     series: Literal["f4", "l4"] = "f4"  # of family stm32
     cpu: Literal["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m3"] = "cortex-m4"
     memory: Memory | None = None

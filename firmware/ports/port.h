@@ -59,6 +59,7 @@ uint32_t port_ticks(void); /* free-running, wraps; unit described by port_clock(
 uint32_t port_interrupt_ticks(void); /* of these, spent in interrupts since start: to be taken out of a measurement */
 const port_clock_t *port_clock(void);
 uint32_t port_millis(void);
+void port_watchdog_feed(void); /* to be called from the main loop all the time: 5 s without it end the run */
 void port_idle(void); /* sleep until the next interrupt or about a millisecond; returns at once if input waits */
 int port_audio_start(uint32_t sample_rate_hz); /* 0, or -1: no microphone here */
 size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped);

@@ -26,6 +26,11 @@ STM32_USART = {
     },
 }
 STM32_SERIES = {"f4": 4, "l4": 104}  # KWS_STM32_SERIES of firmware/ports/stm32/stm32.h
+PORTS = {
+    "stm32": ["ports/cortexm", "ports/stm32"],
+    "nrf52": ["ports/cortexm", "ports/nrf52"],
+    "host": ["ports/host"],
+}
 ENGINES = ("aot", "tflm")
 MODEL_FILES = ("model_config.h", "frontend_tables.c")
 
@@ -66,7 +71,7 @@ def read(kws, board_id, environ, firmware, option):
             raise SettingsError(f"{model} has no {name}: make it with `kws export`, or set KWS_MODEL_DIR")
     family = kws["family"]
     s = Settings(family=family, engine=engine, model=model, cxx=engine == "tflm")
-    port_dirs = {"stm32": ["ports/cortexm", "ports/stm32"], "host": ["ports/host"]}.get(family)
+    port_dirs = PORTS.get(family)
     if port_dirs is None:
         raise SettingsError(f"boards/{board_id}.json: kws.family: {family} has no port in firmware/ports")
 
@@ -139,10 +144,7 @@ def _cortexm(s, kws, board_id, firmware):
             ("KWS_CORE_HZ", f"{number(clock['core_hz'])}u"),
             ("KWS_SERIAL_BAUD", f"{number(serial['baud'])}u"),
         ]
-        {"stm32": _stm32}[kws["family"]](s, kws, clock, serial)
-        if kws.get("led"):
-            led = _pin(kws["led"])
-            s.defines += [("KWS_LED_PORT", led[0]), ("KWS_LED_PIN", led[1])]
+        {"stm32": _stm32, "nrf52": _nrf52}[kws["family"]](s, kws, clock, serial)
     except KeyError as error:
         raise SettingsError(f"boards/{board_id}.json: kws: {error.args[0]} is missing or unknown") from error
     except ValueError as error:
@@ -168,6 +170,22 @@ def _stm32(s, kws, clock, serial):
         ("KWS_UART_RX_PIN", rx[1]),
         ("KWS_UART_AF", number(serial["alternate_function"])),
     ]
+    if kws.get("led"):
+        led = _pin(kws["led"])
+        s.defines += [("KWS_LED_PORT", led[0]), ("KWS_LED_PIN", led[1])]
+
+
+def _nrf52(s, kws, clock, serial):
+    if serial["peripheral"] != "UARTE0":
+        raise ValueError(f"serial.peripheral {serial['peripheral']}: the nRF52 port uses UARTE0")
+    pins = {"KWS_UART_TX_PIN": serial["tx"], "KWS_UART_RX_PIN": serial["rx"]}
+    if kws.get("led"):
+        pins["KWS_LED_PIN"] = kws["led"]
+    if microphone := kws.get("microphone"):
+        pins |= {"KWS_PDM_CLK_PIN": microphone["clock"], "KWS_PDM_DIN_PIN": microphone["data"]}
+        if microphone.get("power"):
+            pins["KWS_PDM_POWER_PIN"] = microphone["power"]
+    s.defines += [(name, f"{_nrf52_pin(pin)}u") for name, pin in pins.items()]
 
 
 def number(value):
@@ -180,6 +198,13 @@ def _pin(name):
     if not match:
         raise ValueError(f"{name} is no pin (such as PA2)")
     return ord(match[1]) - ord("A"), int(match[2])
+
+
+def _nrf52_pin(name):
+    match = re.fullmatch(r"P([01])\.([0-9]{2})", name)
+    if not match or int(match[2]) > (15 if match[1] == "1" else 31):
+        raise ValueError(f"{name} is no pin (such as P0.13)")
+    return int(match[1]) * 32 + int(match[2])
 
 
 def _text(value):

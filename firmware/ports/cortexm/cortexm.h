@@ -13,6 +13,8 @@
 #define SYST_RVR REG32(0xE000E014)
 #define SYST_CVR REG32(0xE000E018)
 #define NVIC_ISER(n) REG32(0xE000E100 + 4u * (n))
+#define NVIC_ICER(n) REG32(0xE000E180 + 4u * (n))
+#define NVIC_ICPR(n) REG32(0xE000E280 + 4u * (n))
 #define SCB_ICSR REG32(0xE000ED04)
 #define SCB_VTOR REG32(0xE000ED08)
 #define SCB_AIRCR REG32(0xE000ED0C)
@@ -43,14 +45,34 @@ typedef void (*vector_t)(void);
 
 /* fault.c: _noinit survives every reset but the loss of power. */
 void cortexm_fault_init(int cause_is_watchdog);
+/* What the hardware says, or what the record of the previous run knows better. */
+port_reset_reason_t cortexm_reset_reason(port_reset_reason_t hardware);
+/* Ends this run by a record; frame: the registers that the exception has stacked. */
+void cortexm_watchdog_bite(const uint32_t *frame) __attribute__((noreturn));
+
+/* watchdog.c: two of them. The millisecond interrupt ends a run whose main loop stands still for 5 s, and knows where
+ * it stood. The hardware's ends one in which even that interrupt is dead. */
+void cortexm_watchdog_start(void);
+/* To be called every millisecond, from an interrupt that passes its stacked frame. */
+void cortexm_millisecond(const uint32_t *frame);
 extern volatile uint32_t cortexm_millis;
+/* The family's: at least twice the 5 s. */
+void cortexm_hardware_watchdog_start(void);
+void cortexm_hardware_watchdog_feed(void);
 
 /* timing.c: free-running 32-bit counter found at start: DWT if it counts, else `timer` if it counts, else SysTick.
  * Hz of each on real hardware. */
 void cortexm_timing_init(uint32_t core_hz, volatile uint32_t *timer, const char *timer_name, uint32_t timer_hz);
+/* The millisecond by SysTick, which counts the core clock; before cortexm_timing_init(). */
+void cortexm_systick_start(uint32_t core_hz);
 extern volatile uint32_t *cortexm_counter; /* NULL: SysTick */
+/* Where `timer` has to be told to show its count: the register to write 1 to (kept only if `timer` is used), or NULL. */
+extern volatile uint32_t *cortexm_capture;
 uint32_t cortexm_systick_ticks(void);
-static inline uint32_t cortexm_ticks(void) { return cortexm_counter ? *cortexm_counter : cortexm_systick_ticks(); }
+static inline uint32_t cortexm_ticks(void) {
+  if (cortexm_capture) *cortexm_capture = 1;
+  return cortexm_counter ? *cortexm_counter : cortexm_systick_ticks();
+}
 extern volatile uint32_t cortexm_interrupt_ticks;
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "cortexm.h"
 
+enum { FAULT_STACK = 5, FAULT_WATCHDOG = 6, FAULT_ABORT = 7 }; /* port_fault_t.kind */
 #define RECORD_MAGIC 0x4B575346u /* "FSWK" */
 
 typedef struct {
@@ -26,12 +27,17 @@ void cortexm_fault_init(int cause_is_watchdog) {
     previous = record.fault;
     have_previous = 1;
   } else if (cause_is_watchdog) {
-    previous = (port_fault_t){.kind = 6};
+    previous = (port_fault_t){.kind = FAULT_WATCHDOG};
     have_previous = 1;
   }
   record.magic = 0;
   SCB_SHCSR |= 7u << 16; /* usage, bus and memory faults have handlers of their own */
   SCB_CCR |= 1u << 4;    /* division by zero is a fault */
+}
+
+port_reset_reason_t cortexm_reset_reason(port_reset_reason_t hardware) {
+  if (!have_previous) return hardware;
+  return previous.kind == FAULT_WATCHDOG ? PORT_RESET_WATCHDOG : PORT_RESET_FAULT;
 }
 
 const port_fault_t *port_fault(void) { return have_previous ? &previous : NULL; }
@@ -44,23 +50,36 @@ __attribute__((noreturn)) void port_reset(void) {
   }
 }
 
+static void add_frame(port_fault_t *f, const uint32_t *sp) {
+  if (sp < _stack_bottom || sp + 8 > _stack_top) return;
+  f->lr = sp[5];
+  f->pc = sp[6];
+}
+
+static __attribute__((noreturn)) void end_run(const port_fault_t *f) {
+  record.fault = *f;
+  record.check = checksum(f);
+  record.magic = RECORD_MAGIC;
+  port_reset();
+}
+
 /* sp: as it was at the fault; ipsr: the exception's number. */
 __attribute__((noreturn, used)) static void record_fault(const uint32_t *sp, uint32_t ipsr) {
   const uint32_t cfsr = SCB_CFSR;
   port_fault_t f = {.cfsr = cfsr, .sp = (uint32_t)sp, .uptime_ms = cortexm_millis};
-  f.kind = ipsr >= 3 && ipsr <= 6 ? ipsr - 2u : 7u;
+  f.kind = ipsr >= 3 && ipsr <= 6 ? ipsr - 2u : FAULT_ABORT;
   f.hfar = (cfsr & (1u << 15)) ? SCB_BFAR : (cfsr & (1u << 7)) ? SCB_MMFAR : 0;
   /* The stack lies at the bottom of RAM: what runs over it leaves RAM, and the stacking or the access fails. */
   const uint32_t stacking_failed = cfsr & ((1u << 4) | (1u << 12));
-  if (stacking_failed || sp < _stack_bottom) f.kind = 5;
-  if (!stacking_failed && sp >= _stack_bottom && sp + 8 <= _stack_top) {
-    f.lr = sp[5];
-    f.pc = sp[6];
-  }
-  record.fault = f;
-  record.check = checksum(&f);
-  record.magic = RECORD_MAGIC;
-  port_reset();
+  if (stacking_failed || sp < _stack_bottom) f.kind = FAULT_STACK;
+  if (!stacking_failed) add_frame(&f, sp);
+  end_run(&f);
+}
+
+__attribute__((noreturn)) void cortexm_watchdog_bite(const uint32_t *frame) {
+  port_fault_t f = {.kind = FAULT_WATCHDOG, .sp = (uint32_t)frame, .uptime_ms = cortexm_millis};
+  add_frame(&f, frame);
+  end_run(&f);
 }
 
 /* Starts again from the top of the stack, since what is below may be no memory at all; we never return. */
@@ -86,6 +105,7 @@ int port_die(port_die_t kind) {
       volatile uint32_t zero = 0;
       return (int)recurse_forever(&zero);
     }
-    default: return -1; /* the watchdog of this port is not in use yet */
+    default:
+      for (;;) __asm volatile("wfi"); /* interrupts go on, the main loop does not */
   }
 }

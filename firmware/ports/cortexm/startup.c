@@ -24,6 +24,13 @@ __attribute__((naked, noreturn, section(".text.Reset_Handler"))) void Reset_Hand
       "ldr r0, =_stack_bottom\n"
       "ldr r1, =_stack_top\n"
       "msr msp, r1\n"
+      "movs r2, #0\n"
+      "msr control, r2\n" /* a boot loader may have left us on its thread's stack, */
+      "isb\n"
+      "cpsie i\n" /* with interrupts off, */
+      "ldr r2, =_vectors\n"
+      "ldr r3, =0xE000ED08\n" /* and with its own vector table (VTOR) */
+      "str r2, [r3]\n"
       "ldr r2, =%c0\n"
       "1: str r2, [r0], #4\n"
       "cmp r0, r1\n"

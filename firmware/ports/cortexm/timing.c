@@ -7,16 +7,12 @@
 #define CALIBRATION_INSTRUCTIONS (2u * CALIBRATION_LOOPS + 1u)
 
 volatile uint32_t *cortexm_counter;
-volatile uint32_t cortexm_millis;
+volatile uint32_t *cortexm_capture;
 volatile uint32_t cortexm_interrupt_ticks;
 static uint32_t systick_reload;
 static port_clock_t clock_info;
 
-void SysTick_Handler(void) {
-  const uint32_t entered = cortexm_ticks();
-  cortexm_millis++;
-  cortexm_interrupt_ticks += cortexm_ticks() - entered;
-}
+__attribute__((naked)) void SysTick_Handler(void) { __asm volatile("mrs r0, msp\n b cortexm_millisecond"); }
 
 uint32_t cortexm_systick_ticks(void) {
   /* Read until no tick fell between; bounded, since an interrupt comes once a millisecond. */
@@ -29,9 +25,11 @@ uint32_t cortexm_systick_ticks(void) {
   return ms * (systick_reload + 1) + (systick_reload - value);
 }
 
-static int counts(volatile uint32_t *counter) {
+static int counts(volatile uint32_t *counter, volatile uint32_t *capture) {
+  if (capture) *capture = 1;
   const uint32_t before = *counter;
   for (int i = 0; i < 64; i++) __asm volatile("nop");
+  if (capture) *capture = 1;
   return *counter != before;
 }
 
@@ -53,21 +51,26 @@ __attribute__((noinline)) static uint32_t calibrate(volatile uint32_t *counter) 
   return to - from;
 }
 
-void cortexm_timing_init(uint32_t core_hz, volatile uint32_t *timer, const char *timer_name, uint32_t timer_hz) {
+void cortexm_systick_start(uint32_t core_hz) {
   systick_reload = core_hz / 1000u - 1u;
   SYST_RVR = systick_reload;
   SYST_CVR = 0;
   SYST_CSR = 7; /* core clock, interrupt, enable */
+}
 
+void cortexm_timing_init(uint32_t core_hz, volatile uint32_t *timer, const char *timer_name, uint32_t timer_hz) {
+  volatile uint32_t *const capture = cortexm_capture;
+  cortexm_capture = NULL;
   SCB_DEMCR |= 1u << 24; /* TRCENA */
   DWT_CYCCNT = 0;
   DWT_CTRL |= 1u;
   clock_info.core_hz = core_hz;
-  if (counts(&DWT_CYCCNT)) {
+  if (counts(&DWT_CYCCNT, NULL)) {
     cortexm_counter = &DWT_CYCCNT;
     clock_info.source = "DWT";
     clock_info.hz = core_hz;
-  } else if (timer && counts(timer)) {
+  } else if (timer && counts(timer, capture)) {
+    cortexm_capture = capture;
     cortexm_counter = timer;
     clock_info.source = timer_name;
     clock_info.hz = timer_hz;
@@ -76,7 +79,7 @@ void cortexm_timing_init(uint32_t core_hz, volatile uint32_t *timer, const char 
     clock_info.source = "SYSTICK";
     clock_info.hz = core_hz;
   }
-  if (cortexm_counter) {
+  if (cortexm_counter && !cortexm_capture) {
     clock_info.calibration_expected = CALIBRATION_INSTRUCTIONS;
     clock_info.calibration_ticks = calibrate(cortexm_counter);
   }
@@ -85,4 +88,3 @@ void cortexm_timing_init(uint32_t core_hz, volatile uint32_t *timer, const char 
 const port_clock_t *port_clock(void) { return &clock_info; }
 uint32_t port_ticks(void) { return cortexm_ticks(); }
 uint32_t port_interrupt_ticks(void) { return cortexm_interrupt_ticks; }
-uint32_t port_millis(void) { return cortexm_millis; }

@@ -26,7 +26,7 @@ void port_init(void) {
   stm32_clocks_t clocks;
   reset_reason = read_reset_reason();
   cortexm_fault_init(reset_reason == PORT_RESET_WATCHDOG);
-  if (port_fault() && reset_reason != PORT_RESET_WATCHDOG) reset_reason = PORT_RESET_FAULT;
+  reset_reason = cortexm_reset_reason(reset_reason);
   stm32_clock_init(&clocks);
   RCC_APB1ENR |= 1u; /* TIM2: 32 bits, no prescaler */
   (void)RCC_APB1ENR;
@@ -34,6 +34,7 @@ void port_init(void) {
   TIM2_ARR = 0xFFFFFFFFu;
   TIM2_EGR = 1;
   TIM2_CR1 = 1;
+  cortexm_systick_start(clocks.core_hz);
   cortexm_timing_init(clocks.core_hz, (volatile uint32_t *)TIM2_CNT_ADDRESS, "TIM2", clocks.apb1_timer_hz);
 #ifdef KWS_LED_PORT
   RCC_GPIOENR |= 1u << KWS_LED_PORT;
@@ -41,7 +42,19 @@ void port_init(void) {
   GPIO_MODER(KWS_LED_PORT) = (GPIO_MODER(KWS_LED_PORT) & ~(3u << 2 * KWS_LED_PIN)) | (1u << 2 * KWS_LED_PIN);
 #endif
   stm32_serial_init(&clocks);
+  cortexm_watchdog_start();
 }
+
+/* The independent watchdog, on its own oscillator of 17 to 47 kHz (RM0090 21.3, RM0432 47.3). */
+void cortexm_hardware_watchdog_start(void) {
+  DBGMCU_APB1_FZ |= 1u << 12; /* stands still while a debugger holds the processor */
+  IWDG_KR = 0x5555;
+  IWDG_PR = 6; /* 256 */
+  IWDG_RLR = 1250; /* 6.8 to 18.8 s */
+  IWDG_KR = 0xCCCC;
+}
+
+void cortexm_hardware_watchdog_feed(void) { IWDG_KR = 0xAAAA; }
 
 void port_idle(void) {
   const uint32_t irq = irq_save(); /* WFI wakes on a pending interrupt even so, and none can slip in before it */

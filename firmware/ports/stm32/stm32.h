@@ -23,6 +23,11 @@
 #define GPIO_BSRR(port) REG32(GPIO_BASE(port) + 0x18)
 #define GPIO_AFR(port, pin) REG32(GPIO_BASE(port) + 0x20 + 4u * ((pin) >> 3))
 
+#define IWDG_KR REG32(0x40003000u)
+#define IWDG_PR REG32(0x40003004u)
+#define IWDG_RLR REG32(0x40003008u)
+#define DBGMCU_APB1_FZ REG32(0xE0042008u)
+
 #define TIM2_CR1 REG32(0x40000000u)
 #define TIM2_EGR REG32(0x40000014u)
 #define TIM2_CNT_ADDRESS 0x40000024u

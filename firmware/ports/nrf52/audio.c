@@ -1,0 +1,135 @@
+/* PDM microphone with EasyDMA, double buffered in blocks of 10 ms; blocks go into a ring by interrupt. */
+#include "nrf52.h"
+
+#ifdef KWS_PDM_CLK_PIN
+
+#define BLOCK 160u
+#define RING 4096u /* samples: a quarter of a second, a power of two */
+/* The microphone needs some 20 ms of clock to wake up, and PDM's high-pass filter to settle: never heard, not lost. */
+#define SETTLING_BLOCKS 8u
+#define CLKCTRL_1280K 0x0A000000u
+#define RATIO_80 1u /* 1.28 MHz / 80 = 16 kHz exactly */
+#define MODE_MONO 1u
+#define GAIN_0DB 0x28u
+#ifndef KWS_PDM_GAIN
+#define KWS_PDM_GAIN (GAIN_0DB + 24u) /* half decibels: 12 dB for a MEMS microphone at arm's length */
+#endif
+
+static int16_t block[2][BLOCK];
+static uint32_t filled, given; /* the block that END is about, and the one that PDM got last */
+static int16_t ring[RING];
+static volatile uint32_t ring_in, ring_out, lost;
+static volatile uint32_t settling;
+static volatile int running;
+
+int port_audio_start(uint32_t sample_rate_hz) {
+  if (sample_rate_hz != 16000u) return -1;
+  port_audio_stop();
+#ifdef KWS_PDM_POWER_PIN
+  GPIO_OUTSET(KWS_PDM_POWER_PIN) = GPIO_MASK(KWS_PDM_POWER_PIN);
+  GPIO_CNF(KWS_PDM_POWER_PIN) = GPIO_CNF_OUTPUT;
+#endif
+  GPIO_OUTCLR(KWS_PDM_CLK_PIN) = GPIO_MASK(KWS_PDM_CLK_PIN);
+  GPIO_CNF(KWS_PDM_CLK_PIN) = GPIO_CNF_OUTPUT;
+  GPIO_CNF(KWS_PDM_DIN_PIN) = GPIO_CNF_INPUT;
+  PDM_PSEL_CLK = KWS_PDM_CLK_PIN;
+  PDM_PSEL_DIN = KWS_PDM_DIN_PIN;
+  PDM_CLKCTRL = CLKCTRL_1280K;
+  PDM_RATIO = RATIO_80;
+  PDM_MODE = MODE_MONO;
+  PDM_GAINL = KWS_PDM_GAIN;
+  PDM_GAINR = KWS_PDM_GAIN;
+  filled = given = 0;
+  ring_in = ring_out = lost = 0;
+  settling = SETTLING_BLOCKS;
+  running = 1;
+  PDM_SAMPLE_PTR = (uint32_t)block[0];
+  PDM_SAMPLE_MAXCNT = BLOCK;
+  PDM_EV_STARTED = 0;
+  PDM_EV_END = 0;
+  PDM_EV_STOPPED = 0;
+  PDM_ENABLE = 1;
+  PDM_INTENSET = PDM_INT_STARTED | PDM_INT_END;
+  NVIC_ISER(PDM_IRQ / 32) = 1u << (PDM_IRQ % 32);
+  PDM_START = 1;
+  return 0;
+}
+
+void port_audio_stop(void) {
+  if (!running) return;
+  running = 0;
+  PDM_STOP = 1;
+  /* It finishes its block: 10 ms. Bounded, since a stopped oscillator must not stop us. */
+  const uint32_t from = cortexm_millis;
+  while (!PDM_EV_STOPPED && cortexm_millis - from < 20u) {
+  }
+  PDM_INTENCLR = PDM_INT_STARTED | PDM_INT_END;
+  PDM_ENABLE = 0;
+#ifdef KWS_PDM_POWER_PIN
+  GPIO_OUTCLR(KWS_PDM_POWER_PIN) = GPIO_MASK(KWS_PDM_POWER_PIN);
+#endif
+}
+
+static void keep(const int16_t *samples) {
+  if (settling) {
+    settling--;
+    return;
+  }
+  const uint32_t in = ring_in;
+  if (RING - (in - ring_out) < BLOCK) {
+    lost += BLOCK;
+    return;
+  }
+  for (uint32_t i = 0; i < BLOCK; i++) ring[(in + i) % RING] = samples[i];
+  ring_in = in + BLOCK;
+}
+
+void PDM_Handler(void) {
+  const uint32_t entered = cortexm_ticks();
+  /* END of one block comes before STARTED of the next; both may wait here. */
+  if (PDM_EV_END) {
+    PDM_EV_END = 0;
+    if (running) keep(block[filled]);
+    filled ^= 1u;
+  }
+  if (PDM_EV_STARTED) {
+    PDM_EV_STARTED = 0; /* the pointer was taken: give the one for the block after */
+    given ^= 1u;
+    PDM_SAMPLE_PTR = (uint32_t)block[given];
+  }
+  (void)PDM_EV_STARTED; /* the writes have to arrive before the interrupt ends */
+  cortexm_interrupt_ticks += cortexm_ticks() - entered;
+}
+
+int nrf52_audio_waits(void) { return running && ring_in != ring_out; }
+
+size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped) {
+  const uint32_t from = ring_out;
+  size_t n = ring_in - from;
+  if (n > max) n = max;
+  for (size_t i = 0; i < n; i++) out[i] = ring[(from + i) % RING];
+  ring_out = from + n;
+  const uint32_t irq = irq_save();
+  *dropped = lost;
+  lost = 0;
+  irq_restore(irq);
+  return n;
+}
+
+#else
+
+int nrf52_audio_waits(void) { return 0; }
+int port_audio_start(uint32_t sample_rate_hz) {
+  (void)sample_rate_hz;
+  return -1;
+}
+size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped) {
+  (void)out;
+  (void)max;
+  *dropped = 0;
+  return 0;
+}
+void port_audio_stop(void) {}
+void PDM_Handler(void) {}
+
+#endif
