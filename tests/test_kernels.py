@@ -17,7 +17,11 @@ from model_pipeline.compiler import HostPrograms, compile_model
 
 # One build a batch: building takes longer than running.
 BATCH = 8
-HOST = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+# More for a long search: KWS_EXAMPLES=200 pytest tests/test_kernels.py
+EXAMPLES = int(os.environ.get("KWS_EXAMPLES", "6"))
+HOST = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 M4 = settings(HOST, max_examples=max(2, EXAMPLES // 3))
 
 

@@ -1,19 +1,28 @@
 #include "kws_nn.h"
+#include "kws_nn_dot.h"
 #include "kws_nn_math.h"
 
-/* One output position: acc over the part of the window that lies inside the input. */
+/* The sum over the part of the window at (y0, x0) that lies inside the input. */
 static int32_t window_sum(const kws_nn_conv_t *p, const int8_t *in, const int8_t *weights, int32_t y0, int32_t x0,
                           int32_t depth) {
   int32_t acc = 0;
+  /* Taps of a row that touch each other in memory are one inner product. */
+  const int dense = p->dilation_w == 1 && p->groups == 1;
+  const int32_t first = x0 < 0 ? -x0 : 0;
+  const int32_t end = p->k_w < p->in_w - x0 ? p->k_w : p->in_w - x0;
   for (int32_t ky = 0; ky < p->k_h; ky++) {
     const int32_t y = y0 + ky * p->dilation_h;
     if (y < 0 || y >= p->in_h) continue;
+    const int8_t *row = in + y * p->in_w * p->in_c;
+    const int8_t *w = weights + ky * p->k_w * depth;
+    if (dense) {
+      acc += kws_nn_dot(row + (x0 + first) * depth, w + first * depth, (end - first) * depth, p->in_zero_point);
+      continue;
+    }
     for (int32_t kx = 0; kx < p->k_w; kx++) {
       const int32_t x = x0 + kx * p->dilation_w;
       if (x < 0 || x >= p->in_w) continue;
-      const int8_t *a = in + (y * p->in_w + x) * p->in_c;
-      const int8_t *w = weights + (ky * p->k_w + kx) * depth;
-      for (int32_t c = 0; c < depth; c++) acc += (a[c] - p->in_zero_point) * w[c];
+      acc += kws_nn_dot(row + x * p->in_c, w + kx * depth, depth, p->in_zero_point);
     }
   }
   return acc;

@@ -1,0 +1,99 @@
+/* The packed arithmetic of the Cortex-M4 (DSP extension), each with the same function in portable C, so that host and
+ * board run one control flow. Words hold two int16 lanes: the low half is lane 0. Instruction semantics: ARM DDI 0403
+ * (Armv7-M Architecture Reference Manual), chapter A7. */
+#ifndef KWS_FAST_DSP_H
+#define KWS_FAST_DSP_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+#define KWS_DSP 1
+#include <arm_acle.h>
+#else
+#define KWS_DSP 0
+#endif
+
+#define KWS_INLINE static inline __attribute__((always_inline))
+
+/* Four bytes from any address. */
+KWS_INLINE uint32_t kws_load32(const void *at) {
+  uint32_t word;
+  memcpy(&word, at, sizeof word);
+  return word;
+}
+
+KWS_INLINE int32_t kws_lane0(uint32_t x) { return (int16_t)(x & 0xFFFFu); }
+KWS_INLINE int32_t kws_lane1(uint32_t x) { return (int16_t)(x >> 16); }
+
+/* acc + x0*y0 + x1*y1, wrapping. */
+KWS_INLINE int32_t kws_smlad(uint32_t x, uint32_t y, int32_t acc) {
+#if KWS_DSP
+  return __smlad((int16x2_t)x, (int16x2_t)y, acc);
+#else
+  return (int32_t)((uint32_t)acc + (uint32_t)(kws_lane0(x) * kws_lane0(y)) + (uint32_t)(kws_lane1(x) * kws_lane1(y)));
+#endif
+}
+
+/* Bytes 0 and 2 sign-extended into the lanes; the other one takes bytes 1 and 3. */
+KWS_INLINE uint32_t kws_sxtb16(uint32_t x) {
+#if KWS_DSP
+  return (uint32_t)__sxtb16((int8x4_t)x);
+#else
+  return ((uint32_t)(int8_t)x & 0xFFFFu) | ((uint32_t)(int8_t)(x >> 16) << 16);
+#endif
+}
+
+KWS_INLINE uint32_t kws_sxtb16_ror8(uint32_t x) {
+#if KWS_DSP
+  uint32_t result;
+  __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(x));
+  return result;
+#else
+  return kws_sxtb16(x >> 8);
+#endif
+}
+
+/* (x0, y0) */
+KWS_INLINE uint32_t kws_pack00(uint32_t x, uint32_t y) {
+#if KWS_DSP
+  uint32_t result;
+  __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(x), "r"(y));
+  return result;
+#else
+  return (x & 0xFFFFu) | (y << 16);
+#endif
+}
+
+/* (x1, y1) */
+KWS_INLINE uint32_t kws_pack11(uint32_t x, uint32_t y) {
+#if KWS_DSP
+  uint32_t result;
+  __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(y), "r"(x));
+  return result;
+#else
+  return (x >> 16) | (y & 0xFFFF0000u);
+#endif
+}
+
+/* c + a*b / 2^32, rounded to nearest, halves up; c wraps. */
+KWS_INLINE int32_t kws_smmlar(int32_t a, int32_t b, int32_t c) {
+#if KWS_DSP
+  int32_t result;
+  __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+  return result;
+#else
+  return (int32_t)((uint32_t)c + (uint32_t)(((int64_t)a * b + (INT64_C(1) << 31)) >> 32));
+#endif
+}
+
+/* x limited to int8. */
+KWS_INLINE int32_t kws_ssat8(int32_t x) {
+#if KWS_DSP
+  return __ssat(x, 8);
+#else
+  return x < INT8_MIN ? INT8_MIN : x > INT8_MAX ? INT8_MAX : x;
+#endif
+}
+
+#endif
