@@ -45,19 +45,36 @@ def main(arguments: list[str] | None = None) -> None:
         # `timeout` and CI end us so: what Ctrl-C cleans up must go then too, emulators above all.
         signal.signal(signal.SIGTERM, _stop)
     try:
-        build_app()(arguments)
+        # Not typer's own error boxes: one line, as for every other error.
+        code = build_app()(arguments, prog_name="kws", standalone_mode=False)
     except KwsError as error:
-        ui.err.print(f"[bold red]error:[/] {ui.plain(str(error))}", soft_wrap=True)
-        if error.hint:
-            ui.err.print(f"  [dim]try:[/] {ui.plain(error.hint)}", soft_wrap=True)
+        _complain(str(error), error.hint)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        ui.err.print("stopped")
-        sys.exit(130)
+        code = 130
     except BrokenPipeError:
         # The reader of our output went away (`kws … | head`): not an error, and nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        # click's exceptions; typer carries click under its own name or not, depending on its version.
+        if not hasattr(error, "format_message"):
+            raise
+        context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            ui.err.print(ui.plain(error.format_message()))
+        else:
+            _complain(error.format_message(), f"{context.command_path} --help" if context else "kws --help")
+        sys.exit(2)
+    if code == 130:
+        ui.err.print("stopped")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str, hint: str) -> None:
+    ui.err.print(f"[bold red]error:[/] {ui.plain(text)}", soft_wrap=True)
+    if hint:
+        ui.err.print(f"  [dim]try:[/] {ui.plain(hint)}", soft_wrap=True)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -18,11 +18,12 @@ import numpy as np
 
 from host_tools import build as builder
 from host_tools import metrics, report, stream, targets
+from host_tools.boards import load_board
 from host_tools.link import Link
 from host_tools.runs import Outcome, ProgressCallback, Run, Step, StepBar, folder_stamp, write_config
 from model_pipeline import child
 from model_pipeline.config import Config, DataConfig
-from model_pipeline.errors import CheckFailed, DeviceError, KwsError
+from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
 from model_pipeline.files import write_json
 from model_pipeline.manifest import load_manifest
 
@@ -190,6 +191,7 @@ def run(
         KwsError: the step that failed says what and why. A result that is wrong (frames lost, host and device at
             odds) is not raised here: see `verdict`.
     """
+    check_ahead(config)
     with Run(folder) as state:
         write_config(config, folder / "config.toml")
         if fresh:
@@ -202,6 +204,28 @@ def run(
             state.forget("measure")  # a repetition shall measure, not repeat an old complaint
     results["outcomes"] = [{"name": o.name, "title": o.title, "seconds": o.seconds, "reused": o.reused} for o in done]
     return results
+
+
+def check_ahead(config: Config) -> None:
+    """What would fail only after minutes of training.
+
+    Raises:
+        KwsError: no such board, or it can't be emulated.
+        MissingTool: no compiler or no emulator for it.
+    """
+    board = load_board(config.board)
+    emulators = board.kws.emulators
+    if emulators.qemu is None and emulators.process is None:
+        raise KwsError(
+            f"board {config.board} can't be emulated here, and kws run measures on an emulator",
+            hint="kws build, kws flash and kws stream --port measure on the board itself",
+        )
+    needed = [("cc", "gcc")]
+    if board.kws.family != "host":
+        needed = [("arm-none-eabi-gcc", "gcc-arm-none-eabi"), ("qemu-system-arm", "qemu-system-arm")]
+    for program, package in needed:
+        if not shutil.which(program):
+            raise MissingTool(f"{program} is not installed", hint=f"apt-get install {package}")
 
 
 def problems(results: dict[str, Any]) -> list[str]:

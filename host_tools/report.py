@@ -54,7 +54,7 @@ def render(results: dict[str, Any]) -> str:
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(),
+        autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -64,7 +64,11 @@ def render(results: dict[str, Any]) -> str:
     environment.filters["seconds"] = _seconds
     environment.filters["kb"] = lambda value: "–" if value is None else f"{value / 1024:.1f} KB"
     return environment.get_template("report.html.j2").render(
-        r=results, figures=_figures(results), tiles=tiles(results), memory=memory(results), worst=_worst(results)
+        r={"name": "", "where": "", "created": ""} | results,
+        figures=_figures(results),
+        tiles=tiles(results),
+        memory=memory(results),
+        worst=_worst(results),
     )
 
 

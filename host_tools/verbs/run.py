@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from host_tools import show, ui
+from host_tools import ui
 from host_tools.runs import ProgressCallback, Step
 
 EXAMPLE = "Example: kws run --config mine.toml --clips 100"
@@ -52,6 +52,8 @@ def register(app: typer.Typer) -> None:
         }
 
         def human(values: dict[str, Any]) -> None:
+            from host_tools import show
+
             show.results(results)
             ui.out.print(f"report: [bold]{ui.plain(values['report'])}[/]")
 
