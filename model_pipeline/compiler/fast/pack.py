@@ -1,0 +1,49 @@
+"""Constants in the order in which the inner loops of firmware/core/nn/fast read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def pair_words(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """int16 lanes as int32 words, ``low`` in bits 0 to 15."""
+    word = (low.astype(np.int64) & 0xFFFF) | ((high.astype(np.int64) & 0xFFFF) << 16)
+    return word.astype(np.uint32).view(np.int32)
+
+
+def quad_order(length: int) -> np.ndarray:
+    """Where each lane's value comes from when bytes are expanded four by four with SXTB16: 0 2 1 3, 4 6 5 7, ...;
+    indices at or beyond ``length`` are padding. int [pairs, 2], pairs even."""
+    quads = -(-length // 4)
+    return (np.arange(quads)[:, None] * 4 + np.array([0, 2, 1, 3])).reshape(-1, 2)
+
+
+def matrix(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """``packed`` of kws_fast_matrix_t.
+
+    Args:
+        weights: int8 [out_c, k].
+        bias: int64 [out_c], with the input's zero point folded in.
+        requantization: int32 [out_c, 3].
+        order: int [pairs, 2], the k of each lane; out of range means padding.
+
+    Returns:
+        int32 [(out_c + 1) // 2 * (2 * pairs + 8)].
+    """
+    channels, k = weights.shape
+    even = -(-channels // 2) * 2
+    doubled = np.zeros((even, k + 1), np.int64)  # the last column is the padding
+    doubled[:channels, :k] = 2 * weights.astype(np.int64)
+    picked = doubled[:, np.where((order >= 0) & (order < k), order, k)]
+    words = pair_words(picked[..., 0], picked[..., 1])  # [even, pairs]
+    biases = np.zeros(even, np.int64)
+    biases[:channels] = 2 * bias
+    table = np.zeros((even, 3), np.int32)
+    table[:channels] = requantization
+    rows = [
+        np.concatenate(
+            [biases[c : c + 2].astype(np.int32), words[c : c + 2].T.reshape(-1), table[c : c + 2].reshape(-1)]
+        )
+        for c in range(0, even, 2)
+    ]
+    return np.concatenate(rows)

@@ -1,0 +1,115 @@
+"""The kernel of each layer: a fast one where there is one, else the plain one it came with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from model_pipeline.compiler.fast import pack
+from model_pipeline.compiler.fast.requantize import Requantization, requantization
+from model_pipeline.compiler.ir import Call, Constant
+
+Choice = Callable[[Call], Call | None]
+
+
+def accelerate(calls: list[Call]) -> list[Call]:
+    """Each call, or the fast one that does the same."""
+    return [_fast(call) for call in calls]
+
+
+def _fast(call: Call) -> Call:
+    for choice in CHOICES.get(call.function, []):
+        chosen = choice(call)
+        if chosen is not None:
+            return chosen
+    return call
+
+
+def _array(call: Call, name: str) -> np.ndarray:
+    value = call.params[name]
+    assert isinstance(value, Constant)
+    return value.array
+
+
+def _numbers(call: Call, *names: str) -> list[int]:
+    values = [call.params[name] for name in names]
+    assert all(isinstance(value, int) for value in values)
+    return values  # type: ignore[return-value]
+
+
+def _folded(call: Call, weights: np.ndarray) -> tuple[np.ndarray, Requantization]:
+    """Bias with the input's zero point folded in, int64 [out_c], and the requantisation.
+
+    Args:
+        weights: int8 [out_c, k], all weights of a sum; the kernel must see every one of them, padding included.
+    """
+    in_zero, out_zero, low, high = _numbers(call, "in_zero_point", "out_zero_point", "act_min", "act_max")
+    wide = weights.astype(np.int64)
+    bias = np.zeros(len(weights), np.int64) if call.params["bias"] == 0 else _array(call, "bias").astype(np.int64)
+    bound = np.abs(wide).sum(axis=1) * max(127 - in_zero, 128 + in_zero) + np.abs(bias)
+    kind = requantization(_array(call, "multiplier"), _array(call, "shift"), out_zero, low, high, bound)
+    return bias - in_zero * wide.sum(axis=1), kind
+
+
+def _limits(call: Call) -> list[int]:
+    return _numbers(call, "out_zero_point", "act_min", "act_max")
+
+
+def _fits(weights: np.ndarray, bias: np.ndarray) -> bool:
+    """Whether the doubled sums stay in int32 with the zero point folded in (x in -128..127)."""
+    bound = np.abs(weights.astype(np.int64)).sum(axis=1) * 128 + np.abs(bias)
+    return bool(bound.max(initial=0) < 1 << 30)
+
+
+def _matrix_conv(call: Call) -> Call | None:
+    """CONV_2D whose windows are runs of consecutive input values at equal steps."""
+    p = call.params
+    batches, in_h, in_w, in_c, out_h, out_w, out_c, k_h, k_w = _numbers(
+        call, "batches", "in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "k_h", "k_w"
+    )
+    stride_h, stride_w, dilation_h, dilation_w = _numbers(call, "stride_h", "stride_w", "dilation_h", "dilation_w")
+    if p["groups"] != 1 or p["pad_h"] or p["pad_w"] or (out_h - 1) * stride_h + (k_h - 1) * dilation_h >= in_h:
+        return None
+    # Windows as wide as the input are one run; narrower ones only if they are one row high.
+    if k_h > 1 and (k_w != in_w or dilation_h > 1):
+        return None
+    if k_w > 1 and dilation_w > 1 or (out_w - 1) * stride_w + (k_w - 1) * dilation_w >= in_w:
+        return None
+    if out_w == 1 and (batches == 1 or out_h * stride_h == in_h):
+        step = stride_h * in_w * in_c
+    elif out_h == 1 and batches == 1 or (out_w * stride_w == in_w and stride_h == 1):
+        step = stride_w * in_c
+    else:
+        return None
+    weights = _array(call, "weights").reshape(out_c, -1)
+    return _matrix_call(call, weights, batches * out_h * out_w, step)
+
+
+def _matrix_call(call: Call, weights: np.ndarray, positions: int, step: int) -> Call | None:
+    bias, kind = _folded(call, weights)
+    if not _fits(weights, bias):
+        return None
+    out_c, k = weights.shape
+    order = pack.quad_order(k)
+    in_place = [(0, 0)] if step == k == out_c else []
+    return Call(
+        call.operator,
+        f"kws_fast_matrix_{kind.kind}",
+        "kws_fast_matrix_t",
+        {
+            "positions": positions, "k": k, "pairs": len(order), "out_c": out_c, "in_step": step,
+            "limits": _limits(call),
+            "packed": Constant("packed", pack.matrix(weights, bias, kind.table, order), "int32_t"),
+        },
+        call.inputs,
+        call.outputs,
+        scratch=12 * len(order),
+        macs=call.macs,
+        in_place=in_place,
+    )  # fmt: skip
+
+
+CHOICES: dict[str, list[Choice]] = {
+    "kws_nn_conv_2d": [_matrix_conv],
+}
