@@ -26,8 +26,12 @@ static void staged(void) {
   first_stage(state.work, points, shift, radix);
   t_end("fft first stage", begin);
   begin = t_begin();
-  for (uint32_t m = radix; m < points; m *= 4) stage(state.work, points, m, t->twiddles);
-  t_end("fft other stages", begin);
+  uint32_t m = radix;
+  for (; m < points / 4; m *= 4) middle_stage(state.work, points, m, t->twiddles);
+  t_end("fft middle stages", begin);
+  begin = t_begin();
+  last_stage(state.work, m, t->twiddles);
+  t_end("fft last stage", begin);
   begin = t_begin();
   power_spectrum(state.work, points, t);
   t_end("power spectrum", begin);

@@ -89,7 +89,8 @@ def build_for_m4(
     sources = [Path(s) for s in sources]
     folders = [Path(f) for f in includes]
     near = {f for f in (*folders, *(s.parent for s in sources)) if f.is_dir()}
-    headers = sorted(h for f in near for pattern in ("*.h", "*.inc") for h in f.glob(pattern))
+    # A test may include a .c file to reach its static functions.
+    headers = sorted(h for f in near for pattern in ("*.h", "*.inc", "*.c") for h in f.glob(pattern))
     digest = hashlib.sha256(repr((_version(), list(flags), stack)).encode())
     for path in [*sources, *headers, HERE / "m4.c", HERE / "m4.h", HERE / "m4.ld"]:
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())

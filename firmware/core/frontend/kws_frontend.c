@@ -66,15 +66,20 @@ static NOINLINE int apply_window(kws_fe_state_t *state) {
   const uint16_t *order = t->order;
   uint32_t *out = state->work, *const end = out + points;
   uint32_t magnitudes = 0; /* the OR of all, which is as wide as the largest */
-  for (; out < end; out += 4, window += 4) {
-    const uint32_t *in = state->input + *order++, *in2 = in + third;
-    const uint32_t a = windowed(in[0], window[0]), b = windowed(in[second], window[1]);
-    const uint32_t c = windowed(in2[0], window[2]), d = windowed(in2[second], window[3]);
-    magnitudes |= kws_abs16(a) | kws_abs16(b) | kws_abs16(c) | kws_abs16(d);
+  const uint32_t *const in0 = state->input, *const in1 = in0 + second, *const in2 = in0 + third,
+                 *const in3 = in1 + third;
+  while (out < end) {
+    const uint32_t i = *order++;
+    const uint32_t a = windowed(in0[i], window[0]), b = windowed(in1[i], window[1]);
     out[0] = a;
     out[1] = b;
+    magnitudes |= kws_abs16(a) | kws_abs16(b);
+    const uint32_t c = windowed(in2[i], window[2]), d = windowed(in3[i], window[3]);
     out[2] = c;
     out[3] = d;
+    magnitudes |= kws_abs16(c) | kws_abs16(d);
+    out += 4;
+    window += 4;
   }
   /* The reference negates -32768 in 16 bits and so never sees it as the largest; where that makes it shift, the
    * sample's bits all leave the word. */
@@ -118,37 +123,55 @@ static NOINLINE void first_stage(uint32_t *x, uint32_t points, int shift, uint32
 #undef LOAD
 }
 
-/* A stage of radix 4: butterflies over x[k + m * {0, 1, 2, 3}] in each block of 4m. */
-static NOINLINE void stage(uint32_t *x, uint32_t points, uint32_t m, const uint32_t *twiddles) {
-  const uint32_t *end = x + points;
-  const uint32_t stride = points / 4 / m * 3;
+/* One butterfly of radix 4 over p[0], p[m], p[2m], p[3m]. */
+static inline void butterfly(uint32_t *p, uint32_t m, uint32_t w1, uint32_t w2, uint32_t w3) {
   const int32_t by4 = 2 * BY_4;
-  for (uint32_t *p = x; p < end; p += 4 * m) { /* k = 0: factors of 1, as in the first stage */
-    const uint32_t a = scaled(p[0], by4), b = scaled(p[m], by4), c = scaled(p[2 * m], by4), d = scaled(p[3 * m], by4);
-    const uint32_t e = kws_ssub16(a, c), f = kws_sadd16(a, c), g = kws_sadd16(b, d), h = kws_ssub16(b, d);
-    p[0] = kws_sadd16(f, g);
-    p[m] = kws_ssax(e, h);
-    p[2 * m] = kws_ssub16(f, g);
-    p[3 * m] = kws_sasx(e, h);
-  }
-  const uint32_t *tw = twiddles;
+  uint32_t *const q = p + m;
+  const uint32_t b = cmul_small(scaled(q[0], by4), w1);
+  const uint32_t d = cmul_small(scaled(q[2 * m], by4), w3);
+  const uint32_t g = kws_sadd16(b, d), h = kws_ssub16(b, d);
+  const uint32_t c = cmul_small(scaled(q[m], by4), w2), a = scaled(p[0], by4);
+  const uint32_t e = kws_ssub16(a, c), f = kws_sadd16(a, c);
+  p[0] = kws_sadd16(f, g);
+  q[0] = kws_ssax(e, h);
+  q[m] = kws_ssub16(f, g);
+  q[2 * m] = kws_sasx(e, h);
+}
+
+/* The same where all factors are 1, as in the first stage. */
+static inline void plain_butterfly(uint32_t *p, uint32_t m) {
+  const int32_t by4 = 2 * BY_4;
+  const uint32_t a = scaled(p[0], by4), b = scaled(p[m], by4), c = scaled(p[2 * m], by4), d = scaled(p[3 * m], by4);
+  const uint32_t e = kws_ssub16(a, c), f = kws_sadd16(a, c), g = kws_sadd16(b, d), h = kws_ssub16(b, d);
+  p[0] = kws_sadd16(f, g);
+  p[m] = kws_ssax(e, h);
+  p[2 * m] = kws_ssub16(f, g);
+  p[3 * m] = kws_sasx(e, h);
+}
+
+/* A stage between the first and the last: the blocks of 4m share their m - 1 sets of factors. */
+static NOINLINE void middle_stage(uint32_t *x, uint32_t points, uint32_t m, const uint32_t *twiddles) {
+  const uint32_t *const end = x + points;
+  const uint32_t stride = points / 4 / m * 3;
+  for (uint32_t *p = x; p < end; p += 4 * m) plain_butterfly(p, m);
   for (uint32_t k = 1; k < m; k++) {
-    tw += stride;
-    const uint32_t w1 = tw[0], w2 = tw[1], w3 = tw[2];
+    twiddles += stride;
+    const uint32_t w1 = twiddles[0], w2 = twiddles[1], w3 = twiddles[2];
     uint32_t *p = x + k;
     do {
-      uint32_t *q = p + m;
-      const uint32_t b = cmul_small(scaled(q[0], by4), w1);
-      const uint32_t d = cmul_small(scaled(q[2 * m], by4), w3);
-      const uint32_t g = kws_sadd16(b, d), h = kws_ssub16(b, d);
-      const uint32_t c = cmul_small(scaled(q[m], by4), w2), a = scaled(p[0], by4);
-      const uint32_t e = kws_ssub16(a, c), f = kws_sadd16(a, c);
-      p[0] = kws_sadd16(f, g);
-      q[0] = kws_ssax(e, h);
-      q[m] = kws_ssub16(f, g);
-      q[2 * m] = kws_sasx(e, h);
-      p = q + 3 * m;
+      butterfly(p, m, w1, w2, w3);
+      p += 4 * m;
     } while (p < end);
+  }
+}
+
+/* The last stage: one block, each butterfly with factors of its own. */
+static NOINLINE void last_stage(uint32_t *x, uint32_t m, const uint32_t *twiddles) {
+  const uint32_t *const end = x + m;
+  plain_butterfly(x, m);
+  while (++x < end) {
+    twiddles += 3;
+    butterfly(x, m, twiddles[0], twiddles[1], twiddles[2]);
   }
 }
 
@@ -294,7 +317,11 @@ static NOINLINE void compress(kws_fe_state_t *state, const uint32_t *signals, ui
         const uint32_t rest = estimate > scaled_up ? 0 : (scaled_up - estimate) >> SMOOTHING_BITS;
         signal = rest > floor ? rest : floor;
       }
-      if (flags & KWS_FE_PCAN) signal = shrink((uint32_t)(((uint64_t)signal * gain(estimate, gain_lut)) >> snr_shift));
+      if (flags & KWS_FE_PCAN) {
+        const uint64_t product = (uint64_t)signal * gain(estimate, gain_lut);
+        /* 0 < snr_shift < 32, which gcc does not know. */
+        signal = shrink((uint32_t)(product >> 32) << (32 - snr_shift) | (uint32_t)product >> snr_shift);
+      }
       const uint32_t swap = smoothing;
       smoothing = other;
       other = swap;
@@ -311,7 +338,9 @@ static void frame(kws_fe_state_t *state, uint16_t *features) {
   const int shift = apply_window(state);
   if (shift < 15) {
     first_stage(state->work, points, shift, radix);
-    for (uint32_t m = radix; m < points; m *= 4) stage(state->work, points, m, t->twiddles);
+    uint32_t m = radix;
+    for (; m < points / 4; m *= 4) middle_stage(state->work, points, m, t->twiddles);
+    last_stage(state->work, m, t->twiddles);
     power_spectrum(state->work, points, t);
   } else {
     memset(state->work, 0, points * sizeof state->work[0]); /* silence */
@@ -323,8 +352,8 @@ static void frame(kws_fe_state_t *state, uint16_t *features) {
 
 int kws_fe_init(kws_fe_state_t *state, const kws_fe_tables_t *t) {
   if ((t->fft_size != 256 && t->fft_size != 512 && t->fft_size != 1024) || t->fft_size > KWS_FE_MAX_FFT ||
-      t->window_samples == 0 || t->window_samples > t->fft_size || t->hop_samples == 0 ||
-      t->hop_samples > t->window_samples || t->num_channels == 0 || t->num_channels > KWS_FE_MAX_CHANNELS ||
+      t->window_samples == 0 || t->window_samples > t->fft_size || t->window_samples % 16u || t->hop_samples == 0 ||
+      t->hop_samples > t->window_samples || t->hop_samples % 16u || t->snr_shift == 0 || t->snr_shift > 31 || t->num_channels == 0 || t->num_channels > KWS_FE_MAX_CHANNELS ||
       t->first_bin == 0 || t->first_bin > t->end_bin || t->end_bin > t->fft_size / 2u)
     return -1;
   uint32_t bins = 0;
@@ -341,6 +370,16 @@ void kws_fe_reset(kws_fe_state_t *state) {
   memset(state->estimate, 0, sizeof state->estimate);
 }
 
+/* Moves words from + 0..n-1 to the front, 8 at a time: hop and window are multiples of 8 words, which init checks. */
+static void keep(uint32_t *input, uint32_t from, uint32_t n) {
+  typedef struct {
+    uint32_t word[8];
+  } block_t;
+  block_t *to = (block_t *)input;
+  const block_t *source = (const block_t *)(input + from), *const end = source + n / 8;
+  while (source < end) *to++ = *source++;
+}
+
 int kws_fe_process(kws_fe_state_t *state, const int16_t *samples, size_t n, size_t *consumed, uint16_t *features) {
   const kws_fe_tables_t *t = state->tables;
   uint8_t *input = (uint8_t *)state->input;
@@ -352,7 +391,7 @@ int kws_fe_process(kws_fe_state_t *state, const int16_t *samples, size_t n, size
   if (state->used < t->window_samples) return 0;
   frame(state, features);
   state->used -= t->hop_samples;
-  memmove(input, input + 2 * t->hop_samples, 2 * state->used);
+  keep(state->input, t->hop_samples / 2u, state->used / 2u);
   return 1;
 }
 
