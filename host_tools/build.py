@@ -226,6 +226,9 @@ def _build_error(board: Board, lines: list[str]) -> KwsError:
         return MissingTool(
             "SCons is not installed, and PlatformIO's registry was not reached", hint="pip install scons"
         )
+    missing = re.search(r"^error: (engine tflm needs .*): (set .*)", text, re.M)
+    if missing:
+        return MissingTool(missing[1], hint=missing[2])
     for pattern in _FIRST_ERROR:
         found = re.search(pattern, text, re.M)
         if found:

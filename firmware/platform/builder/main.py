@@ -60,6 +60,13 @@ env.Replace(PROJECT_SRC_DIR=str(FIRMWARE), SRC_FILTER=what.source_filter)
 env.VariantDir(os.path.join("$BUILD_DIR", "model"), str(what.model), duplicate=False)
 env.Append(PIOBUILDFILES=[env.Object(os.path.join("$BUILD_DIR", "model", name)) for name in what.model_sources])
 
+if what.tflm:
+    env.Append(CCFLAGS=[flag for p in what.outside_includes for flag in ("-isystem", str(p))])
+    # Others' sources are built as they are: their warnings are not ours to mend.
+    theirs = env.Clone()
+    theirs.Append(CCFLAGS=["-w"])
+    theirs.BuildSources(os.path.join("$BUILD_DIR", "tflm"), str(what.tflm), "+<*> -<examples/> -<**/*_test.cc>")
+
 # Flags were processed above; doing it again in BuildProgram would repeat them.
 env.Replace(BUILD_FLAGS=[])
 board.manifest.get("build", {}).pop("extra_flags", None)

@@ -56,6 +56,8 @@ class Settings:
     source_filter: list = field(default_factory=list)
     model_sources: list = field(default_factory=list)
     link_depends: list = field(default_factory=list)
+    tflm: Path | None = None  # the tree of TensorFlow Lite Micro
+    outside_includes: list = field(default_factory=list)  # headers of others: no warnings from them
 
 
 def read(kws, board_id, environ, firmware, option):
@@ -78,13 +80,14 @@ def read(kws, board_id, environ, firmware, option):
     source_dirs = ["core/frontend", "core/nn", "core/detector", "core/link", f"engines/{engine}", "app", *port_dirs]
     if engine == "tflm":
         source_dirs.remove("core/nn")
+        _tflm(s, environ)
     s.source_filter = ["-<*>"] + [f"+<{d}/*.c> +<{d}/*.cc>" for d in source_dirs]
     s.includes = [firmware / d for d in [*source_dirs, "engines", "ports"]] + [model]
     # Of the generated folder only what this engine uses.
     skip = {"aot": ("model_data.cc",), "tflm": ("model_aot.c",)}[engine]
     s.model_sources = sorted(p.name for p in model.iterdir() if p.suffix in (".c", ".cc") and p.name not in skip)
 
-    s.defines = [
+    s.defines += [
         f"KWS_ENGINE_{engine.upper()}",
         ("KWS_BOARD_ID", _text(board_id)),
         ("KWS_FIRMWARE_VERSION", _text(_version(firmware.parent))),
@@ -104,6 +107,23 @@ def read(kws, board_id, environ, firmware, option):
                 digest.update(f"{path.name}\0".encode() + path.read_bytes())
     s.defines.append(("KWS_BUILD_ID", _text(digest.hexdigest()[:12])))
     return s
+
+
+def _tflm(s, environ):
+    """TensorFlow Lite Micro is not part of this project: its sources come from outside."""
+    tree = environ.get("KWS_TFLM_DIR")
+    if not tree or not (Path(tree) / "tensorflow/lite/micro/micro_interpreter.h").is_file():
+        raise SettingsError(
+            "engine tflm needs TensorFlow Lite Micro's sources: set KWS_TFLM_DIR to a tree that its "
+            "tensorflow/lite/micro/tools/project_generation/create_tflm_tree.py made"
+        )
+    s.tflm = Path(tree).resolve()
+    third = s.tflm / "third_party"
+    s.outside_includes = [
+        s.tflm,
+        *(third / d for d in ("flatbuffers/include", "gemmlowp", "ruy", "kissfft", "cmsis_nn")),
+    ]
+    s.defines += ["TF_LITE_STATIC_MEMORY", "TF_LITE_DISABLE_X86_NEON"]
 
 
 def _frontend_limits(model):

@@ -4,7 +4,8 @@
 
 #include "cortexm.h"
 
-extern uint32_t _data_load[], _data_start[], _data_end[], _bss_start[], _bss_end[], _stack_paint_end[];
+extern uint32_t _data_load[], _data_start[], _data_end[], _bss_start[], _bss_end[];
+extern const vector_t __init_array_start[], __init_array_end[]; /* of C++ (engine tflm); empty in C */
 int main(void);
 
 #define STACK_PAINT 0xC5C5C5C5u
@@ -12,6 +13,7 @@ int main(void);
 __attribute__((noreturn, used)) static void start(void) {
   memcpy(_data_start, _data_load, (size_t)((char *)_data_end - (char *)_data_start));
   memset(_bss_start, 0, (size_t)((char *)_bss_end - (char *)_bss_start));
+  for (const vector_t *constructor = __init_array_start; constructor < __init_array_end; constructor++) (*constructor)();
   (void)main();
   for (;;) {
   }
