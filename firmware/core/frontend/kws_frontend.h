@@ -25,9 +25,9 @@ enum { KWS_FE_NOISE_REDUCTION = 1, KWS_FE_PCAN = 2 };
 
 /* Constant data; see `Tables` in model_pipeline/features/tables.py for what each array holds. */
 typedef struct {
-  uint16_t window_samples;
-  uint16_t hop_samples; /* at most window_samples */
-  uint16_t fft_size;    /* 256, 512 or 1024; at least window_samples */
+  uint16_t window_samples; /* a multiple of 16, as the next */
+  uint16_t hop_samples;    /* at most window_samples */
+  uint16_t fft_size; /* 256, 512 or 1024; at least window_samples */
   uint16_t num_channels;
   uint16_t first_bin; /* of the FFT, >= 1 */
   uint16_t end_bin;   /* one behind the last, <= fft_size / 2 */
@@ -63,8 +63,7 @@ int kws_fe_init(kws_fe_state_t *state, const kws_fe_tables_t *tables);
 void kws_fe_reset(kws_fe_state_t *state);
 
 /* Takes samples until a frame is whole: 1, and features[num_channels] is filled; or until they are used up: 0.
- * *consumed is how many of the n were taken. Call again with the rest. A feature of 256 is log2-free natural
- * logarithm times 64: see docs/frontend.md. */
+ * *consumed is how many of the n were taken; call again with the rest. A feature is 64 times a natural logarithm. */
 int kws_fe_process(kws_fe_state_t *state, const int16_t *samples, size_t n, size_t *consumed, uint16_t *features);
 
 /* One feature as the model's int8 input:
