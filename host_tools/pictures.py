@@ -177,19 +177,19 @@ def memory(rows: Sequence[dict[str, Any]]) -> str:
     def draw(axes: Axes) -> None:
         for place, row in enumerate(rows):
             limit = row["limit"]
-            axes.barh(place, 100, height=0.5, color=TRACK)
+            axes.barh(place, 100, height=0.42, color=TRACK)
             left = 0.0
             for (_, size), colour in zip(row["parts"], (ACCENT, SECOND, THIRD, MUTED), strict=False):
-                axes.barh(place, 100 * size / limit, left=left, height=0.5, color=colour, alpha=0.9)
+                axes.barh(place, 100 * size / limit, left=left, height=0.42, color=colour, alpha=0.9)
                 left += 100 * size / limit
             text = f"{row['name']}: {row['used'] / 1024:.1f} of {limit / 1024:.0f} KB"
-            axes.text(0, place - 0.36, text, fontsize=9, color=INK)
+            axes.text(0, place - 0.34, text, fontsize=9, color=INK)
             described = " · ".join(f"{name} {size / 1024:.1f}" for name, size in row["parts"])
-            axes.text(0, place + 0.46, f"KB: {described}", fontsize=7.5, color=MUTED)
+            axes.text(0, place + 0.4, f"KB: {described}", fontsize=7.5, color=MUTED)
         axes.set(xlim=(0, 100), ylim=(len(rows) - 0.4, -0.65))
         axes.set_axis_off()
 
-    return picture("memory", "Memory used and there", (4.8, 0.2 + 0.85 * len(rows)), draw)
+    return picture("memory", "Memory used and there", (4.8, 0.2 + 0.95 * len(rows)), draw)
 
 
 def _cell(column: int, row: int, colour: str, alpha: float) -> Any:

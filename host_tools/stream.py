@@ -33,6 +33,7 @@ SEND_FEATURES, SEND_RESULTS, FROM_MICROPHONE = 1, 2, 4
 _LIVE_BLOCK = 160  # 10 ms
 ANSWER_S = 60.0  # an emulator on a busy machine is slow; a dead link is noticed much earlier
 _PATIENCE_S = 4.0
+_DETECTOR_CLIPS = 2  # streamed in one go to see what the detector takes
 ProgressCallback = Callable[[int, int, str], None]
 
 
@@ -230,8 +231,9 @@ def measure_clips(
             paced.append(heard.response_ms)
         if progress:
             progress(len(clips) + number + 1, total, "at a microphone's pace")
+    detector = _detector_ticks(link, dataset.audio(clips[:_DETECTOR_CLIPS]))
     after = link.stats()
-    return summarize(info, rows, link, before, after, seconds, paced, total)
+    return summarize(info, rows, link, before, after, seconds, paced, total, detector)
 
 
 def summarize(
@@ -243,6 +245,7 @@ def summarize(
     seconds: float,
     paced: Sequence[float],
     streamed: int,
+    detector: Sequence[float] = (),
 ) -> dict[str, Any]:
     """results.json's part about the device, from one row a clip."""
     known = [r for r in rows if r["predicted"] is not None]
@@ -266,7 +269,7 @@ def summarize(
             ),
             "frontend_clip": metrics.spread([r["frontend_ticks"] for r in known]),
             "inference": metrics.spread([r["inference_ticks"] for r in known]),
-            "detector": metrics.spread([r["detector_ticks"] for r in known if r["detector_ticks"]]),
+            "detector": metrics.spread(detector),
         },
         "response_ms": {
             "streaming": metrics.spread(list(paced)),
@@ -294,6 +297,12 @@ def compare_outputs(results: dict[str, Any], host: np.ndarray) -> dict[str, Any]
     compared = sum(row["output"] is not None for row in rows)
     results["agreement"] = {"compared": compared, "equal": compared - len(differ), "differ": differ[:20]}
     return results["agreement"]
+
+
+def _detector_ticks(link: Link, audio: np.ndarray) -> list[float]:
+    """Ticks of the detector for each result; it works in continuous mode only."""
+    events = stream_continuous(link, audio)
+    return [event.detector_ticks for event in events if isinstance(event, Result)]
 
 
 def _row(clip: Clip, heard: Heard, info: Info) -> dict[str, Any]:

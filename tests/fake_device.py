@@ -73,7 +73,7 @@ class FakeFirmware:
     def feed(self, data: bytes) -> bytes | None:
         """One read of the firmware's main loop."""
         out = b""
-        for frame in self.decoder.feed(self._spoil(data)):
+        for frame in self.decoder.feed(spoil(data, self.faults)):
             self.heard += 1
             limit = self.faults.vanish_after
             if limit is not None and self.heard > limit:
@@ -89,21 +89,6 @@ class FakeFirmware:
 
     def _muted(self) -> bool:
         return self.faults.mute_after is not None and self.heard > self.faults.mute_after
-
-    def _spoil(self, data: bytes) -> bytes:
-        f = self.faults
-        if not (f.drop_in or f.repeat_in or f.damage_in):
-            return data
-        out = bytearray()
-        for part in data.split(b"\0"):
-            if not part or f.happens(f.drop_in):
-                continue
-            if f.happens(f.damage_in):
-                part = _damage(part, f.random)
-            out += b"\0" + part + b"\0"
-            if f.happens(f.repeat_in):
-                out += part + b"\0"
-        return bytes(out)
 
     def _out(self, kind: int, payload: bytes) -> bytes:
         encoded = Frame(kind, self.seq, payload).encode()
@@ -247,6 +232,22 @@ class FakeFirmware:
             (11, b"test"),
         ]
         return b"".join(struct.pack("<BB", tag, len(value)) + value for tag, value in fields)
+
+
+def spoil(data: bytes, faults: Faults) -> bytes:
+    """What a bad line makes of whole frames on the way to the device."""
+    if not (faults.drop_in or faults.repeat_in or faults.damage_in):
+        return data
+    out = bytearray()
+    for part in data.split(b"\0"):
+        if not part or faults.happens(faults.drop_in):
+            continue
+        if faults.happens(faults.damage_in):
+            part = _damage(part, faults.random)
+        out += b"\0" + part + b"\0"
+        if faults.happens(faults.repeat_in):
+            out += part + b"\0"
+    return bytes(out)
 
 
 def expected_output(seen: bytes) -> list[int]:

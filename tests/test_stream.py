@@ -52,6 +52,7 @@ def test_clips_are_measured_and_summed_up(folder: Path) -> None:
     assert results["ticks"]["name"] == "instructions"
     assert results["cost"]["inference"]["mean"] == 9_000_000
     assert results["cost"]["frontend_frame"]["mean"] == 30_000
+    assert results["cost"]["detector"]["mean"] == 400
     assert results["response_ms"]["burst"]["count"] == 8
     assert results["response_ms"]["streaming"]["count"] == len(results["response_ms"]["paced"]) == 1
     agreement = stream.compare_outputs(results, np.array(truth))
