@@ -20,7 +20,7 @@ TRACE_COST = 4
 
 @dataclass(frozen=True)
 class ModelRun:
-    """Outputs int8 [n, output bytes], instructions of one inference (mean), those of each call, and the M4's figures."""
+    """Outputs int8 [n, output bytes]; instructions of a mean inference and of each call; all of the run."""
 
     outputs: np.ndarray
     instructions: float

@@ -1,4 +1,4 @@
-"""Chooses kernels for cores with the DSP extension, layer by layer, and packs their constants (firmware/core/nn/fast)."""
+"""Kernels for cores with the DSP extension (firmware/core/nn/fast): chosen layer by layer, constants packed."""
 
 from model_pipeline.compiler.fast.select import accelerate
 

@@ -47,3 +47,25 @@ def matrix(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray, or
         for c in range(0, even, 2)
     ]
     return np.concatenate(rows)
+
+
+def depthwise(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray) -> np.ndarray:
+    """``packed`` of kws_fast_depthwise_t.
+
+    Args:
+        weights: int8 [channels, taps], at least four channels.
+        bias: int64 [channels], with the input's zero point folded in.
+        requantization: int32 [channels, 3].
+
+    Returns:
+        int32 [groups of four * (4 * pairs + 16)].
+    """
+    channels, taps = weights.shape
+    doubled = np.zeros((channels, -(-taps // 2) * 2), np.int64)
+    doubled[:, :taps] = 2 * weights.astype(np.int64)
+    words = pair_words(doubled[:, 0::2], doubled[:, 1::2])  # [channels, pairs]
+    groups = []
+    for first in [*range(0, channels - 3, 4), *([channels - 4] if channels % 4 else [])]:
+        group = first + np.array([0, 2, 1, 3])
+        groups += [(2 * bias[group]).astype(np.int32), words[group].T.reshape(-1), requantization[group].reshape(-1)]
+    return np.concatenate(groups)

@@ -74,11 +74,11 @@ def _matrix_conv(call: Call) -> Call | None:
     # Windows as wide as the input are one run; narrower ones only if they are one row high.
     if k_h > 1 and (k_w != in_w or dilation_h > 1):
         return None
-    if k_w > 1 and dilation_w > 1 or (out_w - 1) * stride_w + (k_w - 1) * dilation_w >= in_w:
+    if (k_w > 1 and dilation_w > 1) or (out_w - 1) * stride_w + (k_w - 1) * dilation_w >= in_w:
         return None
     if out_w == 1 and (batches == 1 or out_h * stride_h == in_h):
         step = stride_h * in_w * in_c
-    elif out_h == 1 and batches == 1 or (out_w * stride_w == in_w and stride_h == 1):
+    elif (out_h == 1 and batches == 1) or (out_w * stride_w == in_w and stride_h == 1):
         step = stride_w * in_c
     else:
         return None
@@ -110,6 +110,101 @@ def _matrix_call(call: Call, weights: np.ndarray, positions: int, step: int) -> 
     )  # fmt: skip
 
 
+def _rows_conv(call: Call) -> Call | None:
+    """CONV_2D of any window without dilation."""
+    if call.params["groups"] != 1:
+        return None
+    return _rows_call(call, _array(call, "weights").reshape(_numbers(call, "out_c")[0], -1))
+
+
+def _one_channel_depthwise(call: Call) -> Call | None:
+    """DEPTHWISE_CONV_2D of one input channel is a CONV_2D."""
+    if call.params["in_c"] != 1:
+        return None
+    weights = _array(call, "weights")
+    return _rows_call(call, weights.reshape(-1, weights.shape[-1]).T)
+
+
+def _rows_call(call: Call, weights: np.ndarray) -> Call | None:
+    """``weights``: int8 [out_c, k_h * k_w * in_c]."""
+    batches, in_h, in_w, in_c, out_h, out_w, out_c, k_h, k_w, zero = _numbers(
+        call, "batches", "in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "k_h", "k_w", "in_zero_point"
+    )
+    stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w = _numbers(
+        call, "stride_h", "stride_w", "dilation_h", "dilation_w", "pad_h", "pad_w"
+    )
+    if (k_h > 1 and dilation_h > 1) or (k_w > 1 and dilation_w > 1):
+        return None
+    bias, kind = _folded(call, weights)
+    if not _fits(weights, bias):
+        return None
+    run = k_w * in_c
+    run_words = -(-run // 2)
+    # The last window of a row ends here, in values from the row's start; so does the last padded pair.
+    row = max(pad_w + in_w, (out_w - 1) * stride_w + k_w) * in_c
+    row = max(row, (out_w - 1) * stride_w * in_c + 2 * run_words)
+    row += row & 1
+    rows = np.full((k_h, 2 * run_words), -1)
+    rows[:, :run] = np.arange(k_h * run).reshape(k_h, run)
+    order = rows.reshape(-1, 2)
+    if len(order) % 2:
+        order = np.concatenate([order, [[-1, -1]]])
+    band = 1 if out_w % 3 == 0 or out_w > MAX_BANDED else min(out_h, 3)
+    held = (band - 1) * stride_h + k_h
+    return Call(
+        call.operator,
+        f"kws_fast_conv_{kind.kind}",
+        "kws_fast_conv_t",
+        {
+            "matrix.pairs": len(order), "matrix.out_c": out_c, "matrix.limits": _limits(call),
+            "matrix.packed": Constant("packed", pack.matrix(weights, bias, kind.table, order), "int32_t"),
+            "batches": batches, "in_h": in_h, "in_line": in_w * in_c, "out_h": out_h, "out_w": out_w,
+            "k_h": k_h, "stride_h": stride_h, "pad_h": pad_h, "band": band,
+            "row": row, "row_pad": pad_w * in_c, "run_words": run_words, "step": stride_w * in_c,
+            "in_zero_point": zero,
+        },
+        call.inputs,
+        call.outputs,
+        scratch=12 * len(order) + 2 * row * held,
+        macs=call.macs,
+    )  # fmt: skip
+
+
+def _depthwise(call: Call) -> Call | None:
+    """DEPTHWISE_CONV_2D without a multiplier, at least four channels."""
+    batches, in_h, in_w, in_c, out_h, out_w, out_c, k_h, k_w, zero = _numbers(
+        call, "batches", "in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "k_h", "k_w", "in_zero_point"
+    )
+    if in_c != out_c or in_c < 4:
+        return None
+    weights = _array(call, "weights").reshape(-1, out_c).T
+    bias, kind = _folded(call, weights)
+    if not _fits(weights, bias):
+        return None
+    pad = _numbers(call, "pad_h", "pad_w")
+    dense = in_c % 4 == 0 and not any(pad) and batches == 1
+    return Call(
+        call.operator,
+        f"kws_fast_depthwise_{kind.kind}",
+        "kws_fast_depthwise_t",
+        {
+            "batches": batches, "in_h": in_h, "in_w": in_w, "channels": in_c, "out_h": out_h, "out_w": out_w,
+            "k_h": k_h, "k_w": k_w,
+            **{name: call.params[name] for name in WINDOW}, "in_zero_point": zero,
+            "limits": _limits(call),
+            "packed": Constant("packed", pack.depthwise(weights, bias, kind.table), "int32_t"),
+        },
+        call.inputs,
+        call.outputs,
+        scratch=8 * (-(-k_h * k_w // 2)) + in_c,
+        macs=call.macs,
+        in_place=[(0, 0)] if dense else [],
+    )  # fmt: skip
+
+
+WINDOW = ("stride_h", "stride_w", "dilation_h", "dilation_w", "pad_h", "pad_w")
+MAX_BANDED = 24  # wider rows lose little by a last tile of one or two positions
 CHOICES: dict[str, list[Choice]] = {
-    "kws_nn_conv_2d": [_matrix_conv],
+    "kws_nn_conv_2d": [_matrix_conv, _rows_conv],
+    "kws_nn_depthwise_conv_2d": [_one_channel_depthwise, _depthwise],
 }

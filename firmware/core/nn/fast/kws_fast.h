@@ -32,6 +32,44 @@ void kws_fast_matrix_relu(const kws_fast_matrix_t *p, const int8_t *in, int8_t *
 void kws_fast_matrix_linear(const kws_fast_matrix_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
 void kws_fast_matrix_any(const kws_fast_matrix_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
 
+/* CONV_2D with any window (dilation 1), or DEPTHWISE_CONV_2D of one input channel. A band of `band` output rows is done
+ * at a time: its (band - 1) * stride_h + k_h input rows are held as int16 with their padding, `row` values each.
+ * `packed` as above, with pairs of neighbouring k: each of the k_h rows of a window gives `run_words` pairs. */
+typedef struct {
+  kws_fast_matrix_t matrix; /* positions, k and in_step are unused */
+  int32_t batches, in_h, in_line, out_h, out_w; /* in_line = width * channels */
+  int32_t k_h, stride_h, pad_h, band;
+  int32_t row, row_pad; /* int16 values of a row (even) and of its padding in front */
+  int32_t run_words;
+  int32_t step; /* int16 values between two windows of a row */
+  int32_t in_zero_point;
+} kws_fast_conv_t;
+
+/* Scratch: 12 * pairs bytes, then the rows. */
+void kws_fast_conv_relu(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+void kws_fast_conv_linear(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+void kws_fast_conv_any(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+
+/* DEPTHWISE_CONV_2D with as many outputs as inputs, at least four channels, any stride, padding and dilation.
+ * `packed`, for each four channels (the last four overlap those before where channels is no multiple of four):
+ *   4 words  biases
+ *   4 words  for each pair of taps: the pair's weights for channels 0, 2, 1, 3, doubled
+ *   12 words m, c, n of channels 0, 2, 1, 3
+ * An odd number of taps ends with a tap of weight zero. */
+typedef struct {
+  int32_t batches, in_h, in_w, channels, out_h, out_w;
+  int32_t k_h, k_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w;
+  int32_t in_zero_point;
+  kws_rq_limits_t limits;
+  const int32_t *packed;
+} kws_fast_depthwise_t;
+
+/* Scratch: 4 bytes for each tap (an even number of them), then `channels` bytes. `in` and `out` may begin at the same
+ * place if there is no padding and channels is a multiple of four. */
+void kws_fast_depthwise_relu(const kws_fast_depthwise_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+void kws_fast_depthwise_linear(const kws_fast_depthwise_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+void kws_fast_depthwise_any(const kws_fast_depthwise_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,101 @@
+/* CONV_2D with windows of several rows: input rows are expanded once, then gathered into the matrix kernel's order. */
+#include "matrix.h"
+
+/* int8 [n] to int16 [n]. */
+static void expand_row(const int8_t *in, int32_t n, int16_t *out) {
+  for (; n >= 4; n -= 4, in += 4, out += 4) {
+    const uint32_t x = kws_load32(in);
+    const uint32_t even = kws_sxtb16(x), odd = kws_sxtb16_ror8(x);
+    const uint32_t low = kws_pack00(even, odd), high = kws_pack11(even, odd);
+    memcpy(out, &low, sizeof low);
+    memcpy(out + 2, &high, sizeof high);
+  }
+  for (; n; n--) *out++ = *in++;
+}
+
+/* Input rows first to last - 1 into `rows`; a row outside of the image stays as padding. */
+static void fill_rows(const kws_fast_conv_t *p, const int8_t *in, int32_t first, int32_t count, int16_t *rows) {
+  for (int32_t y = first; y < first + count; y++, rows += p->row) {
+    if (y >= 0 && y < p->in_h) {
+      expand_row(in + y * p->in_line, p->in_line, rows + p->row_pad);
+    } else {
+      for (int32_t x = 0; x < p->in_line; x++) rows[p->row_pad + x] = (int16_t)p->in_zero_point;
+    }
+  }
+}
+
+/* Windows that begin at at[0..count-1] into interleaved pairs. */
+KWS_INLINE void gather(int count, const kws_fast_conv_t *p, const int16_t *const *at, int32_t *a) {
+  const int16_t *row[3];
+  for (int s = 0; s < count; s++) row[s] = at[s];
+  const int32_t skip = p->row - 2 * p->run_words;
+  for (int32_t y = p->k_h; y; y--) {
+    for (int32_t n = p->run_words; n; n--, a += count) {
+      for (int s = 0; s < count; s++) {
+        a[s] = (int32_t)kws_load32(row[s]);
+        row[s] += 2;
+      }
+    }
+    for (int s = 0; s < count; s++) row[s] += skip;
+  }
+}
+
+KWS_INLINE void conv_band(int kind, const kws_fast_conv_t *p, int32_t band, const int16_t *rows, int32_t *a,
+                          int8_t *out) {
+  const int16_t *at[3] = {rows, rows, rows};
+  const int16_t *line = rows, *next = rows;
+  int32_t left = band * p->out_w, x = 0;
+  const kws_fast_matrix_t *m = &p->matrix;
+  while (left) {
+    const int32_t count = left < 3 ? left : 3;
+    for (int32_t s = 0; s < count; s++) {
+      at[s] = next;
+      next += p->step;
+      if (++x == p->out_w) x = 0, next = line += p->stride_h * p->row;
+    }
+    if (count == 3) {
+      gather(3, p, at, a);
+      kws_matrix_block(kind, 3, m->packed, a, m->pairs, m->out_c, &m->limits, out);
+    } else if (count == 2) {
+      gather(2, p, at, a);
+      kws_matrix_block(kind, 2, m->packed, a, m->pairs, m->out_c, &m->limits, out);
+    } else {
+      gather(1, p, at, a);
+      kws_matrix_block(kind, 1, m->packed, a, m->pairs, m->out_c, &m->limits, out);
+    }
+    out += count * m->out_c;
+    left -= count;
+  }
+}
+
+KWS_INLINE void conv(int kind, const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
+  int32_t *a = (int32_t *)(void *)scratch;
+  int16_t *rows = (int16_t *)(a + 3 * p->matrix.pairs);
+  const int32_t held = (p->band - 1) * p->stride_h + p->k_h;
+  const int32_t advance = p->band * p->stride_h;
+  const int32_t kept = held > advance ? held - advance : 0;
+  /* Pairs beyond the window have weights of zero; their values only have to be defined. */
+  memset(a, 0, (size_t)p->matrix.pairs * 12u);
+  for (int32_t i = 0; i < held * p->row; i++) rows[i] = (int16_t)p->in_zero_point;
+  for (int32_t b = 0; b < p->batches; b++, in += p->in_h * p->in_line) {
+    int32_t have = 0;
+    for (int32_t oy = 0; oy < p->out_h; oy += p->band) {
+      const int32_t band = p->out_h - oy < p->band ? p->out_h - oy : p->band;
+      fill_rows(p, in, oy * p->stride_h - p->pad_h + have, held - have, rows + have * p->row);
+      conv_band(kind, p, band, rows, a, out);
+      out += band * p->out_w * p->matrix.out_c;
+      have = kept;
+      memmove(rows, rows + (held - kept) * p->row, (size_t)(kept * p->row) * sizeof *rows);
+    }
+  }
+}
+
+void kws_fast_conv_relu(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
+  conv(KWS_RQ_RELU, p, in, out, scratch);
+}
+void kws_fast_conv_linear(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
+  conv(KWS_RQ_LINEAR, p, in, out, scratch);
+}
+void kws_fast_conv_any(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
+  conv(KWS_RQ_ANY, p, in, out, scratch);
+}
