@@ -20,6 +20,7 @@
 
 enum { ERR_UNKNOWN = 1, ERR_PAYLOAD = 2, ERR_STATE = 3, ERR_UNSUPPORTED = 4, ERR_ENGINE = 5, ERR_POSITION = 6 };
 enum { LOG_INFO = 1, LOG_ERROR = 3 };
+#define INFO_MORE_BYTES 3 /* of the field that says "more follows" */
 #define DIE_MAGIC 0x5AFEDEADu
 
 static kws_link_t link_;
@@ -160,18 +161,20 @@ static void on_info(void) {
   detector[8] = d->num_labels;
   memcpy(detector + 9, d->threshold, d->num_labels);
   field(&f, 10, detector, 9u + d->num_labels);
-  /* The labels can be long (32 of 32 bytes): they may go over to a second INFO_REPLY. */
+  /* The labels can be long (32 of 32 bytes): they may go over to further INFO_REPLYs, and a field tells so. */
   static const char labels[] = KWS_LABELS;
   size_t at = 0;
   while (at < sizeof labels - 1) {
     size_t part = sizeof labels - 1 - at, room = sizeof f.bytes - f.n;
-    if (room < 3) {
+    if (room < INFO_MORE_BYTES + 3) {
+      const uint8_t more = 1;
+      field(&f, 12, &more, 1);
       send(KWS_EVT_INFO_REPLY, f.bytes, f.n);
       f.n = 0;
       continue;
     }
     if (part > 255) part = 255;
-    if (part > room - 2) part = room - 2;
+    if (part > room - 2 - INFO_MORE_BYTES) part = room - 2 - INFO_MORE_BYTES;
     field(&f, 5, labels + at, part);
     at += part;
   }
