@@ -3,9 +3,12 @@ own front end in the background while TensorFlow works."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
@@ -13,68 +16,81 @@ from model_pipeline.config import FrontendConfig, TrainConfig
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale
+from model_pipeline.native import shared_library
 
 _CHUNK = 200  # clips made at once: large enough for NumPy, small enough to share out over cores
 
 
-def augment_audio(
-    audio: np.ndarray, noise: Sequence[np.ndarray], config: TrainConfig, rng: np.random.Generator
-) -> np.ndarray:
+class Noise:
+    """Recordings to mix in, as one array with the places where a whole second begins.
+
+    Args:
+        recordings: int16 [m] each; shorter ones than a second are repeated.
+    """
+
+    def __init__(self, recordings: Sequence[np.ndarray]) -> None:
+        whole = [np.resize(r, max(len(r), CLIP_SAMPLES)) for r in recordings if len(r)]
+        self.samples = np.ascontiguousarray(np.concatenate(whole) if whole else np.zeros(CLIP_SAMPLES), np.int16)
+        lengths = np.array([len(r) for r in whole] or [CLIP_SAMPLES])
+        self.first = np.cumsum(lengths) - lengths
+        self.starts = lengths - CLIP_SAMPLES + 1
+        self.any = bool(whole)
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Places in ``samples`` where ``count`` random seconds begin, each recording as often as any: int64 [count]."""
+        which = rng.integers(0, len(self.first), count)
+        return (self.first[which] + rng.integers(0, self.starts[which])).astype(np.int64)
+
+    def pieces(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """``count`` random seconds: float32 [count, 16000] in int16 units."""
+        return self.samples[self.draw(count, rng)[:, None] + np.arange(CLIP_SAMPLES)].astype(np.float32)
+
+
+def augment_audio(audio: np.ndarray, noise: Noise, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
     """One random version of each clip: speed with pitch (resampling), shift in time, gain, noise at a random SNR.
 
     Args:
         audio: int16 [n, 16000].
-        noise: int16 [m] recordings to mix in, each at least 16,000 samples long.
 
     Returns:
         int16 [n, 16000].
     """
+    audio = np.ascontiguousarray(audio, np.int16)
     count: int = len(audio)
     length: int = audio.shape[1]
     speed = _amplitude(rng.uniform(-1, 1, count) * 20 * np.log10(1 + config.speed_percent / 100))
-    shift = rng.uniform(-1, 1, count) * config.shift_ms * SAMPLE_RATE / 1000
-    out = np.empty((count, length), np.float32)
-    grid = np.arange(length, dtype=np.float32) - length / 2
-    for i in range(count):
-        # Sample k of the result is the original's at speed * (k - middle) + middle - shift, linear between samples.
-        where = grid * np.float32(speed[i]) + np.float32(length / 2 - shift[i])
-        out[i] = np.interp(where, _INDEX, audio[i], left=0.0, right=0.0)
-    out *= _amplitude(rng.uniform(-1, 1, count) * config.gain_db)[:, None]
-    if noise and config.noise_probability > 0:
-        mixed = np.flatnonzero(rng.random(count) < config.noise_probability)
-        pieces = draw_noise(noise, len(mixed), rng)
-        level = np.sqrt(np.mean(np.square(out[mixed]), axis=1) + 1.0)
-        noise_level = np.sqrt(np.mean(np.square(pieces), axis=1) + 1.0)
-        snr = rng.uniform(*config.noise_snr_db, len(mixed))
-        out[mixed] += pieces * (level / noise_level * _amplitude(-snr))[:, None]
-    return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
-
-
-def draw_noise(noise: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
-    """``count`` random one-second pieces: float32 [count, 16000] in int16 units."""
-    out = np.empty((count, CLIP_SAMPLES), np.float32)
-    which = rng.integers(0, len(noise), count)
-    for i in range(count):
-        source = noise[which[i]]
-        start = int(rng.integers(0, max(1, len(source) - CLIP_SAMPLES + 1)))
-        piece = source[start : start + CLIP_SAMPLES]
-        out[i] = np.resize(piece, CLIP_SAMPLES)
+    shift = np.asarray(rng.uniform(-1, 1, count) * config.shift_ms * SAMPLE_RATE / 1000, np.float32)
+    gain = _amplitude(rng.uniform(-1, 1, count) * config.gain_db)
+    start = noise.draw(count, rng)
+    snr = _amplitude(-rng.uniform(*config.noise_snr_db, count))
+    snr[rng.random(count) >= (config.noise_probability if noise.any else 0.0)] = -1.0
+    out, scratch = np.empty_like(audio), np.empty(length, np.float32)
+    arrays = [a.ctypes.data_as(ctypes.c_void_p) for a in (speed, shift, gain, noise.samples, start, snr, scratch)]
+    _library().kws_augment(
+        audio.ctypes.data_as(ctypes.c_void_p),
+        out.ctypes.data_as(ctypes.c_void_p),
+        ctypes.c_size_t(count),
+        ctypes.c_size_t(length),
+        *arrays,
+    )
     return out
 
 
-def silence_audio(noise: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+def silence_audio(noise: Noise, count: int, rng: np.random.Generator) -> np.ndarray:
     """``count`` seconds without speech: noise from -45 to +6 dB of its own level, one in 20 digital zero, one in
     four with a second noise: int16 [count, 16000]."""
-    out = draw_noise(noise, count, rng) * _amplitude(rng.uniform(-45, 6, count))[:, None]
+    out = noise.pieces(count, rng) * _amplitude(rng.uniform(-45, 6, count))[:, None]
     both = rng.random(count) < 0.25
-    out[both] += draw_noise(noise, int(both.sum()), rng) * _amplitude(rng.uniform(-30, 0, int(both.sum())))[:, None]
+    out[both] += noise.pieces(int(both.sum()), rng) * _amplitude(rng.uniform(-30, 0, int(both.sum())))[:, None]
     out[rng.random(count) < 0.05] = 0
     return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
 
 
-def spec_augment(features: np.ndarray, rng: np.random.Generator, frames: int = 8, channels: int = 6) -> np.ndarray:
-    """SpecAugment (Park and others, arXiv:1904.08779) without warping: two masks in time of at most ``frames`` and
-    two in frequency of at most ``channels``, set to the lowest value.
+def spec_augment(
+    features: np.ndarray, rng: np.random.Generator, frames: int, channels: int, masks: int = 1
+) -> np.ndarray:
+    """SpecAugment (Park and others, arXiv:1904.08779) without warping: ``masks`` in time of at most ``frames`` and as
+    many in frequency of at most ``channels``, set to the lowest value.
 
     Args:
         features: int8 [n, frames, channels]; changed in place and returned.
@@ -83,7 +99,7 @@ def spec_augment(features: np.ndarray, rng: np.random.Generator, frames: int = 8
     for axis, widest in ((1, frames), (2, channels)):
         total: int = features.shape[axis]
         index = np.arange(total)
-        for _ in range(2):
+        for _ in range(masks):
             width = rng.integers(0, min(widest, total // 4) + 1, count)[:, None]
             start = (rng.random(count)[:, None] * (total - width)).astype(int)
             mask = (index >= start) & (index < start + width)
@@ -132,7 +148,7 @@ class FeatureStream:
             extra: bool [n], which clips are of `DataConfig.extra`; they get ``extra_share`` of the unknown draws.
             per_epoch: how many unknown and how many silence clips an epoch holds.
         """
-        self.audio, self.labels, self.noise = audio, labels, noise
+        self.audio, self.labels, self.noise = audio, labels, Noise(noise)
         self.frontend, self.frames, self.config = frontend, frames, config
         self.unknown, self.per_epoch = unknown, per_epoch
         self.keyword_index = np.flatnonzero(labels != unknown)
@@ -213,11 +229,14 @@ class FeatureStream:
         labels = np.where(speech, self.labels[chunk], self.unknown + 1)
         features = model_input(audio, self.frontend, self.frames)
         if self.config.spec_augment:
-            spec_augment(features, rng)
+            c = self.config
+            spec_augment(features, rng, c.spec_frames, c.spec_channels, c.spec_masks)
         return features, labels.astype(np.int64)
 
 
-_INDEX = np.arange(CLIP_SAMPLES, dtype=np.float32)
+@functools.cache
+def _library() -> ctypes.CDLL:
+    return shared_library("augment", [Path(__file__).with_name("augment.c")], flags=["-O3"])
 
 
 def _amplitude(db: np.ndarray | float) -> np.ndarray:

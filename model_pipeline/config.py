@@ -73,7 +73,8 @@ class DataConfig(_Strict):
     folder: str = ""  # Speech Commands layout; used by source = "folder"
     name: str = ""  # what the data is called, for the manifest
     licence: str = ""  # likewise
-    # Another data folder whose training clips are added, as synthetic speech: words that no recording has.
+    # Another data folder whose training clips are added, for words that the recordings lack; "synth": made by the
+    # [synth] part when training begins.
     extra: str = ""
     extra_share: float = Field(0.4, ge=0, le=1)  # of the unknown words in an epoch
     unknown_percent: int = Field(0, ge=0, le=100)  # of all keyword clips; 0: as many as a mean keyword
@@ -100,6 +101,9 @@ class TrainConfig(_Strict):
     noise_probability: float = Field(0.7, ge=0, le=1)
     noise_snr_db: tuple[float, float] = (0.0, 30.0)
     spec_augment: bool = True
+    spec_frames: int = Field(6, ge=0)  # the widest mask in time
+    spec_channels: int = Field(5, ge=0)  # the widest mask in frequency
+    spec_masks: int = Field(1, ge=1, le=10)  # of each kind
     seed: int = 1
     quantization: Literal["ptq", "qat", "best"] = "best"
     qat_epochs: int = Field(6, ge=1, le=1000)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import keras
 import numpy as np
@@ -56,7 +55,7 @@ def quantize(
     report = progress or (lambda done, total, text: None)
     keras.utils.set_random_seed(config.train.seed)
     model, history = load_trained(config, trained)
-    prepared = prepare(config, data, report)
+    prepared = prepare(config, data, trained, report)
     ways: dict[str, bytes] = {}
     wanted = config.train.quantization
     if wanted in ("ptq", "best"):

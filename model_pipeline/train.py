@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import keras
 import numpy as np
@@ -29,7 +28,8 @@ from model_pipeline.augment import FeatureStream, model_input
 from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.data.audio import CLIP_SAMPLES
-from model_pipeline.data.dataset import Clip, Dataset
+from model_pipeline.data.dataset import Clip, Dataset, read_description
+from model_pipeline.data.synth import synthesize
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, sha256_file, write_json, write_text
 from model_pipeline.manifest import input_scale
@@ -64,7 +64,7 @@ def train(config: Config, data: Path, out: Path, progress: ProgressCallback | No
     report = progress or (lambda done, total, text: None)
     keras.utils.set_random_seed(config.train.seed)
     out.mkdir(parents=True, exist_ok=True)
-    prepared = prepare(config, data, report)
+    prepared = prepare(config, data, out, report)
     frontend, settings = config.frontend, config.train
     model, net = build(
         architecture(settings.architecture),
@@ -247,8 +247,8 @@ def schedule(peak: float, warmup: int, total: int) -> WarmCosine:
     return WarmCosine(peak, min(warmup, total // 4), total)
 
 
-def prepare(config: Config, data: Path, report: Callable[[int, int, str], None]) -> Prepared:
-    """Reads the audio of training and the features of validation.
+def prepare(config: Config, data: Path, trained: Path, report: Callable[[int, int, str], None]) -> Prepared:
+    """Reads the audio of training and the features of validation. ``trained`` is where extra data is made.
 
     Raises:
         KwsError: no such data, or a keyword without training clips.
@@ -262,7 +262,7 @@ def prepare(config: Config, data: Path, report: Callable[[int, int, str], None])
         raise KwsError(f"{data} has no training clips of {', '.join(lacking)}")
     validation = dataset.evaluation("validation")
     sources = [(dataset, clips)]
-    extra = Dataset.open(config.data.extra, config.keywords) if config.data.extra else None
+    extra = _extra(config, trained, report)
     if extra:
         sources.append((extra, extra.clips("training")))
     everything = [(source, c) for source, part in sources for c in part]
@@ -294,6 +294,16 @@ def prepare(config: Config, data: Path, report: Callable[[int, int, str], None])
         workers=max(1, os.cpu_count() or 1),
     )
     return Prepared(dataset, extra, frames, stream, features_of(dataset, validation, config, frames))
+
+
+def _extra(config: Config, trained: Path, report: Callable[[int, int, str], None]) -> Dataset | None:
+    if config.data.extra != "synth":
+        return Dataset.open(config.data.extra, config.keywords) if config.data.extra else None
+    folder = trained / "extra"
+    made = read_description(folder) if folder.is_dir() else {}
+    if made.get("settings") != config.synth.model_dump(mode="json") or made.get("keywords") != config.keywords:
+        synthesize(config, folder, report)
+    return Dataset.open(folder, config.keywords)
 
 
 def features_of(dataset: Dataset, clips: Sequence[Clip], config: Config, frames: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,8 @@
 | | |
 |---|---|
 | input | log-mel, 49 frames of 20 ms x 40 channels |
-| front | 3x5 convolution and one separable 3x3 layer over time and frequency, both halving frequency |
-| collapse | a depthwise convolution over all that is left of frequency, then everything is a sequence |
+| front | 3x5 convolution, then depthwise 3x3, over time and frequency, both halving frequency |
+| collapse | one convolution over all that is left of frequency; from there on everything is a sequence |
 | body | four blocks: depthwise over 9 frames (unpadded), then a residual pointwise layer |
 | head | mean over time, 1x1 convolution |
 | operators | CONV_2D, DEPTHWISE_CONV_2D, ADD, AVERAGE_POOL_2D, RESHAPE, SOFTMAX |
@@ -28,10 +28,8 @@ def ds_tcn(net: Net, x: Any, labels: int, width: float) -> Any:
         return max(8, round(channels * width / 8) * 8)
 
     x = net.conv(x, wide(16), (3, 5), (1, 2))
-    x = net.depthwise(x, (3, 3), (1, 2))
-    x = net.conv(x, wide(48))
-    x = net.depthwise(x, (1, x.shape[2]))
-    x = net.conv(x, wide(64))
+    x = net.depthwise(x, (3, 3), (1, 2), relu=True)
+    x = net.conv(x, wide(64), (1, x.shape[2]))
     for _ in range(4):
         if x.shape[1] < 10:  # a short window, as a larger hop gives
             break
