@@ -32,7 +32,8 @@ _ENGINE_NAMES = {"tflm": "TensorFlow Lite Micro", "aot": "our own kernels"}
 _QUANTIZATION = ("quantization", "qat_epochs", "qat_learning_rate")
 _FEATURES = ("model_pipeline/features", "firmware/core/frontend")
 _DATA = ("model_pipeline/data",)
-_TRAIN = ("model_pipeline/models", "model_pipeline/augment.py", "model_pipeline/manifest.py", *_FEATURES, *_DATA)
+_AUGMENT = ("model_pipeline/augment.py", "model_pipeline/augment.c")
+_TRAIN = ("model_pipeline/models", "model_pipeline/manifest.py", *_AUGMENT, *_FEATURES, *_DATA)
 
 
 def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> list[Step]:
@@ -131,7 +132,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
             evaluate,
             inputs=(first.name, "quantize"),
             settings={"data": settings["data"], "engine": host_engine()},
-            sources=("model_pipeline/evaluate.py", *_FEATURES, *_DATA),
+            sources=("model_pipeline/evaluate.py", *_AUGMENT, *_FEATURES, *_DATA),
             tools=("tflite-micro",),
         ),
         Step(

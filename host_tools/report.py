@@ -115,6 +115,11 @@ def tiles(results: dict[str, Any]) -> list[tuple[str, str, str]]:
             break
     for row in memory(results):
         found.append((f"{row['used'] / 1024:.1f} KB", row["name"], f"of {row['limit'] / 1024:.0f} KB allowed"))
+    agreement = results.get("agreement")
+    if agreement:
+        found.append(
+            (f"{agreement['equal']} of {agreement['compared']}", "clips equal on host and device", "value by value")
+        )
     link = results["link"]
     found.append((str(link["lost"]), "frames lost", f"{link['repeated']} repeated"))
     return found
