@@ -10,6 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--port", help="serial port or URL of a board for the tests marked hardware")
+    parser.addoption("--baud", type=int, help="its baud rate, if not the usual one")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = [tool for tool in ("qemu-system-arm", "arm-none-eabi-gcc") if not shutil.which(tool)]
     if not missing:

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fake_device import FakeFirmware, listening
 from hypothesis import given
 from hypothesis import strategies as st
 
 from host_tools import devices
 from host_tools.devices import Device, UsbId, UsbIds
 from model_pipeline.errors import DeviceError, KwsError
-from tests.fake_device import FakeFirmware, listening
 
 if TYPE_CHECKING:
-    from tests.fake_ports import FakePorts
+    from fake_ports import FakePorts
 
-pytest_plugins = ["tests.fake_ports"]
+pytest_plugins = ["fake_ports"]
 
 NANO = UsbId(0x2341, 0x805A)
 NANO_BOOT = UsbId(0x2341, 0x005A)

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fake_device import FakeFirmware, listening
 
 from host_tools import devices, flash
 from host_tools.devices import Device, Running, UsbId, UsbIds
 from host_tools.uploaders import UPLOADERS, Job, Run, Uploader
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
-from tests.fake_device import FakeFirmware, listening
 
 if TYPE_CHECKING:
-    from tests.fake_ports import FakePorts, FakeTools
+    from fake_ports import FakePorts, FakeTools
 
-pytest_plugins = ["tests.fake_ports"]
+pytest_plugins = ["fake_ports"]
 
 APP, BOOT, STLINK = UsbId(0x2341, 0x805A), UsbId(0x2341, 0x005A), UsbId(0x0483, 0x374B)
 NANO = UsbIds("nano33ble", application=frozenset({APP}), bootloader=frozenset({BOOT}))

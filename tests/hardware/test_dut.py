@@ -1,0 +1,82 @@
+"""Each check of host_tools.selftest at full length, on every place that is there.
+
+A board: ``pytest -m hardware --port /dev/ttyACM0 tests/hardware`` (it must run the firmware of firmware/model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from host_tools import selftest
+from host_tools.selftest import Device, Reference, Skipped
+
+
+def _check(check: Callable[[Device], str], dut: Device) -> str:
+    try:
+        return check(dut)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
+def test_hello(dut: Device) -> None:
+    assert dut.needs_reference().model_hash in _check(selftest.hello, dut)
+
+
+def test_a_thousand_frames(dut: Device) -> None:
+    assert _check(selftest.soak, dut).startswith("1000 frames")
+
+
+def test_features_give_what_tflite_micro_gives(dut: Device) -> None:
+    pytest.importorskip("tflite_micro")
+    assert _check(selftest.exact_inference, dut) == "20 windows equal to TFLite Micro"
+
+
+def test_sound_gives_what_the_host_gives(dut: Device) -> None:
+    _check(selftest.exact_stream, dut)
+
+
+@pytest.fixture(scope="session")
+def recordings(shared_data: Path):
+    """A stream with keywords, and noise."""
+    return selftest.speech_and_noise(shared_data / "speech_commands", Reference(Path("firmware/model").absolute()))
+
+
+def test_keywords_are_detected(dut: Device, recordings) -> None:
+    dut.speech, _ = recordings
+    assert "2 detected" in _check(selftest.keywords, dut)
+
+
+def test_noise_is_not(dut: Device, recordings) -> None:
+    _, dut.noise = recordings
+    _check(selftest.silence_and_noise, dut)
+
+
+def test_overload_loses_nothing_uncounted(dut: Device) -> None:
+    _check(selftest.overload, dut)
+
+
+def test_restart(dut: Device) -> None:
+    _check(selftest.restart, dut)
+
+
+def test_undefined_instruction(dut: Device) -> None:
+    _check(selftest.undefined_instruction, dut)
+
+
+def test_stack_overflow(dut: Device) -> None:
+    _check(selftest.stack_overflow, dut)
+
+
+def test_watchdog(dut: Device) -> None:
+    _check(selftest.watchdog, dut)
+
+
+def test_a_device_lives_through_all_ends_in_one_session(dut: Device) -> None:
+    """A fault, a hang and an overflow one after the other, and after them inferences are still exact."""
+    for check in (selftest.undefined_instruction, selftest.watchdog, selftest.stack_overflow, selftest.restart):
+        _check(check, dut)
+    dut.windows = 2
+    _check(selftest.exact_inference, dut)
