@@ -12,7 +12,7 @@ import numpy as np
 from target.m4 import M4Result, run_on_m4
 
 from model_pipeline.compiler import Program
-from model_pipeline.compiler.host import KERNELS
+from model_pipeline.compiler.host import KERNELS, kernel_sources
 
 MAIN = Path(__file__).with_name("nn_m4_main.c")
 
@@ -44,9 +44,7 @@ def run_plans_on_m4(
         lines = [*includes, "static const model_t models[] = {", *table, "};", ""]
         (folder / "nn_m4_models.h").write_text("\n".join(lines))
         # The harness caches by content; the includes are listed, so the generated headers count.
-        result = run_on_m4(
-            [MAIN, *sources, *sorted(KERNELS.glob("*.c"))], [folder, KERNELS], flags, stdin, timeout=timeout
-        )
+        result = run_on_m4([MAIN, *sources, *kernel_sources()], [folder, *KERNELS], flags, stdin, timeout=timeout)
     outputs, at = [], 0
     for program, inputs in jobs:
         size = len(inputs) * program.output.bytes

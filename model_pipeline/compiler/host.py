@@ -22,7 +22,7 @@ from model_pipeline.errors import CheckFailed, KwsError, MissingTool
 if TYPE_CHECKING:
     from model_pipeline.compiler.program import Program
 
-KERNELS = native.FIRMWARE / "core" / "nn"
+KERNELS = (native.FIRMWARE / "core" / "nn", native.FIRMWARE / "core" / "nn" / "fast")
 DRIVER = Path(__file__).with_name("host_driver.c")
 WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Werror")
 SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
@@ -141,7 +141,8 @@ class HostPrograms:
         lines = [*includes, "static const host_model_t models[] = {", *table, "};", ""]
         (folder / "kws_host_models.h").write_text("\n".join(lines), encoding="utf-8")
         target = folder / ("program" if self.sanitize else "program.so")
-        command = [compiler, *WARNINGS, *self.flags, "-DKWS_AOT_TRACE=kws_host_trace", f"-I{folder}", f"-I{KERNELS}"]
+        command = [compiler, *WARNINGS, *self.flags, "-DKWS_AOT_TRACE=kws_host_trace", f"-I{folder}"]
+        command += [f"-I{k}" for k in KERNELS]
         command += ["-DKWS_HOST_MAIN"] if self.sanitize else ["-shared"]
         command += [*sources, *kernel_objects(compiler, self.flags), "-o", str(target)]
         _run(command, "the compiled model")
@@ -160,11 +161,16 @@ def host_compiler() -> str:
     return compiler
 
 
+def kernel_sources() -> list[Path]:
+    """The C files of all kernels; those that a plan does not call are left out by the linker."""
+    return [source for folder in KERNELS for source in sorted(folder.glob("*.c"))]
+
+
 def kernel_objects(compiler: str, flags: Sequence[str]) -> list[str]:
     """The kernels as object files, built once for each content and set of flags."""
-    headers = b"".join(p.read_bytes() for p in sorted(KERNELS.glob("*.h")))
+    headers = b"".join(p.read_bytes() for folder in KERNELS for p in sorted(folder.glob("*.h")))
     objects = []
-    for source in sorted(KERNELS.glob("*.c")):
+    for source in kernel_sources():
         key = hashlib.sha256(repr((compiler, *flags)).encode() + headers + source.read_bytes()).hexdigest()[:16]
         target = native.cache_dir() / "native" / f"{source.stem}-{key}.o"
         if not target.exists():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from model_pipeline.compiler import emitter, host
+from model_pipeline.compiler.fast import accelerate
 from model_pipeline.compiler.ir import Call, Graph, Tensor
 from model_pipeline.compiler.ops import lower
 from model_pipeline.compiler.passes.fold import fold
@@ -85,8 +86,12 @@ class Program:
         ]
 
 
-def compile_model(tflite: bytes) -> Program:
+def compile_model(tflite: bytes, kernels: Literal["fast", "portable"] = "fast") -> Program:
     """Compiles an int8 model.
+
+    Args:
+        kernels: ``fast`` takes a kernel made for the DSP extension (and as right without it) where there is one,
+            ``portable`` the plain ones for all layers.
 
     Raises:
         KwsError: corrupt, or an operator, type or shape that the compiler does not know (named, with its place).
@@ -108,6 +113,8 @@ def compile_model(tflite: bytes) -> Program:
         raise KwsError("nothing in this model depends on its input")
     if not any(graph.inputs[0] is t for call in calls for t in call.inputs):
         raise KwsError("nothing in this model depends on its input")
+    if kernels == "fast":
+        calls = accelerate(calls)
     placement = place(graph, calls)
     layout = plan(placement.memories)
     if layout.arena_bytes > MAX_ARENA:

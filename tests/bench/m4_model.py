@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from model_pipeline.compiler.host import KERNELS, kernel_sources
 from model_pipeline.compiler.program import Program
-from model_pipeline.native import FIRMWARE
 from tests.target.m4 import M4Result, run_on_m4
 
 HERE = Path(__file__).resolve().parent
-KERNELS = FIRMWARE / "core" / "nn"
 # From the end of a traced call to the reading of the counter: arguments and the branch. Measured with an empty call.
 TRACE_COST = 4
 
@@ -26,11 +25,6 @@ class ModelRun:
     instructions: float
     calls: list[float]
     m4: M4Result
-
-
-def kernel_sources() -> list[Path]:
-    """The C files of all kernels."""
-    return sorted([*KERNELS.glob("*.c"), *KERNELS.glob("fast/*.c")])
 
 
 def run_model(
@@ -58,7 +52,7 @@ def run_model(
         sources = [HERE / "model_main.c", folder / "model_aot.c", *kernel_sources()]
         result = run_on_m4(
             sources,
-            includes=[folder, KERNELS, KERNELS / "fast"],
+            includes=[folder, *KERNELS],
             flags=flags,
             input=np.ascontiguousarray(inputs, np.int8).tobytes(),
             timeout=timeout,
