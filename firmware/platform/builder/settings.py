@@ -77,9 +77,10 @@ def read(kws, board_id, environ, firmware, option):
     if port_dirs is None:
         raise SettingsError(f"boards/{board_id}.json: kws.family: {family} has no port in firmware/ports")
 
-    source_dirs = ["core/frontend", "core/nn", "core/detector", "core/link", f"engines/{engine}", "app", *port_dirs]
-    if engine == "tflm":
-        source_dirs.remove("core/nn")
+    source_dirs = ["core/frontend", "core/detector", "core/link", f"engines/{engine}", "app", *port_dirs]
+    if engine == "aot":
+        source_dirs += ["core/nn", "core/nn/fast"]
+    else:
         _tflm(s, environ)
     s.source_filter = ["-<*>"] + [f"+<{d}/*.c> +<{d}/*.cc>" for d in source_dirs]
     s.includes = [firmware / d for d in [*source_dirs, "engines", "ports"]] + [model]
