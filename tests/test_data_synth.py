@@ -1,0 +1,111 @@
+"""Synthetic speech: repeatable, and no voice in two splits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_pipeline.config import Config, load_config, with_settings
+from model_pipeline.data import synth, voices
+from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.synth import synthesize
+from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.files import sha256_tree
+
+needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed: make setup")
+
+
+def _config(*settings: str) -> Config:
+    small = ["synth.clips_per_keyword=10", "synth.unknown_clips=10", 'keywords=["no", "hey robot"]']
+    return with_settings(load_config("demo"), [*small, *settings])
+
+
+@needs_espeak
+def test_the_same_configuration_makes_the_same_files(tmp_path: Path) -> None:
+    config = _config('synth.engines=["espeak-ng"]')
+    described = synthesize(config, tmp_path / "a")
+    synthesize(config, tmp_path / "b")
+    assert sha256_tree([tmp_path / "a"], tmp_path / "a") == sha256_tree([tmp_path / "b"], tmp_path / "b")
+    other = synthesize(_config('synth.engines=["espeak-ng"]', "synth.seed=2"), tmp_path / "c")
+    assert other != described
+    dataset = Dataset.open(tmp_path / "a", config.keywords)
+    assert dataset.rule == "lists" and described["missing_engines"] == []
+    assert {c.word for c in dataset.speech if c.label < 2} == {"no", "hey_robot"}
+    audio = dataset.audio(dataset.speech)
+    assert (np.sqrt(np.mean(audio.astype(float) ** 2, 1)) > 200).all()
+    assert len(dataset.noise) == 9 and all(len(x) == 20 * 16000 for _, x in dataset.noise)
+
+
+@needs_espeak
+def test_no_voice_is_heard_in_two_splits(tmp_path: Path) -> None:
+    config = _config()
+    synthesize(config, tmp_path / "data")
+    identities = {v.speaker: v.identity for found in voices.available(config.synth.engines).values() for v in found}
+    heard: dict[str, set[str]] = {}
+    for clip in Dataset.open(tmp_path / "data", config.keywords).speech:
+        heard.setdefault(identities[clip.speaker], set()).add(clip.split)
+    assert all(len(splits) == 1 for splits in heard.values())
+    assert set().union(*heard.values()) == {"training", "validation", "testing"}
+
+
+def test_voices_are_shared_out_by_identity() -> None:
+    made = [
+        voices.Voice("espeak-ng", f"{a}+{v}", f"espeak-{a}-{v}", f"espeak-{v}", 0) for a in "xy" for v in "abcdefgh"
+    ]
+    made += [voices.Voice("flite", n, f"flite-{n}", n, 100) for n in ("kal", "awb", "rms")]
+    made.append(voices.Voice("festival", "kal_diphone", "festival-kal", "kal", 100))
+    for seed in range(20):
+        cast = synth._cast(made, np.random.default_rng(seed))
+        seen = {s: {v.identity for found in cast[s].values() for v in found} for s in cast}
+        assert not seen["training"] & seen["validation"] and not seen["training"] & seen["testing"]
+        assert not seen["validation"] & seen["testing"] and all(seen.values())
+        assert all({"awb", "rms", "kal"} & seen[s] for s in seen)  # people's recordings in every split
+    with pytest.raises(KwsError, match="fewer than three voices"):
+        synth._cast(made[:1] + made[-1:], np.random.default_rng(0))
+
+
+@needs_espeak
+def test_unknown_words_never_sound_like_a_keyword() -> None:
+    words = ["know", "write", "nose", "no", "hay", "banana"]
+    config = _config(f"synth.unknown_words={words}", 'keywords=["no", "right"]')
+    assert synth._unknown_words(config) == ["nose", "hay", "banana"]
+    with pytest.raises(KwsError, match="nothing but the keywords"):
+        synth._unknown_words(_config('synth.unknown_words=["know"]', 'keywords=["no"]'))
+
+
+def test_missing_engines_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(MissingTool, match="no speech synthesiser") as caught:
+        synthesize(_config(), tmp_path / "data")
+    assert "apt-get install espeak-ng" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+@needs_espeak
+def test_one_engine_is_enough_and_the_others_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: which(name) if name == "espeak-ng" else None)
+    assert synthesize(_config(), tmp_path / "data")["missing_engines"] == ["flite", "festival"]
+
+
+@needs_espeak
+def test_an_engine_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(utterances: object) -> None:
+        raise KwsError("espeak-ng failed: no such voice")
+
+    monkeypatch.setattr(synth, "speak", fail)
+    with pytest.raises(KwsError, match="no such voice"):
+        synthesize(_config(), tmp_path / "data")
+    assert not list(tmp_path.iterdir())
+
+
+@needs_espeak
+def test_long_words_are_spoken_faster_until_they_fit(tmp_path: Path) -> None:
+    config = _config('synth.engines=["espeak-ng"]', 'keywords=["turn the lights on"]', "synth.unknown_clips=4")
+    synthesize(config, tmp_path / "data")
+    dataset = Dataset.open(tmp_path / "data", config.keywords)
+    audio = dataset.audio([c for c in dataset.speech if c.label == 0])
+    assert (audio[:, :160] == 0).mean() > 0.9 and (audio[:, -160:] == 0).mean() > 0.9  # nothing was cut off
