@@ -24,6 +24,10 @@
 #define SCB_HFSR REG32(0xE000ED2C)
 #define SCB_MMFAR REG32(0xE000ED34)
 #define SCB_BFAR REG32(0xE000ED38)
+#define MPU_TYPE REG32(0xE000ED90)
+#define MPU_CTRL REG32(0xE000ED94)
+#define MPU_RBAR REG32(0xE000ED9C)
+#define MPU_RASR REG32(0xE000EDA0)
 #define SCB_CPACR REG32(0xE000ED88)
 #define SCB_DEMCR REG32(0xE000EDFC)
 #define DWT_CTRL REG32(0xE0001000)
@@ -37,7 +41,7 @@ static inline uint32_t irq_save(void) {
 static inline void irq_restore(uint32_t primask) { __asm volatile("msr primask, %0" ::"r"(primask) : "memory"); }
 
 /* Symbols of link.ld. */
-extern uint32_t _stack_bottom[], _stack_top[], _ram_end[], _heap_none[];
+extern uint32_t _stack_bottom[], _stack_guard_end[], _stack_top[], _ram_end[], _heap_none[];
 
 /* startup.c */
 void Reset_Handler(void) __attribute__((noreturn));

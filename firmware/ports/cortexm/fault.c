@@ -5,6 +5,7 @@
 #include "cortexm.h"
 
 enum { FAULT_STACK = 5, FAULT_WATCHDOG = 6, FAULT_ABORT = 7 }; /* port_fault_t.kind */
+#define STACK_GUARD_BYTES 256u
 #define RECORD_MAGIC 0x4B575346u /* "FSWK" */
 
 typedef struct {
@@ -21,6 +22,15 @@ static uint32_t checksum(const port_fault_t *f) {
   return f->kind ^ (f->pc << 1) ^ (f->lr << 2) ^ f->cfsr ^ f->hfar ^ f->sp ^ f->uptime_ms ^ 0x9E3779B9u;
 }
 
+/* The lowest bytes of the stack can't be touched (DDI 0403 B3.5): below them may be memory, in a part or an emulator. */
+static void guard_stack(void) {
+  if (MPU_TYPE == 0) return;
+  MPU_RBAR = (uint32_t)_stack_bottom | (1u << 4); /* region 0; RAM begins on a multiple of its size */
+  MPU_RASR = (1u << 28) | (7u << 1) | 1u;         /* never execute, no access, 2^(7+1) bytes, on */
+  MPU_CTRL = (1u << 2) | 1u;                      /* everything else as without MPU; off in hard faults */
+  __asm volatile("dsb\n isb" ::: "memory");
+}
+
 void cortexm_fault_init(int cause_is_watchdog) {
   have_previous = 0;
   if (record.magic == RECORD_MAGIC && record.check == checksum(&record.fault)) {
@@ -33,6 +43,7 @@ void cortexm_fault_init(int cause_is_watchdog) {
   record.magic = 0;
   SCB_SHCSR |= 7u << 16; /* usage, bus and memory faults have handlers of their own */
   SCB_CCR |= 1u << 4;    /* division by zero is a fault */
+  guard_stack();
 }
 
 port_reset_reason_t cortexm_reset_reason(port_reset_reason_t hardware) {
@@ -69,9 +80,10 @@ __attribute__((noreturn, used)) static void record_fault(const uint32_t *sp, uin
   port_fault_t f = {.cfsr = cfsr, .sp = (uint32_t)sp, .uptime_ms = cortexm_millis};
   f.kind = ipsr >= 3 && ipsr <= 6 ? ipsr - 2u : FAULT_ABORT;
   f.hfar = (cfsr & (1u << 15)) ? SCB_BFAR : (cfsr & (1u << 7)) ? SCB_MMFAR : 0;
-  /* The stack lies at the bottom of RAM: what runs over it leaves RAM, and the stacking or the access fails. */
+  /* What runs over the stack meets the guard below it, or leaves RAM: the stacking or the access fails. */
   const uint32_t stacking_failed = cfsr & ((1u << 4) | (1u << 12));
-  if (stacking_failed || sp < _stack_bottom) f.kind = FAULT_STACK;
+  const int in_guard = (cfsr & (1u << 7)) && f.hfar - (uint32_t)_stack_bottom < STACK_GUARD_BYTES;
+  if (stacking_failed || in_guard || sp < _stack_guard_end) f.kind = FAULT_STACK;
   if (!stacking_failed) add_frame(&f, sp);
   end_run(&f);
 }

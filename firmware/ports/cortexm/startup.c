@@ -23,6 +23,10 @@ __attribute__((noreturn, used)) static void start(void) {
  * port_memory() sees how deep it went. */
 __attribute__((naked, noreturn, section(".text.Reset_Handler"))) void Reset_Handler(void) {
   __asm volatile(
+      "movs r0, #0\n"
+      "ldr r1, =0xE000ED94\n" /* MPU_CTRL: the guard of a previous run, or a boot loader's regions */
+      "str r0, [r1]\n"
+      "dsb\n"
       "ldr r0, =_stack_bottom\n"
       "ldr r1, =_stack_top\n"
       "msr msp, r1\n"
@@ -48,7 +52,7 @@ __attribute__((naked, noreturn, section(".text.Reset_Handler"))) void Reset_Hand
 }
 
 void port_memory(port_memory_t *out) {
-  const volatile uint32_t *p = _stack_bottom;
+  const volatile uint32_t *p = _stack_guard_end;
   while (p < _stack_top && *p == STACK_PAINT) p++;
   out->stack_bytes = (uint32_t)((char *)_stack_top - (char *)_stack_bottom);
   out->stack_used = (uint32_t)((const char *)_stack_top - (const volatile char *)p);

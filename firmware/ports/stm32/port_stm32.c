@@ -52,6 +52,7 @@ void cortexm_hardware_watchdog_start(void) {
   IWDG_PR = 6; /* 256 */
   IWDG_RLR = 1250; /* 6.8 to 18.8 s */
   IWDG_KR = 0xCCCC;
+  IWDG_KR = 0xAAAA;
 }
 
 void cortexm_hardware_watchdog_feed(void) { IWDG_KR = 0xAAAA; }
