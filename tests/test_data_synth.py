@@ -19,7 +19,7 @@ needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-
 
 
 def _config(*settings: str) -> Config:
-    small = ["synth.clips_per_keyword=10", "synth.unknown_clips=10", 'keywords=["no", "hey robot"]']
+    small = ["synth.clips_per_keyword=4", "synth.unknown_clips=4", 'keywords=["no", "hey robot"]']
     return with_settings(load_config("demo"), [*small, *settings])
 
 
@@ -27,10 +27,9 @@ def _config(*settings: str) -> Config:
 def test_the_same_configuration_makes_the_same_files(tmp_path: Path) -> None:
     config = _config('synth.engines=["espeak-ng"]')
     described = synthesize(config, tmp_path / "a")
+    assert described["clips"] == {"training": 9, "validation": 3, "testing": 3} and described["failed"] == 0
     synthesize(config, tmp_path / "b")
     assert sha256_tree([tmp_path / "a"], tmp_path / "a") == sha256_tree([tmp_path / "b"], tmp_path / "b")
-    other = synthesize(_config('synth.engines=["espeak-ng"]', "synth.seed=2"), tmp_path / "c")
-    assert other != described
     dataset = Dataset.open(tmp_path / "a", config.keywords)
     assert dataset.rule == "lists" and described["missing_engines"] == []
     assert {c.word for c in dataset.speech if c.label < 2} == {"no", "hey_robot"}
