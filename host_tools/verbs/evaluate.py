@@ -11,7 +11,10 @@ from rich.table import Table
 
 from host_tools import ui
 
-EXAMPLE = "Example: kws evaluate firmware/model --data data/speech_commands --engine aot"
+EXAMPLE = (
+    "Example: kws evaluate firmware/model --data data/speech_commands --engine aot   or   "
+    "kws evaluate firmware/model --data data/speech_commands --streaming --negative data/conversations --plot det.svg"
+)
 
 
 class Split(StrEnum):
@@ -40,12 +43,50 @@ def register(app: typer.Typer) -> None:
         engine: Annotated[Engine, typer.Option(help="TFLite Micro, or our compiled plan.")] = Engine.tflm,
         record: Annotated[bool, typer.Option("--record", help="Write the accuracy into model.json.")] = False,
         minimum: Annotated[float, typer.Option(help="Exit with 1 below this accuracy, in per cent.")] = 0.0,
+        streaming: Annotated[
+            bool, typer.Option("--streaming", help="Long audio through model and detector, instead of clips.")
+        ] = False,
+        negative: Annotated[Path | None, typer.Option(help="With --streaming: recordings without keywords.")] = None,
+        whole: Annotated[bool, typer.Option("--whole", help="All of --negative, not only its reporting half.")] = False,
+        snr: Annotated[list[float] | None, typer.Option(help="With --streaming: SNR in dB. May be repeated.")] = None,
+        sessions: Annotated[Path | None, typer.Option(help="With --streaming: own labelled recordings.")] = None,
+        keywords: Annotated[int, typer.Option(min=0, help="With --streaming: keywords; 0: each clip once.")] = 0,
+        plot: Annotated[Path | None, typer.Option(help="With --streaming: picture of the DET curve.")] = None,
         json: ui.Json = False,
     ) -> None:
-        """Measure an int8 model on this machine: accuracy with its interval, and the confusion matrix."""
-        from model_pipeline.errors import CheckFailed
+        """Measure an int8 model on this machine: accuracy with its interval, and the confusion matrix.
+
+        With --streaming: misses, false accepts an hour and response time over long audio.
+        """
+        from model_pipeline.errors import CheckFailed, KwsError
         from model_pipeline.evaluate import evaluate as run
 
+        if streaming:
+            from host_tools import listening
+            from model_pipeline.streaming.evaluate import evaluate_streaming
+            from model_pipeline.streaming.sessions import Plan
+
+            with ui.progress("listening") as progress:
+                result = evaluate_streaming(
+                    model,
+                    data,
+                    split.value,
+                    tuple(snr or (10.0,)),
+                    negative,
+                    None if whole else "reporting",
+                    sessions,
+                    Plan(limit=keywords),
+                    progress,
+                    record=record,
+                )
+            if plot:
+                from model_pipeline.streaming.plot import det_plot
+
+                det_plot(result, plot)
+            ui.emit(result, json, listening.evaluation)
+            return
+        if negative or snr or sessions or plot or whole or keywords:
+            raise KwsError("--negative, --whole, --snr, --sessions, --keywords and --plot go with --streaming")
         with ui.progress("evaluating") as progress:
             result = run(model, data, split.value, engine.value, progress, record=record)
         ui.emit(result, json, _human)

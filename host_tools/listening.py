@@ -1,0 +1,107 @@
+"""Figures of streaming evaluation and calibration for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from host_tools import ui
+
+
+def evaluation(result: dict[str, Any]) -> None:
+    """Prints what `model_pipeline.streaming.evaluate.evaluate_streaming` gave."""
+    ui.out.print(
+        f"[bold]{ui.plain(result['name'])}[/] (model {result['model']}), a result every {result['stride_ms']} ms"
+    )
+    _detector(result["detector"], result["labels"], result["stride_ms"] / result["detector"]["stride_hops"])
+    figures(result)
+
+
+def figures(result: dict[str, Any]) -> None:
+    """Sessions, speech and noise of `model_pipeline.streaming.evaluate.judge`."""
+    for name, values in result["sessions"].items():
+        _session("own recordings" if name == "own" else f"sessions at {name} dB SNR", values)
+    for name in ("speech", "noise"):
+        if result[name]:
+            rate = result[name]["false_accepts"]
+            fired = [f"{word} {r['count']}" for word, r in result[name]["words"].items() if r["count"]]
+            what = "connected speech" if name == "speech" else "noise"
+            ui.out.print(
+                f"[bold]{what}[/]: {rate['count']} false accepts in {rate['hours']:.2f} h = {_rate(rate)}"
+                + (f"; {', '.join(fired)}" if fired else "")
+            )
+
+
+def calibration(result: dict[str, Any]) -> None:
+    """Prints what `model_pipeline.streaming.calibrate.calibrate` gave."""
+    wish = result["wish"]
+    ui.out.print(
+        f"[bold]{ui.plain(result['name'])}[/] (model {result['model']}): "
+        f"at most {wish['rate']:g} false accepts an hour, answers within {wish['response_ms']:g} ms"
+    )
+    _detector(result["detector"], result["labels"], result["hop_ms"])
+    expected = result["expected"]
+    ui.out.print(
+        f"expected: {expected['false_accepts_per_hour']:.2f} false accepts an hour, "
+        f"{expected['errors']:.0f} errors (missed, late or wrong) in the sessions it was chosen on"
+    )
+    ui.out.print("[dim]on what it was chosen on:[/]")
+    figures(result["calibration"])
+    if result["measured"]:
+        ui.out.print("[dim]on recordings that it was not chosen on:[/]")
+        figures(result["measured"])
+
+
+def _detector(detector: dict[str, Any], labels: list[str], hop_ms: float) -> None:
+    smoothing = detector["window"] * detector["stride_hops"] * hop_ms
+    levels = ", ".join(f"{w} {t}" for w, t in zip(labels, detector["thresholds"], strict=True) if t)
+    ui.out.print(
+        f"detector: a result every {detector['stride_hops'] * hop_ms:g} ms, mean of {detector['window']} "
+        f"({smoothing:g} ms), {detector['min_count']} in a row, {detector['refractory_samples'] / 16:g} ms refractory; "
+        f"thresholds of 256: {levels}"
+    )
+
+
+def _session(title: str, values: dict[str, Any]) -> None:
+    misses, response = values["misses"], values["response_ms"]
+    rate = values["false_accepts"]
+    ui.out.print(
+        f"[bold]{title}[/], {values['hours']:.2f} h: {_share(misses)} of {misses['total']} keywords missed, "
+        f"{rate['count']} false accepts ({_rate(rate)})"
+    )
+    if response["count"]:
+        ui.out.print(
+            f"  answer {response['median']:.0f} ms after the word's end (median; 95 %: {response['p95']:.0f} ms; "
+            f"{_share(response['over_400_ms'])} take over 400 ms)"
+        )
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "said", "missed", "95 % interval", "false", "median", "95 % within"):
+        table.add_column(column, justify="left" if not column else "right")
+    for word, row in values["words"].items():
+        missed, answer = row["misses"], row["response_ms"]
+        table.add_row(
+            word,
+            str(missed["total"]),
+            "–" if missed["value"] is None else f"{100 * missed['value']:.1f} %",
+            f"{100 * missed['low']:.1f} to {100 * missed['high']:.1f} %",
+            str(row["false_accepts"]["count"]),
+            f"{answer['median']:.0f} ms" if answer["count"] else "–",
+            f"{answer['p95']:.0f} ms" if answer["count"] else "–",
+        )
+    ui.out.print(table)
+    taken = [f"{row['said']} as {row['heard']} {row['count']}" for row in values["false_at_words"][:6]]
+    if taken:
+        ui.out.print(f"  taken for a keyword: {', '.join(taken)}")
+
+
+def _share(values: dict[str, Any]) -> str:
+    if values["value"] is None:
+        return "–"
+    return f"{100 * values['value']:.1f} % ({100 * values['low']:.1f} to {100 * values['high']:.1f})"
+
+
+def _rate(values: dict[str, Any]) -> str:
+    if values["per_hour"] is None:
+        return "no audio"
+    return f"{values['per_hour']:.2f} an hour (95 %: {values['low']:.2f} to {values['high']:.2f})"

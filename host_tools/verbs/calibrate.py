@@ -1,0 +1,54 @@
+"""``kws calibrate``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from host_tools import listening, ui
+
+EXAMPLE = "Example: kws calibrate runs/mine/model --data data/speech_commands --negative data/conversations --rate 0.5"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def calibrate(
+        model: Annotated[
+            Path,
+            typer.Argument(help="Folder with model.tflite and model.json, exported or not.", show_default=False),
+        ],
+        data: Annotated[Path, typer.Option("--data", "-d", help="A data folder; its validation split is used.")],
+        negative: Annotated[
+            Path | None,
+            typer.Option(help="Recordings of speech without keywords: half to choose on, half to measure."),
+        ] = None,
+        rate: Annotated[float, typer.Option(min=0.001, help="False accepts an hour that are wanted at most.")] = 1.0,
+        response: Annotated[
+            float, typer.Option(min=0, help="Milliseconds after a word's end within which it must be answered.")
+        ] = 400.0,
+        snr: Annotated[list[float] | None, typer.Option(help="SNR of the sessions in dB. May be repeated.")] = None,
+        stride: Annotated[
+            list[int] | None, typer.Option(min=1, help="Hops between inferences to try. May be repeated.")
+        ] = None,
+        keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions; 0: every clip once.")] = 0,
+        seed: Annotated[int, typer.Option(min=0, help="Of the sessions.")] = 1,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+        json: ui.Json = False,
+    ) -> None:
+        """Choose the detector's smoothing, thresholds, count, refractory time and stride for a false-accept rate."""
+        from model_pipeline.streaming.calibrate import Wish
+        from model_pipeline.streaming.calibrate import calibrate as run
+        from model_pipeline.streaming.sessions import Plan
+
+        wish = Wish(rate, response, tuple(snr or (10.0,)), tuple(sorted(set(stride or (3, 4, 5)))))
+        with ui.progress("calibrating") as progress:
+            result = run(model, data, negative, wish, Plan(seed=seed, limit=keywords), progress, write=not dry_run)
+        if negative is None:
+            ui.err.print("[yellow]no --negative:[/] the rate is that of noise alone; speech gives more")
+        ui.emit(result, json, listening.calibration)
+        if not json:
+            ui.out.print("nothing was written" if dry_run else f"written: {ui.plain(str(model / 'model.json'))}")
