@@ -87,6 +87,8 @@ class HostPrograms:
             self._library.kws_host_set_trace.restype = None
             self._library.kws_host_reset.argtypes = [ctypes.c_uint32]
             self._library.kws_host_reset.restype = None
+            for program in self.programs:
+                program.reset()
 
     def run(self, number: int, inputs: np.ndarray) -> np.ndarray:
         """See `HostProgram.run`; ``inputs`` int8 [n, input bytes]."""

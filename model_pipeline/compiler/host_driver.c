@@ -1,5 +1,6 @@
 /* Runs compiled plans on the host: as a library for ctypes, or (with KWS_HOST_MAIN) as a program under sanitizers
- * that reads records {u32 model, u32 runs, inputs} from standard input and writes the outputs.
+ * that reads records {u32 model, u32 runs, inputs} from standard input and writes the outputs. Each record begins
+ * with a reset of its model; in the library the caller resets.
  * kws_host_models.h is generated: the plans' headers and the table `models`. */
 #include <stdint.h>
 #include <stdio.h>
@@ -53,6 +54,7 @@ int main(void) {
   while (fread(head, sizeof head, 1, stdin) == 1) {
     if (head[0] >= sizeof models / sizeof models[0]) return 2;
     const host_model_t *m = &models[head[0]];
+    m->reset();
     for (uint32_t i = 0; i < head[1]; i++) {
       if (fread(m->input(), m->input_bytes, 1, stdin) != 1) return 2;
       m->invoke();

@@ -35,6 +35,7 @@ class Tensor:
     axis: int  # the dimension that the scales belong to
     data: np.ndarray | None = None
     is_variable: bool = False
+    keeps: bool = False  # its value lasts from one invoke to the next; a reset makes it zero
 
     @property
     def size(self) -> int:

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from model_pipeline.compiler import emitter, host
 from model_pipeline.compiler.fast import accelerate
-from model_pipeline.compiler.ir import Call, Graph, Tensor
+from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor
 from model_pipeline.compiler.ops import lower
 from model_pipeline.compiler.passes.fold import fold
 from model_pipeline.compiler.passes.place import Placement, place
 from model_pipeline.compiler.passes.prune import prune
 from model_pipeline.compiler.planner import MAX_ARENA, Plan, plan
 from model_pipeline.compiler.reader import read_model
+from model_pipeline.compiler.streaming import Streaming, stream
 from model_pipeline.errors import KwsError
 
 
@@ -27,6 +28,7 @@ class Program:
     placement: Placement
     plan: Plan
     model_hash: str  # first 16 hex digits of the file's SHA-256
+    streaming: Streaming | None = None  # then the input is the newest frames only
 
     @property
     def input(self) -> Tensor:
@@ -86,12 +88,16 @@ class Program:
         ]
 
 
-def compile_model(tflite: bytes, kernels: Literal["fast", "portable"] = "fast") -> Program:
+def compile_model(
+    tflite: bytes, kernels: Literal["fast", "portable"] = "fast", *, hop: int = 0, frames: int | None = None
+) -> Program:
     """Compiles an int8 model.
 
     Args:
         kernels: ``fast`` takes a kernel made for the DSP extension (and as right without it) where there is one,
             ``portable`` the plain ones for all layers.
+        hop: 0 for a plan of the whole window; else a streaming plan that takes so many new feature frames a call.
+        frames: feature frames of the window, for a streaming plan of a model whose input does not show them.
 
     Raises:
         KwsError: corrupt, or an operator, type or shape that the compiler does not know (named, with its place).
@@ -108,7 +114,11 @@ def compile_model(tflite: bytes, kernels: Literal["fast", "portable"] = "fast") 
             )
         if tensor.data is not None:
             raise KwsError(f"the model's {what} {tensor.name!r} is a constant")
-    calls = fold([lower(operator) for operator in prune(graph)])
+    steps: list[Operator] | list[Operator | Call] = prune(graph)
+    streaming = None
+    if hop:
+        graph, steps, streaming = stream(graph, prune(graph), hop, frames)
+    calls = fold([step if isinstance(step, Call) else lower(step) for step in steps])
     if not calls or id(graph.outputs[0]) not in {id(t) for call in calls for t in call.outputs}:
         raise KwsError("nothing in this model depends on its input")
     if not any(graph.inputs[0] is t for call in calls for t in call.inputs):
@@ -119,4 +129,4 @@ def compile_model(tflite: bytes, kernels: Literal["fast", "portable"] = "fast") 
     layout = plan(placement.memories)
     if layout.arena_bytes > MAX_ARENA:
         raise KwsError(f"the model needs {layout.arena_bytes} bytes of RAM for activations; at most {MAX_ARENA}")
-    return Program(graph, calls, placement, layout, hashlib.sha256(tflite).hexdigest()[:16])
+    return Program(graph, calls, placement, layout, hashlib.sha256(tflite).hexdigest()[:16], streaming)

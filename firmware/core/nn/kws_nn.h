@@ -98,6 +98,13 @@ typedef struct {
 
 void kws_nn_softmax(const kws_nn_softmax_t *p, const int8_t *in, int8_t *out);
 
+/* A ring of rows, laid out from the oldest to the newest: the newest `step` bytes come in, the oldest go. */
+typedef struct {
+  int32_t size, step; /* bytes; of a step larger than the ring only the end is kept */
+} kws_nn_push_t;
+
+void kws_nn_push(const kws_nn_push_t *p, const void *in, void *ring);
+
 #ifdef __cplusplus
 }
 #endif

@@ -4,7 +4,8 @@
 #include "model_config.h"
 
 _Static_assert(KWS_AOT_MODEL_ID == KWS_MODEL_ID, "model_aot and model_config are of different models");
-_Static_assert(KWS_AOT_INPUT_BYTES == KWS_INPUT_BYTES, "input size");
+_Static_assert(KWS_AOT_INPUT_BYTES ==
+                   (KWS_AOT_STEP_FRAMES ? KWS_AOT_STEP_FRAMES * KWS_CHANNELS : KWS_INPUT_BYTES), "input size");
 _Static_assert(KWS_AOT_OUTPUT_BYTES == KWS_OUTPUT_BYTES, "output size");
 _Static_assert(KWS_AOT_INPUT_ZERO_POINT == KWS_INPUT_ZERO_POINT, "input zero point");
 _Static_assert(KWS_AOT_INPUT_SCALE_BITS == KWS_INPUT_SCALE_BITS, "input scale");

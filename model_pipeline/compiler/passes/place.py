@@ -35,7 +35,7 @@ def place(graph: Graph, calls: list[Call]) -> Placement:
     for number, call in enumerate(calls):
         for tensor in [*call.inputs, *call.outputs]:
             last_use[id(tensor)] = number
-    for tensor in graph.outputs:
+    for tensor in [*graph.outputs, *(t for call in calls for t in call.outputs if t.keeps)]:
         last_use[id(tensor)] = len(calls)
     # A memory that a change of shape passes on is in use as long as the result is.
     for call in reversed(calls):
@@ -60,7 +60,7 @@ def place(graph: Graph, calls: list[Call]) -> Placement:
                 memory = shared[which]
                 memory.last = max(memory.last, last)
             else:
-                memory = new(tensor.name, tensor.bytes, number, last)
+                memory = new(tensor.name, tensor.bytes, BEFORE_ALL if tensor.keeps else number, last)
             placement.of_tensor[id(tensor)] = memory
         if call.scratch:
             placement.of_scratch[number] = new(f"scratch of call {number}", call.scratch, number, number)
