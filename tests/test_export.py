@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from model_pipeline import export as export_module
 from model_pipeline import native
+from model_pipeline.compiler.host import KERNELS, kernel_sources
 from model_pipeline.config import Config, DetectorConfig, FrontendConfig
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.export import ARENA_FILE, FILES, c_string, export, measure_arena
@@ -117,9 +118,9 @@ int main(void) {
 def test_the_aot_engine_equals_the_oracle_under_sanitizers(generated, tflite, tmp_path):
     main = tmp_path / "main.c"
     main.write_text(AOT_MAIN)
-    nn = native.FIRMWARE / "core" / "nn"
-    sources = [main, ENGINES / "aot" / "engine_aot.c", generated / "model_aot.c", *sorted(nn.glob("*.c"))]
-    flags = [f"-I{generated}", f"-I{ENGINES}", f"-I{nn}", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    sources = [main, ENGINES / "aot" / "engine_aot.c", generated / "model_aot.c", *kernel_sources()]
+    flags = [f"-I{generated}", f"-I{ENGINES}", *(f"-I{k}" for k in KERNELS)]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     program = build(tmp_path, sources, *flags)
     inputs = lively_inputs(np.random.default_rng(5), 20, (1, 49, 40, 1))
     done = subprocess.run([program], input=inputs.tobytes(), capture_output=True)

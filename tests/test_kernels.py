@@ -19,8 +19,12 @@ from model_pipeline.compiler import HostPrograms, compile_model
 BATCH = 8
 # More for a long search: KWS_EXAMPLES=200 pytest tests/test_kernels.py
 EXAMPLES = int(os.environ.get("KWS_EXAMPLES", "6"))
+# Without shrinking: each step would build again, and a failure would take minutes to be told.
 HOST = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 M4 = settings(HOST, max_examples=max(2, EXAMPLES // 3))
 
