@@ -1,4 +1,4 @@
-"""Runs a firmware image without its board: in QEMU, or as a process for board "host"."""
+"""Runs a firmware image without its board: in QEMU, in Renode, or as a process for board "host"."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ def start(
         board: id of a file in boards/.
         elf: what `host_tools.build.build` made.
         icount: QEMU counts exactly one nanosecond of guest time an instruction, so that ticks are instructions.
-        kind: "qemu" or "process"; None is the board's first.
+        kind: "qemu", "process" or "renode"; None is the board's first.
         pty: (board host) a pseudo-terminal in the place of TCP.
 
     Raises:
-        MissingTool: no QEMU.
+        MissingTool: no QEMU, or no Renode.
         KwsError: the board has no emulator, or there is no such ELF.
         DeviceError: the child ended at once.
     """
@@ -113,7 +113,7 @@ def _spawn(board: Board, elf: Path, icount: bool, kind: str | None, pty: bool) -
     if not elf.is_file():
         raise KwsError(f"no firmware {elf}", hint=f"kws build --board {board.id}")
     emulators = board.kws.emulators
-    offered = [name for name in ("qemu", "process") if getattr(emulators, name) is not None]
+    offered = [name for name in ("qemu", "process", "renode") if getattr(emulators, name) is not None]
     kind = kind or (offered[0] if offered else None)
     if kind not in offered:
         raise KwsError(
@@ -124,6 +124,10 @@ def _spawn(board: Board, elf: Path, icount: bool, kind: str | None, pty: bool) -
         return _spawn_process(board, elf, pty)
     if pty:
         raise KwsError("a pseudo-terminal is offered for board host only")
+    if kind == "renode":
+        from host_tools.renode import spawn
+
+        return spawn(board, elf)
     return _spawn_qemu(board, elf, icount)
 
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +29,6 @@ from host_tools.protocol import (
 )
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
 
-if TYPE_CHECKING:
-    from model_pipeline.streaming.recogniser import Recogniser
-
 RATE = 16000
 UNDEFINED, STACK, HANG = 0, 1, 2  # kinds of DIE
 KINDS = ("", "hard fault", "memory fault", "bus fault", "usage fault", "stack overflow", "watchdog", "abort")
@@ -50,7 +46,6 @@ class Reference:
     model: Path
     model_hash: str = ""
     _run: Callable[[NDArray[np.int8]], NDArray[np.int8]] | None = field(default=None, repr=False)
-    _recogniser: Recogniser | None = field(default=None, repr=False)
     engine: str = ""
 
     def __post_init__(self) -> None:
@@ -72,14 +67,24 @@ class Reference:
         return self._run(windows)
 
     def listen(self, audio: NDArray[np.int16], stride: int) -> tuple[NDArray[np.int8], list[tuple[int, int, int]]]:
-        """Continuous mode over int16 [n]: outputs int8 [results, labels] and detections (position, label, score)."""
-        if self._recogniser is None:
-            from model_pipeline.streaming.recogniser import Recogniser
+        """Continuous mode over int16 [n], by the rule of firmware/app/app_stream.c.
 
-            self._recogniser = Recogniser(self.model, 1, wide=False)
-        track = self._recogniser.track(audio, stride)
-        detector = self.manifest.detector.model_copy(update={"stride_hops": stride})
-        return track.outputs, [(d.position, d.label, d.score) for d in track.detect(detector)]
+        Returns:
+            Outputs int8 [results, labels], and detections as (position, label, score).
+        """
+        from model_pipeline.features import Frontend, quantize
+        from model_pipeline.streaming.detector import run_detector
+
+        manifest = self.manifest
+        frames = quantize(Frontend(manifest.frontend).process(audio), manifest.input.scale, manifest.input.zero_point)
+        starts = range(0, len(frames) - manifest.window_frames + 1, stride)
+        if not starts:
+            return np.empty((0, len(manifest.labels)), np.int8), []
+        outputs = self.infer(np.stack([frames[at : at + manifest.window_frames] for at in starts]))
+        hop = manifest.frontend.hop_samples
+        first = manifest.frontend.window_samples + (manifest.window_frames - 1) * hop
+        found = run_detector(manifest.detector, outputs, first, stride * hop)
+        return outputs, [(d.position, d.label, d.score) for d in found]
 
 
 @dataclass

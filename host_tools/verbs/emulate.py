@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(help="Firmware image.", show_default="build/BOARD/firmware.elf, built if it is missing"),
         ] = None,
+        kind: Annotated[
+            str | None, typer.Option("--with", help="qemu, renode or process.", show_default="the board's first")
+        ] = None,
         icount: Annotated[
             bool, typer.Option(help="QEMU: count instructions exactly (ticks are instructions then).")
         ] = True,
@@ -38,7 +41,7 @@ def register(app: typer.Typer) -> None:
             if not elf.is_file():
                 with ui.progress(f"build for {board}") as progress:
                     builder.build(board, progress=progress)
-        with emulators.start(board, elf, icount, pty=pty) as emulator:
+        with emulators.start(board, elf, icount, kind=kind, pty=pty) as emulator:
             if json:
                 # One line: a script reads it while this goes on.
                 values = {"url": emulator.url, "board": board, "emulator": emulator.kind, "pid": emulator.pid}

@@ -1,0 +1,62 @@
+"""Robot Framework keywords for a device under Renode: the checks of host_tools.selftest over the link's TCP port.
+
+Robot Framework runs with its own Python; the project has to be installed there: pip install -e '.[train]'.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from host_tools import selftest, stream  # noqa: E402
+from host_tools.link import Link  # noqa: E402
+from host_tools.protocol import Detection  # noqa: E402
+
+
+class KwsLibrary:
+    """One device a test."""
+
+    ROBOT_LIBRARY_SCOPE = "TEST"
+
+    def __init__(self) -> None:
+        self._device: selftest.Device | None = None
+
+    def connect_to_device(self, port: int, model: str = "firmware/model", timeout: float = 60.0) -> str:
+        """Opens a session on 127.0.0.1:``port``; returns what the firmware says of itself."""
+        link = Link.open(f"socket://127.0.0.1:{int(port)}", float(timeout))
+        self._device = selftest.Device(link, selftest.Reference(ROOT / model))
+        return selftest.hello(self._device)
+
+    def disconnect_from_device(self) -> None:
+        """Ends the session, if there is one."""
+        if self._device is not None:
+            self._device.link.close()
+            self._device = None
+
+    def device_should_pass(self, check: str, **values: int) -> str:
+        """Runs one check of host_tools.selftest by its name, such as ``exact inference``."""
+        assert self._device is not None, "Connect To Device comes first"
+        names = {c.__name__.replace("_", " "): c for c in selftest.CHECKS}
+        for name, value in values.items():
+            setattr(self._device, name, int(value))
+        return names[check.lower()](self._device)
+
+    def microphone_should_hear(self, word: str, seconds: float = 30.0) -> None:
+        """Listens to the board's own microphone until ``word`` is detected."""
+        import time
+
+        assert self._device is not None, "Connect To Device comes first"
+        labels = self._device.info().labels
+        heard = []
+        deadline = time.monotonic() + float(seconds)
+        for event in stream.listen(self._device.link):
+            if isinstance(event, Detection):
+                heard.append(labels[event.label])
+                if heard[-1] == word:
+                    return
+            if time.monotonic() > deadline:
+                break
+        raise AssertionError(f"{word!r} was not heard, but {heard or 'nothing'}")
