@@ -5,10 +5,10 @@
 #include <stdint.h>
 
 /* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h. */
-#define KWS_AOT_MODEL_HASH "038b2b4589bad0f5"
-#define KWS_AOT_MODEL_ID 0x038b2b4589bad0f5ull
-#define KWS_AOT_ARENA_BYTES 23040u
-#define KWS_AOT_MACS 1154720u
+#define KWS_AOT_MODEL_HASH "e6a744769cdf3e81"
+#define KWS_AOT_MODEL_ID 0xe6a744769cdf3e81ull
+#define KWS_AOT_ARENA_BYTES 19352u
+#define KWS_AOT_MACS 1091360u
 #define KWS_AOT_INPUT_BYTES 1960u
 #define KWS_AOT_OUTPUT_BYTES 10u
 #define KWS_AOT_INPUT_ZERO_POINT (-128)

@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x038b2b4589bad0f5ull
+#define KWS_MODEL_DATA_ID 0xe6a744769cdf3e81ull
 
 #ifdef __cplusplus
 extern "C" {

@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x038b2b4589bad0f5ull
+#define KWS_RESOLVER_MODEL_ID 0xe6a744769cdf3e81ull
 
 using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
 
