@@ -138,6 +138,9 @@ class Config(_Strict):
     )
     board: str = "disco_f407vg"
     engine: Literal["aot", "tflm"] = "aot"
+    # Engine aot: 0, each inference takes the whole window; n, it computes only what n new feature frames change
+    # (n divides the window; docs/streaming-plan.md).
+    streaming: int = Field(0, ge=0)
     frontend: FrontendConfig = FrontendConfig()
     synth: SynthConfig = SynthConfig()
     data: DataConfig = DataConfig()
