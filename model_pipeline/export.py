@@ -29,7 +29,7 @@ FILES = {
 Progress = Callable[[int, int, str], None]
 
 
-def export(model_dir: Path, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+def export(model_dir: Path, out: Path, progress: Progress | None = None, *, streaming: int = 0) -> dict[str, Any]:
     """Writes the generated folder ``out``, whole or not at all.
 
     The arena that TensorFlow Lite Micro needs is measured by its interpreter and recorded beside the model in
@@ -37,6 +37,8 @@ def export(model_dir: Path, out: Path, progress: Progress | None = None) -> dict
 
     Args:
         model_dir: holds ``model.tflite`` and ``model.json``.
+        streaming: 0: the engine takes the whole window at each inference; else feature frames of a hop that divide
+            the window: it takes only those and keeps what it needs of the others (docs/streaming-plan.md).
 
     Returns:
         What was made: files, arena sizes, MACs and the layers.
@@ -55,6 +57,14 @@ def export(model_dir: Path, out: Path, progress: Progress | None = None) -> dict
     tflite = (model_dir / "model.tflite").read_bytes()
     program = compile_model(tflite)
     _check_agreement(manifest, program)
+    if streaming:
+        if not 1 <= streaming < manifest.window_frames or manifest.window_frames % streaming:
+            known = [str(n) for n in range(1, manifest.window_frames) if manifest.window_frames % n == 0]
+            raise KwsError(
+                f"a hop of {streaming} frames does not divide the model's window of {manifest.window_frames}",
+                hint=f"possible: {', '.join(known)}",
+            )
+        program = compile_model(tflite, hop=streaming, frames=manifest.window_frames)
     report(1, 4, "measuring the arena")
     arena = recorded_arena(model_dir, manifest) or {
         "model_sha256": manifest.model_sha256,
@@ -83,6 +93,7 @@ def export(model_dir: Path, out: Path, progress: Progress | None = None) -> dict
         "model_hash": manifest.model_hash,
         "tflm_arena_bytes": arena["arena_bytes"],
         "aot_arena_bytes": program.arena_bytes,
+        "streaming": streaming,
         "macs": program.macs,
         "constant_bytes": program.constant_bytes,
         "layers": program.layers(),

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from host_tools import ui
+from model_pipeline.errors import KwsError
 
 
 def register(app: typer.Typer) -> None:
@@ -27,11 +28,26 @@ def register(app: typer.Typer) -> None:
         out: Annotated[
             Path | None, typer.Option("--out", "-o", help="Folder for the result.", show_default="build/BOARD")
         ] = None,
+        streaming: Annotated[
+            int,
+            typer.Option(
+                metavar="HOP", help="Export the model anew, to compute only what HOP new frames change (engine aot)."
+            ),
+        ] = 0,
         json: ui.Json = False,
     ) -> None:
         """Build the firmware with PlatformIO and show what it takes of flash and RAM."""
         from host_tools import build as builder
 
+        if streaming:
+            from model_pipeline.export import export
+
+            if engine != "aot":
+                raise KwsError(f"engine {engine} knows no streaming plan", hint="leave out --engine or --streaming")
+            folder = Path(out or builder.ROOT / "build" / board)
+            with ui.progress("export") as progress:
+                export(model or builder.DEFAULT_MODEL, folder / "model", progress, streaming=streaming)
+            model = folder / "model"
         with ui.progress(f"build for {board}") as progress:
             done = builder.build(board, model, engine, out, progress=progress)
 

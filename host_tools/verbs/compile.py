@@ -22,6 +22,14 @@ def register(app: typer.Typer) -> None:
         out: Annotated[
             Path | None, typer.Option("--out", "-o", help="Folder for model_aot.c and model_aot.h; replaced if there.")
         ] = None,
+        streaming: Annotated[
+            int,
+            typer.Option(metavar="HOP", help="A plan that computes only what HOP new feature frames change; 0: all."),
+        ] = 0,
+        frames: Annotated[
+            int | None,
+            typer.Option(help="Feature frames of the window, for --streaming of a model with a flat input."),
+        ] = None,
         json: ui.Json = False,
     ) -> None:
         """Compile a model to C and show its layers. Without --out nothing is written."""
@@ -31,7 +39,7 @@ def register(app: typer.Typer) -> None:
             tflite = model.read_bytes()
         except OSError as error:
             raise KwsError(f"can't read {model}: {error.strerror}") from error
-        program = compile_model(tflite)
+        program = compile_model(tflite, hop=streaming, frames=frames)
         if out is not None:
             _check_replaceable(out)
             with atomic_dir(out) as folder:
@@ -46,6 +54,7 @@ def register(app: typer.Typer) -> None:
             "constant_bytes": program.constant_bytes,
             "layers": program.layers(),
             "out": str(out) if out is not None else None,
+            "streaming": program.streaming.to_json() if program.streaming else None,
         }
 
         def human(values: dict) -> None:
@@ -61,6 +70,14 @@ def register(app: typer.Typer) -> None:
                 f"arena {values['arena_bytes']:,} B (no plan is below {values['arena_lower_bound']:,} B), "
                 f"{values['macs']:,} MACs, {values['constant_bytes']:,} B of constants"
             )
+            if plan := values["streaming"]:
+                ui.out.print(
+                    f"streaming: {plan['hop']} of {plan['window']} frames a call, "
+                    f"equal to the window's model from call {plan['warm_up']} on"
+                )
+                for layer in plan["layers"]:
+                    if layer["reason"]:
+                        ui.out.print(ui.plain(f"  {layer['place']} {layer['reason']}: all of it is computed each time"))
             if values["out"]:
                 ui.out.print(f"written to {values['out']}")
 

@@ -19,19 +19,23 @@ def register(app: typer.Typer) -> None:
     def export(
         model: Annotated[Path, typer.Argument(help="Folder with model.tflite and model.json.", show_default=False)],
         out: Annotated[Path, typer.Option("--out", "-o", help="The generated folder; replaced if it exists.")],
+        streaming: Annotated[
+            int, typer.Option(metavar="HOP", help="Compute only what HOP new feature frames change; 0: whole windows.")
+        ] = 0,
         json: ui.Json = False,
     ) -> None:
         """Make the sources that a firmware build needs of a model: configuration, C array, resolver, compiled plan."""
         from model_pipeline.export import export as run
 
         with ui.progress("exporting") as progress:
-            result = run(model, out, progress)
+            result = run(model, out, progress, streaming=streaming)
 
         def human(values: dict) -> None:
             ui.out.print(f"{values['folder']}: {len(values['files'])} files for model {values['model_hash']}")
             ui.out.print(
                 f"  arena {values['aot_arena_bytes']} B (aot), {values['tflm_arena_bytes']} B (tflm, this host)"
             )
-            ui.out.print(f"  {values['macs']:,} MACs, {values['constant_bytes']:,} B of constants")
+            each = f" for each {values['streaming']} new frames" if values["streaming"] else ""
+            ui.out.print(f"  {values['macs']:,} MACs{each}, {values['constant_bytes']:,} B of constants")
 
         ui.emit(result, json, human)

@@ -11,6 +11,7 @@ docs/streaming-plan.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor
 from model_pipeline.compiler.streaming_rules import Rows, Slide, Whole, rule, time_axis
@@ -19,8 +20,8 @@ from model_pipeline.errors import KwsError
 
 @dataclass(frozen=True)
 class Layer:
-    """What became of one operator: ``computed`` of its ``rows`` output rows at each hop; ``reason`` where streaming
-    ended, as the rest of a sentence that begins with the operator."""
+    """What became of one operator: ``computed`` of its ``rows`` output rows at each hop (both 0: everything is
+    computed anew); ``reason`` where streaming ended, as the rest of a sentence that begins with the operator."""
 
     operator: Operator
     computed: int
@@ -40,6 +41,13 @@ class Streaming:
     def warm_up(self) -> int:
         """Calls after a reset until results equal those of the window's model."""
         return -(-self.window // self.hop)
+
+    def to_json(self) -> dict[str, Any]:
+        """For --json and tables."""
+        layers = [
+            {"place": a.operator.place, "computed": a.computed, "rows": a.rows, "reason": a.reason} for a in self.layers
+        ]
+        return {"hop": self.hop, "window": self.window, "warm_up": self.warm_up, "layers": layers}
 
     @property
     def obstacles(self) -> list[Layer]:
@@ -136,7 +144,7 @@ def _analyse(graph: Graph, operators: list[Operator], first: Rows, forced: dict[
                 tensor = operator.inputs[number]
                 assert tensor is not None
                 _blame(tensor, operator, done, producer)
-        total = decision.total if isinstance(decision, Slide) else operator.outputs[0].shape[0]
+        total = decision.total if isinstance(decision, Slide) else 0
         for tensor in operator.outputs:
             producer[id(tensor)] = operator
             if rows is not None:
