@@ -63,7 +63,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
     def export(progress: ProgressCallback) -> dict[str, Any]:
         from model_pipeline.export import export as run
 
-        return run(model, generated, progress)
+        return run(model, generated, progress, streaming=config.streaming)
 
     def build(progress: ProgressCallback) -> None:
         builder.build(config.board, generated, engine=config.engine, out=built, progress=progress)
@@ -141,6 +141,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
             ("firmware_model",),
             export,
             inputs=("quantize",),
+            settings={"streaming": config.streaming},
             sources=("model_pipeline/export.py", "model_pipeline/compiler", "firmware/core/nn", *_FEATURES),
         ),
         Step(

@@ -125,7 +125,7 @@ def _analyse(graph: Graph, operators: list[Operator], first: Rows, forced: dict[
     producer: dict[int, Operator] = {}
     for operator in operators:
         inputs = {n: done.rows[id(t)] for n, t in enumerate(operator.inputs) if t is not None and id(t) in done.rows}
-        reason = ""
+        reason = forced.get(operator.index, "")
         decision: Slide | Whole = Whole("")
         if inputs:
             found = rule(operator, inputs)
