@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.compiler import HostPrograms, compile_model
-from model_pipeline.errors import KwsError
+from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.features import Frontend, quantize
 from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest
 from model_pipeline.streaming.detector import Detection, run_detector
@@ -83,6 +83,7 @@ class Recogniser:
 
         Raises:
             KwsError: no model, or one that the compiler refuses.
+            CheckFailed: the two plans do not give the same results.
         """
         self.manifest: Manifest = load_manifest(model)
         program = compile_model((Path(model) / "model.tflite").read_bytes())
@@ -115,7 +116,10 @@ class Recogniser:
         plain = self._owner.programs[0].run(np.stack([probe[i : i + frames] for i in some]))
         found = owner.programs[0].run(probe).reshape(_CHUNK, -1)[some]
         if not np.array_equal(plain, found):
-            raise AssertionError(f"{self.manifest.name}: the shared columns give other results than the windows")
+            raise CheckFailed(
+                f"{self.manifest.name}: the compiled plan and the one with shared columns give different results",
+                hint="a bug in a kernel or in the compiler; please report it with the model",
+            )
         self._owner, self.wide, self.why_not_wide = owner, True, ""
 
     @property
