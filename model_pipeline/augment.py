@@ -158,7 +158,7 @@ class FeatureStream:
         if extra is not None:
             added = extra[self.unknown_index]
             if added.any() and not added.all():
-                weight[added] *= extra_share / weight[added].sum()
+                weight[added] = extra_share / added.sum()  # each clip alike: near words have more of them
                 weight[~added] *= (1 - extra_share) / weight[~added].sum()
         self.unknown_weight = weight / weight.sum() if len(weight) else weight
         self.workers = workers

@@ -62,7 +62,10 @@ def quantize(
         report(0, 1, "post-training quantisation")
         ways["ptq"] = post_training(config, model, prepared)
     if wanted in ("qat", "best"):
-        ways["qat"] = aware(config, model, prepared, report)
+        teacher = None
+        if config.train.teacher_width:
+            teacher = keras.saving.load_model(trained / "teacher" / "model.keras", compile=False)
+        ways["qat"] = aware(config, model, prepared, report, teacher)
     results = {}
     clips = prepared.dataset.evaluation("validation")
     for way, tflite in ways.items():
@@ -129,7 +132,13 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
     return convert(folded, representative)
 
 
-def aware(config: Config, model: keras.Model, prepared: Prepared, report: Callable[[int, int, str], None]) -> bytes:
+def aware(
+    config: Config,
+    model: keras.Model,
+    prepared: Prepared,
+    report: Callable[[int, int, str], None],
+    teacher: keras.Model | None = None,
+) -> bytes:
     """Quantisation-aware training, from the float weights on."""
     settings, frontend = config.train, config.frontend
     network, net = build(
@@ -150,6 +159,9 @@ def aware(config: Config, model: keras.Model, prepared: Prepared, report: Callab
         settings.label_smoothing,
         settings.average,
         input_scale(frontend),
+        teacher,
+        settings.teacher_share,
+        settings.temperature,
     )
     quants = [layer for layer in network.layers if isinstance(layer, FakeQuant)]
     for layer in quants:

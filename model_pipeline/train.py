@@ -62,8 +62,9 @@ def train(config: Config, data: Path, out: Path, progress: ProgressCallback | No
     """
     started = time.monotonic()
     report = progress or (lambda done, total, text: None)
-    keras.utils.set_random_seed(config.train.seed)
     out.mkdir(parents=True, exist_ok=True)
+    teacher = _teacher(config, data, out, report) if config.train.teacher_width else None
+    keras.utils.set_random_seed(config.train.seed)
     prepared = prepare(config, data, out, report)
     frontend, settings = config.frontend, config.train
     model, net = build(
@@ -83,6 +84,9 @@ def train(config: Config, data: Path, out: Path, progress: ProgressCallback | No
         settings.label_smoothing,
         settings.average,
         input_scale(frontend),
+        teacher,
+        settings.teacher_share,
+        settings.temperature,
     )
     key = _key(config, prepared)
     state = _resume(out / CHECKPOINT, key, trainer)
@@ -153,8 +157,12 @@ class Trainer:
         label_smoothing: float,
         average: float,
         scale: float,
+        teacher: keras.Model | None = None,
+        teacher_share: float = 0.0,
+        temperature: float = 1.0,
     ) -> None:
         self.model, self.average, self.scale = model, average, scale
+        self.teacher, self.teacher_share, self.temperature = teacher, teacher_share, temperature
         self.optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, clipnorm=5.0)
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self.optimizer.build(model.trainable_variables)
@@ -170,9 +178,16 @@ class Trainer:
         return ((tf.cast(x, tf.float32) + 128.0) * self.scale)[..., None]
 
     def _train_step(self, x: Any, y: Any) -> Any:
+        real = self._real(x)
         with tf.GradientTape() as tape:
-            logits = self.model(self._real(x), training=True)
+            logits = self.model(real, training=True)
             loss = self.loss(tf.one_hot(y, self.labels), logits)
+            if self.teacher is not None:
+                # Hinton and others, arXiv:1503.02531; the square keeps the gradients' size.
+                soft = tf.nn.softmax(self.teacher(real, training=False) / self.temperature)
+                apart = tf.nn.softmax_cross_entropy_with_logits(soft, logits / self.temperature)
+                imitation = self.temperature**2 * tf.reduce_mean(apart)
+                loss = (1.0 - self.teacher_share) * loss + self.teacher_share * imitation
         variables = self.model.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         if self.average:
@@ -296,6 +311,20 @@ def prepare(config: Config, data: Path, trained: Path, report: Callable[[int, in
     return Prepared(dataset, extra, frames, stream, features_of(dataset, validation, config, frames))
 
 
+def _teacher(config: Config, data: Path, out: Path, report: Callable[[int, int, str], None]) -> keras.Model:
+    """The wide network of the same recipe, trained into ``out/teacher``, or read from there if it was."""
+    settings = config.train
+    changes: dict[str, Any] = {"width": settings.teacher_width, "epochs": settings.teacher_epochs, "teacher_width": 0.0}
+    wide = config.model_copy(update={"train": settings.model_copy(update=changes)})
+    if config.data.extra == "synth":
+        _extra(config, out, report)
+        wide = wide.model_copy(update={"data": config.data.model_copy(update={"extra": str(out / "extra")})})
+    train(wide, data, out / "teacher", lambda done, total, text: report(done, total, f"teacher, {text}"))
+    model = keras.saving.load_model(out / "teacher" / "model.keras", compile=False)
+    model.trainable = False
+    return model
+
+
 def _extra(config: Config, trained: Path, report: Callable[[int, int, str], None]) -> Dataset | None:
     if config.data.extra != "synth":
         return Dataset.open(config.data.extra, config.keywords) if config.data.extra else None
@@ -317,9 +346,10 @@ def features_of(dataset: Dataset, clips: Sequence[Clip], config: Config, frames:
 
 def _key(config: Config, prepared: Prepared) -> str:
     """What a checkpoint belongs to: another recipe or other data begin anew."""
-    parts = [config.frontend, config.train, config.data]
+    later = {"quantization", "qat_epochs", "qat_learning_rate"}  # what `quantize` does is no matter here
+    parts = [config.frontend.model_dump(mode="json"), config.train.model_dump(mode="json", exclude=later)]
     hashes = [d.content_hash() for d in (prepared.dataset, prepared.extra) if d]
-    text = json.dumps([p.model_dump(mode="json") for p in parts] + [config.keywords, hashes])
+    text = json.dumps([*parts, config.data.model_dump(mode="json"), config.keywords, hashes])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, fit_clip, to_in
 from model_pipeline.data.dataset import NOISE_FOLDER, folder_name
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.data.voices import PACKAGES, Utterance, Voice, available, phonemes, speak, version
-from model_pipeline.data.words import OTHER_WORDS
+from model_pipeline.data.words import NEAR_WORDS, OTHER_WORDS
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import atomic_dir, write_json, write_text
 
@@ -90,7 +90,7 @@ def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], No
             "engines": {engine: {"version": version(engine), "voices": len(v)} for engine, v in voices.items()},
             "missing_engines": [e for e in config.synth.engines if e not in voices],
             "keywords": config.keywords,
-            "unknown_words": words,
+            "unknown_words": sorted(set(words)),
             "settings": config.synth.model_dump(mode="json"),
             "clips": dict(Counter(job.split for job in made)),
             "failed": failed,
@@ -111,6 +111,8 @@ def _cast(voices: Sequence[Voice], rng: np.random.Generator) -> dict[Split, dict
             identities[group].append(voice.identity)
     if sum(len(v) for v in identities.values()) < 3:
         raise KwsError("fewer than three voices: none can be held out for testing", hint=PACKAGES["espeak-ng"])
+    if any(len(names) < 3 for names in identities.values()):
+        identities = {"all": list(dict.fromkeys(name for names in identities.values() for name in names))}
     where: dict[str, Split] = {}
     for names in identities.values():
         order = [names[i] for i in rng.permutation(len(names))]
@@ -153,13 +155,14 @@ def _plan(
 
 def _unknown_words(config: Config) -> list[str]:
     """Words that are none of the keywords, nor sound like one."""
-    wanted = [w for w in (config.synth.unknown_words or OTHER_WORDS) if w not in config.keywords]
+    wanted = [w for w in (config.synth.unknown_words or [*OTHER_WORDS, *NEAR_WORDS]) if w not in config.keywords]
     sounds = phonemes([*wanted, *config.keywords])
     taken = {_plain(sounds[w]) for w in config.keywords if w in sounds}
     words = [w for w in wanted if _plain(sounds.get(w, f"?{w}")) not in taken]
     if not words:
         raise KwsError("synth.unknown_words holds nothing but the keywords (or words that sound the same)")
-    return words
+    near = [] if config.synth.unknown_words else [w for w in words if w in NEAR_WORDS]
+    return [*words, *near, *near]
 
 
 def _plain(sound: str) -> str:
