@@ -104,6 +104,11 @@ class TrainConfig(_Strict):
     spec_frames: int = Field(6, ge=0)  # the widest mask in time
     spec_channels: int = Field(5, ge=0)  # the widest mask in frequency
     spec_masks: int = Field(1, ge=1, le=10)  # of each kind
+    # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
+    teacher_width: float = Field(0.0, ge=0, le=16)  # 0: no teacher
+    teacher_epochs: int = Field(40, ge=1, le=10000)
+    teacher_share: float = Field(0.7, ge=0, le=1)  # of the loss
+    temperature: float = Field(2.0, gt=0, le=20)
     seed: int = 1
     quantization: Literal["ptq", "qat", "best"] = "best"
     qat_epochs: int = Field(6, ge=1, le=1000)
