@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         KwsError: the disk is full or the folder can't be written.
     """
     target = Path(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part{target.suffix}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
