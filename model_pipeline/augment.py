@@ -163,6 +163,7 @@ class FeatureStream:
         self.unknown_weight = weight / weight.sum() if len(weight) else weight
         self.workers = workers
         self._stop = threading.Event()
+        _library()  # built here, once, and not by all the threads at the same time
 
     @property
     def clips(self) -> int:
