@@ -21,6 +21,7 @@ from model_pipeline.manifest import load_manifest
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = ROOT / "firmware" / "model"
 ENGINES = ("aot", "tflm")
+ARDUINO_PLATFORM = "nordicnrf52"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def build(
     folder = Path(out or ROOT / "build" / board).resolve()
     _check_tools(target)
     state = folder / ".pio"
-    lines = _run_platformio(target, model, engine, state, flags, progress)
+    lines = _run_platformio(target, _staged(model, state / "model"), engine, state, flags, progress)
     environment = _environment(target, engine)
     built = state / "build" / environment / "firmware.elf"
     if not built.is_file():
@@ -96,7 +97,8 @@ def build(
     with atomic_path(elf) as temporary:
         shutil.copyfile(built, temporary)
         temporary.chmod(0o755)
-    shutil.copyfile(built.with_name("firmware.map"), folder / "firmware.map")
+    if built.with_name("firmware.map").is_file():  # the official platforms make none
+        shutil.copyfile(built.with_name("firmware.map"), folder / "firmware.map")
     result = BuildResult(
         board=board,
         engine=engine,
@@ -137,12 +139,40 @@ def _identity(model: Path) -> tuple[str, str]:
     return found[0][1], found[1][1]  # type: ignore[index]
 
 
+def _staged(model: Path, stage: Path) -> Path:
+    """The model's sources under a path that stays, so that another model does not have everything compiled anew."""
+    try:
+        stage.mkdir(parents=True, exist_ok=True)
+        wanted = {p.name: p for p in model.iterdir() if p.suffix in (".c", ".cc", ".h")}
+        for path in stage.iterdir():
+            if path.name not in wanted:
+                path.unlink()
+        for name, source in wanted.items():
+            if not (stage / name).exists() or (stage / name).read_bytes() != source.read_bytes():
+                shutil.copyfile(source, stage / name)
+    except OSError as error:
+        raise KwsError(f"can't build in {stage.parent.parent}: {error.strerror or error}") from error
+    return stage
+
+
 def _check_tools(board: Board) -> None:
     tool, package = "arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi"
     if board.kws.family == "host":
         tool, package = "gcc", "gcc"
+    if board.kws.family == "arduino":
+        if not (_platformio_home() / "platforms" / ARDUINO_PLATFORM).is_dir():
+            raise MissingTool(
+                f"PlatformIO's platform {ARDUINO_PLATFORM}, which builds for {board.id}, is not installed",
+                hint=f"pio pkg install -e {board.id}   (once, with internet)",
+            )
+        return  # it brings its own compiler
     if not shutil.which(tool):
         raise MissingTool(f"{tool} is not in PATH", hint=f"apt-get install {package}")
+
+
+def _platformio_home() -> Path:
+    """Where the user's own PlatformIO keeps what it fetched."""
+    return Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio")
 
 
 def _environment(board: Board, engine: str) -> str:
@@ -169,7 +199,8 @@ _COMPILED = re.compile(r"^(Compiling|Archiving|Indexing|Linking) ")
 def _run_platformio(board: Board, model: Path, engine: str, state: Path, flags: str, progress: Any) -> list[str]:
     environ = {
         **os.environ,
-        "PLATFORMIO_CORE_DIR": str(state / "core"),
+        # Our own platform needs nothing of the user's home; Arduino's is there.
+        "PLATFORMIO_CORE_DIR": str(_platformio_home() if board.kws.family == "arduino" else state / "core"),
         "PLATFORMIO_WORKSPACE_DIR": str(state),
         "PLATFORMIO_BUILD_DIR": str(state / "build"),
         "PLATFORMIO_BOARDS_DIR": str(boards_dir()),

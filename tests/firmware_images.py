@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,22 @@ SHIPPED = FIRMWARE / "model"
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1"
 
 
-def image(board: str, *, model: Path = SHIPPED, flags: str = "", engine: str = "aot") -> BuildResult:
-    """Builds for ``board`` in a folder of its own under the cache; test processes take turns."""
-    key = hashlib.sha256(repr((board, str(model), flags, engine)).encode()).hexdigest()[:12]
-    folder = cache_dir() / "tests" / f"firmware-{board}-{key}"
+def image(board: str, *, model: Path = SHIPPED, engine: str = "aot") -> BuildResult:
+    """Builds for ``board`` (host: sanitized) in a folder of its own under the cache; test processes take turns."""
+    flags = SANITIZE if board == "host" else ""
+    key = hashlib.sha256(repr((board, flags, engine)).encode()).hexdigest()[:12]
+    with kept_folder(f"firmware-{board}-{key}") as folder:
+        return build(board, model, engine, folder, flags=flags)
+
+
+@contextlib.contextmanager
+def kept_folder(name: str) -> Iterator[Path]:
+    """A folder under the cache that one test process at a time has."""
+    folder = cache_dir() / "tests" / name
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return build(board, model, engine, folder, flags=flags)
+        yield folder
 
 
 def small_model(folder: Path, labels: list[str], **changes: Any) -> Path:

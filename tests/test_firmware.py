@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware_images import SANITIZE, SHIPPED, image, private_copy, small_model
+from firmware_images import SANITIZE, SHIPPED, image, kept_folder, private_copy, small_model
 from tflite_builder import Oracle
 
 from host_tools import emulate
@@ -53,7 +53,7 @@ def oracle() -> Oracle:
 
 @pytest.fixture(scope="module", params=["host", pytest.param("disco_f407vg", marks=pytest.mark.qemu)])
 def emulator(request, tmp_path_factory) -> Iterator[emulate.Emulator]:
-    built = image(request.param, flags=SANITIZE if request.param == "host" else "")
+    built = image(request.param)
     elf = private_copy(built, tmp_path_factory.mktemp(request.param))
     with emulate.start(request.param, elf) as running:
         yield running
@@ -305,7 +305,7 @@ class Wire:
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory) -> Path:
-    return private_copy(image("host", flags=SANITIZE), tmp_path_factory.mktemp("fuzz"))
+    return private_copy(image("host"), tmp_path_factory.mktemp("fuzz"))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -386,8 +386,10 @@ def info_fields(wire: Wire) -> list[tuple[int, bytes]]:
 
 def test_the_longest_labels_arrive_whole(tmp_path):
     labels = [f"{'long keyword '[:8]}{i:02d} {'x' * 19}" for i in range(28)] + ["unknown", "silence"]
-    built = build("host", small_model(tmp_path, labels), out=tmp_path / "out", flags=SANITIZE)
-    with emulate.start("host", built.elf) as running:
+    with kept_folder("firmware-long-labels") as folder:
+        built = build("host", small_model(tmp_path, labels), out=folder, flags=SANITIZE)
+        elf = private_copy(built, tmp_path)
+    with emulate.start("host", elf) as running:
         wire = Wire(running.url)
         wire.send(b"\0" + Frame(Command.HELLO, 0, b"\1\0").encode() + Frame(Command.INFO, 1, b"").encode())
         fields = info_fields(wire)

@@ -7,15 +7,18 @@
 #include "kws_link.h"
 #include "model_config.h"
 #include "port.h"
-
-#ifndef KWS_FIRMWARE_VERSION
-#define KWS_FIRMWARE_VERSION "0.0.0"
-#endif
+#if __has_include("kws_build.h")
+#include "kws_build.h" /* made by the build: board, version, build id */
+#else /* of another build system, which may define them */
 #ifndef KWS_BOARD_ID
 #define KWS_BOARD_ID "unknown"
 #endif
+#ifndef KWS_FIRMWARE_VERSION
+#define KWS_FIRMWARE_VERSION "unknown"
+#endif
 #ifndef KWS_BUILD_ID
-#define KWS_BUILD_ID "none"
+#define KWS_BUILD_ID "unknown"
+#endif
 #endif
 
 enum { ERR_UNKNOWN = 1, ERR_PAYLOAD = 2, ERR_STATE = 3, ERR_UNSUPPORTED = 4, ERR_ENGINE = 5, ERR_POSITION = 6 };

@@ -39,8 +39,13 @@ env.Replace(
     PROGNAME="firmware",
     PROGSUFFIX=".elf",
 )
+generated = Path(env.subst("$BUILD_DIR")) / "generated"
+generated.mkdir(parents=True, exist_ok=True)
+header = generated / "kws_build.h"
+if not header.exists() or header.read_text() != what.build_header:
+    header.write_text(what.build_header)
 env.Append(
-    CPPPATH=[str(p) for p in what.includes],
+    CPPPATH=[str(generated), *(str(p) for p in what.includes)],
     CPPDEFINES=what.defines,
     CCFLAGS=what.cflags,
     CFLAGS=["-std=gnu11"],

@@ -29,6 +29,7 @@ STM32_SERIES = {"f4": 4, "l4": 104}  # KWS_STM32_SERIES of firmware/ports/stm32/
 PORTS = {
     "stm32": ["ports/cortexm", "ports/stm32"],
     "nrf52": ["ports/cortexm", "ports/nrf52"],
+    "arduino": ["ports/arduino"],  # by the official platform; see ports/arduino/pio_extra.py
     "host": ["ports/host"],
 }
 ENGINES = ("aot", "tflm")
@@ -56,6 +57,7 @@ class Settings:
     source_filter: list = field(default_factory=list)
     model_sources: list = field(default_factory=list)
     link_depends: list = field(default_factory=list)
+    build_header: str = ""  # kws_build.h
     tflm: Path | None = None  # the tree of TensorFlow Lite Micro
     outside_includes: list = field(default_factory=list)  # headers of others: no warnings from them
 
@@ -82,7 +84,7 @@ def read(kws, board_id, environ, firmware, option):
         source_dirs += ["core/nn", "core/nn/fast"]
     else:
         _tflm(s, environ)
-    s.source_filter = ["-<*>"] + [f"+<{d}/*.c> +<{d}/*.cc>" for d in source_dirs]
+    s.source_filter = ["-<*>"] + [f"+<{d}/*.c> +<{d}/*.cc> +<{d}/*.cpp>" for d in source_dirs]
     s.includes = [firmware / d for d in [*source_dirs, "engines", "ports"]] + [model]
     # Of the generated folder only what this engine uses.
     skip = {"aot": ("model_data.cc",), "tflm": ("model_aot.c",)}[engine]
@@ -90,8 +92,6 @@ def read(kws, board_id, environ, firmware, option):
 
     s.defines += [
         f"KWS_ENGINE_{engine.upper()}",
-        ("KWS_BOARD_ID", _text(board_id)),
-        ("KWS_FIRMWARE_VERSION", _text(_version(firmware.parent))),
     ]
     s.defines += _frontend_limits(model)
     s.cflags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-fno-common"]
@@ -99,14 +99,25 @@ def read(kws, board_id, environ, firmware, option):
     if family == "host":
         s.tools = ["gcc"]
         s.libs = ["m"]
+    elif family == "arduino":
+        # Arduino has a main() of its own, and flags and warnings of its own.
+        s.source_filter.append("-<app/main.c>")
+        s.cflags = ["-O2"]
+        s.linkflags = []
     else:
         _cortexm(s, kws, board_id, firmware)
     digest = hashlib.sha256(repr((board_id, engine, s.defines, kws)).encode())
     for folder in [*(firmware / d for d in source_dirs), model]:
         for path in sorted(folder.glob("*")):
-            if path.suffix in (".c", ".cc", ".h", ".ld"):
+            if path.suffix in (".c", ".cc", ".cpp", ".h", ".ld"):
                 digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    s.defines.append(("KWS_BUILD_ID", _text(digest.hexdigest()[:12])))
+    # In a header of its own: as a define it would have every file compiled anew after any change.
+    names = {
+        "KWS_BOARD_ID": board_id,
+        "KWS_FIRMWARE_VERSION": _version(firmware.parent),
+        "KWS_BUILD_ID": digest.hexdigest()[:12],
+    }
+    s.build_header = "".join(f'#define {name} "{value}"\n' for name, value in names.items())
     return s
 
 
@@ -226,10 +237,6 @@ def _nrf52_pin(name):
     if not match or int(match[2]) > (15 if match[1] == "1" else 31):
         raise ValueError(f"{name} is no pin (such as P0.13)")
     return int(match[1]) * 32 + int(match[2])
-
-
-def _text(value):
-    return f'\\"{value}\\"'
 
 
 def _version(root):
