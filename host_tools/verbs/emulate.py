@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
         ] = "disco_f407vg",
         elf: Annotated[
             Path | None,
-            typer.Option(help="Firmware image.", show_default="build/BOARD/firmware.elf, built if it is missing"),
+            typer.Option(
+                help="Firmware image.", show_default="build/BOARD/firmware.elf of the shipped model, brought up to date"
+            ),
         ] = None,
         kind: Annotated[
             str | None, typer.Option("--with", help="qemu, renode or process.", show_default="the board's first")
@@ -37,10 +39,8 @@ def register(app: typer.Typer) -> None:
         from host_tools import emulate as emulators
 
         if elf is None:
-            elf = builder.ROOT / "build" / board / "firmware.elf"
-            if not elf.is_file():
-                with ui.progress(f"build for {board}") as progress:
-                    builder.build(board, progress=progress)
+            with ui.progress(f"build for {board}") as progress:
+                elf = Path(builder.build(board, progress=progress).elf)
         with emulators.start(board, elf, icount, kind=kind, pty=pty) as emulator:
             if json:
                 # One line: a script reads it while this goes on.
