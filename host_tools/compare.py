@@ -1,0 +1,163 @@
+"""A compiled plan against TensorFlow Lite Micro on this machine, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from model_pipeline.compiler import HostProgram, compile_model
+from model_pipeline.errors import KwsError, MissingTool
+
+ProgressCallback = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a plan first left TensorFlow Lite Micro: ``element`` counts from 0 in the flattened layer."""
+
+    input: int
+    operator: str
+    element: int
+    differing: int
+    size: int
+    ours: int
+    theirs: int
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        return (
+            f"input {self.input}, {self.operator}: {self.differing} of {self.size} values differ, "
+            f"the first is {self.element}: {self.ours} instead of {self.theirs}"
+        )
+
+
+class Reference:
+    """TensorFlow Lite Micro's interpreter with every tensor kept.
+
+    Raises:
+        MissingTool: ``tflite_micro`` is not installed.
+        KwsError: it refuses the model.
+    """
+
+    def __init__(self, tflite: bytes, arena: int = 16 << 20) -> None:
+        try:
+            from tflite_micro.python.tflite_micro import runtime
+        except ImportError as error:
+            raise MissingTool("tflite_micro is not installed, so there is nothing to compare with") from error
+        keep = runtime.InterpreterConfig.kPreserveAllTensors
+        try:
+            self._interpreter = runtime.Interpreter.from_bytes(tflite, arena_size=arena, intrepreter_config=keep)
+        except RuntimeError as error:
+            raise KwsError(f"TensorFlow Lite Micro refuses the model: {error}") from error
+
+    def run(self, values: np.ndarray) -> np.ndarray:
+        """int8 of the input's shape to the output."""
+        self._interpreter.set_input(values, 0)
+        self._interpreter.invoke()
+        return np.array(self._interpreter.get_output(0)).reshape(-1)
+
+    def tensor(self, index: int) -> np.ndarray:
+        """One tensor after the last run."""
+        return np.array(self._interpreter.GetTensor(index, 0)["tensor_data"]).reshape(-1)
+
+
+def compare(
+    tflite: bytes,
+    inputs: np.ndarray,
+    *,
+    kernels: Any = "fast",
+    progress: ProgressCallback | None = None,
+) -> dict[str, Any]:
+    """All layers of the window's plan, on each of int8 ``inputs`` [n, input bytes] in turn.
+
+    Returns:
+        How many layers and values were compared, and the first `Difference` (or None).
+    """
+    reference = Reference(tflite)
+    program = compile_model(tflite, kernels)
+    host = program.load_host()
+    report = progress or (lambda done, total, text: None)
+    values = 0
+    first: Difference | None = None
+    compared = [n for n, call in enumerate(program.calls) if call.outputs and call.outputs[0].index >= 0]
+    for number, given in enumerate(inputs):
+        report(number, len(inputs), "comparing")
+        output = reference.run(given.reshape(program.input.shape))
+        layers = host.layers(given)
+        for call in compared:
+            theirs = reference.tensor(program.calls[call].outputs[0].index)
+            values += theirs.size
+            first = _difference(number, program.calls[call].operator.place, layers[call].reshape(-1), theirs)
+            if first:
+                break
+        if first is None:
+            # What no layer's trace shows: that the output is where the plan says.
+            ours = layers[-1].reshape(-1) if program.calls[-1].outputs[0] is program.output else _again(host, given)
+            first = _difference(number, "the model's output", ours, output)
+        if first:
+            break
+    report(len(inputs), len(inputs), "done")
+    return {
+        "model_hash": program.model_hash,
+        "inputs": len(inputs),
+        "layers": len(compared),
+        "values": values,
+        "equal": first is None,
+        "first_difference": {**asdict(first), "text": first.text} if first else None,
+    }
+
+
+def compare_streaming(
+    tflite: bytes, hop: int, frames: int | None, steps: int, seed: int = 1, progress: ProgressCallback | None = None
+) -> dict[str, Any]:
+    """A streaming plan on random frames against TensorFlow Lite Micro on the windows that they make.
+
+    Args:
+        steps: calls after the warm-up.
+    """
+    reference = Reference(tflite)
+    window = compile_model(tflite)
+    program = compile_model(tflite, hop=hop, frames=frames)
+    assert program.streaming is not None
+    report = progress or (lambda done, total, text: None)
+    plan = program.streaming
+    frame_bytes = window.input.bytes // plan.window
+    calls = plan.warm_up - 1 + steps
+    sound = np.random.default_rng(seed).integers(-128, 128, (calls * hop, frame_bytes)).astype(np.int8)
+    outputs = program.load_host().run(sound.reshape(calls, -1))
+    first: Difference | None = None
+    for call in range(plan.warm_up - 1, calls):
+        report(call, calls, "comparing")
+        end = (call + 1) * hop
+        theirs = reference.run(sound[end - plan.window : end].reshape(window.input.shape))
+        first = _difference(call, "the streaming plan's output", outputs[call], theirs)
+        if first:
+            break
+    report(calls, calls, "done")
+    return {
+        "model_hash": program.model_hash,
+        "hop": hop,
+        "inputs": steps,
+        "layers": 1,
+        "values": steps * program.output.bytes,
+        "equal": first is None,
+        "first_difference": {**asdict(first), "text": first.text} if first else None,
+    }
+
+
+def _again(host: HostProgram, given: np.ndarray) -> np.ndarray:
+    return host.run(given[None]).reshape(-1)
+
+
+def _difference(number: int, place: str, ours: np.ndarray, theirs: np.ndarray) -> Difference | None:
+    if ours.size != theirs.size:
+        raise KwsError(f"{place} has {ours.size} values in our plan and {theirs.size} in TensorFlow Lite Micro")
+    wrong = np.flatnonzero(ours != theirs)
+    if not wrong.size:
+        return None
+    at = int(wrong[0])
+    return Difference(number, place, at, int(wrong.size), int(ours.size), int(ours[at]), int(theirs[at]))

@@ -1,0 +1,48 @@
+/* Runs a compiled plan on every input it is given and writes the outputs. With KWS_PROFILE_CALLS, how many calls the
+ * plan has, it ends with what they took, u64 each; with KWS_PROFILE_EMPTY there is no plan, to know what all else takes.
+ */
+#include <string.h>
+
+#include <m4.h> /* of the target: m4/ or m4/host/ */
+#include "model_aot.h"
+
+#ifdef KWS_PROFILE_CALLS
+static uint64_t sums[KWS_PROFILE_CALLS];
+static uint32_t last;
+
+void kws_profile_trace(int call, const void *result, uint32_t bytes);
+void kws_profile_trace(int call, const void *result, uint32_t bytes) {
+  (void)result;
+  (void)bytes;
+  sums[call] += t_now() - last;
+  last = t_now();
+}
+#endif
+
+static int8_t in[KWS_AOT_INPUT_BYTES];
+
+#ifdef KWS_PROFILE_EMPTY
+static int8_t out[KWS_AOT_OUTPUT_BYTES];
+#define kws_aot_reset()
+#define kws_aot_input() in
+#define kws_aot_invoke()
+#define kws_aot_output() out
+#endif
+
+int main(void) {
+  kws_aot_reset();
+  while (t_read(in, sizeof in) == sizeof in) {
+    memmove(kws_aot_input(), in, sizeof in);
+    const uint32_t t = t_begin();
+#ifdef KWS_PROFILE_CALLS
+    last = t_now();
+#endif
+    kws_aot_invoke();
+    t_end("invoke", t);
+    t_write(kws_aot_output(), KWS_AOT_OUTPUT_BYTES);
+  }
+#ifdef KWS_PROFILE_CALLS
+  t_write(sums, sizeof sums);
+#endif
+  return 0;
+}
