@@ -133,9 +133,8 @@ def track_of(posteriors: np.ndarray, stride_hops: int = 5, samples: int | None =
 def speech_like(rng: np.random.Generator, seconds: float) -> np.ndarray:
     """int16: noise and tones of changing loudness, so that features move."""
     count = int(seconds * 16000)
-    envelope = np.interp(
-        np.arange(count), np.arange(0, count + 4000, 4000), 10 ** rng.uniform(0.5, 4, count // 4000 + 2)
-    )
-    pitch = np.interp(np.arange(count), np.arange(0, count + 2000, 2000), rng.uniform(100, 3000, count // 2000 + 2))
+    time, knots = np.arange(count), np.arange(0, count + 4000, 4000)
+    envelope = np.interp(time, knots, 10 ** rng.uniform(0.5, 4, len(knots)))
+    pitch = np.interp(time, knots, rng.uniform(100, 3000, len(knots)))
     sound = np.sin(2 * np.pi * np.cumsum(pitch) / 16000) + 0.3 * rng.standard_normal(count)
     return np.clip(envelope * sound, -32768, 32767).astype(np.int16)

@@ -64,8 +64,11 @@ def register(app: typer.Typer) -> None:
         if streaming:
             from host_tools import listening
             from model_pipeline.streaming.evaluate import evaluate_streaming
+            from model_pipeline.streaming.plot import check_name, det_plot
             from model_pipeline.streaming.sessions import Plan
 
+            if plot:
+                check_name(plot)
             with ui.progress("listening") as progress:
                 result = evaluate_streaming(
                     model,
@@ -80,8 +83,6 @@ def register(app: typer.Typer) -> None:
                     record=record,
                 )
             if plot:
-                from model_pipeline.streaming.plot import det_plot
-
                 det_plot(result, plot)
             ui.emit(result, json, listening.evaluation)
             return

@@ -34,6 +34,7 @@ ProgressCallback = Callable[[int, int, str], None]
 LEVELS = np.unique(np.concatenate([np.arange(64, 240, 6), np.arange(240, 256, 2), [255]]))
 SPEEDS = (1.0, 0.9, 1.1)
 _ENOUGH = 5  # false accepts of a word from which its own counts are relied on
+_TAIL = 20  # that its slope beyond is taken from
 _PRIOR = 0.5  # false accepts that a word without any is thought to have had at the lowest level
 _SMOOTHING_MS = (100, 150, 200, 300, 400, 500)
 _COUNTS = (1, 2, 3)
@@ -169,7 +170,7 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
         chosen.append(min(tried, key=lambda c: c.errors))
     if not chosen:
         raise KwsError(
-            f"no thresholds give {wish.rate:g} false accepts an hour; the least expected is {least:.2f}",
+            f"no thresholds give {wish.rate:g} false accepts an hour; the least expected is {least:.2g}",
             hint="train with connected speech among the unknown words, or ask for --rate a little higher",
         )
     said = sum(event.word in manifest.labels for s in corpus.sessions.values() for h in s for event in h.events)
@@ -206,32 +207,36 @@ def expected_rates(found: Sweep) -> NDArray[np.float64]:
 
     Where a word has fired at least `_ENOUGH` times its own counts are taken. Beyond, counts are too few to be trusted
     (the lowest threshold without any is just the one above the highest of a few random values), so they are carried on
-    by an exponential tail over the logit of the threshold. Its slope is that of the word's last counts, drawn towards
-    that of all words together.
+    by an exponential tail over the logit of the threshold. Its slope is the inverse of the mean excess of the word's
+    last `_TAIL` false accepts, or of the upper half if they are fewer (B. M. Hill, Annals of Statistics 3, 1975, for
+    logarithms), drawn towards that of all words together.
     """
     logit = np.log((LEVELS + 0.5) / (256 - LEVELS - 0.5))
     false = np.maximum.accumulate(found.false[::-1], axis=0)[::-1]  # never rising with the threshold
-    pooled_count, pooled_sum = 0.0, 0.0
-    ends = []
-    for word in range(false.shape[1]):
-        enough = np.flatnonzero(false[:, word] >= _ENOUGH)
-        end = int(enough[-1]) if len(enough) else 0
+    words = false.shape[1]
+    ends, numbers, excesses = [], [], []
+    for word in range(words):
+        counts = false[:, word]
+        ends.append(_last(counts >= _ENOUGH))
+        start = _last(counts >= min(_TAIL, math.ceil(counts[0] / 2)))
         # Where each of the last ones stops to fire lies between two levels: their middle.
-        gone = -np.diff(np.append(false[end:, word], 0.0))
-        middle = np.append((logit[end:-1] + logit[end + 1 :]) / 2, logit[-1] + 0.5)
-        excess = float((gone * (middle - logit[end])).sum())
-        ends.append((end, float(false[end, word]), excess))
-        pooled_count += float(false[end, word])
-        pooled_sum += excess
+        gone = -np.diff(np.append(counts[start:], 0.0))
+        middle = np.append((logit[start:-1] + logit[start + 1 :]) / 2, logit[-1] + 0.5)
+        numbers.append(float(counts[start]))
+        excesses.append(float((gone * (middle - logit[start])).sum()))
     # One false accept at one logit as a prior, so that no counts give no infinite slope.
-    pooled = (pooled_count + 1.0) / (pooled_sum + 1.0)
-    rates = np.empty_like(false)
-    for word, (end, count, excess) in enumerate(ends):
-        slope = (count + _ENOUGH) / (excess + _ENOUGH / pooled)
-        rates[:, word] = false[:, word]
-        rates[end:, word] = max(count, _PRIOR) * np.exp(-slope * (logit[end:] - logit[end]))
-        rates[: end + 1, word] = np.maximum(rates[: end + 1, word], rates[end, word])
+    pooled = (sum(numbers) + 1.0) / (sum(excesses) + 1.0)
+    rates = false.copy()
+    for word, end in enumerate(ends):
+        slope = (numbers[word] + _ENOUGH) / (excesses[word] + _ENOUGH / pooled)
+        rates[end:, word] = max(false[end, word], _PRIOR) * np.exp(-slope * (logit[end:] - logit[end]))
     return rates / max(found.hours, 1e-9)
+
+
+def _last(true: NDArray[np.bool_]) -> int:
+    """The last index that is true, 0 if none is."""
+    found = np.flatnonzero(true)
+    return int(found[-1]) if len(found) else 0
 
 
 def pick(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float) -> list[int] | None:

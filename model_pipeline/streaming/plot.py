@@ -13,6 +13,15 @@ _COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626")
 _TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
 
 
+def check_name(path: Path) -> None:
+    """
+    Raises:
+        KwsError: `det_plot` can't write a file of this name.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise KwsError(f"can't draw {path.name}", hint=f"end it in {', '.join(FORMATS)}")
+
+
 def det_plot(result: dict[str, Any], path: Path) -> None:
     """Draws the ``det`` of `evaluate.evaluate_streaming`: misses in per cent over false accepts an hour, a line for
     each SNR, with the detector's own point and its 95 % intervals. A rate of 0 stands at the left edge.
@@ -20,8 +29,7 @@ def det_plot(result: dict[str, Any], path: Path) -> None:
     Raises:
         KwsError: the name ends in none of `FORMATS`, or there is no curve.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise KwsError(f"can't draw {path.name}", hint=f"end it in {', '.join(FORMATS)}")
+    check_name(path)
     if not result.get("det"):
         raise KwsError("there is no curve to draw", hint="give --data, so that there are sessions with keywords")
     import matplotlib.ticker
