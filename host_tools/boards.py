@@ -130,7 +130,7 @@ class Microphone(_Strict):
 class KwsSection(_Strict):
     """The section "kws" of a board file."""
 
-    family: Literal["stm32", "nrf52", "host"]
+    family: Literal["stm32", "nrf52", "arduino", "host"]
     series: Literal["f4", "l4"] = "f4"  # of family stm32
     cpu: Literal["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m3"] = "cortex-m4"
     memory: Memory | None = None
@@ -144,10 +144,11 @@ class KwsSection(_Strict):
 
     @model_validator(mode="after")
     def _bare_metal(self) -> KwsSection:
-        if self.family != "host":
-            for key in ("memory", "clock", "serial"):
-                if getattr(self, key) is None:
-                    raise ValueError(f"{key} is needed for family {self.family}")
+        # Arduino's serial line is USB, and needs no description.
+        needed = {"host": (), "arduino": ("memory", "clock")}.get(self.family, ("memory", "clock", "serial"))
+        for key in needed:
+            if getattr(self, key) is None:
+                raise ValueError(f"{key} is needed for family {self.family}")
         return self
 
 
