@@ -34,10 +34,18 @@ def register(app: typer.Typer) -> None:
                 metavar="HOP", help="Export the model anew, to compute only what HOP new frames change (engine aot)."
             ),
         ] = 0,
+        check: Annotated[
+            bool, typer.Option("--realtime/--no-realtime", help="Say whether the model keeps up with sound.")
+        ] = True,
+        force: Annotated[bool, typer.Option("--force", help="Exit 0 even if it does not keep up.")] = False,
         json: ui.Json = False,
     ) -> None:
-        """Build the firmware with PlatformIO and show what it takes of flash and RAM."""
+        """Build the firmware with PlatformIO, and show what it takes of flash, RAM and time.
+
+        Time: instructions measured once in QEMU, against the board's clock, at an assumed number of cycles each.
+        """
         from host_tools import build as builder
+        from host_tools import realtime
 
         if streaming:
             from model_pipeline.export import export
@@ -50,6 +58,11 @@ def register(app: typer.Typer) -> None:
             model = folder / "model"
         with ui.progress(f"build for {board}") as progress:
             done = builder.build(board, model, engine, out, progress=progress)
+
+        verdict = None
+        if check:
+            with ui.progress("real time") as progress:
+                verdict = realtime.check(board, model, engine, elf=Path(done.elf), progress=progress)
 
         def human(values: dict[str, Any]) -> None:
             ui.out.print(f"{values['elf']}: {values['model_name']} on {values['board']}, engine {values['engine']}")
@@ -69,5 +82,9 @@ def register(app: typer.Typer) -> None:
                 text = ", ".join(f"{k} {values[v]:,}" for k, v in pieces.items() if values[v])
                 table.add_row(name, f"{values[total]:,}", text, share)
             ui.out.print(table)
+            if verdict:
+                ui.out.print(verdict.line(), soft_wrap=True)
 
-        ui.emit(done.to_json(), json, human)
+        ui.emit({**done.to_json(), "realtime": realtime.as_dict(verdict)}, json, human)
+        if verdict and not force:
+            realtime.refuse(verdict)
