@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_pipeline import native
+from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.errors import CheckFailed, KwsError, MissingTool
 
 if TYPE_CHECKING:
@@ -41,19 +42,22 @@ class HostProgram:
         """Runs the model on each input in turn.
 
         Args:
-            inputs: int8 [n, …input shape without its batch of 1…] or [n, input bytes].
+            inputs: [n, …input shape without its batch of 1…] or [n, input elements], of the input's type (int8 as a
+                rule).
 
         Returns:
-            int8 [n, output bytes].
+            [n, output elements], of the output's type.
 
         Raises:
             KwsError: another dtype or size.
             CheckFailed: a sanitizer stopped the program (with its first line).
         """
-        return self._owner.run(self._number, self._checked(inputs))
+        outputs = self._owner.run(self._number, self._checked(inputs))
+        return outputs.view(DTYPES[self.program.output.type])
 
     def layers(self, inputs: np.ndarray) -> list[np.ndarray]:
-        """The results of all calls for one input, in order, each int8 in its tensor's shape. Not when sanitized."""
+        """The (first) results of all calls for one input, in order, each in its tensor's shape and type. Not when
+        sanitized."""
         return self._owner.layers(self._number, self._checked(inputs))
 
     def reset(self) -> None:
@@ -61,12 +65,12 @@ class HostProgram:
         self._owner.reset(self._number)
 
     def _checked(self, inputs: np.ndarray) -> np.ndarray:
-        if inputs.dtype != np.int8:
-            raise KwsError(f"the model takes int8 values, not {inputs.dtype}")
-        size = self.program.input.bytes
-        if inputs.size % size:
-            raise KwsError(f"{inputs.size} values are no multiple of the model's input of {size}")
-        return np.ascontiguousarray(inputs).reshape(-1, size)
+        tensor = self.program.input
+        if inputs.dtype != DTYPES[tensor.type]:
+            raise KwsError(f"the model takes {DTYPES[tensor.type].name} values, not {inputs.dtype}")
+        if inputs.size % tensor.size:
+            raise KwsError(f"{inputs.size} values are no multiple of the model's input of {tensor.size}")
+        return np.ascontiguousarray(inputs).view(np.int8).reshape(-1, tensor.bytes)
 
 
 class HostPrograms:
@@ -119,7 +123,8 @@ class HostPrograms:
         finally:
             self._library.kws_host_set_trace(None, 0)
         ends = np.cumsum([t.bytes for t in outputs])
-        return [trace[e - t.bytes : e].reshape(t.shape) for t, e in zip(outputs, ends, strict=True)]
+        parts = [trace[e - t.bytes : e].view(DTYPES[t.type]) for t, e in zip(outputs, ends, strict=True)]
+        return [part.reshape(t.shape) for t, part in zip(outputs, parts, strict=True)]
 
     def reset(self, number: int) -> None:
         """See `HostProgram.reset`."""

@@ -35,7 +35,8 @@ class Tensor:
     axis: int  # the dimension that the scales belong to
     data: np.ndarray | None = None
     is_variable: bool = False
-    keeps: bool = False  # its value lasts from one invoke to the next; a reset makes it zero
+    keeps: bool = False  # its value lasts from one invoke to the next
+    initial: np.ndarray | None = None  # what a reset makes of a tensor that keeps; None: zeros (its zero point)
 
     @property
     def size(self) -> int:
@@ -107,7 +108,8 @@ class Constant:
 
 @dataclass(eq=False)
 class Call:
-    """One kernel call. ``function`` is empty where the output is the input's memory and nothing is computed.
+    """One kernel call. ``function`` is empty where nothing is computed: the outputs are parts of the input's memory,
+    or (``joins``) the inputs were written into the output's.
 
     The kernel is called as ``function(&params, inputs…, outputs…[, scratch])``. ``params`` maps fields of the C
     struct ``params_type`` to an integer, a list of integers, or a `Constant`.
@@ -123,6 +125,9 @@ class Call:
     macs: int = 0
     # (input, output) numbers whose memory may be one: the kernel reads each element before it writes there.
     in_place: list[tuple[int, int]] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)  # without a function: byte offset of each part; none: 0
+    joins: bool = False
+    many: bool = False  # inputs, or several outputs, are passed as an array of pointers
 
     @property
     def constants(self) -> list[Constant]:

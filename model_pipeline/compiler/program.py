@@ -11,8 +11,11 @@ from model_pipeline.compiler.fast import accelerate
 from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor
 from model_pipeline.compiler.ops import lower
 from model_pipeline.compiler.passes.fold import fold
+from model_pipeline.compiler.passes.join import align, join
 from model_pipeline.compiler.passes.place import Placement, place
 from model_pipeline.compiler.passes.prune import prune
+from model_pipeline.compiler.passes.rings import make_rings
+from model_pipeline.compiler.passes.variables import bind_variables
 from model_pipeline.compiler.planner import MAX_ARENA, Plan, plan
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.compiler.streaming import Streaming, stream
@@ -21,7 +24,7 @@ from model_pipeline.errors import KwsError
 
 @dataclass(eq=False)
 class Program:
-    """A compiled model with one int8 input and one int8 output."""
+    """A compiled model with one input and one output."""
 
     graph: Graph
     calls: list[Call]
@@ -82,7 +85,7 @@ class Program:
                 "kernel": call.function,
                 "macs": call.macs,
                 "constant_bytes": sum(c.array.nbytes for c in call.constants),
-                "offset": self.placement.of_tensor[id(call.outputs[0])].offset,
+                "offset": self.placement.offset(call.outputs[0]),
             }
             for number, call in enumerate(self.calls)
         ]
@@ -102,23 +105,29 @@ def compile_model(
     Raises:
         KwsError: corrupt, or an operator, type or shape that the compiler does not know (named, with its place).
     """
-    graph = read_model(tflite)[0]
+    graphs = read_model(tflite)
+    graph = graphs[0]
     for tensors, what in ((graph.inputs, "input"), (graph.outputs, "output")):
         if len(tensors) != 1:
             raise KwsError(f"the model has {len(tensors)} {what}s; the compiler knows models with one")
         tensor = tensors[0]
-        if tensor.type != "INT8" or len(tensor.scales) != 1:
+        known = ("INT8", "UINT8", "INT16") if what == "input" else ("INT8", "UINT8", "INT16", "FLOAT32")
+        if tensor.type not in known or (tensor.type != "FLOAT32" and len(tensor.scales) != 1):
             raise KwsError(
                 f"the model's {what} {tensor.name!r} is {tensor.type}; an int8 {what} with one scale is needed",
                 hint="convert with inference_input_type and inference_output_type int8",
             )
         if tensor.data is not None:
             raise KwsError(f"the model's {what} {tensor.name!r} is a constant")
-    steps: list[Operator] | list[Operator | Call] = prune(graph)
+    operators = prune(graph)
+    steps: list[Operator | Call] = []
     streaming = None
     if hop:
-        graph, steps, streaming = stream(graph, prune(graph), hop, frames)
+        graph, steps, streaming = stream(graph, operators, hop, frames)
+    else:
+        steps += bind_variables(graphs, operators)
     calls = fold([step if isinstance(step, Call) else lower(step) for step in steps])
+    calls = align(join(graph, make_rings(graph, calls)))
     if not calls or id(graph.outputs[0]) not in {id(t) for call in calls for t in call.outputs}:
         raise KwsError("nothing in this model depends on its input")
     if not any(graph.inputs[0] is t for call in calls for t in call.inputs):

@@ -105,6 +105,48 @@ typedef struct {
 
 void kws_nn_push(const kws_nn_push_t *p, const void *in, void *ring);
 
+/* CONCATENATION and SPLIT: `outer` times, `bytes[k]` bytes of part k. */
+typedef struct {
+  int32_t count, outer;
+  const int32_t *bytes; /* [count] */
+} kws_nn_parts_t;
+
+void kws_nn_concatenation(const kws_nn_parts_t *p, const void *const *in, void *out);
+void kws_nn_split(const kws_nn_parts_t *p, const void *in, void *const *out);
+
+/* STRIDED_SLICE, TRANSPOSE and plain copies: runs of `run` bytes from byte `start` on, written densely. */
+typedef struct {
+  int32_t count[5], step[5]; /* step in bytes, may be negative */
+  int32_t run, start;
+} kws_nn_strided_copy_t;
+
+void kws_nn_strided_copy(const kws_nn_strided_copy_t *p, const void *in, void *out);
+
+/* Any function of one byte; in and out may be the same memory. The table is indexed by the byte taken as unsigned. */
+typedef struct {
+  int32_t size;
+  const uint8_t *table; /* [256] */
+} kws_nn_lookup_t;
+
+void kws_nn_lookup(const kws_nn_lookup_t *p, const void *in, void *out);
+
+/* QUANTIZE from or to 16 bits. */
+typedef struct {
+  int32_t size, in_zero_point, out_zero_point, multiplier, shift;
+} kws_nn_quantize_t;
+
+void kws_nn_quantize_int8_int16(const kws_nn_quantize_t *p, const void *in, void *out);
+void kws_nn_quantize_int16_int8(const kws_nn_quantize_t *p, const void *in, void *out);
+void kws_nn_quantize_int16_int16(const kws_nn_quantize_t *p, const void *in, void *out);
+
+/* DEQUANTIZE int8, uint8 or int16 to float. */
+typedef struct {
+  int32_t size, in_bytes, is_signed, zero_point;
+  float scale;
+} kws_nn_dequantize_t;
+
+void kws_nn_dequantize(const kws_nn_dequantize_t *p, const void *in, void *out);
+
 #ifdef __cplusplus
 }
 #endif

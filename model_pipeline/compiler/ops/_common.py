@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model_pipeline.compiler.flatbuffer import Table
-from model_pipeline.compiler.ir import Constant, Operator, Tensor, check_quantized
+from model_pipeline.compiler.ir import DTYPES, Constant, Operator, Tensor, check_quantized
 from model_pipeline.compiler.quant import multiplier_of
 
 SAME, VALID = 0, 1
@@ -52,6 +52,13 @@ def constant(operator: Operator, number: int, types: tuple[str, ...]) -> np.ndar
     if tensor.type not in types:
         raise operator.error(f"input {number} ({tensor.name!r}) is {tensor.type}; known here: {', '.join(types)}")
     return tensor.data
+
+
+def element_bytes(operator: Operator, tensor: Tensor) -> int:
+    """Of a tensor that is only moved: any type of whole bytes."""
+    if tensor.type not in DTYPES:
+        raise operator.error(f"{tensor.name!r} is {tensor.type}, which the compiler does not know")
+    return DTYPES[tensor.type].itemsize
 
 
 def shape4(operator: Operator, tensor: Tensor, what: str) -> tuple[int, int, int, int]:
