@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_pipeline.compiler import HostPrograms, compile_model
+from model_pipeline.compiler import HostPrograms, Program, compile_model
 from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.features import Frontend, quantize
 from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest
@@ -93,14 +93,15 @@ class Recogniser:
             raise KwsError(f"{model}: the model gives {program.output.bytes} values, not those of its manifest")
         # A plan has one static arena, so each thread needs its own copy. Integers: the same at any optimisation.
         count = max(1, workers or os.cpu_count() or 1)
-        self._owner = HostPrograms([program] * count, flags=_FLAGS)
         self._pool = ThreadPoolExecutor(count)
         self.wide = False
         self.why_not_wide = "not asked for"
         if wide:
-            self._use_wide((Path(model) / "model.tflite").read_bytes(), count)
+            self._use_wide((Path(model) / "model.tflite").read_bytes(), program, count)
+        if not self.wide:
+            self._owner = HostPrograms([program] * count, flags=_FLAGS)
 
-    def _use_wide(self, tflite: bytes, count: int) -> None:
+    def _use_wide(self, tflite: bytes, plain: Program, count: int) -> None:
         frames, channels = self.manifest.window_frames, self.manifest.frontend.channels
         try:
             program = widen(tflite, frames, _CHUNK)
@@ -108,14 +109,15 @@ class Recogniser:
             self.why_not_wide = str(reason)
             return
         owner = HostPrograms([program] * count, flags=_FLAGS)
+        firmware = HostPrograms([plain])
         rng = np.random.default_rng(1)
         # Loud and quiet stretches, as random values all over give every window the same mean.
         level = np.repeat(rng.integers(1, 128, frames + _CHUNK), 8)[: frames + _CHUNK - 1, None]
         probe = (rng.integers(-128, 128, (len(level), channels)) * level // 128).astype(np.int8)
         some = rng.choice(_CHUNK, 16, replace=False)
-        plain = self._owner.programs[0].run(np.stack([probe[i : i + frames] for i in some]))
+        expected = firmware.programs[0].run(np.stack([probe[i : i + frames] for i in some]))
         found = owner.programs[0].run(probe).reshape(_CHUNK, -1)[some]
-        if not np.array_equal(plain, found):
+        if not np.array_equal(expected, found):
             raise CheckFailed(
                 f"{self.manifest.name}: the compiled plan and the one with shared columns give different results",
                 hint="a bug in a kernel or in the compiler; please report it with the model",
