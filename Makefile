@@ -2,7 +2,7 @@
 KWS := .venv/bin/kws
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint bench fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -21,6 +21,12 @@ lint: setup ## ruff and mypy
 	@$(PY) -m ruff check -q .
 	@$(PY) -m ruff format -q --check .
 	@$(PY) -m mypy --no-error-summary
+
+bench: setup ## instructions, RAM and flash of models on the emulated board, beside those of others (ARGS="--only kws01")
+	@$(PY) -m tests.bench_tables $(ARGS)
+
+fuzz: setup ## 100,000 damaged models for the compiler (ARGS="--cases 1000")
+	@$(PY) -m tests.fuzz $(ARGS)
 
 clean: ## remove what was built (not .venv)
 	rm -rf .pio .cache build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
