@@ -101,7 +101,7 @@ def _human(values: dict[str, Any]) -> None:
         f"[bold]{100 * values['accuracy']:.2f} %[/] of {values['count']} {values['split']} clips "
         f"(95 %: {100 * low:.2f} to {100 * high:.2f}), model {values['model']}, engine {values['engine']}"
     )
-    table = Table(title="truth down, answer across", title_justify="left")
+    table = Table(title="truth down, answer across", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("")
     for label in values["labels"]:
         table.add_column(label, justify="right")
