@@ -60,7 +60,7 @@ def bench(link: Link, *, rounds: int = 10, seed: int = 1, progress: ProgressCall
             report(min(total, 2 * rounds + event.position // stream.SAMPLE_RATE), total, "detector on continuous sound")
     if not frames or not detector:
         raise DeviceError(f"{link.name}: the device gave no results", hint="kws monitor shows what it says")
-    device = asdict(info)
+    device = {key: value for key, value in asdict(info).items() if key not in ("payload", "more")}
     device.pop("at")
     if device["detector"]:
         device["detector"].pop("at")

@@ -262,7 +262,13 @@ class Link:
 
     def info(self) -> Info:
         """What the firmware says of itself."""
-        return self.request(Command.INFO, Info)
+        info = self.request(Command.INFO, Info)
+        while info.more:
+            rest = self.expect(Info, timeout=5.0)
+            if rest is None:
+                raise DeviceError(f"{self.name}: the rest of the labels did not arrive", hint="reset the board")
+            info = info.joined(rest)
+        return info
 
     def stats(self, clear: bool = False) -> Stats:
         """The device's counters."""

@@ -241,6 +241,12 @@ class Info(Event):
     free_ram: int = 0
     detector: Detector | None = None
     build: str = ""
+    more: bool = False  # another INFO_REPLY goes on with the labels
+    payload: bytes = b""
+
+    def joined(self, rest: Info) -> Info:
+        """This reply and the one that goes on with it, as one."""
+        return Info.parse(self.payload + rest.payload, rest.at)
 
     @classmethod
     def parse(cls, payload: bytes, at: float) -> Info:
@@ -259,6 +265,7 @@ class Info(Event):
             if len(value) != length:
                 raise ValueError("INFO field runs past the end")
             offset += 2 + length
+            values["more"] = tag == 12  # stands only at the end of a reply
             if tag in texts:
                 values[texts[tag]] = value.decode("utf-8", "replace")
             elif tag == 5:
@@ -271,7 +278,7 @@ class Info(Event):
         values.pop("_", None)
         if labels:
             values["labels"] = tuple(labels.decode("utf-8", "replace").split("\n"))
-        return cls(**values, at=at)
+        return cls(**values, payload=payload, at=at)
 
 
 @dataclass(frozen=True)

@@ -395,3 +395,6 @@ def test_the_longest_labels_arrive_whole(tmp_path):
         fields = info_fields(wire)
         assert b"".join(v for tag, v in fields if tag == 5).decode().split("\n") == labels
         assert sorted({tag for tag, _ in fields}) == list(range(1, 13))
+        wire.socket.close()
+        with Link.open(running.url, 30) as link:
+            assert list(link.info().labels) == labels
