@@ -22,6 +22,7 @@ from host_tools.protocol import (
     Command,
     Detection,
     Fault,
+    HelloReply,
     Info,
     Result,
     StreamDone,
@@ -96,12 +97,27 @@ class Device:
     frames: int = 1000
     windows: int = 20
     seed: int = 1
+    # Opens the link anew after a restart, where the port itself goes and comes with the firmware (native USB).
+    reopen: Callable[[], Link] | None = None
     speech: NDArray[np.int16] | None = None  # a stream with keywords in it
     noise: NDArray[np.int16] | None = None  # a stream without
 
     def info(self) -> Info:
         """What the firmware says of itself."""
         return self.link.info()
+
+    def restart(self, timeout: float, die: int | None = None) -> HelloReply:
+        """Restarts the firmware, or ends it by a fault, and opens a new session."""
+        try:
+            return self.link.restart(timeout, die=die)
+        except DeviceError as error:
+            if self.reopen is None or "refused" in str(error):
+                raise
+            self.link.close()
+            self.link = self.reopen()
+            if self.link.device is None:
+                raise
+            return self.link.device
 
     def expect_clean(self) -> None:
         """Raises CheckFailed if anything was lost, damaged or sent twice since hello."""
@@ -256,7 +272,7 @@ def watchdog(device: Device) -> str:
 
 def restart(device: Device) -> str:
     """A commanded reset brings a clean new session: no record, counters at zero."""
-    reply = device.link.restart(timeout=30.0)
+    reply = device.restart(30.0)
     if reply.has_fault:
         raise CheckFailed("there is a fault record after a clean reset")
     stats = device.link.stats()
@@ -310,6 +326,31 @@ def run(device: Device, progress: ProgressCallback | None = None) -> list[Outcom
             state, detail = "failed", str(error)
         outcomes.append(Outcome(check.__name__, state, detail, round(time.perf_counter() - started, 3)))
     return outcomes
+
+
+def reopener(port: str, baud: int | None = None) -> Callable[[], Link] | None:
+    """What opens ``port`` again when its USB device went and came back, perhaps under another name; None for a port
+    that stays (a debug probe's, an adapter's, a URL)."""
+    from host_tools import devices
+    from host_tools.boards import board_ids, load_board
+
+    before = next((d for d in devices.ports() if d.port == port), None)
+    ids = [devices.usb_ids(load_board(name)) for name in board_ids()]
+    owner = next((i for i in ids if before and i.role(before.usb) == "application"), None)
+    if before is None or owner is None:
+        return None
+
+    def reopen() -> Link:
+        def back() -> devices.Device | None:
+            return next(
+                (d for d in devices.ports() if d.usb == before.usb and d.serial_number == before.serial_number), None
+            )
+
+        time.sleep(1.0)  # the old port is listed until the system has noticed
+        found = devices.wait_for(f"the port of {owner.board}", back, 15.0, hint="press reset once")
+        return Link.open(found.port or port, 15.0, **({"baud": baud} if baud else {}))
+
+    return reopen
 
 
 def speech_and_noise(
@@ -368,7 +409,7 @@ def _compare_stream(device: Device, audio: NDArray[np.int16]) -> tuple[int, list
 
 def _die(device: Device, kind: int) -> tuple[Fault, str]:
     try:
-        reply = device.link.restart(timeout=60.0, die=kind)
+        reply = device.restart(60.0, kind)
     except DeviceError as error:
         if "not supported" in str(error):
             raise Skipped("this port has no such end") from error

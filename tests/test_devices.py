@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_device import FakeFirmware, listening
+from fake_device import FakeFirmware, Faults, listening
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools import devices
+from host_tools import devices, selftest
 from host_tools.devices import Device, UsbId, UsbIds
+from host_tools.link import Link
 from model_pipeline.errors import DeviceError, KwsError
 
 if TYPE_CHECKING:
@@ -118,6 +119,25 @@ def test_a_touch_of_no_port_says_what_to_do() -> None:
     with pytest.raises(DeviceError, match="can't open /dev/ttyNONE9 at 1200 baud: No such file") as error:
         devices.touch("/dev/ttyNONE9")
     assert "double-tap" in error.value.hint
+
+
+def test_a_port_that_goes_with_the_firmware_is_opened_again(fake_ports: FakePorts, monkeypatch) -> None:
+    fake_ports.plug("/dev/ttyACM0", NANO, "ABC")
+    fake_ports.plug("/dev/ttyACM1", STLINK, "XYZ")
+    assert selftest.reopener("/dev/ttyACM1") is None  # a probe's port stays
+    assert selftest.reopener("socket://127.0.0.1:1") is None
+    reopen = selftest.reopener("/dev/ttyACM0")
+    assert reopen is not None
+    fake_ports.pull("/dev/ttyACM0")
+    with listening(FakeFirmware(Faults(vanish_after=1))) as gone, listening(FakeFirmware()) as url:
+        fake_ports.plug("/dev/ttyACM5", NANO, "another board")
+        fake_ports.plug(url, NANO, "ABC")
+        device = selftest.Device(Link.open(gone, 5.0), reopen=reopen)
+        try:
+            assert device.restart(5.0).protocol == 1
+            assert device.link.name == url
+        finally:
+            device.link.close()
 
 
 def test_hello_tells_what_runs() -> None:

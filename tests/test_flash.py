@@ -373,6 +373,50 @@ def test_flash_for_people(fake_tools, fake_ports: FakePorts, elf: Path, capsys) 
         assert text in out
 
 
+@pytest.mark.parametrize(
+    ("board", "lines"),
+    [
+        ("disco_f407vg", ["openocd -f interface/stlink.cfg -f target/stm32f4x.cfg -c", "st-flash --reset write"]),
+        (
+            "nucleo_f446re",
+            [
+                "openocd -f interface/stlink.cfg -f target/stm32f4x.cfg -c",
+                "st-flash --reset write",
+                "pyocd load --target stm32f446retx",
+                "dfu-util -d 0483:df11 -a 0 -s 0x08000000:leave -D",
+            ],
+        ),
+        (
+            "nucleo_l4r5zi",
+            [
+                "openocd -f interface/stlink.cfg -f target/stm32l4x.cfg -c",
+                "pyocd load --target stm32l4r5zitx",
+                "dfu-util -d 0483:df11 -a 0 -s 0x08000000:leave -D",
+            ],
+        ),
+        (
+            "nano33ble",
+            ["open <the board’s port> at 1200 baud", "wait up to 10 s for a port of 2341:005a", "bossac", "-t upload"],
+        ),
+        (
+            "nano33ble_uart",
+            [
+                "'--port=<that port>' -U -i -e -w",
+                "openocd -f interface/cmsis-dap.cfg -f target/nrf52.cfg -c",
+                "openocd -f interface/jlink.cfg -c 'transport select swd' -f target/nrf52.cfg -c",
+                "pyocd load --target nrf52840",
+            ],
+        ),
+    ],
+)
+def test_dry_run_of_every_board(fake_tools, fake_ports: FakePorts, board: str, lines: list[str], capsys) -> None:
+    code, out, _ = _kws(capsys, "flash", "--board", board, "--dry-run")
+    assert code == 0
+    for line in lines:
+        assert line in out
+    assert fake_tools.calls() == []
+
+
 def test_flash_of_two_boards_asks_which(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
     fake_tools.add("openocd")
     fake_ports.plug("/dev/ttyACM0", STLINK, "A1")

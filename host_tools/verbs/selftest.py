@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
             ui.progress("self-test") as progress,
         ):
             device = checks.Device(link, reference, frames=frames, windows=5, speech=speech, noise=noise)
+            device.reopen = checks.reopener(port, baud) if port else None
             outcomes = checks.run(device, progress)
         result = {"port": port, "board": board, "checks": [vars(o) for o in outcomes]}
         ui.emit(result, json, _show)

@@ -15,7 +15,8 @@ from host_tools.boards import ROOT, load_board
 from host_tools.build import build
 from host_tools.emulate import start
 from host_tools.link import Link
-from host_tools.selftest import Device, Reference
+from host_tools.renode import RenodeEmulator
+from host_tools.selftest import Device, Reference, reopener
 
 MODEL = ROOT / "firmware" / "model"
 
@@ -78,9 +79,11 @@ def dut(request: pytest.FixtureRequest, built) -> Iterator[Device]:
             pytest.skip("no board: name its port by --port")
         baud = request.config.getoption("--baud")
         with Link.open(port, 15.0, **({"baud": baud} if baud else {})) as link:
-            yield Device(link, reference)
+            yield Device(link, reference, reopen=reopener(port, baud))
         return
     if place.kind != "process" and getattr(load_board(place.board).kws.emulators, place.kind) is None:
         pytest.skip(f"{place.board} has no emulator {place.kind}")
     with start(place.board, built(place.board), kind=place.kind) as emulator, Link.open(emulator.url, 60.0) as link:
-        yield Device(link, reference)
+        device = Device(link, reference)
+        device.emulator = emulator if isinstance(emulator, RenodeEmulator) else None  # type: ignore[attr-defined]
+        yield device
