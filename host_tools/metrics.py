@@ -95,19 +95,22 @@ class TickUnit:
 def tick_unit(info: Info) -> TickUnit:
     """Names the unit of the ticks that this device counts, and never more than is known.
 
-    DWT counts core cycles. CLOCK_MONOTONIC at 1 GHz counts nanoseconds. Any other timer counts instructions only
-    where the device's calibration loop of a known number of instructions took that many ticks, to 0.1 %; that is so
-    in QEMU under ``-icount shift=0``. Everything else stays ticks of that timer.
+    DWT counts core cycles, but in an emulator whose DWT counts instructions: on a core the calibration loop, with a
+    taken branch each turn, takes more cycles than it has instructions. CLOCK_MONOTONIC at 1 GHz counts nanoseconds.
+    Any other timer counts instructions only where the device's calibration loop of a known number of instructions
+    took that many ticks, to 0.1 %; that is so in QEMU under ``-icount shift=0``. Everything else stays ticks of that
+    timer.
     """
     source, hz, expected, ticks = info.timer_source, info.timer_hz, info.calibration_expected, info.calibration_ticks
-    if source == "DWT":
+    exact = bool(expected) and abs(ticks - expected) <= _CALIBRATION_TOLERANCE * expected
+    if source == "DWT" and not exact:
         return TickUnit("cycles", "core cycles, counted by the DWT of a real core", source, hz)
     if source == "CLOCK_MONOTONIC" and hz == 1_000_000_000:
         return TickUnit("ns", "wall time of the host computer, not of a board", source, hz)
     plain = f"ticks of {source or 'an unnamed timer'}" + (f" at {hz:,} Hz" if hz else "")
     if not expected:
         return TickUnit(plain, f"{source} has no calibration loop", source, hz)
-    if abs(ticks - expected) <= _CALIBRATION_TOLERANCE * expected:
+    if exact:
         note = f"guest instructions: a loop of {expected:,} instructions took {ticks:,} ticks of {source}; not cycles"
         return TickUnit("instructions", note, source, hz)
     note = f"a loop of {expected:,} instructions took {ticks:,} ticks of {source}, so a tick is no instruction"
