@@ -131,7 +131,7 @@ class KwsSection(_Strict):
     """The section "kws" of a board file."""
 
     family: Literal["stm32", "nrf52", "arduino", "host"]
-    series: Literal["f4", "l4"] = "f4"  # of family stm32
+    series: Literal["f4", "l4"] | None = None  # of family stm32; f4 if left out
     cpu: Literal["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m3"] = "cortex-m4"
     memory: Memory | None = None
     clock: Clock | None = None

@@ -76,6 +76,12 @@ def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | 
     return None, note
 
 
+def _kind(number: int) -> str:
+    from host_tools.selftest import KINDS
+
+    return KINDS[number] if 0 < number < len(KINDS) else f"fault of kind {number}"
+
+
 def _show(values: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -95,6 +101,8 @@ def _show(values: dict[str, Any]) -> None:
         runs = row["note"]
         if running:
             runs = f"micro-kws {running['firmware']} ({running['board']}, model {running['model_hash']})"
+            if fault := running["fault"]:  # told once by the device, so it must not be lost here
+                runs += f"; the run before ended in a {_kind(fault['kind'])} at {fault['pc']:#010x}"
         cells = (row["port"] or "–", row["usb"] or "–", row["serial_number"] or "–", could or "–", runs or "–")
         table.add_row(*map(Text, cells))
     ui.out.print(table)

@@ -184,7 +184,7 @@ def _cortexm(s, kws, board_id, firmware):
 
 
 def _stm32(s, kws, clock, serial):
-    series = kws.get("series", "f4")
+    series = kws.get("series") or "f4"
     base, irq, bit, bus, factor = STM32_USART[series][serial["peripheral"]]
     tx, rx = _pin(serial["tx"]), _pin(serial["rx"])
     s.defines += [
