@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,7 +21,7 @@ from model_pipeline.errors import DeviceError, KwsError, MissingTool
 SCRIPTS = ROOT / "boards" / "renode"
 START_TIMEOUT = 120.0  # the first start reads register descriptions from Renode's site
 _RUNS = "micro-kws runs"
-_ERRORS = ("There was an error executing command", "No such file", "Could not", "[FATAL]")
+_ERRORS = re.compile(r"There was an error executing command|^Could not|^No such|\[FATAL\]|\bFatal error")
 HINT = "get the portable package from renode.io and put its folder into PATH"
 
 
@@ -79,7 +80,13 @@ def command(board: Board, elf: Path, link_port: int, monitor_port: int) -> list[
     script = SCRIPTS / renode.script
     if not script.is_file():
         raise KwsError(f"there is no {script}", hint=f"boards/{board.id}.json names it as emulators.renode.script")
-    steps = (f"$elf={path(elf)}", f"$port={link_port}", f"include {path(script)}", "start", f'log "{_RUNS}"')
+    steps = (
+        f"$elf={path(elf)}",
+        f"$port={link_port}",
+        f"include {path(script)}",
+        "start",
+        f'log "{_RUNS}" 1',
+    )  # 1: INFO
     line = ["renode", "--disable-gui", "--plain", "--port", str(monitor_port)]
     for step in steps:
         line += ["-e", step]
@@ -121,7 +128,7 @@ def _wait_until_it_runs(emulator: RenodeEmulator, log: IO[bytes]) -> None:
         emulator.check()
         text = os.pread(log.fileno(), 1 << 20, 0).decode("utf-8", "replace")
         for text_line in text.splitlines():
-            if any(word in text_line for word in _ERRORS):
+            if _ERRORS.search(text_line):
                 raise DeviceError(f"renode: {text_line.strip()[:200]}", hint="the scripts are for Renode 1.16 or later")
         # Renode repeats the command before it is carried out; the log's own line has a level in brackets.
         if any(_RUNS in text_line and "[INFO]" in text_line for text_line in text.splitlines()):
