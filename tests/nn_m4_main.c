@@ -4,6 +4,7 @@
 typedef struct {
   int8_t *(*input)(void);
   void (*invoke)(void);
+  void (*reset)(void);
   const int8_t *(*output)(void);
   uint32_t input_bytes, output_bytes;
   const char *name;
@@ -16,6 +17,7 @@ int main(void) {
   while (t_read(head, sizeof head) == sizeof head) {
     if (head[0] >= sizeof models / sizeof models[0]) t_fail("no such model");
     const model_t *m = &models[head[0]];
+    m->reset();
     for (uint32_t i = 0; i < head[1]; i++) {
       if (t_read(m->input(), m->input_bytes) != m->input_bytes) t_fail("the input is short");
       const uint32_t t = t_begin();

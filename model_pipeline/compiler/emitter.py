@@ -139,7 +139,7 @@ class _Source:
 
     def _reset(self) -> list[str]:
         lines = []
-        for tensor in kept_tensors(self.program.calls):
+        for number, tensor in enumerate(kept_tensors(self.program.calls)):
             values = tensor.initial
             if values is None:
                 zero = tensor.zero_point if tensor.type in {"INT8", "UINT8"} and len(tensor.zero_points) == 1 else 0
@@ -148,7 +148,7 @@ class _Source:
                 lines.append(f"  memset({self._pointer(tensor)}, {values.tobytes()[0]}, {tensor.bytes});")
             else:
                 bits = values.reshape(-1).view(np.int8)
-                name = self._constant(Constant(f"initial{tensor.index}", bits, "int8_t"))
+                name = self._constant(Constant(f"initial{number}", bits, "int8_t"))
                 lines.append(f"  memcpy({self._pointer(tensor)}, {name}, {tensor.bytes});")
         head = f"void {self.prefix}_reset(void) {{"
         return [head, *lines, "}"] if lines else [head + "}"]

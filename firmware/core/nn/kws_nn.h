@@ -58,7 +58,8 @@ typedef struct {
 
 void kws_nn_mean(const kws_nn_mean_t *p, const int8_t *in, int8_t *out);
 
-/* Element-wise sum with broadcasting: strides in elements, 0 along a broadcast dimension. */
+/* Element-wise with broadcasting: strides in elements, 0 along a broadcast dimension. An operand of the output's shape
+ * may be its memory. */
 typedef struct {
   int32_t dims[4], stride1[4], stride2[4];
   int32_t zero_point1, zero_point2, out_zero_point, act_min, act_max;
@@ -66,6 +67,15 @@ typedef struct {
 } kws_nn_add_t;
 
 void kws_nn_add(const kws_nn_add_t *p, const int8_t *in1, const int8_t *in2, int8_t *out);
+void kws_nn_sub(const kws_nn_add_t *p, const int8_t *in1, const int8_t *in2, int8_t *out);
+
+typedef struct {
+  int32_t dims[4], stride1[4], stride2[4];
+  int32_t zero_point1, zero_point2, out_zero_point, act_min, act_max;
+  int32_t multiplier, shift;
+} kws_nn_mul_t;
+
+void kws_nn_mul(const kws_nn_mul_t *p, const int8_t *in1, const int8_t *in2, int8_t *out);
 
 /* RELU and QUANTIZE: a change of scale with limits; in and out may be the same memory. */
 typedef struct {
@@ -142,7 +152,7 @@ void kws_nn_quantize_int16_int16(const kws_nn_quantize_t *p, const void *in, voi
 /* DEQUANTIZE int8, uint8 or int16 to float. */
 typedef struct {
   int32_t size, in_bytes, is_signed, zero_point;
-  float scale;
+  uint32_t scale_bits; /* float32, as its bits */
 } kws_nn_dequantize_t;
 
 void kws_nn_dequantize(const kws_nn_dequantize_t *p, const void *in, void *out);
