@@ -69,3 +69,28 @@ def depthwise(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray)
         group = first + np.array([0, 2, 1, 3])
         groups += [(2 * bias[group]).astype(np.int32), words[group].T.reshape(-1), requantization[group].reshape(-1)]
     return np.concatenate(groups)
+
+
+def planes(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray, stride: int) -> np.ndarray:
+    """``packed`` of kws_fast_planes_t.
+
+    Args:
+        weights: int8 [channels, k_h, k_w].
+        bias: int64 [channels], with the input's zero point folded in.
+        requantization: int32 [channels, 3].
+        stride: along a row, 1 or 2.
+
+    Returns:
+        int32, the channels one after the other.
+    """
+    channels, k_h, k_w = weights.shape
+    steps = -(-k_w // 2) if stride == 2 else k_w // 2 + 1
+    doubled = np.zeros((channels, k_h, 2 * steps + 1), np.int64)
+    doubled[..., 1 : k_w + 1] = 2 * weights.astype(np.int64)
+    even = np.zeros((channels, k_h, 2 * steps), np.int64)
+    even[..., :k_w] = doubled[..., 1 : k_w + 1]
+    kinds = [pair_words(even[..., 0::2], even[..., 1::2])]
+    if stride == 1:
+        kinds.append(pair_words(doubled[..., 0:-1:2], doubled[..., 1::2]))
+    words = np.stack(kinds, axis=-1).reshape(channels, -1)
+    return np.concatenate([(2 * bias[:, None]).astype(np.int32), words, requantization], axis=1).reshape(-1)

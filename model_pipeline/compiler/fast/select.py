@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from model_pipeline.compiler.fast import pack
+from model_pipeline.compiler.fast.linear_sum import linear_sum
 from model_pipeline.compiler.fast.requantize import Requantization, requantization
 from model_pipeline.compiler.ir import Call, Constant
 
@@ -104,10 +106,18 @@ def _matrix_call(call: Call, weights: np.ndarray, positions: int, step: int) -> 
         },
         call.inputs,
         call.outputs,
-        scratch=12 * len(order),
+        scratch=4 * min(positions, 3) * len(order),
         macs=call.macs,
         in_place=in_place,
     )  # fmt: skip
+
+
+def _fully_connected(call: Call) -> Call | None:
+    """FULLY_CONNECTED whose rows, as int16, fit into a little scratch memory."""
+    batches, in_c = _numbers(call, "batches", "in_c")
+    if in_c > MAX_DENSE:
+        return None
+    return _matrix_call(call, _array(call, "weights"), batches, in_c)
 
 
 def _rows_conv(call: Call) -> Call | None:
@@ -170,6 +180,64 @@ def _rows_call(call: Call, weights: np.ndarray) -> Call | None:
     )  # fmt: skip
 
 
+def _planes(call: Call) -> Call | None:
+    """DEPTHWISE_CONV_2D whose windows overlap along a row."""
+    p = {name: value for name, value in call.params.items() if isinstance(value, int)}
+    if p["in_w"] == p["out_w"] == p["k_w"] == 1:  # a sequence: its time becomes the row
+        for name in ("in_{}", "out_{}", "k_{}", "stride_{}", "dilation_{}", "pad_{}"):
+            high, wide = name.format("h"), name.format("w")
+            p[high], p[wide] = p[wide], p[high]
+    in_h, in_w, in_c, out_h, out_w, out_c = (p[n] for n in ("in_h", "in_w", "in_c", "out_h", "out_w", "out_c"))
+    k_h, k_w, stride_h, stride_w, pad_h, pad_w = (
+        p[n] for n in ("k_h", "k_w", "stride_h", "stride_w", "pad_h", "pad_w")
+    )
+    zero = p["in_zero_point"]
+    dilated = (k_h > 1 and p["dilation_h"] != 1) or (k_w > 1 and p["dilation_w"] != 1)
+    if p["batches"] != 1 or in_c != out_c or in_c % 4 or dilated:
+        return None
+    if (k_h, k_w, stride_w) == (3, 3, 1):
+        group = 5 if out_w % 2 else 6
+        shape, last = f"3x3_s1_g{group}", out_w - group
+    elif (k_h, k_w, stride_w) == (3, 3, 2):
+        group = 4
+        shape, last = "3x3_s2_g4", out_w - group
+    elif in_h == k_h == 1 and k_w >= 2 and stride_w == 1 and not pad_w:
+        group = 6
+        shape, last = "line_s1_g6", (out_w - 1) // group * group
+    else:
+        return None
+    if out_w < group:
+        return None
+    steps = -(-k_w // 2) if stride_w == 2 else k_w // 2 + 1
+    weights = _array(call, "weights").reshape(-1, out_c).T
+    bias, kind = _folded(call, weights)
+    if not _fits(weights, bias):
+        return None
+    # To the end of the last group's last window.
+    words = last // 2 + 2 + steps if stride_w == 1 else last + group - 1 + steps
+    band = min(out_h, max(1, (PLANE_BYTES // (16 * words) - k_h) // stride_h + 1))
+    held = (band - 1) * stride_h + k_h
+    return Call(
+        call.operator,
+        f"kws_fast_planes_{shape}_{kind.kind}",
+        "kws_fast_planes_t",
+        {
+            "in_h": in_h, "in_w": in_w, "channels": in_c, "out_h": out_h, "out_w": out_w,
+            "steps": steps, "stride_h": stride_h, "pad_h": pad_h, "pad_w": pad_w,
+            "band": band, "words": words, "padding": (zero & 0xFF) * 0x01010101,
+            "limits": _limits(call),
+            "packed": Constant(
+                "packed", pack.planes(weights.reshape(out_c, k_h, k_w), bias, kind.table, stride_w), "int32_t"
+            ),
+        },
+        call.inputs,
+        call.outputs,
+        scratch=16 * words * held,
+        macs=call.macs,
+        in_place=[(0, 0)],
+    )  # fmt: skip
+
+
 def _depthwise(call: Call) -> Call | None:
     """DEPTHWISE_CONV_2D without a multiplier, at least four channels."""
     batches, in_h, in_w, in_c, out_h, out_w, out_c, k_h, k_w, zero = _numbers(
@@ -204,7 +272,40 @@ def _depthwise(call: Call) -> Call | None:
 
 WINDOW = ("stride_h", "stride_w", "dilation_h", "dilation_w", "pad_h", "pad_w")
 MAX_BANDED = 24  # wider rows lose little by a last tile of one or two positions
+
+
+def _add(call: Call) -> Call | None:
+    """ADD without broadcasting."""
+    if call.inputs[0].shape != call.inputs[1].shape or any(t.data is not None for t in call.inputs):
+        return None
+    found = linear_sum({name: value for name, value in call.params.items() if isinstance(value, int)})
+    if found is None:
+        return None
+    return replace(
+        call,
+        function="kws_fast_add",
+        params_type="kws_fast_add_t",
+        params={"size": call.outputs[0].size, "a": found[0], "b": found[1], "c": found[2]},
+    )
+
+
+def _average_pool(call: Call) -> Call | None:
+    channels, k_h, k_w, pad_h, pad_w = _numbers(call, "channels", "k_h", "k_w", "pad_h", "pad_w")
+    in_h, in_w, out_h, out_w, stride_h, stride_w = _numbers(
+        call, "in_h", "in_w", "out_h", "out_w", "stride_h", "stride_w"
+    )
+    inside = (out_h - 1) * stride_h + k_h <= in_h and (out_w - 1) * stride_w + k_w <= in_w
+    if channels % 4 or pad_h or pad_w or not inside or k_h * k_w > 255:
+        return None
+    return replace(call, function="kws_fast_average_pool")
+
+
+MAX_DENSE = 1024
+PLANE_BYTES = 2048  # of scratch, about
 CHOICES: dict[str, list[Choice]] = {
     "kws_nn_conv_2d": [_matrix_conv, _rows_conv],
-    "kws_nn_depthwise_conv_2d": [_one_channel_depthwise, _depthwise],
+    "kws_nn_depthwise_conv_2d": [_one_channel_depthwise, _planes, _depthwise],
+    "kws_nn_fully_connected": [_fully_connected],
+    "kws_nn_add": [_add],
+    "kws_nn_average_pool_2d": [_average_pool],
 }

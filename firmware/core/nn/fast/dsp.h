@@ -15,6 +15,8 @@
 #endif
 
 #define KWS_INLINE static inline __attribute__((always_inline))
+/* Before a short loop of a constant number of turns, whose arrays then become registers. */
+#define KWS_UNROLL _Pragma("GCC unroll 8")
 
 /* Four bytes from any address. */
 KWS_INLINE uint32_t kws_load32(const void *at) {
@@ -54,6 +56,26 @@ KWS_INLINE uint32_t kws_sxtb16_ror8(uint32_t x) {
 #endif
 }
 
+/* The same, added to the lanes of acc, which wrap. */
+KWS_INLINE uint32_t kws_sxtab16(uint32_t acc, uint32_t x) {
+#if KWS_DSP
+  return (uint32_t)__sxtab16((int16x2_t)acc, (int8x4_t)x);
+#else
+  const uint32_t low = (acc + (uint32_t)(int8_t)x) & 0xFFFFu;
+  return low | (((acc >> 16) + (uint32_t)(int8_t)(x >> 16)) << 16);
+#endif
+}
+
+KWS_INLINE uint32_t kws_sxtab16_ror8(uint32_t acc, uint32_t x) {
+#if KWS_DSP
+  uint32_t result;
+  __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(acc), "r"(x));
+  return result;
+#else
+  return kws_sxtab16(acc, x >> 8);
+#endif
+}
+
 /* (x0, y0) */
 KWS_INLINE uint32_t kws_pack00(uint32_t x, uint32_t y) {
 #if KWS_DSP
@@ -84,6 +106,23 @@ KWS_INLINE int32_t kws_smmlar(int32_t a, int32_t b, int32_t c) {
   return result;
 #else
   return (int32_t)((uint32_t)c + (uint32_t)(((int64_t)a * b + (INT64_C(1) << 31)) >> 32));
+#endif
+}
+
+/* acc + (a * x0 >> 16), wrapping; the other one takes x1. */
+KWS_INLINE int32_t kws_smlaw0(int32_t a, uint32_t x, int32_t acc) {
+#if KWS_DSP
+  return __smlawb(a, (int32_t)x, acc);
+#else
+  return (int32_t)((uint32_t)acc + (uint32_t)(((int64_t)a * kws_lane0(x)) >> 16));
+#endif
+}
+
+KWS_INLINE int32_t kws_smlaw1(int32_t a, uint32_t x, int32_t acc) {
+#if KWS_DSP
+  return __smlawt(a, (int32_t)x, acc);
+#else
+  return (int32_t)((uint32_t)acc + (uint32_t)(((int64_t)a * kws_lane1(x)) >> 16));
 #endif
 }
 

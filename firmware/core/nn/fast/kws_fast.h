@@ -70,6 +70,45 @@ void kws_fast_depthwise_relu(const kws_fast_depthwise_t *p, const int8_t *in, in
 void kws_fast_depthwise_linear(const kws_fast_depthwise_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
 void kws_fast_depthwise_any(const kws_fast_depthwise_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
 
+/* DEPTHWISE_CONV_2D with as many outputs as inputs, a multiple of four channels, no dilation: a 3x3 window with stride 1
+ * or 2 along a row, or (line) one row with stride 1 and no padding. `band` output rows are done at a time, of which
+ * (band - 1) * stride_h + 3 (line: 1) input rows are held, `words` pairs of columns each. `packed`, for each channel:
+ *   1 word   doubled bias
+ *   for each row of the window and each of `steps` pairs of columns
+ *            stride 1: weights (w0 w1)(w2 w3).. and (0 w0)(w1 w2)..: a word of the former, one of the latter
+ *            stride 2: a word of the former
+ *   3 words  m, c, n */
+typedef struct {
+  int32_t in_h, in_w, channels, out_h, out_w;
+  int32_t steps, stride_h, pad_h, pad_w, band, words;
+  uint32_t padding; /* four zero points */
+  kws_rq_limits_t limits;
+  const int32_t *packed;
+} kws_fast_planes_t;
+
+/* kws_fast_planes_<window>_s<stride>_g<outputs at a time>_<kind>. There are at least as many outputs in a row; for 3x3 with
+ * stride 1 their number less that of a row is even. A line has at least two steps. Scratch: 16 bytes for each word of the
+ * rows held. `in` and `out` may begin at the same place if out_h * out_w <= in_h * in_w. */
+#define KWS_FAST_PLANES(name) \
+  void kws_fast_planes_##name(const kws_fast_planes_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+#define KWS_FAST_PLANES_KINDS(name) \
+  KWS_FAST_PLANES(name##_relu) KWS_FAST_PLANES(name##_linear) KWS_FAST_PLANES(name##_any)
+KWS_FAST_PLANES_KINDS(3x3_s1_g5)
+KWS_FAST_PLANES_KINDS(3x3_s1_g6)
+KWS_FAST_PLANES_KINDS(3x3_s2_g4)
+KWS_FAST_PLANES_KINDS(line_s1_g6)
+
+/* ADD of two tensors of one shape: (c + ((a * (x << 8)) >> 16) + ((b * (y << 8)) >> 16)) >> 20, limited to int8. The
+ * compiler has tried all 65536 pairs (x, y) and found this equal to the reference. Any of the three may be one memory. */
+typedef struct {
+  int32_t size, a, b, c;
+} kws_fast_add_t;
+
+void kws_fast_add(const kws_fast_add_t *p, const int8_t *in1, const int8_t *in2, int8_t *out);
+
+/* AVERAGE_POOL_2D without padding, of at most 255 values, and a multiple of four channels. */
+void kws_fast_average_pool(const kws_nn_pool_t *p, const int8_t *in, int8_t *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -33,8 +33,6 @@ KWS_INLINE void block(int kind, int count, const kws_fast_matrix_t *p, const int
 
 KWS_INLINE void matrix(int kind, const kws_fast_matrix_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
   int32_t *a = (int32_t *)(void *)scratch;
-  /* Pairs beyond k have weights of zero; their values only have to be defined. */
-  memset(a, 0, (size_t)p->pairs * 12u);
   int32_t left = p->positions;
   for (; left >= 3; left -= 3, in += 3 * p->in_step, out += 3 * p->out_c) block(kind, 3, p, in, out, a);
   if (left == 2) block(kind, 2, p, in, out, a);
