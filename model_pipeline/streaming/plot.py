@@ -42,12 +42,12 @@ def det_plot(result: dict[str, Any], path: Path) -> None:
         axes = figure.add_subplot()
         hours = max(p["false_accepts"]["hours"] for points in result["det"].values() for p in points)
         edge = 0.5 / max(hours, 1e-3)  # half of the least rate that can be seen
-        top = edge
+        top, bottom = edge, 1.0
         for number, (name, points) in enumerate(result["det"].items()):
             colour = _COLOURS[number % len(_COLOURS)]
             x = [max(edge, p["false_accepts"]["per_hour"] or 0.0) for p in points]
             y = [100 * (p["misses"]["value"] or 0.0) for p in points]
-            top = max(top, *x)
+            top, bottom = max(top, *x), min([bottom, *(v for v in y if v)])
             axes.plot(x, y, color=colour, label="own recordings" if name == "own" else f"{name} dB SNR", linewidth=1.6)
             own = next((p for p in points if p["offset"] == 0), None)
             if own:
@@ -55,8 +55,9 @@ def det_plot(result: dict[str, Any], path: Path) -> None:
         source = "connected speech" if result.get("speech") else "the sessions"
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set(xlim=(edge, top * 1.2), ylim=(0.1, 100))
-        axes.set_yticks(_TICKS, [f"{v:g}" for v in _TICKS])
+        axes.set(xlim=(edge, top * 1.2), ylim=(max(0.1, bottom / 1.5), 100))
+        shown = [tick for tick in _TICKS if tick >= max(0.1, bottom / 1.5)]
+        axes.set_yticks(shown, [f"{v:g}" for v in shown])
         axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
         axes.set_xlabel(f"false accepts an hour of {source} ({hours:.2f} h)")
         axes.set_ylabel("keywords missed, %")
