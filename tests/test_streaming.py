@@ -113,6 +113,22 @@ def test_a_coarser_stride_is_every_so_many_results(folder, audio) -> None:
         fine.detect(detector.model_copy(update={"stride_hops": 3}))
 
 
+def test_ctrl_c_stops_the_threads(folder, monkeypatch) -> None:
+    listener = Recogniser(folder, 2)
+    runs = []
+    plain = listener._run_wide
+    monkeypatch.setattr(listener, "_run_wide", lambda *a: runs.append(1) or plain(*a))
+
+    def interrupt(done: int, total: int, text: str) -> None:
+        raise KeyboardInterrupt
+
+    long = np.zeros(16000 * 600, np.int16)
+    with pytest.raises(KeyboardInterrupt):
+        listener.track(long, 1, interrupt)
+    listener._pool.shutdown()  # waits for the other thread
+    assert len(runs) < 117  # of 118 chunks
+
+
 def reference(posteriors: np.ndarray, d: DetectorDefaults, positions: list[int]) -> list[Detection]:
     """The detector's rules again, in as few lines as they take."""
     found: list[Detection] = []

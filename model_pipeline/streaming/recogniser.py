@@ -9,6 +9,7 @@ hops.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -159,16 +160,24 @@ class Recogniser:
         run = self._run_wide if self.wide else self._run_windows
         lanes = len(self._owner.programs)
 
+        stopped = threading.Event()  # Ctrl-C must not wait for hours of audio
+
         def lane(which: int) -> None:
             for start in starts[which::lanes]:
+                if stopped.is_set():
+                    return
                 end = min(start + (min(span, _CHUNK) if self.wide else span), count)
                 rows = run(which, frames[start : end + size - 1], stride)
                 outputs[start // stride : start // stride + len(rows)] = rows
                 if progress and which == 0:
                     progress(end, count, "")
 
-        for done in [self._pool.submit(lane, which) for which in range(lanes)]:
-            done.result()
+        try:
+            for done in [self._pool.submit(lane, which) for which in range(lanes)]:
+                done.result()
+        except BaseException:
+            stopped.set()
+            raise
         return Track(outputs, first, stride * hop, stride, len(samples))
 
     def _run_windows(self, which: int, frames: NDArray[np.int8], stride: int) -> NDArray[np.int8]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -274,9 +274,3 @@ def _mix(
 def _fade(piece: NDArray[np.float32], *, up: bool) -> None:
     ramp = np.linspace(0, 1, len(piece), endpoint=False, dtype=np.float32)
     piece *= ramp if up else ramp[::-1]
-
-
-def shifted(session: Session, samples: int) -> Session:
-    """The same session from sample ``samples`` on, without the words before it."""
-    events = [replace(e, start=e.start - samples, end=e.end - samples) for e in session.events if e.start >= samples]
-    return replace(session, samples=session.samples[samples:], events=events)
