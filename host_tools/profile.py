@@ -14,6 +14,7 @@ import numpy as np
 from host_tools import m4
 from model_pipeline.compiler import Program
 from model_pipeline.compiler.host import KERNELS, host_compiler, kernel_objects, kernel_sources
+from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.errors import CheckFailed, KwsError
 
 MAIN = m4.HERE / "model_main.c"
@@ -54,7 +55,7 @@ def measure(
     timeout: float = 300.0,
     progress: ProgressCallback | None = None,
 ) -> Cost:
-    """Runs a plan on int8 ``inputs`` [n, ...], one after the other from a reset.
+    """Runs a plan on ``inputs`` [n, ...] of the input's type, one after the other from a reset.
 
     The cost of looking at each call is the difference to a run that does not look; on the Cortex-M4, where it repeats
     exactly, every call bears an equal part, on the host, where it is mostly noise, one in proportion.
@@ -65,7 +66,7 @@ def measure(
     """
     report = progress or (lambda done, total, text: None)
     run = _on_m4 if target == "m4" else _on_host
-    data = np.ascontiguousarray(inputs, np.int8).reshape(-1, program.input.bytes)
+    data = np.ascontiguousarray(inputs).view(np.int8).reshape(-1, program.input.bytes)
     steps = 2 + (target == "m4") if calls else 1 + (target == "m4")
     with tempfile.TemporaryDirectory(prefix="kws-profile-") as name:
         folder = Path(name)
@@ -169,7 +170,7 @@ def profile(
         "flash_bytes": cost.flash,
         "ram_bytes": cost.ram,
         "stack_bytes": cost.stack,
-        "equal_to_host": bool(np.array_equal(cost.outputs, program.load_host().run(inputs))),
+        "equal_to_host": bool(np.array_equal(cost.outputs, program.load_host().run(inputs).view(np.int8))),
         "layers": rows,
     }
 
@@ -200,18 +201,20 @@ def picture(result: dict[str, Any], target: Path) -> None:
 
 
 def load_inputs(path: Path | None, program: Program, count: int, seed: int = 1) -> np.ndarray:
-    """int8 [n, input bytes] from a .npy or a raw file, or ``count`` random ones.
+    """[n, elements of an input] of the input's type, from a .npy or a raw file, or ``count`` random ones.
 
     Raises:
         KwsError: the file can't be read, or is no whole number of inputs.
     """
-    size = program.input.bytes
+    size, kind = program.input.size, DTYPES[program.input.type]
     if path is None:
-        return np.random.default_rng(seed).integers(-128, 128, (count, size)).astype(np.int8)
+        limits = np.iinfo(kind)
+        return np.random.default_rng(seed).integers(limits.min, limits.max + 1, (count, size)).astype(kind)
     try:
-        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.fromfile(path, np.int8)
+        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.fromfile(path, kind)
     except (OSError, ValueError) as error:
         raise KwsError(f"can't read {path}: {error}") from error
-    if values.dtype != np.int8 or values.size == 0 or values.size % size:
-        raise KwsError(f"{path} holds {values.size} values of {values.dtype}; int8 and a multiple of {size} is needed")
+    if values.dtype != kind or values.size == 0 or values.size % size:
+        found = f"{path} holds {values.size} values of {values.dtype}"
+        raise KwsError(f"{found}; {kind.name} and a multiple of {size} are needed")
     return values.reshape(-1, size)

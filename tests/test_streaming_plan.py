@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tflite_builder import ModelBuilder, Oracle, ds_cnn
 
 from model_pipeline.compiler import HostPrograms, Program, compile_model
-from model_pipeline.compiler.ops import known_operators
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.errors import KwsError
 from model_pipeline.native import FIRMWARE
@@ -279,7 +278,6 @@ def test_causal_convolutions_stream_if_nothing_looks_at_their_padding():
         assert reasons[0] == "pads 2 rows in front of the window's, and operator 2 (PAD) looks at them"
 
 
-@pytest.mark.skipif(45 not in known_operators(), reason="STRIDED_SLICE is not there yet")
 def test_causal_convolutions_stream_to_a_reader_of_the_newest_rows():
     net = Net(2, 20, 1, 4)
     net.pad(2)

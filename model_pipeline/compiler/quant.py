@@ -56,8 +56,11 @@ def activation_range(operator: Operator, activation: int, output: Tensor) -> tup
     """The int8 limits that a fused activation leaves."""
 
     def quantized(real: float) -> int:
-        steps = np.float32(real) / output.scale
-        return output.zero_point + round_half_away(float(steps))
+        with np.errstate(over="ignore"):
+            steps = float(np.float32(real) / output.scale)
+        if abs(steps) >= 1 << 31:  # TFLite Micro refuses these too
+            raise operator.error(f"impossible quantisation: {real:g} is {steps:g} steps of the output's scale")
+        return output.zero_point + round_half_away(steps)
 
     name = ACTIVATIONS.get(activation, str(activation))
     if name == "NONE":

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor
+from model_pipeline.compiler.ops import lower
 from model_pipeline.compiler.streaming_rules import Rows, Slide, Whole, rule, time_axis
 from model_pipeline.errors import KwsError
 
@@ -92,6 +93,7 @@ def stream(
     for operator in operators:
         if operator.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}:
             raise operator.error("the model keeps its own state: it is a streaming model already")
+        lower(operator)  # refuses what the rules below rely on
     forced: dict[int, str] = {}
     while True:
         try:
