@@ -113,6 +113,11 @@ def _check_agreement(manifest: Manifest, program: Program) -> None:
         ("input", manifest.input, program.input),
         ("output", manifest.output, program.output),
     ):
+        if tensor.type != "INT8":
+            raise KwsError(
+                f"the model's {what} is {tensor.type}; the firmware takes models with int8 input and output",
+                hint="convert with inference_input_type and inference_output_type int8",
+            )
         found = (float_bits(tensor.scale), tensor.zero_point, list(tensor.shape))
         if (float_bits(said.scale), said.zero_point, list(said.shape)) != found:
             raise KwsError(

@@ -79,9 +79,9 @@ def test_a_wake_word_model_under_sanitizers_and_after_a_reset():
 
 def test_a_wake_word_model_on_real_speech(shared_data):
     """Through our front end, over several seconds."""
+    from model_pipeline.config import FrontendConfig
     from model_pipeline.data.audio import read_clip
     from model_pipeline.features import clip_features, quantize
-    from model_pipeline.config import FrontendConfig
 
     files = sorted((shared_data / "speech_commands" / "marvin").glob("*"))[:6]
     audio = np.concatenate([read_clip(f) for f in files])

@@ -10,6 +10,7 @@ def lower(operator: Operator) -> Call:
     """Only the sizes must agree: the output's recorded shape is what later operators see."""
     c.arity(operator, (1, 2))
     source, target = c.given(operator, 0), operator.outputs[0]
+    c.element_bytes(operator, source)
     if source.type != target.type or source.size != target.size:
         raise operator.error(
             f"{source.type} {list(source.shape)} can't become {target.type} {list(target.shape)} by a change of shape"
