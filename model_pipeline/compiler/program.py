@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from model_pipeline.compiler import emitter, host
 from model_pipeline.compiler.fast import accelerate
 from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor
@@ -91,6 +93,8 @@ class Program:
         ]
 
 
+# Scales far apart give infinities, which quant.quantize_multiplier refuses; NumPy need not warn of them too.
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def compile_model(
     tflite: bytes, kernels: Literal["fast", "portable"] = "fast", *, hop: int = 0, frames: int | None = None
 ) -> Program:
