@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
-    parser.add_argument("--run-every", type=int, default=20, metavar="N", help="run survivors of each Nth chunk")
+    parser.add_argument("--run-every", type=int, default=5, metavar="N", help="run survivors of each Nth chunk")
     arguments = parser.parse_args()
     started = time.monotonic()
     bases = seeds()
