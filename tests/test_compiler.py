@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kws01_inputs import as_the_model_wants, official_inputs
 from nn_m4 import run_plans_on_m4
 from target.m4 import requires_m4
 from tflite_builder import ModelBuilder, Oracle, ds_cnn, lively_inputs
@@ -82,34 +83,23 @@ def test_every_layer_of_the_mlperf_models_equals_tflite_micro(shared_data, name,
     check_layers(tflite, inputs, shape)
 
 
-def official_inputs(shared_data: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The files' bytes int8 [n, 490], and their labels."""
-    files = sorted((shared_data / "mlperf_tiny" / "kws01_inputs").glob("*.bin"))
-    assert len(files) == 1000
-    inputs = np.stack([np.frombuffer(f.read_bytes(), np.int8) for f in files[:count]])
-    return inputs, np.array([int(f.stem.rsplit("_", 1)[1]) for f in files[:count]])
-
-
-def as_the_model_wants(inputs: np.ndarray) -> np.ndarray:
-    """As they are, the files give 8 % accuracy: they hold coefficients by time with zero point 0 and a finer scale
-    (found by trying; 0.6 is the best of a coarse grid), the model takes time by coefficients with zero point 83."""
-    turned = inputs.reshape(-1, 10, 49).transpose(0, 2, 1).reshape(-1, 490)
-    return np.clip(np.round(turned * 0.6) + 83, -128, 127).astype(np.int8)
-
-
 @pytest.mark.slow
 def test_the_official_inputs_of_kws01_equal_tflite_micro(kws01, shared_data):
-    raw, labels = official_inputs(shared_data, 1000)
-    inputs = np.concatenate([as_the_model_wants(raw), raw[:200]])
-    got = compile_model(kws01).load_host().run(inputs)
+    _, raw, labels = official_inputs(shared_data)
+    program = compile_model(kws01)
+    inputs = as_the_model_wants(raw, float(program.input.scale), program.input.zero_point)
+    inputs = np.concatenate([inputs, raw[:200]])
+    got = program.load_host().run(inputs)
     assert np.array_equal(got, Oracle(kws01).run(inputs, (1, 49, 10, 1)))
     assert np.mean(got[:1000].argmax(axis=1) == labels) > 0.9
 
 
 @requires_m4
 def test_kws01_equals_tflite_micro_on_a_cortex_m4(kws01, shared_data):
-    inputs = as_the_model_wants(official_inputs(shared_data, 5)[0])
-    done = run_plans_on_m4([(compile_model(kws01), inputs)], timeout=300)
+    program = compile_model(kws01)
+    raw = official_inputs(shared_data, 5)[1]
+    inputs = as_the_model_wants(raw, float(program.input.scale), program.input.zero_point)
+    done = run_plans_on_m4([(program, inputs)], timeout=300)
     assert np.array_equal(done.outputs[0], Oracle(kws01).run(inputs, (1, 49, 10, 1)))
 
 
