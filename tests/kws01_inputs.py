@@ -14,6 +14,7 @@ import numpy as np
 
 FILE_SCALE = 2.97
 COEFFICIENTS, FRAMES = 10, 49
+LABELS = ["down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown"]
 
 
 def official_inputs(shared_data: Path, count: int = 1000) -> tuple[list[str], np.ndarray, np.ndarray]:

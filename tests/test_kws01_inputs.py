@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.fft
-from kws01_inputs import FILE_SCALE, as_the_model_wants, mfcc, official_inputs
+from firmware_images import kept_folder
+from kws01_inputs import FILE_SCALE, LABELS, as_the_model_wants, mfcc, official_inputs
+from tflite_builder import Oracle
 
+from host_tools import emulate, stream
+from host_tools.build import build
+from host_tools.link import Link
 from model_pipeline.compiler import compile_model
+from model_pipeline.config import DetectorConfig, FrontendConfig
 from model_pipeline.data.audio import read_clip
+from model_pipeline.export import export
+from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 
 
 def reference_mfcc(clip: np.ndarray) -> np.ndarray:
@@ -47,3 +58,44 @@ def test_the_model_understands_them(shared_data):
     given = as_the_model_wants(inputs, float(program.input.scale), program.input.zero_point)
     assert np.mean(program.load_host().run(given).argmax(axis=1) == labels) > 0.905
     assert mfcc(inputs).shape == (1000, 49, 10)
+
+
+def generated(folder: Path, tflite: bytes) -> Path:
+    """The reference model as the firmware takes it."""
+    program = compile_model(tflite)
+    source, target = program.input, program.output
+    manifest = Manifest(
+        name="kws01",
+        model_sha256=hashlib.sha256(tflite).hexdigest(),
+        labels=LABELS,
+        frontend=FrontendConfig(channels=10),
+        window_frames=49,
+        input=Quantization(scale=float(source.scale), zero_point=source.zero_point, shape=list(source.shape)),
+        output=Quantization(scale=float(target.scale), zero_point=target.zero_point, shape=list(target.shape)),
+        detector=detector_defaults(DetectorConfig(), len(LABELS), 20),
+    )
+    (folder / "source").mkdir()
+    (folder / "source" / "model.tflite").write_bytes(tflite)
+    save_manifest(manifest, folder / "source" / "model.json")
+    export(folder / "source", folder / "model")
+    return folder / "model"
+
+
+@pytest.mark.slow
+@pytest.mark.qemu
+def test_all_official_inputs_on_the_emulated_board_over_its_serial_link(shared_data, tmp_path):
+    """The firmware gives the same 1,000 outputs as TensorFlow Lite Micro. ``pytest -s`` shows the accuracy."""
+    tflite = (shared_data / "mlperf_tiny" / "kws_ref_model.tflite").read_bytes()
+    _, raw, labels = official_inputs(shared_data)
+    program = compile_model(tflite)
+    inputs = as_the_model_wants(raw, float(program.input.scale), program.input.zero_point)
+    with kept_folder("firmware-kws01") as folder:
+        elf = build("disco_f407vg", generated(tmp_path, tflite), "aot", folder).elf
+        with emulate.start("disco_f407vg", elf) as emulator, Link.open(emulator.url) as link:
+            results = [stream.infer(link, values) for values in inputs]
+    got = np.array([result.output for result in results], np.int8)
+    assert np.array_equal(got, Oracle(tflite).run(inputs, program.input.shape))
+    accuracy = np.mean(got.argmax(axis=1) == labels)
+    ticks = np.mean([result.inference_ticks for result in results])
+    print(f"\nMLPerf Tiny KWS01, {len(got)} official inputs: accuracy {accuracy:.1%}, {ticks:,.0f} instructions each")
+    assert accuracy > 0.905
