@@ -80,7 +80,7 @@ def matrix(draw: st.DrawFn) -> FastCase:
         h = kh + draw(st.integers(0, 7))
     out = ((h - kh) // sh + 1, (w - kw) // sw + 1)
     return _layer(
-        draw, "CONV_2D", "kws_fast_matrix_", (1, h, w, in_c), (out_c, kh, kw, in_c), 0, (1, *out, out_c),
+        draw, "CONV_2D", "kws_fast_matrix", (1, h, w, in_c), (out_c, kh, kw, in_c), 0, (1, *out, out_c),
         "Conv2DOptions", padding=1, strideH=sh, strideW=sw, dilationHFactor=1, dilationWFactor=1,
     )  # fmt: skip
 
@@ -95,7 +95,7 @@ def conv(draw: st.DrawFn) -> FastCase:
     w = out_w * sw if same else (out_w - 1) * sw + kw
     in_c, out_c, batches = draw(st.integers(1, 4)), draw(st.integers(1, 6)), draw(st.integers(1, 2))
     return _layer(
-        draw, "CONV_2D", "kws_fast_conv_", (batches, h, w, in_c), (out_c, kh, kw, in_c), 0,
+        draw, "CONV_2D", "kws_fast_conv", (batches, h, w, in_c), (out_c, kh, kw, in_c), 0,
         (batches, out_h, out_w, out_c), "Conv2DOptions", padding=0 if same else 1, strideH=sh, strideW=sw,
         dilationHFactor=1, dilationWFactor=1,
     )  # fmt: skip
@@ -109,7 +109,7 @@ def one_channel(draw: st.DrawFn) -> FastCase:
     h, w = (out_h * s, out_w * s) if pad == 0 else ((out_h - 1) * s + kh, (out_w - 1) * s + kw)
     out_c = draw(st.integers(1, 9))
     return _layer(
-        draw, "DEPTHWISE_CONV_2D", "kws_fast_conv_", (1, h, w, 1), (1, kh, kw, out_c), 3, (1, out_h, out_w, out_c),
+        draw, "DEPTHWISE_CONV_2D", "kws_fast_conv", (1, h, w, 1), (1, kh, kw, out_c), 3, (1, out_h, out_w, out_c),
         "DepthwiseConv2DOptions", padding=pad, strideH=s, strideW=s, depthMultiplier=out_c,
         dilationHFactor=1, dilationWFactor=1,
     )  # fmt: skip
@@ -167,7 +167,7 @@ def line(draw: st.DrawFn) -> FastCase:
 def dense(draw: st.DrawFn) -> FastCase:
     batches, in_c, out_c = draw(st.integers(1, 4)), draw(st.integers(1, 90)), draw(st.integers(1, 9))
     return _layer(
-        draw, "FULLY_CONNECTED", "kws_fast_matrix_", (batches, in_c), (out_c, in_c), 0, (batches, out_c),
+        draw, "FULLY_CONNECTED", "kws_fast_matrix", (batches, in_c), (out_c, in_c), 0, (batches, out_c),
         "FullyConnectedOptions",
     )  # fmt: skip
 

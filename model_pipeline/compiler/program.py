@@ -23,6 +23,8 @@ from model_pipeline.compiler.reader import read_model
 from model_pipeline.compiler.streaming import Streaming, stream
 from model_pipeline.errors import KwsError
 
+Kernels = Literal["fast", "small", "portable"]
+
 
 @dataclass(eq=False)
 class Program:
@@ -95,14 +97,12 @@ class Program:
 
 # Scales far apart give infinities, which quant.quantize_multiplier refuses; NumPy need not warn of them too.
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")
-def compile_model(
-    tflite: bytes, kernels: Literal["fast", "portable"] = "fast", *, hop: int = 0, frames: int | None = None
-) -> Program:
+def compile_model(tflite: bytes, kernels: Kernels = "fast", *, hop: int = 0, frames: int | None = None) -> Program:
     """Compiles an int8 model.
 
     Args:
         kernels: ``fast`` takes a kernel made for the DSP extension (and as right without it) where there is one,
-            ``portable`` the plain ones for all layers.
+            ``small`` the same with constants that take less flash, ``portable`` the plain ones for all layers.
         hop: 0 for a plan of the whole window; else a streaming plan that takes so many new feature frames a call.
         frames: feature frames of the window, for a streaming plan of a model whose input does not show them.
 
@@ -136,8 +136,8 @@ def compile_model(
         raise KwsError("nothing in this model depends on its input")
     if not any(graph.inputs[0] is t for call in calls for t in call.inputs):
         raise KwsError("nothing in this model depends on its input")
-    if kernels == "fast":
-        calls = accelerate(calls)
+    if kernels != "portable":
+        calls = accelerate(calls, "speed" if kernels == "fast" else "size")
     placement = place(graph, calls)
     layout = plan(placement.memories)
     if layout.arena_bytes > MAX_ARENA:

@@ -18,8 +18,8 @@ def quad_order(length: int) -> np.ndarray:
     return (np.arange(quads)[:, None] * 4 + np.array([0, 2, 1, 3])).reshape(-1, 2)
 
 
-def matrix(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """``packed`` of kws_fast_matrix_t.
+def matrix16(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """``packed`` of kws_fast_matrix_t for matrix16.
 
     Args:
         weights: int8 [out_c, k].
@@ -30,23 +30,44 @@ def matrix(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray, or
     Returns:
         int32 [(out_c + 1) // 2 * (2 * pairs + 8)].
     """
+    lanes, biases, table = _padded(weights, bias, requantization, order)
+    words = pair_words(2 * lanes[..., 0], 2 * lanes[..., 1]).reshape(len(lanes) // 2, 2, -1)
+    parts = [2 * biases.reshape(-1, 2), words.transpose(0, 2, 1).reshape(len(words), -1), table.reshape(-1, 6)]
+    return np.concatenate(parts, axis=1).astype(np.int32).reshape(-1)
+
+
+def matrix8(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray, order: np.ndarray) -> np.ndarray | None:
+    """As `matrix16` for matrix8; None where two weights do not fit into a lane (both -128).
+
+    Args:
+        requantization: the odd channels' rows made for 256 times the sum.
+
+    Returns:
+        int32 [(out_c + 1) // 2 * (pairs + 8)].
+    """
+    lanes, biases, table = _padded(weights, bias, requantization, order)
+    both = 256 * lanes[1::2] + lanes[0::2]
+    if both.min(initial=0) < -(1 << 15):
+        return None
+    words = pair_words(both[..., 0], both[..., 1])
+    first = (256 * biases[1::2] + biases[0::2]) & 0xFFFFFFFF
+    heads = np.stack([np.where(first >> 31, first - (1 << 32), first), biases[0::2]], axis=1)
+    return np.concatenate([heads, words, table.reshape(-1, 6)], axis=1).astype(np.int32).reshape(-1)
+
+
+def _padded(
+    weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights int64 [even out_c, pairs, 2] in the lanes' order, biases and table, all with zeros where nothing is."""
     channels, k = weights.shape
     even = -(-channels // 2) * 2
-    doubled = np.zeros((even, k + 1), np.int64)  # the last column is the padding
-    doubled[:channels, :k] = 2 * weights.astype(np.int64)
-    picked = doubled[:, np.where((order >= 0) & (order < k), order, k)]
-    words = pair_words(picked[..., 0], picked[..., 1])  # [even, pairs]
+    wide = np.zeros((even, k + 1), np.int64)  # the last column is the padding
+    wide[:channels, :k] = weights
     biases = np.zeros(even, np.int64)
-    biases[:channels] = 2 * bias
-    table = np.zeros((even, 3), np.int32)
+    biases[:channels] = bias
+    table = np.zeros((even, 3), np.int64)
     table[:channels] = requantization
-    rows = [
-        np.concatenate(
-            [biases[c : c + 2].astype(np.int32), words[c : c + 2].T.reshape(-1), table[c : c + 2].reshape(-1)]
-        )
-        for c in range(0, even, 2)
-    ]
-    return np.concatenate(rows)
+    return wide[:, np.where((order >= 0) & (order < k), order, k)], biases, table
 
 
 def depthwise(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray) -> np.ndarray:
@@ -71,26 +92,18 @@ def depthwise(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray)
     return np.concatenate(groups)
 
 
-def planes(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray, stride: int) -> np.ndarray:
+def planes(weights: np.ndarray, bias: np.ndarray, requantization: np.ndarray) -> np.ndarray:
     """``packed`` of kws_fast_planes_t.
 
     Args:
-        weights: int8 [channels, k_h, k_w].
+        weights: int8 [channels, taps], channels a multiple of four.
         bias: int64 [channels], with the input's zero point folded in.
         requantization: int32 [channels, 3].
-        stride: along a row, 1 or 2.
 
     Returns:
-        int32, the channels one after the other.
+        int32 [channels // 4 * (16 + taps)].
     """
-    channels, k_h, k_w = weights.shape
-    steps = -(-k_w // 2) if stride == 2 else k_w // 2 + 1
-    doubled = np.zeros((channels, k_h, 2 * steps + 1), np.int64)
-    doubled[..., 1 : k_w + 1] = 2 * weights.astype(np.int64)
-    even = np.zeros((channels, k_h, 2 * steps), np.int64)
-    even[..., :k_w] = doubled[..., 1 : k_w + 1]
-    kinds = [pair_words(even[..., 0::2], even[..., 1::2])]
-    if stride == 1:
-        kinds.append(pair_words(doubled[..., 0:-1:2], doubled[..., 1::2]))
-    words = np.stack(kinds, axis=-1).reshape(channels, -1)
-    return np.concatenate([(2 * bias[:, None]).astype(np.int32), words, requantization], axis=1).reshape(-1)
+    channels, taps = weights.shape
+    heads = np.concatenate([2 * bias[:, None], requantization], axis=1).astype(np.int32).reshape(-1, 16)
+    bytes_ = np.ascontiguousarray(weights.reshape(channels // 4, 4, taps).transpose(0, 2, 1))
+    return np.concatenate([heads, bytes_.view("<i4")[..., 0]], axis=1).reshape(-1)

@@ -46,3 +46,21 @@ def requantization(
         if bound.max(initial=0) < 1 << 30 and (bound + np.abs(c)).max(initial=0) + 2 < 1 << 31:
             return Requantization(kind, np.stack([m, c, n], axis=1).astype(np.int32))
     return Requantization("any", np.stack([m, np.zeros_like(m), shift.astype(np.int64)], axis=1).astype(np.int32))
+
+
+def times_256(found: Requantization, zero_point: int, bound: np.ndarray) -> np.ndarray | None:
+    """The table for sums that come times 256 (kws_requantize256), or None where they do not fit 32 bits.
+
+    Args:
+        found: that of the sums themselves.
+        bound: int64 [channels], the largest magnitude of a channel's sum.
+    """
+    if bound.max(initial=0) >= 1 << 23:
+        return None
+    if found.kind == "any":
+        return found.table
+    m, _, n = (found.table[:, i].astype(np.int64) for i in range(3))
+    c = np.where(n > 0, 1 << (n + 6), 0) + 64 + zero_point * (1 << (n + 7))
+    if n.max(initial=0) > 24 or (128 * (bound + 1) + np.abs(c)).max(initial=0) + 128 >= 1 << 31:
+        return None
+    return np.stack([m, c, n + 7], axis=1).astype(np.int32)

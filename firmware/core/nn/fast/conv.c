@@ -25,27 +25,22 @@ static void fill_rows(const kws_fast_conv_t *p, const int8_t *in, int32_t first,
 }
 
 /* Windows that begin at at[0..count-1] into interleaved pairs. */
-KWS_INLINE void gather(int count, const kws_fast_conv_t *p, const int16_t *const *at, int32_t *a) {
-  const int16_t *row[3];
-  for (int s = 0; s < count; s++) row[s] = at[s];
-  const int32_t skip = p->row - 2 * p->run_words;
-  for (int32_t y = p->k_h; y; y--) {
-    for (int32_t n = p->run_words; n; n--, a += count) {
-      for (int s = 0; s < count; s++) {
-        a[s] = (int32_t)kws_load32(row[s]);
-        row[s] += 2;
-      }
+KWS_INLINE void gather(int32_t count, const kws_fast_conv_t *p, const int16_t *const *at, int32_t *a) {
+  for (int32_t s = 0; s < count; s++) {
+    const int16_t *row = at[s];
+    int32_t *to = a + s;
+    for (int32_t y = p->k_h; y; y--, row += p->row - 2 * p->run_words) {
+      for (int32_t n = p->run_words; n; n--, row += 2, to += count) *to = (int32_t)kws_load32(row);
     }
-    for (int s = 0; s < count; s++) row[s] += skip;
   }
 }
 
-KWS_INLINE void conv_band(int kind, const kws_fast_conv_t *p, int32_t band, const int16_t *rows, int32_t *a,
-                          int8_t *out) {
+/* `band` output rows from the input rows in `rows`. */
+static void conv_band(const kws_tiles_t *tiles, const kws_fast_conv_t *p, int32_t band, const int16_t *rows,
+                      int32_t *a, int8_t *out) {
   const int16_t *at[3] = {rows, rows, rows};
   const int16_t *line = rows, *next = rows;
   int32_t left = band * p->out_w, x = 0;
-  const kws_fast_matrix_t *m = &p->matrix;
   while (left) {
     const int32_t count = left < 3 ? left : 3;
     for (int32_t s = 0; s < count; s++) {
@@ -55,20 +50,16 @@ KWS_INLINE void conv_band(int kind, const kws_fast_conv_t *p, int32_t band, cons
     }
     if (count == 3) {
       gather(3, p, at, a);
-      kws_matrix_block(kind, 3, m->packed, a, m->pairs, m->out_c, &m->limits, out);
-    } else if (count == 2) {
-      gather(2, p, at, a);
-      kws_matrix_block(kind, 2, m->packed, a, m->pairs, m->out_c, &m->limits, out);
     } else {
-      gather(1, p, at, a);
-      kws_matrix_block(kind, 1, m->packed, a, m->pairs, m->out_c, &m->limits, out);
+      gather(count, p, at, a);
     }
-    out += count * m->out_c;
+    kws_matrix_block(tiles, &p->matrix, count, a, out);
+    out += count * p->matrix.out_c;
     left -= count;
   }
 }
 
-KWS_INLINE void conv(int kind, const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
+static void conv(const kws_tiles_t *tiles, const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
   int32_t *a = (int32_t *)(void *)scratch;
   int16_t *rows = (int16_t *)(a + 3 * p->matrix.pairs);
   const int32_t held = (p->band - 1) * p->stride_h + p->k_h;
@@ -82,7 +73,7 @@ KWS_INLINE void conv(int kind, const kws_fast_conv_t *p, const int8_t *in, int8_
     for (int32_t oy = 0; oy < p->out_h; oy += p->band) {
       const int32_t band = p->out_h - oy < p->band ? p->out_h - oy : p->band;
       fill_rows(p, in, oy * p->stride_h - p->pad_h + have, held - have, rows + have * p->row);
-      conv_band(kind, p, band, rows, a, out);
+      conv_band(tiles, p, band, rows, a, out);
       out += band * p->out_w * p->matrix.out_c;
       have = kept;
       memmove(rows, rows + (held - kept) * p->row, (size_t)(kept * p->row) * sizeof *rows);
@@ -90,12 +81,13 @@ KWS_INLINE void conv(int kind, const kws_fast_conv_t *p, const int8_t *in, int8_
   }
 }
 
-void kws_fast_conv_relu(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
-  conv(KWS_RQ_RELU, p, in, out, scratch);
-}
-void kws_fast_conv_linear(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
-  conv(KWS_RQ_LINEAR, p, in, out, scratch);
-}
-void kws_fast_conv_any(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
-  conv(KWS_RQ_ANY, p, in, out, scratch);
-}
+#define CONV(format, kind)                                                                                        \
+  void kws_fast_conv##format##_##kind(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) { \
+    conv(&kws_tiles##format##_##kind, p, in, out, scratch);                                                       \
+  }
+CONV(16, relu)
+CONV(16, linear)
+CONV(16, any)
+CONV(8, relu)
+CONV(8, linear)
+CONV(8, any)

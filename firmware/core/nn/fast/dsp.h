@@ -98,6 +98,15 @@ KWS_INLINE uint32_t kws_pack11(uint32_t x, uint32_t y) {
 #endif
 }
 
+/* Both lanes doubled; they must not overflow. */
+KWS_INLINE uint32_t kws_double(uint32_t x) {
+#if KWS_DSP
+  return (uint32_t)__sadd16((int16x2_t)x, (int16x2_t)x);
+#else
+  return ((x << 1) & 0xFFFFu) | ((x & 0xFFFF0000u) << 1);
+#endif
+}
+
 /* c + a*b / 2^32, rounded to nearest, halves up; c wraps. */
 KWS_INLINE int32_t kws_smmlar(int32_t a, int32_t b, int32_t c) {
 #if KWS_DSP
@@ -123,6 +132,17 @@ KWS_INLINE int32_t kws_smlaw1(int32_t a, uint32_t x, int32_t acc) {
   return __smlawt(a, (int32_t)x, acc);
 #else
   return (int32_t)((uint32_t)acc + (uint32_t)(((int64_t)a * kws_lane1(x)) >> 16));
+#endif
+}
+
+/* c + a*b / 2^32, rounded down; c wraps. */
+KWS_INLINE int32_t kws_smmla(int32_t a, int32_t b, int32_t c) {
+#if KWS_DSP
+  int32_t result;
+  __asm__("smmla %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+  return result;
+#else
+  return (int32_t)((uint32_t)c + (uint32_t)(((int64_t)a * b) >> 32));
 #endif
 }
 

@@ -13,12 +13,18 @@
 extern "C" {
 #endif
 
-/* Matrix product of weights [out_c][k] and positions [positions][k].
- * `packed`, for each pair of output channels (the last one of an odd number is paired with zeros):
- *   2 words    doubled biases, with the input's zero point folded in
- *   2 * pairs  for each pair of k: a word of both weights of the even channel, then one of the odd channel; doubled
- *   6 words    m, c, n of the even, then of the odd channel
- * `pairs` is even. The k of a position are taken four by four in the order 0 2 1 3 (that of SXTB16). */
+/* Matrix product of weights [out_c][k] and positions [positions][k]. The k of a position are taken four by four in the
+ * order 0 2 1 3 (that of SXTB16); `pairs` is how many pairs they make, an even number. `packed`, for each pair of output
+ * channels (the last one of an odd number is paired with zeros):
+ *
+ *   matrix16, for speed: weights as int16, doubled
+ *     2 words    doubled biases, with the input's zero point folded in
+ *     2 * pairs  for each pair of k: a word of the even channel's weights, then one of the odd channel's
+ *     6 words    m, c, n of the even, then of the odd channel
+ *   matrix8, for size: both channels' weights in one word
+ *     2 words    256 * the odd channel's bias + the even one's; the even one's
+ *     pairs      for each pair of k: lanes of 256 * the odd channel's weight + the even one's
+ *     6 words    m, c, n as before, but for the odd channel those of a sum times 256 (kws_requantize256) */
 typedef struct {
   int32_t positions, k, pairs, out_c;
   int32_t in_step; /* bytes from a position's first value to the next one's */
@@ -26,11 +32,16 @@ typedef struct {
   const int32_t *packed;
 } kws_fast_matrix_t;
 
-/* Scratch: 12 * pairs bytes. CONV_2D whose windows are runs of k values (1x1 above all). `in` and `out` may be the same
- * memory if in_step = k = out_c. */
-void kws_fast_matrix_relu(const kws_fast_matrix_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
-void kws_fast_matrix_linear(const kws_fast_matrix_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
-void kws_fast_matrix_any(const kws_fast_matrix_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+/* kws_fast_<kernel>_<kind> */
+#define KWS_FAST_KINDS(type, kernel)                                                                        \
+  void kws_fast_##kernel##_relu(const type *p, const int8_t *in, int8_t *out, int8_t *scratch);             \
+  void kws_fast_##kernel##_linear(const type *p, const int8_t *in, int8_t *out, int8_t *scratch);           \
+  void kws_fast_##kernel##_any(const type *p, const int8_t *in, int8_t *out, int8_t *scratch);
+
+/* Scratch: 4 * pairs bytes for each of at most three positions. CONV_2D whose windows are runs of k values (1x1 above all),
+ * FULLY_CONNECTED. `in` and `out` may begin at the same place if out_c <= in_step and k <= in_step. */
+KWS_FAST_KINDS(kws_fast_matrix_t, matrix16)
+KWS_FAST_KINDS(kws_fast_matrix_t, matrix8)
 
 /* CONV_2D with any window (dilation 1), or DEPTHWISE_CONV_2D of one input channel. A band of `band` output rows is done
  * at a time: its (band - 1) * stride_h + k_h input rows are held as int16 with their padding, `row` values each.
@@ -46,9 +57,8 @@ typedef struct {
 } kws_fast_conv_t;
 
 /* Scratch: 12 * pairs bytes, then the rows. */
-void kws_fast_conv_relu(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
-void kws_fast_conv_linear(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
-void kws_fast_conv_any(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+KWS_FAST_KINDS(kws_fast_conv_t, conv16)
+KWS_FAST_KINDS(kws_fast_conv_t, conv8)
 
 /* DEPTHWISE_CONV_2D with as many outputs as inputs, at least four channels, any stride, padding and dilation.
  * `packed`, for each four channels (the last four overlap those before where channels is no multiple of four):
@@ -66,37 +76,29 @@ typedef struct {
 
 /* Scratch: 4 bytes for each tap (an even number of them), then `channels` bytes. `in` and `out` may begin at the same
  * place if there is no padding and channels is a multiple of four. */
-void kws_fast_depthwise_relu(const kws_fast_depthwise_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
-void kws_fast_depthwise_linear(const kws_fast_depthwise_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
-void kws_fast_depthwise_any(const kws_fast_depthwise_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+KWS_FAST_KINDS(kws_fast_depthwise_t, depthwise)
 
 /* DEPTHWISE_CONV_2D with as many outputs as inputs, a multiple of four channels, no dilation: a 3x3 window with stride 1
  * or 2 along a row, or (line) one row with stride 1 and no padding. `band` output rows are done at a time, of which
- * (band - 1) * stride_h + 3 (line: 1) input rows are held, `words` pairs of columns each. `packed`, for each channel:
- *   1 word   doubled bias
- *   for each row of the window and each of `steps` pairs of columns
- *            stride 1: weights (w0 w1)(w2 w3).. and (0 w0)(w1 w2)..: a word of the former, one of the latter
- *            stride 2: a word of the former
- *   3 words  m, c, n */
+ * (band - 1) * stride_h + 3 (line: 1) input rows are held, `words` pairs of columns each. `packed`, for each four channels:
+ *   16 words  doubled bias, m, c, n of each channel
+ *   a word for each tap: the weights of the four channels, int8 */
 typedef struct {
   int32_t in_h, in_w, channels, out_h, out_w;
-  int32_t steps, stride_h, pad_h, pad_w, band, words;
+  int32_t k_w, stride_h, pad_h, pad_w, band, words;
   uint32_t padding; /* four zero points */
   kws_rq_limits_t limits;
   const int32_t *packed;
 } kws_fast_planes_t;
 
-/* kws_fast_planes_<window>_s<stride>_g<outputs at a time>_<kind>. There are at least as many outputs in a row; for 3x3 with
- * stride 1 their number less that of a row is even. A line has at least two steps. Scratch: 16 bytes for each word of the
- * rows held. `in` and `out` may begin at the same place if out_h * out_w <= in_h * in_w. */
-#define KWS_FAST_PLANES(name) \
-  void kws_fast_planes_##name(const kws_fast_planes_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
-#define KWS_FAST_PLANES_KINDS(name) \
-  KWS_FAST_PLANES(name##_relu) KWS_FAST_PLANES(name##_linear) KWS_FAST_PLANES(name##_any)
-KWS_FAST_PLANES_KINDS(3x3_s1_g5)
-KWS_FAST_PLANES_KINDS(3x3_s1_g6)
-KWS_FAST_PLANES_KINDS(3x3_s2_g4)
-KWS_FAST_PLANES_KINDS(line_s1_g6)
+/* planes_<window>_s<stride>_g<outputs at a time>. There are at least as many outputs in a row; for 3x3 with stride 1 their
+ * number less that of a row is even. A line's window has at least two taps. Scratch: 16 bytes for each word of the rows
+ * held, then for each channel of four the words of kws_planes_words(). `in` and `out` may begin at the same place if
+ * out_h * out_w <= in_h * in_w. */
+KWS_FAST_KINDS(kws_fast_planes_t, planes_3x3_s1_g5)
+KWS_FAST_KINDS(kws_fast_planes_t, planes_3x3_s1_g6)
+KWS_FAST_KINDS(kws_fast_planes_t, planes_3x3_s2_g4)
+KWS_FAST_KINDS(kws_fast_planes_t, planes_line_s1_g6)
 
 /* ADD of two tensors of one shape: (c + ((a * (x << 8)) >> 16) + ((b * (y << 8)) >> 16)) >> 20, limited to int8. The
  * compiler has tried all 65536 pairs (x, y) and found this equal to the reference. Any of the three may be one memory. */

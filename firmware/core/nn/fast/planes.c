@@ -1,9 +1,10 @@
 /* The depthwise kernels of planes.h: filling the planes, and which groups there are. */
 #include "planes.h"
 
-/* The words of a pair of columns, one for each of four channels. */
-KWS_INLINE void put(uint32_t x, uint32_t y, int32_t *plane, int32_t *plane3, int32_t distance) {
-  const uint32_t x02 = kws_sxtb16(x), y02 = kws_sxtb16(y), x13 = kws_sxtb16_ror8(x), y13 = kws_sxtb16_ror8(y);
+/* The words of a pair of columns, one for each of four channels; `doubled` for weights. */
+KWS_INLINE void put(int doubled, uint32_t x, uint32_t y, int32_t *plane, int32_t *plane3, int32_t distance) {
+  uint32_t x02 = kws_sxtb16(x), y02 = kws_sxtb16(y), x13 = kws_sxtb16_ror8(x), y13 = kws_sxtb16_ror8(y);
+  if (doubled) x02 = kws_double(x02), y02 = kws_double(y02), x13 = kws_double(x13), y13 = kws_double(y13);
   plane[0] = (int32_t)kws_pack00(x02, y02);
   plane[distance] = (int32_t)kws_pack00(x13, y13);
   plane[2 * distance] = (int32_t)kws_pack11(x02, y02);
@@ -15,7 +16,7 @@ KWS_INLINE void fill_pair(int has_a, int has_b, const int8_t *a, const int8_t *b
                           uint32_t padding, int32_t *plane, int32_t pitch, int32_t distance) {
   int32_t *plane3 = plane + 3 * distance;
   for (; rows; rows--, plane += pitch, plane3 += pitch) {
-    put(has_a ? kws_load32(a) : padding, has_b ? kws_load32(b) : padding, plane, plane3, distance);
+    put(0, has_a ? kws_load32(a) : padding, has_b ? kws_load32(b) : padding, plane, plane3, distance);
     if (has_a) a += line;
     if (has_b) b += line;
   }
@@ -26,10 +27,10 @@ static __attribute__((noinline)) void fill_line(const kws_fast_planes_t *p, cons
   const int32_t distance = p->words, channels = p->channels, pairs = p->in_w >> 1;
   int32_t *plane3 = plane + 3 * distance;
   for (int32_t n = pairs; n; n--, in += 2 * channels) {
-    put(kws_load32(in), kws_load32(in + channels), plane++, plane3++, distance);
+    put(0, kws_load32(in), kws_load32(in + channels), plane++, plane3++, distance);
   }
-  if (p->in_w & 1) put(kws_load32(in), 0, plane++, plane3++, distance);
-  for (int32_t n = p->words - ((p->in_w + 1) >> 1); n > 0; n--) put(0, 0, plane++, plane3++, distance);
+  if (p->in_w & 1) put(0, kws_load32(in), 0, plane++, plane3++, distance);
+  for (int32_t n = p->words - ((p->in_w + 1) >> 1); n > 0; n--) put(0, 0, 0, plane++, plane3++, distance);
 }
 
 /* `count` rows of four channels from row y on into the planes, which are `distance` words apart. Words of padding alone
@@ -67,6 +68,25 @@ static __attribute__((noinline)) void fill(const kws_fast_planes_t *p, const int
   }
 }
 
+/* Bias, weights and m, c, n of four channels as kws_planes_column() reads them, `words` for each. */
+KWS_INLINE void unpack(kws_planes_t shape, int32_t k_w, const int32_t *packed, int32_t *w, int32_t words) {
+  const int32_t rows = kws_planes_rows(shape), steps = kws_planes_steps(shape, k_w);
+  for (int c = 0; c < 4; c++, packed += 4) {
+    w[c * words] = packed[0];
+    for (int i = 1; i < 4; i++) w[(c + 1) * words - 4 + i] = packed[i];
+  }
+  int32_t *w3 = ++w + 3 * words;
+  for (int32_t y = rows; y; y--) {
+    uint32_t before = 0;
+    for (int32_t left = k_w, j = steps; j; j--, left -= 2) {
+      const uint32_t x = left > 0 ? (uint32_t)*packed++ : 0, next = left > 1 ? (uint32_t)*packed++ : 0;
+      put(1, x, next, w++, w3++, words);
+      if (kws_planes_x_stride(shape) == 1) put(1, before, x, w++, w3++, words);
+      before = next;
+    }
+  }
+}
+
 /* All groups of one channel. */
 KWS_INLINE void channel(int kind, kws_planes_t shape, const kws_fast_planes_t *p, const kws_planes_column_t *a,
                         const int32_t *plane, const int32_t *w, int8_t *out) {
@@ -86,20 +106,23 @@ KWS_INLINE void channel(int kind, kws_planes_t shape, const kws_fast_planes_t *p
 KWS_INLINE void planes(int kind, kws_planes_t shape, const kws_fast_planes_t *p, const int8_t *in, int8_t *out,
                        int8_t *scratch) {
   int32_t *plane = (int32_t *)(void *)scratch;
-  const int32_t k_h = shape == KWS_PLANES_LINE_S1_G6 ? 1 : 3;
+  const int32_t k_h = kws_planes_rows(shape);
   const int32_t held = (p->band - 1) * p->stride_h + k_h, distance = held * p->words;
   const int32_t advance = p->band * p->stride_h;
   const int32_t kept = held > advance ? held - advance : 0;
-  const int32_t packed = k_h * p->steps * (3 - kws_planes_x_stride(shape)) + 4;
-  const int32_t *w = p->packed;
-  kws_planes_column_t a = {0, 4 * p->words, p->out_w * p->channels, 4 * p->words * p->stride_h, p->channels, p->steps, 0};
+  const int32_t words = kws_planes_words(shape, p->k_w);
+  const int32_t *packed = p->packed;
+  int32_t *w = plane + 4 * distance;
+  kws_planes_column_t a = {0, 4 * p->words, p->out_w * p->channels, 4 * p->words * p->stride_h, p->channels,
+                           kws_planes_steps(shape, p->k_w), 0};
   if (shape == KWS_PLANES_LINE_S1_G6) {
     a.count = (p->out_w + 5) / 6;
     a.last = p->out_w - 6 * (a.count - 1);
     a.out_step = 6 * p->channels;
     a.data_step = 12;
   }
-  for (int32_t first = 0; first < p->channels; first += 4) {
+  for (int32_t first = 0; first < p->channels; first += 4, packed += 16 + k_h * p->k_w) {
+    unpack(shape, p->k_w, packed, w, words);
     int32_t have = 0;
     for (int32_t oy = 0; oy < p->out_h; oy += p->band) {
       const int32_t rows = p->out_h - oy < p->band ? p->out_h - oy : p->band;
@@ -110,7 +133,7 @@ KWS_INLINE void planes(int kind, kws_planes_t shape, const kws_fast_planes_t *p,
         fill(p, in + first, !first, oy * p->stride_h - p->pad_h + have, held - have, plane + have * p->words, distance);
       }
       for (int c = 0; c < 4; c++) {
-        channel(kind, shape, p, &a, plane + c * distance, w + c * packed,
+        channel(kind, shape, p, &a, plane + c * distance, w + c * words,
                 out + oy * p->out_w * p->channels + first + c);
       }
       have = kept;
@@ -120,7 +143,6 @@ KWS_INLINE void planes(int kind, kws_planes_t shape, const kws_fast_planes_t *p,
                 (size_t)(kept * p->words) * sizeof *plane);
       }
     }
-    w += 4 * packed;
   }
 }
 

@@ -16,6 +16,15 @@ KWS_INLINE int kws_planes_group(kws_planes_t shape) {
 }
 KWS_INLINE int kws_planes_x_stride(kws_planes_t shape) { return shape == KWS_PLANES_3X3_S2_G4 ? 2 : 1; }
 
+/* Rows of a window, words of a row of weights, and all words of a channel's bias, weights and m, c, n. */
+KWS_INLINE int32_t kws_planes_rows(kws_planes_t shape) { return shape == KWS_PLANES_LINE_S1_G6 ? 1 : 3; }
+KWS_INLINE int32_t kws_planes_steps(kws_planes_t shape, int32_t k_w) {
+  return kws_planes_x_stride(shape) == 1 ? (k_w >> 1) + 1 : (k_w + 1) >> 1;
+}
+KWS_INLINE int32_t kws_planes_words(kws_planes_t shape, int32_t k_w) {
+  return kws_planes_rows(shape) * kws_planes_steps(shape, k_w) * (3 - kws_planes_x_stride(shape)) + 4;
+}
+
 /* A column of `count` groups of one channel; distances in words of the plane and in bytes of `out`. The assembly knows
  * the order of the fields. */
 typedef struct {
@@ -52,7 +61,7 @@ KWS_INLINE void kws_planes_column(int kind, kws_planes_t shape, const int32_t *d
   KWS_PLANES_CASE(KWS_PLANES_LINE_S1_G6, line_s1_g6)
 #endif
   const int stride = kws_planes_x_stride(shape), group = kws_planes_group(shape);
-  const int32_t k_h = shape == KWS_PLANES_LINE_S1_G6 ? 1 : 3;
+  const int32_t k_h = kws_planes_rows(shape);
   const int32_t *rq = w + 1 + k_h * a->steps * (3 - stride);
   for (int32_t i = 0; i < a->count; i++, data += a->data_step / 4, out += a->out_step) {
     int32_t acc[6];

@@ -10,6 +10,9 @@
  * a multiple of 2^n before the shift, so c = 2^(n-1) + (z << n).
  *   KWS_RQ_LINEAR takes the 1 by the sign of t: t < 0 gives x <= 0, and for x = 0 both forms give 0 when n >= 1.
  *   KWS_RQ_RELU leaves it out: it is used where the lower limit is at least z, which every x <= 0 ends at either way.
+ * A sum that comes as t = 256s (kws_requantize256) needs no rounding before the shift: with n' = n + 7,
+ *   y = floor((256sm + 2^(n+38) + 2^38 or -2^38) / 2^(n+39)) = (smmla(t, m, c) + (t < 0 ? -128 : 0)) >> n'
+ * for c = 2^(n'-1) + 64 + (z << n'): 2^38 is what rounding up to x amounts to, and for x < 0 halves go the other way.
  * Both need limits of -128 and 127; KWS_RQ_ANY takes any shift and limits. The compiler (model_pipeline/compiler/fast)
  * proves that t and c + x fit 32 bits. */
 #ifndef KWS_FAST_REQUANTIZE_H
@@ -33,6 +36,14 @@ KWS_INLINE int8_t kws_requantize(int kind, int32_t t, int32_t m, int32_t c, int3
   if (kind == KWS_RQ_RELU) return (int8_t)kws_ssat8(kws_smmlar(t, m, c) >> n);
   if (kind == KWS_RQ_LINEAR) return (int8_t)kws_ssat8(kws_smmlar(t, m, c + (t >> 31)) >> n);
   return kws_nn_output(t >> 1, m, n, limits->zero_point, limits->act_min, limits->act_max);
+}
+
+/* t is 256 times the sum; `any` takes it back. */
+KWS_INLINE int8_t kws_requantize256(int kind, int32_t t, int32_t m, int32_t c, int32_t n,
+                                    const kws_rq_limits_t *limits) {
+  if (kind == KWS_RQ_RELU) return (int8_t)kws_ssat8(kws_smmla(t, m, c) >> n);
+  if (kind == KWS_RQ_LINEAR) return (int8_t)kws_ssat8(kws_smmla(t, m, c + (t >> 31) * 128) >> n);
+  return kws_nn_output(t >> 8, m, n, limits->zero_point, limits->act_min, limits->act_max);
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* matrix.h's blocks for the Cortex-M4, in assembly: no compiler keeps six sums, five operands, two pointers and a counter
- * in the fourteen registers that there are.
+/* matrix.h's tiles with int16 weights. For the Cortex-M4 in assembly: no compiler keeps six sums, five operands, two
+ * pointers and a counter in the fourteen registers that there are.
  *
  * r0 weights, r1 positions, r2 r3 weights of the two channels, r4-r6 positions, r7-r9 sums of the even channel, r10-r12
  * those of the odd one, lr turns left. The loop has eight copies of a step and is entered where a whole number of turns is
@@ -122,23 +122,24 @@
 
 #define EIGHT(STEP) STEP STEP STEP STEP STEP STEP STEP STEP
 
-#define BLOCK(count, suffix, RQ, steps, size)                                                                               \
-  __attribute__((naked)) void kws_matrix_##count##_##suffix(                                                         \
-      const int32_t *w __attribute__((unused)), const int32_t *a __attribute__((unused)),                            \
-      int32_t pairs __attribute__((unused)), int32_t out_c __attribute__((unused)),                                  \
-      int8_t *out __attribute__((unused))) {                                                                         \
-    __asm__ volatile(PROLOGUE(steps, size) "1:\n" HEAD FIRST_##count "ldr pc, [sp, #8]\n"                                   \
-                     ".balign 4\n2:\n" EIGHT(STEP_##count) "subs lr, lr, #1\n" "bne 2b\n" FINISH_##count(RQ) NEXT    \
-                     EPILOGUE);                                                                                      \
+#define TILE(count, suffix, RQ, steps, size)                                                                     \
+  static __attribute__((naked)) void tile##count##_##suffix(                                                     \
+      const int32_t *w __attribute__((unused)), const int32_t *a __attribute__((unused)),                        \
+      int32_t pairs __attribute__((unused)), int32_t out_c __attribute__((unused)),                              \
+      int8_t *out __attribute__((unused)), const kws_rq_limits_t *limits __attribute__((unused))) {              \
+    __asm__ volatile(PROLOGUE(steps, size) "1:\n" HEAD FIRST_##count "ldr pc, [sp, #8]\n"                        \
+                     ".balign 4\n2:\n" EIGHT(STEP_##count) "subs lr, lr, #1\n" "bne 2b\n" FINISH_##count(RQ)    \
+                     NEXT EPILOGUE);                                                                             \
   }
-
-BLOCK(3, relu, RELU, ALL_BUT_FIRST, 32)
-BLOCK(2, relu, RELU, ALL_BUT_FIRST, 24)
-BLOCK(1, relu, RELU, HALF, 24)
-BLOCK(3, linear, LINEAR, ALL_BUT_FIRST, 32)
-BLOCK(2, linear, LINEAR, ALL_BUT_FIRST, 24)
-BLOCK(1, linear, LINEAR, HALF, 24)
-
+#define TILES(suffix, RQ)                                 \
+  TILE(1, suffix, RQ, HALF, 24)                           \
+  TILE(2, suffix, RQ, ALL_BUT_FIRST, 24)                  \
+  TILE(3, suffix, RQ, ALL_BUT_FIRST, 32)                  \
+  const kws_tiles_t kws_tiles16_##suffix = {{tile1_##suffix, tile2_##suffix, tile3_##suffix}, 2};
+TILES(relu, RELU)
+TILES(linear, LINEAR)
 #else
-typedef int kws_matrix_m4_is_for_the_board; /* an empty file is no C */
+KWS_TILES_C(16, relu, KWS_RQ_RELU)
+KWS_TILES_C(16, linear, KWS_RQ_LINEAR)
 #endif
+KWS_TILES_C(16, any, KWS_RQ_ANY)
