@@ -128,6 +128,63 @@ class Net(ModelBuilder):
         which = self.tensor((len(axes),), data=np.array(axes, np.int32))
         self.op("MEAN", [source, which], [self._to(shape, float(self.scale) / 2)], "ReducerOptions", keepDims=True)
 
+    def constants(self, *values: list[int]) -> list[int]:
+        return [self.tensor((len(v),), data=np.array(v, np.int32)) for v in values]
+
+    def crop(self, first: int, last: int, step: int = 1) -> None:
+        """Rows ``first`` to ``last - 1``."""
+        begin, end, steps = [0] * 4, list(self.shape), [1] * 4
+        begin[self.time], end[self.time], steps[self.time] = first, last, step
+        source, shape = self.at, list(self.shape)
+        shape[self.time] = -(-(last - first) // step)
+        bounds = self.constants(begin, end, steps)
+        target = self._to(tuple(shape), self.scale, self.zero)
+        self.op("STRIDED_SLICE", [source, *bounds], [target], "StridedSliceOptions")
+
+    def cropped_residual(self, k: int) -> None:
+        """As in unpadded networks: the skip loses the rows that the convolution needs as context."""
+        before = (self.at, self.shape, self.scale, self.zero)
+        self.conv("CONV_2D", self.shape[3], (k, 1), (1, 1), 1, False)
+        branch, length, scale = self.at, self.frames, self.scale
+        self.at, self.shape, self.scale, self.zero = before
+        self.crop(k - 1, k - 1 + length)
+        skip = self.at
+        self.op("ADD", [skip, branch], [self._to(self.shape, float(scale + self.scale))], "AddOptions")
+
+    def split_and_join(self) -> None:
+        """Halves of the channels, one of them through a LOGISTIC-like change of scale, swapped."""
+        source, shape, scale, zero = self.at, (*self.shape[:3], self.shape[3] // 2), self.scale, self.zero
+        axis = self.tensor((), data=np.array(3, np.int32))
+        halves = [self.tensor(shape, scale, zero) for _ in range(2)]
+        self.op("SPLIT", [axis, source], halves, "SplitOptions", numSplits=2)
+        changed = self.tensor(shape, scale, zero)
+        self.op("RELU", [halves[0]], [changed])
+        target = self._to((*shape[:3], 2 * shape[3]), scale, zero)
+        self.op("CONCATENATION", [halves[1], changed], [target], "ConcatenationOptions", axis=3)
+
+    def weigh(self) -> None:
+        """MUL by a constant of a row's shape, then LOGISTIC."""
+        source, shape = self.at, tuple(1 if a == self.time else n for a, n in enumerate(self.shape))
+        factor = self.tensor(shape, 0.02, 0, self.rng.integers(-128, 128, shape).astype(np.int8))
+        product = self._to(self.shape, float(self.scale))
+        self.op("MUL", [source, factor], [product], "MulOptions")
+        self.op("LOGISTIC", [product], [self._to(self.shape, 1 / 256, -128)])
+
+    def turn(self) -> None:
+        """TRANSPOSE of a row."""
+        source, order = self.at, [0, 1, 3, 2] if self.time == 1 else [1, 0, 2, 3]
+        by = self.constants(order)
+        target = self._to(tuple(self.shape[a] for a in order), self.scale, self.zero)
+        self.op("TRANSPOSE", [source, *by], [target], "TransposeOptions")
+
+    def dense_of_rows(self, out: int) -> None:
+        """FULLY_CONNECTED over the channels, then SOFTMAX."""
+        source, channels = self.at, self.shape[3]
+        w = self.tensor((out, channels), 0.01, 0, self.rng.integers(-127, 128, (out, channels)).astype(np.int8))
+        target = self._to((*self.shape[:3], out), float(self.scale) * 0.01 * channels**0.5 * 60)
+        self.op("FULLY_CONNECTED", [source, w, -1], [target], "FullyConnectedOptions", keepNumDims=True)
+        self.op("SOFTMAX", [target], [self._to(self.shape, 1 / 256, -128)], "SoftmaxOptions", beta=1.0)
+
     def flatten_and_dense(self) -> None:
         source, size = self.at, int(np.prod(self.shape))
         flat = self._to((1, size), self.scale, self.zero)
@@ -152,6 +209,7 @@ def nets(draw: st.DrawFn) -> Case:
     net = Net(draw(st.integers(0, 2**32 - 1)), frames, width, channels, time_is_width=draw(st.booleans()))
     frame_bytes = int(np.prod(net.shape)) // frames
     kinds = ["conv", "conv", "depthwise", "pool", "residual", "causal", "same", "merge", "mean of a row"]
+    kinds += ["crop", "cropped residual", "split", "weigh", "turn", "dense"]
     for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=5)):
         k = draw(st.integers(1, 4))
         other = draw(st.integers(1, min(2, net.shape[3 - net.time])))
@@ -175,6 +233,19 @@ def nets(draw: st.DrawFn) -> Case:
             net.merge_channels()
         elif kind == "mean of a row":
             net.mean([3 - net.time])
+        elif kind == "crop":
+            first = draw(st.integers(0, net.frames - 1))
+            net.crop(first, draw(st.integers(first + 1, net.frames)), draw(st.integers(1, 2)))
+        elif kind == "cropped residual":
+            net.cropped_residual(k)
+        elif kind == "split" and net.shape[3] % 2 == 0:
+            net.split_and_join()
+        elif kind == "weigh":
+            net.weigh()
+        elif kind == "turn":
+            net.turn()
+        elif kind == "dense":
+            net.dense_of_rows(draw(st.integers(1, 5)))
     end = draw(st.sampled_from(["mean", "dense", "last", "rows"]))
     if end == "mean":
         net.mean([1, 2])
@@ -197,7 +268,7 @@ def sound(seed: int, count: int, frame_bytes: int) -> np.ndarray:
 
 
 @settings(
-    max_examples=5,
+    max_examples=6,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
