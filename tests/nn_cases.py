@@ -53,7 +53,7 @@ def spatial(draw: st.DrawFn, dilate: bool) -> tuple[int, list[int], list[int], l
     for _ in range(2):
         k = draw(st.integers(1, 5))
         stride = draw(st.integers(1, 3))
-        dilation = draw(st.integers(1, 3)) if dilate and stride == 1 else 1
+        dilation = draw(st.integers(1, 3)) if dilate else 1
         span = (k - 1) * dilation + 1
         side = draw(st.integers(span if padding else 1, span + 6))
         outs.append(-(-side // stride) if padding == 0 else (side - span) // stride + 1)
