@@ -52,15 +52,19 @@ def multiplier_of(operator: Operator, real: float) -> tuple[int, int]:
         raise operator.error(f"impossible quantisation: {error}") from error
 
 
+def quantized_value(operator: Operator, real: float, tensor: Tensor) -> int:
+    """``real`` in a tensor's steps, by float32 arithmetic, not limited to its type."""
+    steps = float(np.float32(real) / tensor.scale)
+    if not abs(steps) < 1 << 31:  # TFLite Micro refuses these, or its result is undefined
+        raise operator.error(f"impossible quantisation: {real:g} is {steps:g} steps of the scale {tensor.scale:g}")
+    return tensor.zero_point + round_half_away(steps)
+
+
 def activation_range(operator: Operator, activation: int, output: Tensor) -> tuple[int, int]:
     """The int8 limits that a fused activation leaves."""
 
     def quantized(real: float) -> int:
-        with np.errstate(over="ignore"):
-            steps = float(np.float32(real) / output.scale)
-        if abs(steps) >= 1 << 31:  # TFLite Micro refuses these too
-            raise operator.error(f"impossible quantisation: {real:g} is {steps:g} steps of the output's scale")
-        return output.zero_point + round_half_away(steps)
+        return quantized_value(operator, real, output)
 
     name = ACTIVATIONS.get(activation, str(activation))
     if name == "NONE":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from model_pipeline.compiler.ir import Call, Operator
 from model_pipeline.compiler.ops import _common as c
-from model_pipeline.compiler.quant import INT8_MAX, INT8_MIN, multiplier_of, round_half_away
+from model_pipeline.compiler.quant import INT8_MAX, INT8_MIN, multiplier_of, quantized_value
 
 
 def lower_relu(operator: Operator) -> Call:
@@ -35,7 +33,7 @@ def lower_relu6(operator: Operator) -> Call:
     c.arity(operator, (1,))
     source, target = c.quantized_pair(operator)
     c.expect_shape(operator, target, source.shape)
-    six = source.zero_point + round_half_away(float(np.float32(6.0) / source.scale))
+    six = quantized_value(operator, 6.0, source)
     return Call(
         operator,
         "kws_nn_clamp",
