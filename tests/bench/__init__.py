@@ -1,1 +1,0 @@
-"""Whole models on the emulated Cortex-M4, counted in guest instructions."""
