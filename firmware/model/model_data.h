@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0xe6a744769cdf3e81ull
+#define KWS_MODEL_DATA_ID 0x2c2ea6cc3b9a09d6ull
 
 #ifdef __cplusplus
 extern "C" {

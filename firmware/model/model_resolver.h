@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0xe6a744769cdf3e81ull
+#define KWS_RESOLVER_MODEL_ID 0x2c2ea6cc3b9a09d6ull
 
 using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
 
