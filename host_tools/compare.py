@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from model_pipeline.compiler import HostProgram, compile_model
+from model_pipeline.compiler.program import Kernels
 from model_pipeline.errors import KwsError, MissingTool
 
 ProgressCallback = Callable[[int, int, str], None]
@@ -69,7 +70,7 @@ def compare(
     tflite: bytes,
     inputs: np.ndarray,
     *,
-    kernels: Any = "fast",
+    kernels: Kernels = "fast",
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """All layers of the window's plan, on each of int8 ``inputs`` [n, input bytes] in turn.

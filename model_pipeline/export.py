@@ -16,6 +16,7 @@ from typing import Any
 from model_pipeline.compiler import Program, compile_model
 from model_pipeline.compiler.emitter import float_bits
 from model_pipeline.compiler.ops import known_operators
+from model_pipeline.compiler.program import Kernels
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import atomic_dir
@@ -29,7 +30,9 @@ FILES = {
 Progress = Callable[[int, int, str], None]
 
 
-def export(model_dir: Path, out: Path, progress: Progress | None = None, *, streaming: int = 0) -> dict[str, Any]:
+def export(
+    model_dir: Path, out: Path, progress: Progress | None = None, *, streaming: int = 0, kernels: Kernels = "fast"
+) -> dict[str, Any]:
     """Writes the generated folder ``out``, whole or not at all.
 
     The arena that TensorFlow Lite Micro needs is measured by its interpreter and recorded beside the model in
@@ -39,6 +42,7 @@ def export(model_dir: Path, out: Path, progress: Progress | None = None, *, stre
         model_dir: holds ``model.tflite`` and ``model.json``.
         streaming: 0: the engine takes the whole window at each inference; else feature frames of a hop that divide
             the window: it takes only those and keeps what it needs of the others (docs/streaming-plan.md).
+        kernels: for time or for flash, see `compile_model`.
 
     Returns:
         What was made: files, arena sizes, MACs and the layers.
@@ -55,7 +59,7 @@ def export(model_dir: Path, out: Path, progress: Progress | None = None, *, stre
     report(0, 4, "reading the model")
     manifest = load_manifest(model_dir)
     tflite = (model_dir / "model.tflite").read_bytes()
-    program = compile_model(tflite)
+    program = compile_model(tflite, kernels)
     _check_agreement(manifest, program)
     if streaming:
         if not 1 <= streaming < manifest.window_frames or manifest.window_frames % streaming:
@@ -64,7 +68,7 @@ def export(model_dir: Path, out: Path, progress: Progress | None = None, *, stre
                 f"a hop of {streaming} frames does not divide the model's window of {manifest.window_frames}",
                 hint=f"possible: {', '.join(known)}",
             )
-        program = compile_model(tflite, hop=streaming, frames=manifest.window_frames)
+        program = compile_model(tflite, kernels, hop=streaming, frames=manifest.window_frames)
     report(1, 4, "measuring the arena")
     arena = recorded_arena(model_dir, manifest) or {
         "model_sha256": manifest.model_sha256,
@@ -94,6 +98,7 @@ def export(model_dir: Path, out: Path, progress: Progress | None = None, *, stre
         "tflm_arena_bytes": arena["arena_bytes"],
         "aot_arena_bytes": program.arena_bytes,
         "streaming": streaming,
+        "kernels": kernels,
         "macs": program.macs,
         "constant_bytes": program.constant_bytes,
         "layers": program.layers(),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from host_tools import ui
+from host_tools import kernels, ui
 from model_pipeline.errors import KwsError
 
 
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
                 metavar="HOP", help="Export the model anew, to compute only what HOP new frames change (engine aot)."
             ),
         ] = 0,
+        size: kernels.Size = False,
         check: Annotated[
             bool, typer.Option("--realtime/--no-realtime", help="Say whether the model keeps up with sound.")
         ] = True,
@@ -47,14 +48,22 @@ def register(app: typer.Typer) -> None:
         from host_tools import build as builder
         from host_tools import realtime
 
-        if streaming:
+        if streaming or size:
             from model_pipeline.export import export
 
             if engine != "aot":
-                raise KwsError(f"engine {engine} knows no streaming plan", hint="leave out --engine or --streaming")
+                raise KwsError(
+                    f"engine {engine} is no compiled plan", hint="leave out --engine, or --streaming and --size"
+                )
             folder = Path(out or builder.ROOT / "build" / board)
             with ui.progress("export") as progress:
-                export(model or builder.DEFAULT_MODEL, folder / "model", progress, streaming=streaming)
+                export(
+                    model or builder.DEFAULT_MODEL,
+                    folder / "model",
+                    progress,
+                    streaming=streaming,
+                    kernels=kernels.chosen(size, False),
+                )
             model = folder / "model"
         with ui.progress(f"build for {board}") as progress:
             done = builder.build(board, model, engine, out, progress=progress)

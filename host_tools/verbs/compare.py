@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from host_tools import ui
+from host_tools import kernels, ui
 from model_pipeline.errors import CheckFailed, KwsError
 
 
@@ -23,7 +23,8 @@ def register(app: typer.Typer) -> None:
         frames: Annotated[
             int | None, typer.Option(help="Feature frames of the window, for --streaming of a flat input.")
         ] = None,
-        portable: Annotated[bool, typer.Option(help="Of the plain kernels only.")] = False,
+        size: kernels.Size = False,
+        portable: kernels.Portable = False,
         json: ui.Json = False,
     ) -> None:
         """Run the compiled plan and TensorFlow Lite Micro on this machine, and name the first layer that differs."""
@@ -42,8 +43,8 @@ def register(app: typer.Typer) -> None:
                 result = comparing.compare_streaming(tflite, streaming, frames, count, progress=progress)
             else:
                 data = load_inputs(inputs, compile_model(tflite), count)
-                kernels = "portable" if portable else "fast"
-                result = comparing.compare(tflite, data, kernels=kernels, progress=progress)
+                choice = kernels.chosen(size, portable)
+                result = comparing.compare(tflite, data, kernels=choice, progress=progress)
         result = {"model": str(model), **result}
         ui.emit(result, json, _show)
         if not result["equal"]:

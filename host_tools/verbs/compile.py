@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from host_tools import ui
+from host_tools import kernels, ui
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_dir
 
@@ -26,6 +26,8 @@ def register(app: typer.Typer) -> None:
             int,
             typer.Option(metavar="HOP", help="A plan that computes only what HOP new feature frames change; 0: all."),
         ] = 0,
+        size: kernels.Size = False,
+        portable: kernels.Portable = False,
         frames: Annotated[
             int | None,
             typer.Option(help="Feature frames of the window, for --streaming of a model with a flat input."),
@@ -39,7 +41,7 @@ def register(app: typer.Typer) -> None:
             tflite = model.read_bytes()
         except OSError as error:
             raise KwsError(f"can't read {model}: {error.strerror}") from error
-        program = compile_model(tflite, hop=streaming, frames=frames)
+        program = compile_model(tflite, kernels.chosen(size, portable), hop=streaming, frames=frames)
         if out is not None:
             _check_replaceable(out)
             with atomic_dir(out) as folder:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from host_tools import ui
+from host_tools import kernels, ui
 
 EXAMPLE = "Example: kws export runs/demo/model --out runs/demo/firmware_model"
 
@@ -22,13 +22,15 @@ def register(app: typer.Typer) -> None:
         streaming: Annotated[
             int, typer.Option(metavar="HOP", help="Compute only what HOP new feature frames change; 0: whole windows.")
         ] = 0,
+        size: kernels.Size = False,
+        portable: kernels.Portable = False,
         json: ui.Json = False,
     ) -> None:
         """Make the sources that a firmware build needs of a model: configuration, C array, resolver, compiled plan."""
         from model_pipeline.export import export as run
 
         with ui.progress("exporting") as progress:
-            result = run(model, out, progress, streaming=streaming)
+            result = run(model, out, progress, streaming=streaming, kernels=kernels.chosen(size, portable))
 
         def human(values: dict) -> None:
             ui.out.print(f"{values['folder']}: {len(values['files'])} files for model {values['model_hash']}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from host_tools import ui
+from host_tools import kernels, ui
 from model_pipeline.errors import CheckFailed, KwsError
 
 BAR = 16
@@ -27,7 +27,8 @@ def register(app: typer.Typer) -> None:
         frames: Annotated[
             int | None, typer.Option(help="Feature frames of the window, for --streaming of a flat input.")
         ] = None,
-        portable: Annotated[bool, typer.Option(help="With the plain kernels only.")] = False,
+        size: kernels.Size = False,
+        portable: kernels.Portable = False,
         inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
         runs: Annotated[int, typer.Option(min=1, help="Random inputs, where none are given.")] = 3,
         plot: Annotated[Path | None, typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
@@ -43,7 +44,7 @@ def register(app: typer.Typer) -> None:
             tflite = model.read_bytes()
         except OSError as error:
             raise KwsError(f"can't read {model}: {error.strerror}") from error
-        program = compile_model(tflite, "portable" if portable else "fast", hop=streaming, frames=frames)
+        program = compile_model(tflite, kernels.chosen(size, portable), hop=streaming, frames=frames)
         data = profiles.load_inputs(inputs, program, runs if target == "m4" else 100 * runs)
         with ui.progress(f"profile on {target}") as progress:
             result = {"model": str(model), **profiles.profile(program, data, target, progress)}  # type: ignore[arg-type]
