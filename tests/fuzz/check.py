@@ -12,6 +12,7 @@ import numpy as np
 
 from model_pipeline.compiler import HostPrograms, Program, compile_model
 from model_pipeline.compiler.ir import DTYPES
+from model_pipeline.compiler.program import Kernels
 from model_pipeline.errors import CheckFailed, KwsError
 
 from .mutate import damaged
@@ -30,8 +31,11 @@ def case(bases: list[bytes], number: int, seed: int = 0) -> bytes:
     return damaged(bases[int(rng.integers(0, len(bases)))], rng)
 
 
-def attempt(data: bytes, hop: int) -> Program | None:
-    """Compiles and emits ``data``; None if it was refused as it should be.
+KERNELS: list[Kernels] = ["fast", "small", "portable"]
+
+
+def attempt(data: bytes, number: int) -> Program | None:
+    """Compiles and emits ``data``, some numbers for streams, some for size; None if it was refused as it should be.
 
     Raises:
         Failure: another exception than KwsError, a message of more than one line, or no end within `LIMIT_S`.
@@ -39,7 +43,7 @@ def attempt(data: bytes, hop: int) -> Program | None:
     try:
         with _limited(LIMIT_S), warnings.catch_warnings():
             warnings.simplefilter("error")  # NumPy's, of sums that overflow: a user would see them
-            program = compile_model(data, hop=hop)
+            program = compile_model(data, KERNELS[number % 3], hop=(0, 0, 0, 1, 2)[number % 5])
             program.emit()
             return program
     except KwsError as error:
