@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -60,13 +59,9 @@ def bench(link: Link, *, rounds: int = 10, seed: int = 1, progress: ProgressCall
             report(min(total, 2 * rounds + event.position // stream.SAMPLE_RATE), total, "detector on continuous sound")
     if not frames or not detector:
         raise DeviceError(f"{link.name}: the device gave no results", hint="kws monitor shows what it says")
-    device = {key: value for key, value in asdict(info).items() if key not in ("payload", "more")}
-    device.pop("at")
-    if device["detector"]:
-        device["detector"].pop("at")
     report(total, total, "done")
     return {
-        "device": device,
+        "device": info.as_dict(),
         "ticks": metrics.tick_unit(info).as_dict(),
         "cost": {
             "frontend_frame": metrics.spread(frames),

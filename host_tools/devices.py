@@ -213,7 +213,7 @@ def hello(port: str, timeout: float = 5.0, *, baud: int | None = None) -> Runnin
     reason = device.reset_reason if device else 0
     record = None
     if fault is not None:
-        record = {name: value for name, value in asdict(fault).items() if name != "at"}
+        record = fault.as_dict()
     return Running(
         board=info.board,
         firmware=info.firmware,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -162,6 +162,14 @@ class Event:
     """What a device sends. ``at`` is the host's ``time.perf_counter()`` when its bytes had arrived."""
 
     at: float = field(default=0.0, kw_only=True, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields for reports: without ``at`` and what only the transfer needs."""
+        values = asdict(self)
+        for part in (values, *(v for v in values.values() if isinstance(v, dict))):
+            for key in ("at", "more", "payload"):
+                part.pop(key, None)
+        return values
 
 
 @dataclass(frozen=True)

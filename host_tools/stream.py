@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -255,12 +255,8 @@ def summarize(
     answers = len(known) + len(paced)
     # A gap in the numbers was already counted for an answer that got lost on the way.
     missing = max(0, streamed - answers - link.counters.lost - link.counters.bad)
-    device = asdict(info)
-    device.pop("at")
-    if device["detector"]:
-        device["detector"].pop("at", None)
     return {
-        "device": device,
+        "device": info.as_dict(),
         "ticks": metrics.tick_unit(info).as_dict(),
         **classes,
         "cost": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json as json_module
 import time
 from typing import Annotated, Any
@@ -34,9 +33,7 @@ def register(app: typer.Typer) -> None:
 
         def say(event: Any) -> None:
             if json:
-                values = dataclasses.asdict(event)
-                values.pop("at", None)
-                print(json_module.dumps({"event": type(event).__name__, **values}, default=str), flush=True)
+                print(json_module.dumps({"event": type(event).__name__, **event.as_dict()}, default=str), flush=True)
             else:
                 ui.out.print(describe(event, labels))
 
