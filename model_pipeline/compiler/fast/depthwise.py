@@ -11,7 +11,7 @@ WINDOW = ("stride_h", "stride_w", "dilation_h", "dilation_w", "pad_h", "pad_w")
 
 
 def planes(call: Call, goal: Goal) -> Call | None:
-    """3x3 windows, and sequences."""
+    """Windows of 3x3 or of four to six columns, and sequences."""
     p = {name: value for name, value in call.params.items() if isinstance(value, int)}
     if p["in_w"] == p["out_w"] == p["k_w"] == 1:  # a sequence: its time becomes the row
         for name in ("in_{}", "out_{}", "k_{}", "stride_{}", "dilation_{}", "pad_{}"):
@@ -24,15 +24,21 @@ def planes(call: Call, goal: Goal) -> Call | None:
     dilated = (k_h > 1 and p["dilation_h"] != 1) or (k_w > 1 and p["dilation_w"] != 1)
     if p["batches"] != 1 or in_c != out_c or in_c % 4 or dilated:
         return None
-    if (k_h, k_w, stride_w) == (3, 3, 1):
+    if in_h == k_h == 1 and k_w >= 2 and stride_w == 1 and not pad_w:
+        group = 6
+        shape, last = "line_s1_g6", (out_w - 1) // group * group
+    elif (k_h, k_w, stride_w) == (3, 3, 1):
         group = 5 if out_w % 2 else 6
         shape, last = f"3x3_s1_g{group}", out_w - group
     elif (k_h, k_w, stride_w) == (3, 3, 2):
         group = 4
         shape, last = "3x3_s2_g4", out_w - group
-    elif in_h == k_h == 1 and k_w >= 2 and stride_w == 1 and not pad_w:
-        group = 6
-        shape, last = "line_s1_g6", (out_w - 1) // group * group
+    elif k_w in (4, 5) and stride_w == 1 and out_w % 2:
+        group = 5
+        shape, last = "x5_s1_g5", out_w - group
+    elif k_w in (5, 6) and stride_w == 2:
+        group = 4
+        shape, last = "x5_s2_g4", out_w - group
     else:
         return None
     if out_w < group:
@@ -55,7 +61,7 @@ def planes(call: Call, goal: Goal) -> Call | None:
         "kws_fast_planes_t",
         {
             "in_h": in_h, "in_w": in_w, "channels": in_c, "out_h": out_h, "out_w": out_w,
-            "k_w": k_w, "stride_h": stride_h, "pad_h": pad_h, "pad_w": pad_w,
+            "k_h": k_h, "k_w": k_w, "stride_h": stride_h, "pad_h": pad_h, "pad_w": pad_w,
             "band": band, "words": words, "padding": (p["in_zero_point"] & 0xFF) * 0x01010101,
             "limits": limits(call), "packed": Constant("packed", packed, "int32_t"),
         },

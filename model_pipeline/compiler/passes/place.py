@@ -118,7 +118,9 @@ def _shared(call: Call, placement: Placement, number: int) -> dict[int, Memory]:
     for source, target in call.in_place:
         tensor: Tensor = call.inputs[source]
         memory = of_tensor.get(id(tensor))
-        if memory is None or memory.last != number or not tensor.bytes == memory.size == call.outputs[target].bytes:
+        if memory is None or memory.last != number or tensor.bytes != memory.size:
+            continue
+        if call.outputs[target].bytes > memory.size:
             continue
         # Another operand in the same memory but of another shape would be overwritten before it is read.
         others = [t for t in call.inputs if t is not tensor]

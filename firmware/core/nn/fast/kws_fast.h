@@ -78,26 +78,29 @@ typedef struct {
  * place if there is no padding and channels is a multiple of four. */
 KWS_FAST_KINDS(kws_fast_depthwise_t, depthwise)
 
-/* DEPTHWISE_CONV_2D with as many outputs as inputs, a multiple of four channels, no dilation: a 3x3 window with stride 1
- * or 2 along a row, or (line) one row with stride 1 and no padding. `band` output rows are done at a time, of which
- * (band - 1) * stride_h + 3 (line: 1) input rows are held, `words` pairs of columns each. `packed`, for each four channels:
+/* DEPTHWISE_CONV_2D with as many outputs as inputs, a multiple of four channels, no dilation: a window of 3x3 or (x5) of
+ * any height and four to six columns, with stride 1 or 2 along a row, or (line) of one row, with stride 1 and no padding.
+ * `band` output rows are done at a time, of which
+ * (band - 1) * stride_h + k_h input rows are held, `words` pairs of columns each. `packed`, for each four channels:
  *   16 words  doubled bias, m, c, n of each channel
  *   a word for each tap: the weights of the four channels, int8 */
 typedef struct {
   int32_t in_h, in_w, channels, out_h, out_w;
-  int32_t k_w, stride_h, pad_h, pad_w, band, words;
+  int32_t k_h, k_w, stride_h, pad_h, pad_w, band, words;
   uint32_t padding; /* four zero points */
   kws_rq_limits_t limits;
   const int32_t *packed;
 } kws_fast_planes_t;
 
-/* planes_<window>_s<stride>_g<outputs at a time>. There are at least as many outputs in a row; for 3x3 with stride 1 their
- * number less that of a row is even. A line's window has at least two taps. Scratch: 16 bytes for each word of the rows
- * held, then for each channel of four the words of kws_planes_words(). `in` and `out` may begin at the same place if
- * out_h * out_w <= in_h * in_w. */
+/* planes_<window>_s<stride>_g<outputs at a time>. There are at least as many outputs in a row; with stride 1 their number
+ * less that of a row is even, except for a line, whose window has at least two taps. x5: four or five columns with stride
+ * 1, five or six with stride 2. Scratch: 16 bytes for each word of the rows held, then for each channel of four the words
+ * of kws_planes_words(). `in` and `out` may begin at the same place if out_h * out_w <= in_h * in_w. */
 KWS_FAST_KINDS(kws_fast_planes_t, planes_3x3_s1_g5)
 KWS_FAST_KINDS(kws_fast_planes_t, planes_3x3_s1_g6)
 KWS_FAST_KINDS(kws_fast_planes_t, planes_3x3_s2_g4)
+KWS_FAST_KINDS(kws_fast_planes_t, planes_x5_s1_g5)
+KWS_FAST_KINDS(kws_fast_planes_t, planes_x5_s2_g4)
 KWS_FAST_KINDS(kws_fast_planes_t, planes_line_s1_g6)
 
 /* ADD of two tensors of one shape: (c + ((a * (x << 8)) >> 16) + ((b * (y << 8)) >> 16)) >> 20, limited to int8. The

@@ -69,14 +69,14 @@ static __attribute__((noinline)) void fill(const kws_fast_planes_t *p, const int
 }
 
 /* Bias, weights and m, c, n of four channels as kws_planes_column() reads them, `words` for each. */
-KWS_INLINE void unpack(kws_planes_t shape, int32_t k_w, const int32_t *packed, int32_t *w, int32_t words) {
-  const int32_t rows = kws_planes_rows(shape), steps = kws_planes_steps(shape, k_w);
+KWS_INLINE void unpack(kws_planes_t shape, int32_t k_h, int32_t k_w, const int32_t *packed, int32_t *w, int32_t words) {
+  const int32_t steps = kws_planes_steps(shape, k_w);
   for (int c = 0; c < 4; c++, packed += 4) {
     w[c * words] = packed[0];
     for (int i = 1; i < 4; i++) w[(c + 1) * words - 4 + i] = packed[i];
   }
   int32_t *w3 = ++w + 3 * words;
-  for (int32_t y = rows; y; y--) {
+  for (int32_t y = k_h; y; y--) {
     uint32_t before = 0;
     for (int32_t left = k_w, j = steps; j; j--, left -= 2) {
       const uint32_t x = left > 0 ? (uint32_t)*packed++ : 0, next = left > 1 ? (uint32_t)*packed++ : 0;
@@ -106,15 +106,15 @@ KWS_INLINE void channel(int kind, kws_planes_t shape, const kws_fast_planes_t *p
 KWS_INLINE void planes(int kind, kws_planes_t shape, const kws_fast_planes_t *p, const int8_t *in, int8_t *out,
                        int8_t *scratch) {
   int32_t *plane = (int32_t *)(void *)scratch;
-  const int32_t k_h = kws_planes_rows(shape);
+  const int32_t k_h = p->k_h;
   const int32_t held = (p->band - 1) * p->stride_h + k_h, distance = held * p->words;
   const int32_t advance = p->band * p->stride_h;
   const int32_t kept = held > advance ? held - advance : 0;
-  const int32_t words = kws_planes_words(shape, p->k_w);
+  const int32_t words = kws_planes_words(shape, k_h, p->k_w);
   const int32_t *packed = p->packed;
   int32_t *w = plane + 4 * distance;
   kws_planes_column_t a = {0, 4 * p->words, p->out_w * p->channels, 4 * p->words * p->stride_h, p->channels,
-                           kws_planes_steps(shape, p->k_w), 0};
+                           kws_planes_steps(shape, p->k_w), 0, k_h};
   if (shape == KWS_PLANES_LINE_S1_G6) {
     a.count = (p->out_w + 5) / 6;
     a.last = p->out_w - 6 * (a.count - 1);
@@ -122,7 +122,7 @@ KWS_INLINE void planes(int kind, kws_planes_t shape, const kws_fast_planes_t *p,
     a.data_step = 12;
   }
   for (int32_t first = 0; first < p->channels; first += 4, packed += 16 + k_h * p->k_w) {
-    unpack(shape, p->k_w, packed, w, words);
+    unpack(shape, k_h, p->k_w, packed, w, words);
     int32_t have = 0;
     for (int32_t oy = 0; oy < p->out_h; oy += p->band) {
       const int32_t rows = p->out_h - oy < p->band ? p->out_h - oy : p->band;
@@ -159,4 +159,6 @@ KWS_INLINE void planes(int kind, kws_planes_t shape, const kws_fast_planes_t *p,
 KINDS(KWS_PLANES_3X3_S1_G5, 3x3_s1_g5)
 KINDS(KWS_PLANES_3X3_S1_G6, 3x3_s1_g6)
 KINDS(KWS_PLANES_3X3_S2_G4, 3x3_s2_g4)
+KINDS(KWS_PLANES_X5_S1_G5, x5_s1_g5)
+KINDS(KWS_PLANES_X5_S2_G4, x5_s2_g4)
 KINDS(KWS_PLANES_LINE_S1_G6, line_s1_g6)

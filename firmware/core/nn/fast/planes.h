@@ -9,20 +9,29 @@
 #include "kws_fast.h"
 
 /* How one kernel works: `group` outputs of a row at a time. */
-typedef enum { KWS_PLANES_3X3_S1_G5, KWS_PLANES_3X3_S1_G6, KWS_PLANES_3X3_S2_G4, KWS_PLANES_LINE_S1_G6 } kws_planes_t;
+typedef enum {
+  KWS_PLANES_3X3_S1_G5,
+  KWS_PLANES_3X3_S1_G6,
+  KWS_PLANES_3X3_S2_G4,
+  KWS_PLANES_X5_S1_G5, /* any rows; three words of weights to a row */
+  KWS_PLANES_X5_S2_G4,
+  KWS_PLANES_LINE_S1_G6, /* one row of any length */
+} kws_planes_t;
 
-KWS_INLINE int kws_planes_group(kws_planes_t shape) {
-  return shape == KWS_PLANES_3X3_S1_G5 ? 5 : shape == KWS_PLANES_3X3_S2_G4 ? 4 : 6;
+KWS_INLINE int kws_planes_x_stride(kws_planes_t shape) {
+  return shape == KWS_PLANES_3X3_S2_G4 || shape == KWS_PLANES_X5_S2_G4 ? 2 : 1;
 }
-KWS_INLINE int kws_planes_x_stride(kws_planes_t shape) { return shape == KWS_PLANES_3X3_S2_G4 ? 2 : 1; }
+KWS_INLINE int kws_planes_group(kws_planes_t shape) {
+  if (shape == KWS_PLANES_3X3_S1_G5 || shape == KWS_PLANES_X5_S1_G5) return 5;
+  return kws_planes_x_stride(shape) == 2 ? 4 : 6;
+}
 
-/* Rows of a window, words of a row of weights, and all words of a channel's bias, weights and m, c, n. */
-KWS_INLINE int32_t kws_planes_rows(kws_planes_t shape) { return shape == KWS_PLANES_LINE_S1_G6 ? 1 : 3; }
+/* Words of a row of weights, and all words of a channel's bias, weights and m, c, n. */
 KWS_INLINE int32_t kws_planes_steps(kws_planes_t shape, int32_t k_w) {
   return kws_planes_x_stride(shape) == 1 ? (k_w >> 1) + 1 : (k_w + 1) >> 1;
 }
-KWS_INLINE int32_t kws_planes_words(kws_planes_t shape, int32_t k_w) {
-  return kws_planes_rows(shape) * kws_planes_steps(shape, k_w) * (3 - kws_planes_x_stride(shape)) + 4;
+KWS_INLINE int32_t kws_planes_words(kws_planes_t shape, int32_t k_h, int32_t k_w) {
+  return k_h * kws_planes_steps(shape, k_w) * (3 - kws_planes_x_stride(shape)) + 4;
 }
 
 /* A column of `count` groups of one channel; distances in words of the plane and in bytes of `out`. The assembly knows
@@ -35,16 +44,22 @@ typedef struct {
   int32_t channels;  /* from output to output */
   int32_t steps;     /* words of a window's row */
   int32_t last;      /* a line's last group: only so many outputs are written */
+  int32_t rows;      /* of a window */
 } kws_planes_column_t;
 
 #if KWS_DSP
-#define KWS_PLANES_M4(name) void kws_planes_##name(const int32_t *data, const int32_t *w, int8_t *out, const kws_planes_column_t *a);
+#define KWS_PLANES_M4(name) \
+  void kws_planes_##name(const int32_t *data, const int32_t *w, int8_t *out, const kws_planes_column_t *a);
 KWS_PLANES_M4(3x3_s1_g5_relu)
 KWS_PLANES_M4(3x3_s1_g5_linear)
 KWS_PLANES_M4(3x3_s1_g6_relu)
 KWS_PLANES_M4(3x3_s1_g6_linear)
 KWS_PLANES_M4(3x3_s2_g4_relu)
 KWS_PLANES_M4(3x3_s2_g4_linear)
+KWS_PLANES_M4(x5_s1_g5_relu)
+KWS_PLANES_M4(x5_s1_g5_linear)
+KWS_PLANES_M4(x5_s2_g4_relu)
+KWS_PLANES_M4(x5_s2_g4_linear)
 KWS_PLANES_M4(line_s1_g6_relu)
 KWS_PLANES_M4(line_s1_g6_linear)
 #endif
@@ -58,16 +73,17 @@ KWS_INLINE void kws_planes_column(int kind, kws_planes_t shape, const int32_t *d
   KWS_PLANES_CASE(KWS_PLANES_3X3_S1_G5, 3x3_s1_g5)
   KWS_PLANES_CASE(KWS_PLANES_3X3_S1_G6, 3x3_s1_g6)
   KWS_PLANES_CASE(KWS_PLANES_3X3_S2_G4, 3x3_s2_g4)
+  KWS_PLANES_CASE(KWS_PLANES_X5_S1_G5, x5_s1_g5)
+  KWS_PLANES_CASE(KWS_PLANES_X5_S2_G4, x5_s2_g4)
   KWS_PLANES_CASE(KWS_PLANES_LINE_S1_G6, line_s1_g6)
 #endif
   const int stride = kws_planes_x_stride(shape), group = kws_planes_group(shape);
-  const int32_t k_h = kws_planes_rows(shape);
-  const int32_t *rq = w + 1 + k_h * a->steps * (3 - stride);
+  const int32_t *rq = w + 1 + a->rows * a->steps * (3 - stride);
   for (int32_t i = 0; i < a->count; i++, data += a->data_step / 4, out += a->out_step) {
     int32_t acc[6];
     for (int g = 0; g < group; g++) acc[g] = w[0];
     const int32_t *at = w + 1;
-    for (int32_t y = 0; y < k_h; y++) {
+    for (int32_t y = 0; y < a->rows; y++) {
       for (int32_t j = 0; j < a->steps; j++, at += 3 - stride) {
         for (int g = 0; g < group; g++) {
           const uint32_t x = (uint32_t)data[y * (a->pitch / 4) + j + (stride == 1 ? g >> 1 : g)];

@@ -1,8 +1,8 @@
 /* planes.h's columns of groups for the Cortex-M4, in assembly.
  *
  * r0 weights, r1 data, r2 the first sum (before that the bias), r3 r4 weights, the rest as the shapes say. Stack:
- * 0 count, 4 pitch, 8 out_step, 12 data_step, 16 channels, 20 steps, then turns (all copies), 24 out, 28 data,
- * 32 weights, 36 entry of the loop, 40 entry of the stores. */
+ * 0 count, 4 pitch, 8 out_step, 12 data_step, 16 channels, 20 steps (all copies), 24 out, 28 data, 32 weights; x5: 36 rows,
+ * 40 rows left; line: 20 turns, 36 entry of the loop, 40 entry of the stores. */
 #include "planes.h"
 
 #if KWS_DSP
@@ -10,7 +10,7 @@
 #define PROLOGUE                     \
   "push {r4-r11, lr}\n"              \
   "sub sp, #44\n"                    \
-  "ldmia r3, {r4-r10}\n"             \
+  "ldmia r3, {r4-r11}\n"             \
   "stmia.w sp, {r4-r9}\n"            \
   "strd r2, r0, [sp, #24]\n"         \
   "str r1, [sp, #32]\n"
@@ -111,6 +111,36 @@
   PROLOGUE BEGIN "ldr lr, [sp, #4]\n" FIRST_ROW_G4 ROW_G4 ROW_G4 CONSTANTS RQ("r2") RQ("r10") RQ("r11")   \
   RQ("r12") STORE_G4 NEXT
 
+/* Any rows of three words of weights, stride 1, five outputs: words r5-r9, sums r2 r10-r12 lr. */
+#define FIVE(a, b, c) \
+  WEIGHTS SMLAD("r2", a, "r3") SMLAD("r10", a, "r4") SMLAD("r11", b, "r3") SMLAD("r12", b, "r4") SMLAD("lr", c, "r3")
+#define ROWS_LEFT                    \
+  "ldr r6, [sp, #40]\n"              \
+  "subs r6, r6, #1\n"                \
+  "str r6, [sp, #40]\n"
+#define COLUMN_x5_s1_g5(RQ)                                                                               \
+  PROLOGUE "str r11, [sp, #36]\n" BEGIN                                                                   \
+  "ldr r5, [sp, #36]\n" "str r5, [sp, #40]\n" "ldr r2, [r0], #4\n"                                        \
+  "mov r10, r2\n" "mov r11, r2\n" "mov r12, r2\n" "mov lr, r2\n"                                          \
+  "2:\n" "ldmia.w r1, {r5, r6, r7, r8, r9}\n"                                                            \
+  FIVE("r5", "r6", "r7") FIVE("r6", "r7", "r8") FIVE("r7", "r8", "r9")                                    \
+  "ldr r5, [sp, #4]\n" "add r1, r1, r5\n" ROWS_LEFT "bne 2b\n"                                           \
+  CONSTANTS RQ("r2") RQ("r10") RQ("r11") RQ("r12") RQ("lr")                                               \
+  "ldr r6, [sp, #24]\n" "ldr r7, [sp, #16]\n" "add r8, r7, r7, lsl #1\n" "add r8, r8, r6\n"               \
+  "strb r2, [r6]\n" "strb r10, [r6, r7]\n" "strb r11, [r6, r7, lsl #1]\n" "strb r12, [r8]\n"             \
+  "strb lr, [r8, r7]\n" NEXT
+
+/* The same with stride 2, four outputs: words r4-r9, sums r2 r10-r12, rows left lr. */
+#define FOUR(a, b, c, d) \
+  "ldr r3, [r0], #4\n" SMLAD("r2", a, "r3") SMLAD("r10", b, "r3") SMLAD("r11", c, "r3") SMLAD("r12", d, "r3")
+#define COLUMN_x5_s2_g4(RQ)                                                                               \
+  PROLOGUE "str r11, [sp, #36]\n" BEGIN                                                                   \
+  "ldr lr, [sp, #36]\n" "ldr r2, [r0], #4\n" "mov r10, r2\n" "mov r11, r2\n" "mov r12, r2\n"             \
+  "2:\n" "ldmia.w r1, {r4, r5, r6, r7, r8, r9}\n"                                                        \
+  FOUR("r4", "r5", "r6", "r7") FOUR("r5", "r6", "r7", "r8") FOUR("r6", "r7", "r8", "r9")                  \
+  "ldr r5, [sp, #4]\n" "add r1, r1, r5\n" "subs lr, lr, #1\n" "bne 2b\n"                                 \
+  CONSTANTS RQ("r2") RQ("r10") RQ("r11") RQ("r12") STORE_G4 NEXT
+
 /* One row of any length, stride 1, six outputs: words r5-r7, sums r2 r8-r12, turns lr. The loop has four copies of a
  * step and is entered where a whole number of turns is left; the first step lies apart. There are at least two steps. */
 #define STEP_LINE                    \
@@ -199,6 +229,10 @@ COLUMN(3x3_s1_g6, relu, RELU)
 COLUMN(3x3_s1_g6, linear, LINEAR)
 COLUMN(3x3_s2_g4, relu, RELU)
 COLUMN(3x3_s2_g4, linear, LINEAR)
+COLUMN(x5_s1_g5, relu, RELU)
+COLUMN(x5_s1_g5, linear, LINEAR)
+COLUMN(x5_s2_g4, relu, RELU)
+COLUMN(x5_s2_g4, linear, LINEAR)
 COLUMN(line_s1_g6, relu, RELU)
 COLUMN(line_s1_g6, linear, LINEAR)
 
