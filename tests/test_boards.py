@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -283,3 +286,21 @@ def test_kws_boards_as_json():
     )
     assert done.returncode == 0
     assert [b["id"] for b in json.loads(done.stdout)["boards"]] == board_ids()
+
+
+def test_a_plan_for_other_kernels_is_refused(tmp_path):
+    settings = settings_module()
+    kws = json.loads((ROOT / "boards" / "host.json").read_text())["kws"]
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "firmware" / "model", model)
+    read = partial(
+        settings.read, kws, "host", {"KWS_MODEL_DIR": str(model)}, ROOT / "firmware", lambda key, default: default
+    )
+    read()
+    header = model / "model_aot.h"
+    header.write_text(re.sub(r'KWS_AOT_KERNELS ".', 'KWS_AOT_KERNELS "x', header.read_text()))
+    with pytest.raises(settings.SettingsError, match="other kernels"):
+        read()
+    header.write_text(re.sub(r"#define KWS_AOT_KERNELS.*", "", header.read_text()))
+    with pytest.raises(settings.SettingsError, match="other kernels"):
+        read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from model_pipeline.compiler.ir import DTYPES, Call, Constant, Tensor
 from model_pipeline.compiler.passes.place import kept_tensors
+from model_pipeline.files import sha256_tree
+from model_pipeline.native import FIRMWARE
 
 if TYPE_CHECKING:
     from model_pipeline.compiler.program import Program
@@ -55,6 +58,7 @@ def _header(program: Program, prefix: str) -> str:
     types = [CTYPES[t.type] for t in (source, target)]
     macros = {
         "MODEL_HASH": f'"{program.model_hash}"',
+        "KERNELS": f'"{kernels_hash()}"',
         "MODEL_ID": f"0x{program.model_hash}ull",
         "ARENA_BYTES": f"{program.arena_bytes}u",
         "MACS": f"{program.macs}u",
@@ -76,7 +80,8 @@ def _header(program: Program, prefix: str) -> str:
         "#include <stdint.h>",
         "",
         "/* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h.",
-        " * *_TYPE: of the elements; the functions give their bytes, aligned for that type. */",
+        " * *_TYPE: of the elements; the functions give their bytes, aligned for that type.",
+        " * KERNELS: of firmware/core/nn, whose packing of weights this code follows; a build checks it. */",
         *(f"#define {upper}_{name} {value}" for name, value in macros.items()),
         "",
         "#ifdef __cplusplus",
@@ -93,6 +98,12 @@ def _header(program: Program, prefix: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+@functools.cache
+def kernels_hash() -> str:
+    """16 hex digits over firmware/core/nn. Code that was made for other kernels could compute something else."""
+    return sha256_tree([FIRMWARE / "core" / "nn"], FIRMWARE)[:16]
 
 
 class _Source:

@@ -10,7 +10,7 @@ env = DefaultEnvironment()
 board = env.BoardConfig()
 ROOT = Path(env.subst("$PROJECT_DIR"))
 FIRMWARE = ROOT / "firmware"
-sys.path.insert(0, str(Path(env.PioPlatform().get_dir()) / "builder"))
+sys.path[:0] = [str(Path(env.PioPlatform().get_dir()) / "builder"), str(ROOT)]  # settings.py reads model_pipeline.files
 import settings  # noqa: E402
 
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from model_pipeline.files import sha256_tree
+
 # Base address, interrupt, clock enable bit, bus (0 APB1, 1 APB2, 2 APB1's second register), factor of the baud divider.
 STM32_USART = {
     "f4": {  # RM0090 tables 1 and 62, 7.3.13, 7.3.14
@@ -82,6 +84,7 @@ def read(kws, board_id, environ, firmware, option):
     source_dirs = ["core/frontend", "core/detector", "core/link", f"engines/{engine}", "app", *port_dirs]
     if engine == "aot":
         source_dirs += ["core/nn", "core/nn/fast"]
+        _same_kernels(model, firmware)
     else:
         _tflm(s, environ)
     s.source_filter = ["-<*>"] + [f"+<{d}/*.c> +<{d}/*.cc> +<{d}/*.cpp>" for d in source_dirs]
@@ -119,6 +122,14 @@ def read(kws, board_id, environ, firmware, option):
     }
     s.build_header = "".join(f'#define {name} "{value}"\n' for name, value in names.items())
     return s
+
+
+def _same_kernels(model, firmware):
+    """Refuses a plan that was compiled for other kernels: it would build, and could compute something else."""
+    header = model / "model_aot.h"
+    found = re.search(r'KWS_AOT_KERNELS "(\w+)"', header.read_text()) if header.is_file() else None
+    if not found or found[1] != sha256_tree([firmware / "core" / "nn"], firmware)[:16]:
+        raise SettingsError("this model was exported for other kernels: run `kws export MODEL --out DIR` again")
 
 
 def _tflm(s, environ):

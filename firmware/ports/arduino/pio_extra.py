@@ -7,7 +7,7 @@ from pathlib import Path
 Import("env")  # noqa: F821 - PlatformIO's
 
 FIRMWARE = Path(env.subst("$PROJECT_DIR")) / "firmware"  # noqa: F821
-sys.path.insert(0, str(FIRMWARE / "platform" / "builder"))
+sys.path[:0] = [str(FIRMWARE / "platform" / "builder"), str(FIRMWARE.parent)]
 import settings  # noqa: E402
 
 board = env.BoardConfig()  # noqa: F821
