@@ -11,7 +11,7 @@ void KWS_AOT_TRACE(int call, const void *result, uint32_t bytes);
 #define KWS_AOT_TRACE(call, result, bytes) ((void)0)
 #endif
 
-static _Alignas(16) int8_t kws_aot_arena[20128];
+static _Alignas(16) int8_t kws_aot_arena[17936];
 
 static const int32_t kws_aot_c0_packed[160] = {
   3882, -34964, -8061080, 3014846, 144, 65382, -4849482, -12451756, 65300, 65438, 16711658, 1900290, 68, 65528,
@@ -48,26 +48,21 @@ static const kws_fast_conv_t kws_aot_p0 = {
     .in_zero_point = -128,
 };
 
-static const int32_t kws_aot_c1_packed[192] = {
-  87334, 69110, 127318, 15222, -7471050, 16646386, 16646264, 16122110, 1572920, -13565964, -3145634, 1835166, 5505034,
-  -7536726, 13959158, -10551334, -8388572, 15990988, 3145912, -11206888, -1638514, -3014614, 524314, 6553658,
-  13369598, -8847560, -3014544, -3604546, 10092640, 11796630, 3997656, -65568, 90, 28, 62, 34, 2050321822, -65280, 9,
-  1276804741, -2040, 4, 1209596170, -8160, 6, 1402893662, -2040, 4, -12662, 88026, 115114, 22034, 5570516, -720954,
-  -13959266, 3932414, -524224, 2883646, 8060674, -6357076, -983094, -2293812, -1179480, 8585174, 3735532, 8388634,
-  7405556, -2752504, 4063262, -3997698, 12714222, -2031650, -8454398, 16646320, 11927634, 1703944, 3407890, 7602334,
-  11796724, 1376242, 20, 34, 65508, 12, 2135845427, -16320, 7, 1442734379, -32640, 8, 1967258882, -4080, 5,
-  1398547646, -4080, 5, -131968, -158346, -91080, -9286, -3211268, -5046290, -3538916, 15204606, 3997678, -196700,
-  -524282, 1310808, -983080, -5111716, -16580656, -2818102, -589882, -4653176, -9240780, -8323114, -1114188, -8323230,
-  -8585386, 1245090, -13959220, -9502820, -3080202, -8454264, -11075838, -12386558, 4456514, 3211104, 65364, 65494,
-  44, 34, 1675590456, -16320, 7, 1259159852, -32640, 8, 1510384891, -32640, 8, 1447377390, -4080, 5, 86254, -19214,
-  4908, -4300, -2031870, 7340074, -2031742, 16646372, 8781974, 3014824, 6160572, 2883726, -6029242, -3735674,
-  -12255298, 7077948, 11337626, -4456374, -5046442, -7274576, -3669846, -16580622, 16646394, -5177448, 2424802,
-  3145810, -16187454, -14876890, 13369516, -10092508, 12451892, -1900616, 124, 65430, 65516, 16, 1335285108, -4080, 5,
-  1363936695, -16320, 7, 1634721700, -8160, 6, 1664231388, -32640, 8,
+static const int32_t kws_aot_c1_packed[124] = {
+  87334, 2050321822, -65280, 9, 127318, 1209596170, -8160, 6, 69110, 1276804741, -2040, 4, 15222, 1402893662, -2040,
+  4, 2138651675, 2071953351, 1341796124, 244901900, -304743675, -1345951190, -1939448814, -1434838848, 487919047,
+  854131955, -543410049, -457381530, -263459792, -10871219, 286138157, -12662, 2135845427, -16320, 7, 115114,
+  1967258882, -4080, 5, 88026, 1442734379, -32640, 8, 22034, 1398547646, -4080, 5, 2145636330, 519738666, -702578400,
+  -820625924, -337226523, 1106180088, 68025078, -348112868, -268470513, -253664993, 72886657, 226450367, -112231927,
+  171596314, 101839370, -131968, 1675590456, -16320, 7, -91080, 1510384891, -32640, 8, -158346, 1259159852, -32640, 8,
+  -9286, 1447377390, -4080, 5, 2146897662, 1960437223, 751961079, 184482846, -449910548, -354844168, -339436829,
+  -1059276293, -776885286, 163626743, -993068058, -1078466411, -1333714559, 413213355, 300619434, 86254, 1335285108,
+  -4080, 5, 4908, 1634721700, -8160, 6, -19214, 1363936695, -16320, 7, -4300, 1664231388, -32640, 8, 1914028417,
+  2134438128, 1196711499, 370618179, 516153123, 920888018, -668619827, -924919466, -856064683, -662601756,
+  -1825971727, -1910995950, -602793386, -239902874, 147584574,
 };
 
-static const kws_fast_depthwise_t kws_aot_p1 = {
-    .batches = 1,
+static const kws_fast_planes_t kws_aot_p1 = {
     .in_h = 47,
     .in_w = 19,
     .channels = 16,
@@ -76,12 +71,11 @@ static const kws_fast_depthwise_t kws_aot_p1 = {
     .k_h = 3,
     .k_w = 5,
     .stride_h = 1,
-    .stride_w = 2,
-    .dilation_h = 1,
-    .dilation_w = 1,
     .pad_h = 0,
     .pad_w = 0,
-    .in_zero_point = -128,
+    .band = 10,
+    .words = 10,
+    .padding = 2155905152,
     .limits = {-128, -128, 127},
     .packed = kws_aot_c1_packed,
 };
@@ -494,6 +488,7 @@ static const kws_fast_planes_t kws_aot_p3 = {
     .channels = 64,
     .out_h = 1,
     .out_w = 39,
+    .k_h = 1,
     .k_w = 7,
     .stride_h = 1,
     .pad_h = 0,
@@ -750,6 +745,7 @@ static const kws_fast_planes_t kws_aot_p6 = {
     .channels = 64,
     .out_h = 1,
     .out_w = 33,
+    .k_h = 1,
     .k_w = 7,
     .stride_h = 1,
     .pad_h = 0,
@@ -1005,6 +1001,7 @@ static const kws_fast_planes_t kws_aot_p9 = {
     .channels = 64,
     .out_h = 1,
     .out_w = 27,
+    .k_h = 1,
     .k_w = 7,
     .stride_h = 1,
     .pad_h = 0,
@@ -1261,6 +1258,7 @@ static const kws_fast_planes_t kws_aot_p12 = {
     .channels = 64,
     .out_h = 1,
     .out_w = 21,
+    .k_h = 1,
     .k_w = 7,
     .stride_h = 1,
     .pad_h = 0,
@@ -1817,7 +1815,7 @@ static const kws_nn_softmax_t kws_aot_p21 = {
 
 int8_t *kws_aot_input(void) { return kws_aot_arena + 14288; }
 
-const int8_t *kws_aot_output(void) { return kws_aot_arena + 192; }
+const int8_t *kws_aot_output(void) { return kws_aot_arena + 0; }
 
 void kws_aot_reset(void) {}
 
@@ -1826,65 +1824,65 @@ void kws_aot_invoke(void) {
   kws_fast_conv16_relu(&kws_aot_p0, kws_aot_arena + 14288, kws_aot_arena + 0, kws_aot_arena + 16248);
   KWS_AOT_TRACE(0, kws_aot_arena + 0, 14288u);
   /* 1: DEPTHWISE_CONV_2D [1,47,19,16] -> [1,45,8,16] */
-  kws_fast_depthwise_relu(&kws_aot_p1, kws_aot_arena + 0, kws_aot_arena + 14288, kws_aot_arena + 20048);
-  KWS_AOT_TRACE(1, kws_aot_arena + 14288, 5760u);
+  kws_fast_planes_x5_s2_g4_relu(&kws_aot_p1, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 14288);
+  KWS_AOT_TRACE(1, kws_aot_arena + 0, 5760u);
   /* 2: CONV_2D [1,45,8,16] -> [1,45,1,64] */
-  kws_fast_matrix16_relu(&kws_aot_p2, kws_aot_arena + 14288, kws_aot_arena + 0, kws_aot_arena + 2880);
-  KWS_AOT_TRACE(2, kws_aot_arena + 0, 2880u);
+  kws_fast_matrix16_relu(&kws_aot_p2, kws_aot_arena + 0, kws_aot_arena + 14288, kws_aot_arena + 17168);
+  KWS_AOT_TRACE(2, kws_aot_arena + 14288, 2880u);
   /* 3: DEPTHWISE_CONV_2D [1,45,1,64] -> [1,39,1,64] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p3, kws_aot_arena + 0, kws_aot_arena + 2880, kws_aot_arena + 5376);
-  KWS_AOT_TRACE(3, kws_aot_arena + 2880, 2496u);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p3, kws_aot_arena + 14288, kws_aot_arena + 14288, kws_aot_arena + 0);
+  KWS_AOT_TRACE(3, kws_aot_arena + 14288, 2496u);
   /* 4: CONV_2D [1,39,1,64] -> [1,39,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p4, kws_aot_arena + 2880, kws_aot_arena + 0, kws_aot_arena + 2496);
+  kws_fast_matrix16_linear(&kws_aot_p4, kws_aot_arena + 14288, kws_aot_arena + 0, kws_aot_arena + 2496);
   KWS_AOT_TRACE(4, kws_aot_arena + 0, 2496u);
   /* 5: ADD [1,39,1,64] -> [1,39,1,64] */
-  kws_fast_add(&kws_aot_p5, kws_aot_arena + 2880, kws_aot_arena + 0, kws_aot_arena + 2880);
-  KWS_AOT_TRACE(5, kws_aot_arena + 2880, 2496u);
+  kws_fast_add(&kws_aot_p5, kws_aot_arena + 14288, kws_aot_arena + 0, kws_aot_arena + 0);
+  KWS_AOT_TRACE(5, kws_aot_arena + 0, 2496u);
   /* 6: DEPTHWISE_CONV_2D [1,39,1,64] -> [1,33,1,64] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p6, kws_aot_arena + 2880, kws_aot_arena + 0, kws_aot_arena + 2112);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p6, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 2496);
   KWS_AOT_TRACE(6, kws_aot_arena + 0, 2112u);
   /* 7: CONV_2D [1,33,1,64] -> [1,33,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p7, kws_aot_arena + 0, kws_aot_arena + 2112, kws_aot_arena + 4224);
-  KWS_AOT_TRACE(7, kws_aot_arena + 2112, 2112u);
+  kws_fast_matrix16_linear(&kws_aot_p7, kws_aot_arena + 0, kws_aot_arena + 2496, kws_aot_arena + 4608);
+  KWS_AOT_TRACE(7, kws_aot_arena + 2496, 2112u);
   /* 8: ADD [1,33,1,64] -> [1,33,1,64] */
-  kws_fast_add(&kws_aot_p8, kws_aot_arena + 0, kws_aot_arena + 2112, kws_aot_arena + 0);
-  KWS_AOT_TRACE(8, kws_aot_arena + 0, 2112u);
+  kws_fast_add(&kws_aot_p8, kws_aot_arena + 0, kws_aot_arena + 2496, kws_aot_arena + 2496);
+  KWS_AOT_TRACE(8, kws_aot_arena + 2496, 2112u);
   /* 9: DEPTHWISE_CONV_2D [1,33,1,64] -> [1,27,1,64] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p9, kws_aot_arena + 0, kws_aot_arena + 2112, kws_aot_arena + 3840);
-  KWS_AOT_TRACE(9, kws_aot_arena + 2112, 1728u);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p9, kws_aot_arena + 2496, kws_aot_arena + 2496, kws_aot_arena + 0);
+  KWS_AOT_TRACE(9, kws_aot_arena + 2496, 1728u);
   /* 10: CONV_2D [1,27,1,64] -> [1,27,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p10, kws_aot_arena + 2112, kws_aot_arena + 0, kws_aot_arena + 1728);
+  kws_fast_matrix16_linear(&kws_aot_p10, kws_aot_arena + 2496, kws_aot_arena + 0, kws_aot_arena + 1728);
   KWS_AOT_TRACE(10, kws_aot_arena + 0, 1728u);
   /* 11: ADD [1,27,1,64] -> [1,27,1,64] */
-  kws_fast_add(&kws_aot_p11, kws_aot_arena + 2112, kws_aot_arena + 0, kws_aot_arena + 2112);
-  KWS_AOT_TRACE(11, kws_aot_arena + 2112, 1728u);
+  kws_fast_add(&kws_aot_p11, kws_aot_arena + 2496, kws_aot_arena + 0, kws_aot_arena + 0);
+  KWS_AOT_TRACE(11, kws_aot_arena + 0, 1728u);
   /* 12: DEPTHWISE_CONV_2D [1,27,1,64] -> [1,21,1,64] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p12, kws_aot_arena + 2112, kws_aot_arena + 0, kws_aot_arena + 1344);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p12, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 1728);
   KWS_AOT_TRACE(12, kws_aot_arena + 0, 1344u);
   /* 13: CONV_2D [1,21,1,64] -> [1,21,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p13, kws_aot_arena + 0, kws_aot_arena + 1344, kws_aot_arena + 2688);
-  KWS_AOT_TRACE(13, kws_aot_arena + 1344, 1344u);
+  kws_fast_matrix16_linear(&kws_aot_p13, kws_aot_arena + 0, kws_aot_arena + 1728, kws_aot_arena + 3072);
+  KWS_AOT_TRACE(13, kws_aot_arena + 1728, 1344u);
   /* 14: ADD [1,21,1,64] -> [1,21,1,64] */
-  kws_fast_add(&kws_aot_p14, kws_aot_arena + 0, kws_aot_arena + 1344, kws_aot_arena + 0);
-  KWS_AOT_TRACE(14, kws_aot_arena + 0, 1344u);
+  kws_fast_add(&kws_aot_p14, kws_aot_arena + 0, kws_aot_arena + 1728, kws_aot_arena + 1728);
+  KWS_AOT_TRACE(14, kws_aot_arena + 1728, 1344u);
   /* 15: DEPTHWISE_CONV_2D [1,21,1,64] -> [1,15,1,64] */
-  kws_fast_depthwise_linear(&kws_aot_p15, kws_aot_arena + 0, kws_aot_arena + 1344, kws_aot_arena + 2304);
-  KWS_AOT_TRACE(15, kws_aot_arena + 1344, 960u);
+  kws_fast_depthwise_linear(&kws_aot_p15, kws_aot_arena + 1728, kws_aot_arena + 1728, kws_aot_arena + 0);
+  KWS_AOT_TRACE(15, kws_aot_arena + 1728, 960u);
   /* 16: CONV_2D [1,15,1,64] -> [1,15,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p16, kws_aot_arena + 1344, kws_aot_arena + 0, kws_aot_arena + 960);
+  kws_fast_matrix16_linear(&kws_aot_p16, kws_aot_arena + 1728, kws_aot_arena + 0, kws_aot_arena + 960);
   KWS_AOT_TRACE(16, kws_aot_arena + 0, 960u);
   /* 17: ADD [1,15,1,64] -> [1,15,1,64] */
-  kws_fast_add(&kws_aot_p17, kws_aot_arena + 1344, kws_aot_arena + 0, kws_aot_arena + 1344);
-  KWS_AOT_TRACE(17, kws_aot_arena + 1344, 960u);
+  kws_fast_add(&kws_aot_p17, kws_aot_arena + 1728, kws_aot_arena + 0, kws_aot_arena + 0);
+  KWS_AOT_TRACE(17, kws_aot_arena + 0, 960u);
   /* 18: AVERAGE_POOL_2D [1,15,1,64] -> [1,1,1,64] */
-  kws_fast_average_pool(&kws_aot_p18, kws_aot_arena + 1344, kws_aot_arena + 128);
-  KWS_AOT_TRACE(18, kws_aot_arena + 128, 64u);
+  kws_fast_average_pool(&kws_aot_p18, kws_aot_arena + 0, kws_aot_arena + 960);
+  KWS_AOT_TRACE(18, kws_aot_arena + 960, 64u);
   /* 19: CONV_2D [1,1,1,64] -> [1,1,1,10] */
-  kws_fast_matrix16_linear(&kws_aot_p19, kws_aot_arena + 128, kws_aot_arena + 192, kws_aot_arena + 0);
-  KWS_AOT_TRACE(19, kws_aot_arena + 192, 10u);
+  kws_fast_matrix16_linear(&kws_aot_p19, kws_aot_arena + 960, kws_aot_arena + 960, kws_aot_arena + 0);
+  KWS_AOT_TRACE(19, kws_aot_arena + 960, 10u);
   /* 20: RESHAPE: nothing to do */
-  KWS_AOT_TRACE(20, kws_aot_arena + 192, 10u);
+  KWS_AOT_TRACE(20, kws_aot_arena + 960, 10u);
   /* 21: SOFTMAX [1,10] -> [1,10] */
-  kws_nn_softmax(&kws_aot_p21, kws_aot_arena + 192, kws_aot_arena + 192);
-  KWS_AOT_TRACE(21, kws_aot_arena + 192, 10u);
+  kws_nn_softmax(&kws_aot_p21, kws_aot_arena + 960, kws_aot_arena + 0);
+  KWS_AOT_TRACE(21, kws_aot_arena + 0, 10u);
 }

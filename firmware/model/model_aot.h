@@ -5,10 +5,12 @@
 #include <stdint.h>
 
 /* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h.
- * *_TYPE: of the elements; the functions give their bytes, aligned for that type. */
+ * *_TYPE: of the elements; the functions give their bytes, aligned for that type.
+ * KERNELS: of firmware/core/nn, whose packing of weights this code follows; a build checks it. */
 #define KWS_AOT_MODEL_HASH "2c2ea6cc3b9a09d6"
+#define KWS_AOT_KERNELS "31ac8cae4b651fa1"
 #define KWS_AOT_MODEL_ID 0x2c2ea6cc3b9a09d6ull
-#define KWS_AOT_ARENA_BYTES 20128u
+#define KWS_AOT_ARENA_BYTES 17936u
 #define KWS_AOT_MACS 1197712u
 #define KWS_AOT_INPUT_BYTES 1960u
 #define KWS_AOT_OUTPUT_BYTES 10u
