@@ -201,7 +201,8 @@ def add(draw: st.DrawFn) -> Case:
 def softmax(draw: st.DrawFn) -> Case:
     b = ModelBuilder()
     shape = (draw(st.integers(1, 3)), draw(st.integers(1, 40)))
-    scale = np.float32(2.0 ** draw(st.floats(-10, 3)))
+    # Beyond 2^2 and a beta of 3 the reference's multiplier would need a shift of 31, which it cannot do: refused.
+    scale = np.float32(2.0 ** draw(st.floats(-10, 2)))
     source = b.tensor(shape, scale, draw(ZERO_POINTS))
     target = b.tensor(shape, 1 / 256, -128)
     beta = draw(st.sampled_from([1.0, 1.0, 0.25, 3.0]))

@@ -23,7 +23,7 @@ from model_pipeline.config import DataConfig
 from model_pipeline.data import noise
 from model_pipeline.data.audio import fit_clip, read_clip, to_int16
 from model_pipeline.data.dataset import Dataset
-from model_pipeline.data.download import download
+from model_pipeline.data.download import _unpack, download
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.split import SPLITS, Splitter, speaker_of, which_set
 from model_pipeline.errors import CheckFailed, KwsError
@@ -321,3 +321,14 @@ def test_download_of_no_archive(tmp_path: Path, serve) -> None:
     with pytest.raises(KwsError, match="archive is broken"):
         download(tmp_path / "data", url=url, sha256=digest, pause=0)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("name, kind", [("/etc/x", tarfile.REGTYPE), ("../x", tarfile.REGTYPE), ("x", tarfile.SYMTYPE)])
+def test_an_archive_that_reaches_out_is_refused(tmp_path, name, kind):
+    archive = tmp_path / "a.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "/etc"
+        tar.addfile(member)
+    with pytest.raises(KwsError, match="archive is broken"):
+        _unpack(archive, tmp_path / "out", lambda done, total, text: None)

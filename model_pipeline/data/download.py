@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from model_pipeline.errors import CheckFailed, KwsError
@@ -112,13 +112,20 @@ def _continue(url: str, part: Path, have: int, report: Callable[[int, int, str],
     return have >= total
 
 
+def _refuse_unsafe(member: tarfile.TarInfo) -> None:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+        raise tarfile.TarError(f"{member.name} is no plain file or folder inside the archive")
+
+
 def _unpack(archive: Path, folder: Path, report: Callable[[int, int, str], None]) -> None:
     size = archive.stat().st_size
     try:
         with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as tar:
             for count, member in enumerate(tar):
-                # "data" refuses absolute paths, "..", links out of the folder and devices.
-                tar.extract(member, folder, filter="data")
+                _refuse_unsafe(member)
+                # Debian 12's Python 3.11.2 knows no filters yet.
+                tar.extract(member, folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
                 if count % 200 == 0:
                     report(min(raw.tell(), size), size, "unpacking")
     except (tarfile.TarError, EOFError) as error:
