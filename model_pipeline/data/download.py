@@ -122,10 +122,11 @@ def _unpack(archive: Path, folder: Path, report: Callable[[int, int, str], None]
     size = archive.stat().st_size
     try:
         with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as tar:
+            # Debian 12's Python 3.11.2 has no filters yet; the check below stands there alone.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
             for count, member in enumerate(tar):
                 _refuse_unsafe(member)
-                # Debian 12's Python 3.11.2 knows no filters yet.
-                tar.extract(member, folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+                tar.extract(member, folder)
                 if count % 200 == 0:
                     report(min(raw.tell(), size), size, "unpacking")
     except (tarfile.TarError, EOFError) as error:
