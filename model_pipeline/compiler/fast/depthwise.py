@@ -53,6 +53,7 @@ def planes(call: Call, goal: Goal) -> Call | None:
     if layer is None:
         return None
     band = min(out_h, max(1, (PLANE_BYTES // (16 * words) - k_h) // stride_h + 1))
+    band = -(-out_h // -(-out_h // band))  # as many bands, of more even size
     held = (band - 1) * stride_h + k_h
     packed = pack.planes(layer.weights, layer.bias, layer.requantization.table)
     return Call(

@@ -26,8 +26,8 @@ def requantization(
     """The cheapest kind that is exact for every sum that can occur.
 
     Args:
-        multiplier: int32 [channels], as TensorFlow Lite's quantised multipliers.
-        shift: int8 [channels], to the left if positive.
+        multiplier: int [channels], as TensorFlow Lite's quantised multipliers.
+        shift: int [channels], to the left if positive.
         low, high: limits of the result.
         bound: int64 [channels], the largest magnitude of a channel's sum.
     """
@@ -64,3 +64,16 @@ def times_256(found: Requantization, zero_point: int, bound: np.ndarray) -> np.n
     if n.max(initial=0) > 24 or (128 * (bound + 1) + np.abs(c)).max(initial=0) + 128 >= 1 << 31:
         return None
     return np.stack([m, c, n + 7], axis=1).astype(np.int32)
+
+
+def exact_steps(sums: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, low: int, high: int) -> np.ndarray:
+    """What TensorFlow Lite Micro makes of sums, before the zero point is added; monotone in the sum.
+
+    Args:
+        sums: int64 below 2**31 in magnitude, multiplier and shift (0 or to the right) of the same shape.
+        low, high: limits of the result.
+    """
+    x = (sums * multiplier + (1 << 30)) >> 31
+    right = np.maximum(-shift, 0)
+    half = (1 << right) >> 1
+    return np.clip(np.sign(x) * ((np.abs(x) + half) >> right), low, high)

@@ -25,12 +25,21 @@ static void fill_rows(const kws_fast_conv_t *p, const int8_t *in, int32_t first,
 }
 
 /* Windows that begin at at[0..count-1] into interleaved pairs. */
-KWS_INLINE void gather(int32_t count, const kws_fast_conv_t *p, const int16_t *const *at, int32_t *a) {
+static void gather(int32_t count, const kws_fast_conv_t *p, const int16_t *const at[3], int32_t *a) {
+  const int32_t skip = 2 * (p->row - 2 * p->run_words);
+  if (count == 3) {
+    const int8_t *from[3] = {(const int8_t *)at[0], (const int8_t *)at[1], (const int8_t *)at[2]};
+    for (int32_t y = p->k_h; y; y--) {
+      for (int32_t n = p->run_words; n; n--) kws_copy3(from, &a);
+      for (int s = 0; s < 3; s++) from[s] += skip;
+    }
+    return;
+  }
   for (int32_t s = 0; s < count; s++) {
-    const int16_t *row = at[s];
+    const int8_t *row = (const int8_t *)at[s];
     int32_t *to = a + s;
-    for (int32_t y = p->k_h; y; y--, row += p->row - 2 * p->run_words) {
-      for (int32_t n = p->run_words; n; n--, row += 2, to += count) *to = (int32_t)kws_load32(row);
+    for (int32_t y = p->k_h; y; y--, row += skip) {
+      for (int32_t n = p->run_words; n; n--, row += 4, to += count) *to = (int32_t)kws_load32(row);
     }
   }
 }
@@ -48,11 +57,7 @@ static void conv_band(const kws_tiles_t *tiles, const kws_fast_conv_t *p, int32_
       next += p->step;
       if (++x == p->out_w) x = 0, next = line += p->stride_h * p->row;
     }
-    if (count == 3) {
-      gather(3, p, at, a);
-    } else {
-      gather(count, p, at, a);
-    }
+    gather(count, p, at, a);
     kws_matrix_block(tiles, &p->matrix, count, a, out);
     out += count * p->matrix.out_c;
     left -= count;
@@ -76,7 +81,9 @@ static void conv(const kws_tiles_t *tiles, const kws_fast_conv_t *p, const int8_
       conv_band(tiles, p, band, rows, a, out);
       out += band * p->out_w * p->matrix.out_c;
       have = kept;
-      memmove(rows, rows + (held - kept) * p->row, (size_t)(kept * p->row) * sizeof *rows);
+      const int16_t *from = rows + (held - kept) * p->row;
+      int16_t *to = rows;
+      for (int32_t n = kept * p->row; n; n -= 2, from += 2, to += 2) memcpy(to, from, 4);
     }
   }
 }

@@ -155,4 +155,47 @@ KWS_INLINE int32_t kws_ssat8(int32_t x) {
 #endif
 }
 
+/* A word from each of three places (any address) to three words at `to`; all pointers move on. */
+KWS_INLINE void kws_copy3(const int8_t *from[3], int32_t **to) {
+#if KWS_DSP
+  __asm__ volatile(
+      "ldr r4, [%0], #4\n"
+      "ldr r5, [%1], #4\n"
+      "ldr r6, [%2], #4\n"
+      "stmia %3!, {r4, r5, r6}\n"
+      : "+r"(from[0]), "+r"(from[1]), "+r"(from[2]), "+r"(*to)
+      :
+      : "r4", "r5", "r6", "memory");
+#else
+  for (int i = 0; i < 3; i++, from[i - 1] += 4) *(*to)++ = (int32_t)kws_load32(from[i]);
+#endif
+}
+
+/* Four bytes from each of three places to three words of kws_sxtb16() and three of kws_sxtb16_ror8(). */
+KWS_INLINE void kws_expand3(const int8_t *from[3], int32_t **to) {
+#if KWS_DSP
+  __asm__ volatile(
+      "ldr r4, [%0], #4\n"
+      "ldr r5, [%1], #4\n"
+      "ldr r6, [%2], #4\n"
+      "sxtb16 r8, r4, ror #8\n"
+      "sxtb16 r4, r4\n"
+      "sxtb16 r9, r5, ror #8\n"
+      "sxtb16 r5, r5\n"
+      "sxtb16 r10, r6, ror #8\n"
+      "sxtb16 r6, r6\n"
+      "stmia.w %3!, {r4, r5, r6, r8, r9, r10}\n"
+      : "+r"(from[0]), "+r"(from[1]), "+r"(from[2]), "+r"(*to)
+      :
+      : "r4", "r5", "r6", "r8", "r9", "r10", "memory");
+#else
+  for (int i = 0; i < 3; i++, from[i - 1] += 4) {
+    const uint32_t x = kws_load32(from[i]);
+    (*to)[i] = (int32_t)kws_sxtb16(x);
+    (*to)[i + 3] = (int32_t)kws_sxtb16_ror8(x);
+  }
+  *to += 6;
+#endif
+}
+
 #endif

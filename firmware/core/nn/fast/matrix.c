@@ -10,20 +10,23 @@ static uint32_t load_tail(const int8_t *in, int32_t n) {
 }
 
 /* int8 [count][k] to interleaved int16 pairs. */
-KWS_INLINE void expand(int32_t count, const int8_t *in, int32_t step, int32_t k, int32_t *a) {
-  for (int32_t s = 0; s < count; s++, in += step, a++) {
-    const int8_t *from = in;
-    int32_t *to = a;
-    for (int32_t n = k >> 2; n; n--, from += 4, to += 2 * count) {
-      const uint32_t x = kws_load32(from);
-      to[0] = (int32_t)kws_sxtb16(x);
-      to[count] = (int32_t)kws_sxtb16_ror8(x);
+static void expand(int32_t count, const int8_t *in, int32_t step, int32_t k, int32_t *a) {
+  if (count == 3) {
+    const int8_t *from[3] = {in, in + step, in + 2 * step};
+    for (int32_t n = k >> 2; n; n--) kws_expand3(from, &a);
+  } else {
+    for (int32_t n = k >> 2, at = 0; n; n--, at += 4, a += 2 * count) {
+      for (int32_t s = 0; s < count; s++) {
+        const uint32_t x = kws_load32(in + s * step + at);
+        a[s] = (int32_t)kws_sxtb16(x);
+        a[count + s] = (int32_t)kws_sxtb16_ror8(x);
+      }
     }
-    if (k & 3) {
-      const uint32_t x = load_tail(from, k & 3);
-      to[0] = (int32_t)kws_sxtb16(x);
-      to[count] = (int32_t)kws_sxtb16_ror8(x);
-    }
+  }
+  for (int32_t s = 0; s < count && (k & 3); s++) {
+    const uint32_t x = load_tail(in + s * step + (k & ~3), k & 3);
+    a[s] = (int32_t)kws_sxtb16(x);
+    a[count + s] = (int32_t)kws_sxtb16_ror8(x);
   }
 }
 

@@ -139,8 +139,9 @@ KWS_INLINE void planes(int kind, kws_planes_t shape, const kws_fast_planes_t *p,
       have = kept;
       if (oy + rows == p->out_h) break;
       for (int c = 0; c < 4; c++) {
-        memmove(plane + c * distance, plane + (c + 1) * distance - kept * p->words,
-                (size_t)(kept * p->words) * sizeof *plane);
+        int32_t *to = plane + c * distance;
+        const int32_t *from = to + distance - kept * p->words;
+        for (int32_t n = kept * p->words; n; n--) *to++ = *from++;
       }
     }
   }

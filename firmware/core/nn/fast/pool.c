@@ -8,8 +8,10 @@ KWS_INLINE int8_t mean(const kws_nn_pool_t *p, int32_t sum, int32_t count) {
 }
 
 void kws_fast_average_pool(const kws_nn_pool_t *p, const int8_t *in, int8_t *out) {
-  const int32_t channels = p->channels, count = p->k_h * p->k_w, k_w = p->k_w, k_h = p->k_h;
+  const int32_t channels = p->channels, count = p->k_h * p->k_w;
   const int32_t line = p->in_w * channels;
+  /* A window as wide as the input is one long row. */
+  const int32_t k_w = p->k_w == p->in_w ? count : p->k_w, k_h = p->k_w == p->in_w ? 1 : p->k_h;
   for (int32_t b = 0; b < p->batches; b++, in += p->in_h * line) {
     for (int32_t oy = 0; oy < p->out_h; oy++) {
       for (int32_t ox = 0; ox < p->out_w; ox++, out += channels) {
