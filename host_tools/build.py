@@ -21,6 +21,7 @@ from model_pipeline.manifest import load_manifest
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = ROOT / "firmware" / "model"
 ENGINES = ("aot", "tflm")
+PROFILE_FLAGS = "-DKWS_PROFILE -DKWS_AOT_TRACE=kws_app_profile_call"
 ARDUINO_PLATFORM = "nordicnrf52"
 
 
@@ -60,6 +61,7 @@ def build(
     out: Path | str | None = None,
     *,
     flags: str = "",
+    profile: bool = False,
     progress: Any = None,
 ) -> BuildResult:
     """Runs ``pio run`` for ``board`` and writes ``firmware.elf``, ``firmware.map`` and ``build.json`` into ``out``.
@@ -72,6 +74,7 @@ def build(
         engine: "aot" or "tflm".
         out: folder for the result; None is build/<board>.
         flags: more compiler flags, such as "-fsanitize=address,undefined" (also given to the linker).
+        profile: the firmware keeps what each kernel call took (engine aot; see PROFILE in docs/protocol.md).
         progress: ``(done, total, text)`` callback, one step a compiled file.
 
     Raises:
@@ -81,6 +84,9 @@ def build(
     target = load_board(board)
     if engine not in ENGINES:
         raise KwsError(f"no engine {engine!r}", hint=f"engines: {', '.join(ENGINES)}")
+    if profile and engine != "aot":
+        raise KwsError(f"engine {engine} can't be profiled by layer", hint="--profile is for engine aot")
+    flags = f"{flags} {PROFILE_FLAGS}".strip() if profile else flags
     model = Path(model_dir or DEFAULT_MODEL).resolve()
     if not (model / "model_config.h").is_file():
         raise KwsError(f"{model} is no exported model (model_config.h is missing)", hint="kws export MODEL --out DIR")

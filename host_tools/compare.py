@@ -1,13 +1,17 @@
-"""A compiled plan against TensorFlow Lite Micro on this machine, layer by layer."""
+"""A compiled plan against TensorFlow Lite Micro on this machine, layer by layer; and engines on devices against it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from host_tools import stream
+from host_tools.link import Link
+from host_tools.metrics import tick_unit
 from model_pipeline.compiler import HostProgram, compile_model
 from model_pipeline.compiler.program import Kernels
 from model_pipeline.errors import KwsError, MissingTool
@@ -162,3 +166,67 @@ def _difference(number: int, place: str, ours: np.ndarray, theirs: np.ndarray) -
         return None
     at = int(wrong[0])
     return Difference(number, place, at, int(wrong.size), int(ours.size), int(ours[at]), int(theirs[at]))
+
+
+def compare_devices(
+    tflite: bytes, inputs: np.ndarray, links: Sequence[Link], progress: ProgressCallback | None = None
+) -> dict[str, Any]:
+    """The engine of the firmware behind each link on each of int8 ``inputs`` [n, input bytes], past its front end.
+
+    Returns:
+        As `compare`, and ``devices``: of each its board, engine, first difference, and ``ticks`` of an inference
+        (mean) with their ``unit``. ``speedup``: the second one's ticks by the first one's, where they are of one unit.
+
+    Raises:
+        KwsError: a firmware has another model.
+        DeviceError: a device refuses, or goes away.
+    """
+    model_hash = hashlib.sha256(tflite).hexdigest()[:16]
+    infos = []
+    for link in links:
+        info = link.info()
+        if info.model_hash != model_hash:
+            raise KwsError(
+                f"the firmware on {link.name} holds model {info.model_hash}, not {model_hash}",
+                hint="kws build and kws flash with this model first",
+            )
+        infos.append(info)
+    reference = Reference(tflite)
+    shape = compile_model(tflite).input.shape
+    report = progress or (lambda done, total, text: None)
+    ticks: list[list[int]] = [[] for _ in links]
+    firsts: list[Difference | None] = [None for _ in links]
+    values = 0
+    for number, given in enumerate(inputs):
+        report(number, len(inputs), "comparing")
+        theirs = reference.run(given.reshape(shape))
+        for n, link in enumerate(links):
+            result = stream.infer(link, given)
+            ticks[n].append(result.inference_ticks)
+            values += theirs.size
+            place = f"{infos[n].engine} on {link.name}"
+            firsts[n] = firsts[n] or _difference(number, place, np.array(result.output, np.int8), theirs)
+    report(len(inputs), len(inputs), "done")
+    devices: list[dict[str, Any]] = [
+        {
+            "port": link.name,
+            "board": info.board,
+            "engine": info.engine,
+            "firmware": info.firmware,
+            "unit": tick_unit(info).name,
+            "ticks": float(np.mean(counted)),
+            "equal": first is None,
+            "first_difference": {**asdict(first), "text": first.text} if first else None,
+        }
+        for link, info, counted, first in zip(links, infos, ticks, firsts, strict=True)
+    ]
+    alike = len(devices) == 2 and devices[0]["unit"] == devices[1]["unit"] and devices[0]["ticks"]
+    return {
+        "model_hash": model_hash,
+        "inputs": len(inputs),
+        "values": values,
+        "equal": all(d["equal"] for d in devices),
+        "first_difference": next((d["first_difference"] for d in devices if not d["equal"]), None),
+        "devices": devices,
+        "speedup": devices[1]["ticks"] / devices[0]["ticks"] if alike else None,
+    }

@@ -28,6 +28,7 @@ from host_tools.protocol import (
     HelloReply,
     Info,
     Nak,
+    ProfileReply,
     Ready,
     Refusal,
     ResetOk,
@@ -273,6 +274,21 @@ class Link:
     def stats(self, clear: bool = False) -> Stats:
         """The device's counters."""
         return self.request(Command.STATS, Stats, bytes([clear]))
+
+    def profile(self) -> list[int]:
+        """Ticks of each kernel call of the last inference; empty before the first, or if the engine is not aot.
+
+        Raises:
+            DeviceError: the firmware was not built with profiling, or a part of the answer was lost.
+        """
+        part = self.request(Command.PROFILE, ProfileReply)
+        ticks = list(part.ticks)
+        while len(ticks) < part.total:
+            rest = self.expect(ProfileReply, timeout=5.0)
+            if rest is None or rest.first != len(ticks):
+                raise DeviceError(f"{self.name}: a part of the profile did not arrive", hint="try again")
+            ticks += rest.ticks
+        return ticks
 
     def set_detector(self, detector: Detector) -> None:
         """Changes the detector until the next restart."""

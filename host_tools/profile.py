@@ -1,4 +1,5 @@
-"""What a compiled model costs, layer by layer: guest instructions on the emulated Cortex-M4, or this machine's time."""
+"""What a compiled model costs, layer by layer: guest instructions on the emulated Cortex-M4, this machine's time,
+or ticks of a device's timer."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from host_tools import m4
+from host_tools import m4, stream
+from host_tools.link import Link
+from host_tools.metrics import tick_unit
 from model_pipeline.compiler import Program
 from model_pipeline.compiler.host import KERNELS, host_compiler, kernel_objects, kernel_sources
 from model_pipeline.compiler.ir import DTYPES
@@ -138,25 +141,6 @@ def profile(
 ) -> dict[str, Any]:
     """A table a layer, as JSON: shapes, MACs, bytes, cost, cost of a MAC and share."""
     cost = measure(program, inputs, target, progress=progress)
-    rows = []
-    for row, call, amount in zip(program.layers(), program.calls, cost.calls, strict=True):
-        activations = sum(t.bytes for t in [*call.inputs, *call.outputs] if t.data is None)
-        rows.append(
-            {
-                "call": row["call"],
-                "operator": row["operator"],
-                "name": row["name"],
-                "kernel": row["kernel"],
-                "input": row["input"],
-                "output": row["output"],
-                "macs": row["macs"],
-                "weight_bytes": row["constant_bytes"],
-                "activation_bytes": activations,
-                "cost": amount,
-                "per_mac": amount / row["macs"] if row["macs"] else None,
-                "share": amount / cost.total if cost.total else 0.0,
-            }
-        )
     return {
         "model_hash": program.model_hash,
         "target": target,
@@ -171,8 +155,97 @@ def profile(
         "ram_bytes": cost.ram,
         "stack_bytes": cost.stack,
         "equal_to_host": bool(np.array_equal(cost.outputs, program.load_host().run(inputs).view(np.int8))),
-        "layers": rows,
+        "layers": _rows(program, cost.calls, cost.total),
     }
+
+
+def profile_device(
+    program: Program, inputs: np.ndarray, link: Link, progress: ProgressCallback | None = None
+) -> dict[str, Any]:
+    """As `profile`, measured by the timer of the firmware behind ``link``, which was built with profiling.
+
+    Its costs leave out what looking at each call takes: ``hook``, of ``inference_ticks``, the ticks of RESULT.
+
+    Args:
+        program: the plan that the firmware holds. A streaming plan's costs are those of one hop.
+        inputs: [n, ...], whole windows (a multiple of the plan's input).
+
+    Raises:
+        KwsError: the firmware holds another model or another plan.
+        DeviceError: it was built without profiling, refuses, or goes away.
+    """
+    info = link.info()
+    if info.model_hash != program.model_hash:
+        raise KwsError(
+            f"the firmware on {link.name} holds model {info.model_hash}, not {program.model_hash}",
+            hint="kws build --profile and kws flash with this model first",
+        )
+    if info.engine != "aot":
+        raise KwsError(f"engine {info.engine} can't be profiled by layer", hint="kws compare --port gives its time")
+    hops = program.streaming.window // program.streaming.hop if program.streaming else 1
+    windows = np.ascontiguousarray(inputs).view(np.int8).reshape(-1, hops * program.input.bytes)
+    report = progress or (lambda done, total, text: None)
+    sums = np.zeros(len(program.calls))
+    inference = 0
+    equal = True
+    for number, window in enumerate(windows):
+        report(number, len(windows), "an inference")
+        result = stream.infer(link, window)
+        ticks = link.profile()
+        if len(ticks) != len(sums) or info.arena_bytes != program.arena_bytes or info.macs != program.macs:
+            raise KwsError(
+                f"the firmware on {link.name} holds another plan of this model, or one of another version",
+                hint="give --streaming, --size or --portable as it was built with, or build it anew",
+            )
+        sums += ticks
+        inference += result.inference_ticks
+        host = program.load_host().run(window.reshape(hops, -1))[-1]
+        equal &= bool(np.array_equal(np.array(result.output, np.int8), host.view(np.int8)))
+    report(len(windows), len(windows), "done")
+    each = (sums / (len(windows) * hops)).tolist()
+    total = sum(each)
+    unit = tick_unit(info)
+    return {
+        "model_hash": program.model_hash,
+        "target": "device",
+        "port": link.name,
+        "board": info.board,
+        "unit": unit.name,
+        "unit_note": unit.note,
+        "hop": program.streaming.hop if program.streaming else 0,
+        "runs": len(windows),
+        "cost": total,
+        "inference_ticks": inference / (len(windows) * hops),
+        "hook": inference / (len(windows) * hops) - total,
+        "macs": program.macs,
+        "per_mac": total / program.macs if program.macs else None,
+        "arena_bytes": program.arena_bytes,
+        "equal_to_host": equal,
+        "layers": _rows(program, each, total),
+    }
+
+
+def _rows(program: Program, calls: Sequence[float], total: float) -> list[dict[str, Any]]:
+    rows = []
+    for row, call, amount in zip(program.layers(), program.calls, calls, strict=True):
+        activations = sum(t.bytes for t in [*call.inputs, *call.outputs] if t.data is None)
+        rows.append(
+            {
+                "call": row["call"],
+                "operator": row["operator"],
+                "name": row["name"],
+                "kernel": row["kernel"],
+                "input": row["input"],
+                "output": row["output"],
+                "macs": row["macs"],
+                "weight_bytes": row["constant_bytes"],
+                "activation_bytes": activations,
+                "cost": amount,
+                "per_mac": amount / row["macs"] if row["macs"] else None,
+                "share": amount / total if total else 0.0,
+            }
+        )
+    return rows
 
 
 def picture(result: dict[str, Any], target: Path) -> None:

@@ -32,6 +32,7 @@ class Command(IntEnum):
     RESET = 0x08
     SET_DETECTOR = 0x09
     DIE = 0x0A
+    PROFILE = 0x0B
 
 
 class Reason(IntEnum):
@@ -393,7 +394,7 @@ class Refusal(Event):
         "unknown command",
         "bad payload",
         "wrong state",
-        "not supported on this board",
+        "not supported on this board or in this build",
         "engine error",
         "position",
     )
@@ -440,6 +441,23 @@ class ResetOk(Event):
 
 
 @dataclass(frozen=True)
+class ProfileReply(Event):
+    """A part of what the plan's calls took: ``ticks`` of calls ``first`` … of ``total``."""
+
+    first: int
+    total: int
+    ticks: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, payload: bytes, at: float) -> ProfileReply:
+        first, total = struct.unpack_from("<HH", payload)
+        ticks = struct.unpack(f"<{(len(payload) - 4) // 4}I", payload[4:])
+        if first + len(ticks) > total:
+            raise ValueError("more calls than there are")
+        return cls(first, total, ticks, at=at)
+
+
+@dataclass(frozen=True)
 class Unknown(Event):
     """An event of a later version."""
 
@@ -463,6 +481,7 @@ EVENTS: dict[int, Any] = {
     0x8C: Ready,
     0x8D: SetDetectorOk,
     0x8E: ResetOk,
+    0x8F: ProfileReply,
 }
 
 

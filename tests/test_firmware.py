@@ -332,7 +332,7 @@ def test_hostile_commands_never_break_the_application(sanitized, seed):
             elif kind == Command.INFER_FEATURES and generator.random() < 0.5:
                 payload = struct.pack("<HH", generator.choice([0, 490, 1500]), 1960) + payload
             elif generator.random() < 0.1:
-                kind = generator.randrange(0x0B, 0x80)
+                kind = generator.randrange(0x0C, 0x80)
             frame = Frame(kind, seq, payload[:512]).encode()
             seq = (seq + 1) % 65536
             if generator.random() < 0.02:

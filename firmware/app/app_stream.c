@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "app_profile.h"
+#include "app_watch.h"
 #include "engine.h"
 #include "kws_frontend.h"
 #include "model_config.h"
@@ -44,23 +46,6 @@ static const kws_detector_config_t detector_default = {
     .refractory_samples = KWS_DET_REFRACTORY,
     .threshold = KWS_DET_THRESHOLDS,
 };
-
-/* Ticks of a region, less those of the interrupts that fell into it. */
-typedef struct {
-  uint32_t ticks, interrupts;
-} stopwatch_t;
-
-static stopwatch_t watch_start(void) {
-  stopwatch_t w;
-  w.interrupts = port_interrupt_ticks();
-  w.ticks = port_ticks();
-  return w;
-}
-
-static uint32_t watch_stop(stopwatch_t w) {
-  const uint32_t ticks = port_ticks() - w.ticks;
-  return ticks - (port_interrupt_ticks() - w.interrupts);
-}
 
 static uint32_t step_frames(void) { return kws_engine_info()->step_frames; }
 
@@ -165,7 +150,9 @@ static int invoke(uint32_t first, uint32_t frames, uint32_t *ticks) {
   const uint32_t head = frames < to_end ? frames : to_end;
   memcpy(input, window[first], head * KWS_CHANNELS);
   memcpy(input + head * KWS_CHANNELS, window[0], (frames - head) * KWS_CHANNELS);
+  if (*ticks == 0) app_profile_clear();
   const stopwatch_t watch = watch_start();
+  app_profile_start();
   const int result = kws_engine_invoke();
   *ticks += watch_stop(watch);
   return result;

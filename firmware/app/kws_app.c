@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "app_profile.h"
 #include "app_stream.h"
 #include "engine.h"
 #include "kws_link.h"
@@ -342,6 +343,23 @@ static void on_die(uint16_t seq, const uint8_t *payload, uint16_t len) {
   if (port_die((port_die_t)payload[4]) != 0) send_error(KWS_CMD_DIE, ERR_UNSUPPORTED, seq, "not on this board");
 }
 
+static void on_profile(uint16_t seq) {
+  if (!APP_PROFILE) {
+    send_error(KWS_CMD_PROFILE, ERR_UNSUPPORTED, seq, "built without --profile");
+    return;
+  }
+  const uint32_t total = app_profile_calls();
+  uint8_t p[KWS_LINK_MAX_PAYLOAD];
+  uint32_t at = 0;
+  do { /* one reply even for nothing */
+    kws_put16(p, (uint16_t)at);
+    kws_put16(p + 2, (uint16_t)total);
+    size_t n = 4;
+    for (; at < total && n + 4 <= sizeof p; n += 4) kws_put32(p + n, app_profile_ticks(at++));
+    send(KWS_EVT_PROFILE_REPLY, p, n);
+  } while (at < total);
+}
+
 static void on_frame(void *context, uint8_t type, uint16_t seq, const uint8_t *payload, uint16_t len) {
   (void)context;
   const int bare = len == 0;
@@ -364,6 +382,10 @@ static void on_frame(void *context, uint8_t type, uint16_t seq, const uint8_t *p
     case KWS_CMD_INFER_FEATURES: on_infer(seq, payload, len); return;
     case KWS_CMD_RESET: on_reset(seq, payload, len); return;
     case KWS_CMD_SET_DETECTOR: on_set_detector(seq, payload, len); return;
+    case KWS_CMD_PROFILE:
+      if (bare) on_profile(seq);
+      else send_error(type, ERR_PAYLOAD, seq, "takes nothing");
+      return;
     case KWS_CMD_DIE: on_die(seq, payload, len); return;
     default: send_error(type, ERR_UNKNOWN, seq, "unknown command"); return;
   }

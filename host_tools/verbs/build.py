@@ -35,6 +35,9 @@ def register(app: typer.Typer) -> None:
             ),
         ] = 0,
         size: kernels.Size = False,
+        profile: Annotated[
+            bool, typer.Option("--profile", help="Let `kws profile --port` see each layer's time.")
+        ] = False,
         check: Annotated[
             bool, typer.Option("--realtime/--no-realtime", help="Say whether the model keeps up with sound.")
         ] = True,
@@ -66,7 +69,7 @@ def register(app: typer.Typer) -> None:
                 )
             model = folder / "model"
         with ui.progress(f"build for {board}") as progress:
-            done = builder.build(board, model, engine, out, progress=progress)
+            done = builder.build(board, model, engine, out, profile=profile, progress=progress)
 
         verdict = None
         if check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,9 @@ from model_pipeline.errors import CheckFailed, KwsError
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
 
-    @app.command(epilog="Example: kws compare model.tflite --count 100")
+    @app.command(
+        epilog="Example: kws compare model.tflite --count 100   or   kws compare model.tflite --port /dev/ttyACM0"
+    )
     def compare(
         model: Annotated[Path, typer.Argument(help="An int8 .tflite file.", show_default=False)],
         inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
@@ -25,9 +28,17 @@ def register(app: typer.Typer) -> None:
         ] = None,
         size: kernels.Size = False,
         portable: kernels.Portable = False,
+        port: Annotated[
+            str | None, typer.Option(help="Compare the outputs of the firmware on this port (or URL) instead.")
+        ] = None,
+        port2: Annotated[str | None, typer.Option(help="And of another one, such as a build with engine tflm.")] = None,
+        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
         json: ui.Json = False,
     ) -> None:
-        """Run the compiled plan and TensorFlow Lite Micro on this machine, and name the first layer that differs."""
+        """Run the compiled plan and TensorFlow Lite Micro on this machine, and name the first layer that differs.
+
+        With --port, what the firmware there says is compared: its outputs and, beside --port2's, its time.
+        """
         from host_tools import compare as comparing
         from host_tools.profile import load_inputs
         from model_pipeline.compiler import compile_model
@@ -38,8 +49,20 @@ def register(app: typer.Typer) -> None:
             raise KwsError(f"can't read {model}: {error.strerror}") from error
         if streaming and inputs is not None:
             raise KwsError("--streaming makes its own frames", hint="leave out --inputs")
+        if port2 and not port:
+            raise KwsError("--port2 is the second port", hint="give the first as --port")
+        if port and (streaming or size or portable):
+            raise KwsError("the firmware on a port has its plan", hint="leave out --streaming, --size and --portable")
         with ui.progress("compare with TensorFlow Lite Micro") as progress:
-            if streaming:
+            if port:
+                from host_tools.link import Link
+
+                data = load_inputs(inputs, compile_model(tflite), count)
+                rate = {"baud": baud} if baud else {}
+                with contextlib.ExitStack() as stack:
+                    links = [stack.enter_context(Link.open(url, **rate)) for url in (port, port2) if url]
+                    result = comparing.compare_devices(tflite, data, links, progress)
+            elif streaming:
                 result = comparing.compare_streaming(tflite, streaming, frames, count, progress=progress)
             else:
                 data = load_inputs(inputs, compile_model(tflite), count)
@@ -48,13 +71,25 @@ def register(app: typer.Typer) -> None:
         result = {"model": str(model), **result}
         ui.emit(result, json, _show)
         if not result["equal"]:
-            raise CheckFailed("the plan is not equal to TensorFlow Lite Micro")
+            raise CheckFailed(f"{'a firmware' if port else 'the plan'} is not equal to TensorFlow Lite Micro")
 
 
 def _show(values: dict[str, Any]) -> None:
-    if values["equal"]:
+    if "devices" in values:
+        _show_devices(values)
+    elif values["equal"]:
         ui.out.print(
             f"equal: {values['inputs']} inputs, {values['layers']} layers, {values['values']:,} values compared"
         )
     else:
         ui.out.print(ui.plain(values["first_difference"]["text"]))
+
+
+def _show_devices(values: dict[str, Any]) -> None:
+    for device in values["devices"]:
+        same = f"equal: {values['inputs']} inputs"
+        text = same if device["equal"] else device["first_difference"]["text"]
+        each = f"{device['ticks']:,.0f} {device['unit']} an inference"
+        ui.out.print(ui.plain(f"{device['engine']} on {device['board']} ({device['port']}): {text}; {each}"))
+    if values["speedup"]:
+        ui.out.print(f"the second takes {values['speedup']:.2f} times what the first takes")

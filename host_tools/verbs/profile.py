@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,13 +14,21 @@ from rich.table import Table
 from host_tools import kernels, ui
 from model_pipeline.errors import CheckFailed, KwsError
 
+if TYPE_CHECKING:  # `kws --help` loads no NumPy
+    from host_tools.link import Link
+    from model_pipeline.compiler.program import Kernels
+
 BAR = 16
+EXAMPLE = (
+    "Example: kws profile firmware/model/model.tflite --plot profile.svg   or, after kws build --profile and "
+    "kws flash, kws profile firmware/model/model.tflite --port /dev/ttyACM0"
+)
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
 
-    @app.command(epilog="Example: kws profile firmware/model/model.tflite --plot profile.svg")
+    @app.command(epilog=EXAMPLE)
     def profile(
         model: Annotated[Path, typer.Argument(help="An int8 .tflite file.", show_default=False)],
         target: Annotated[
@@ -32,9 +43,16 @@ def register(app: typer.Typer) -> None:
         inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
         runs: Annotated[int, typer.Option(min=1, help="Random inputs, where none are given.")] = 3,
         plot: Annotated[Path | None, typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
+        port: Annotated[
+            str | None, typer.Option(help="Ask the firmware on this port, of kws build --profile, by its own timer.")
+        ] = None,
+        board: Annotated[
+            str | None, typer.Option(help="Build such a firmware for this board and ask it in the emulator.")
+        ] = None,
+        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
         json: ui.Json = False,
     ) -> None:
-        """Show what each layer of a compiled model costs on a Cortex-M4."""
+        """Show what each layer of a compiled model costs on a Cortex-M4, alone in QEMU or inside the firmware."""
         from host_tools import profile as profiles
         from model_pipeline.compiler import compile_model
 
@@ -44,16 +62,52 @@ def register(app: typer.Typer) -> None:
             tflite = model.read_bytes()
         except OSError as error:
             raise KwsError(f"can't read {model}: {error.strerror}") from error
-        program = compile_model(tflite, kernels.chosen(size, portable), hop=streaming, frames=frames)
-        data = profiles.load_inputs(inputs, program, runs if target == "m4" else 100 * runs)
-        with ui.progress(f"profile on {target}") as progress:
-            result = {"model": str(model), **profiles.profile(program, data, target, progress)}  # type: ignore[arg-type]
+        if port and board:
+            raise KwsError("--port and --board exclude each other", hint="leave one out")
+        choice = kernels.chosen(size, portable)
+        program = compile_model(tflite, choice, hop=streaming, frames=frames)
+        if port or board:
+            # A device takes whole windows.
+            data = profiles.load_inputs(inputs, compile_model(tflite, choice), runs)
+            with _device(port, board, baud, model, streaming, choice) as link, ui.progress("profile") as progress:
+                values = profiles.profile_device(program, data, link, progress)
+        else:
+            data = profiles.load_inputs(inputs, program, runs if target == "m4" else 100 * runs)
+            with ui.progress(f"profile on {target}") as progress:
+                values = profiles.profile(program, data, target, progress)  # type: ignore[arg-type]
+        result = {"model": str(model), **values}
         if plot is not None:
             profiles.picture(result, plot)
             result["plot"] = str(plot)
         ui.emit(result, json, _show)
         if not result["equal_to_host"]:
-            raise CheckFailed(f"the outputs on {target} differ from those of this machine")
+            raise CheckFailed(f"the outputs on {port or board or target} differ from those of this machine")
+
+
+@contextlib.contextmanager
+def _device(
+    port: str | None, board: str | None, baud: int | None, model: Path, streaming: int, choice: Kernels
+) -> Iterator[Link]:
+    """A link to the port, or to a firmware that is built for this, with profiling, and emulated."""
+    from host_tools import build as builder
+    from host_tools import targets
+    from host_tools.link import Link
+    from model_pipeline.export import export
+
+    if port:
+        with Link.open(port, **({"baud": baud} if baud else {})) as link:
+            yield link
+        return
+    assert board is not None
+    if not (model.parent / "model.json").is_file():
+        raise KwsError(f"{model.parent} has no model.json, which a firmware needs", hint="kws quantize makes one")
+    with tempfile.TemporaryDirectory(prefix="kws-") as name:
+        folder = Path(name)
+        with ui.progress(f"build firmware for {board}") as progress:
+            export(model.parent, folder / "model", progress, streaming=streaming, kernels=choice)
+            built = builder.build(board, folder / "model", "aot", folder / "build", profile=True, progress=progress)
+        with targets.emulated(board, Path(built.elf)) as link:
+            yield link
 
 
 def _show(values: dict[str, Any]) -> None:
@@ -85,6 +139,11 @@ def _show(values: dict[str, Any]) -> None:
         ui.out.print(
             f"flash {values['flash_bytes']:,} B (kernels, plan, constants), RAM {values['ram_bytes']:,} B, "
             f"stack {values['stack_bytes']:,} B; {unit} are no cycles"
+        )
+    if values["target"] == "device":
+        ui.out.print(
+            f"{ui.plain(values['board'])}: {values['unit_note']}; RESULT's {values['inference_ticks']:,.0f} hold "
+            f"{values['hook']:,.0f} of looking at each layer"
         )
     if "plot" in values:
         ui.out.print(f"drawn to {values['plot']}")
