@@ -29,7 +29,6 @@ from model_pipeline.manifest import load_manifest
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
 _ENGINE_NAMES = {"tflm": "TensorFlow Lite Micro", "aot": "our own kernels"}
-_QUANTIZATION = ("quantization", "qat_epochs", "qat_learning_rate")
 _FEATURES = ("model_pipeline/features", "firmware/core/frontend")
 _DATA = ("model_pipeline/data",)
 _AUGMENT = ("model_pipeline/augment.py", "model_pipeline/augment.c")
@@ -49,7 +48,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
     generated, built, check = folder / "firmware_model", folder / "build", folder / "check"
     settings = config.model_dump(mode="json")
     speech = {key: settings[key] for key in ("keywords", "frontend", "data", "train")}
-    float_only = {**speech, "train": {k: v for k, v in settings["train"].items() if k not in _QUANTIZATION}}
+    float_only = {**speech, "train": config.train.recipe()}
 
     def train(progress: ProgressCallback) -> dict[str, Any]:
         arguments = ["--config", str(folder / "config.toml"), "--data", str(data), "--out", str(trained)]

@@ -24,6 +24,8 @@ from model_pipeline.errors import KwsError
 
 ProgressCallback = Callable[[int, int, str], None]
 
+_for_parent = False  # whether stdout is read by `run_step`
+
 
 def parser(description: str, *paths: str, config: bool = True) -> argparse.ArgumentParser:
     """The arguments that every step has: ``--config``, one option a path, ``--progress``."""
@@ -32,7 +34,8 @@ def parser(description: str, *paths: str, config: bool = True) -> argparse.Argum
         result.add_argument("--config", required=True, help="TOML file, or the name of a built-in one")
         result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as train.epochs=5")
     for name in paths:
-        result.add_argument(f"--{name}", required=True, type=Path)
+        # Data may lie at a URL, which a Path would spoil.
+        result.add_argument(f"--{name}", required=True, type=lambda text: text if "://" in text else Path(text))
     result.add_argument("--progress", action="store_true", help="one JSON object a line on stdout, for a parent")
     return result
 
@@ -48,6 +51,8 @@ def config_of(arguments: argparse.Namespace) -> Config:
 
 def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], dict[str, Any]]) -> int:
     """Runs ``step(progress)`` as a process and returns its exit code."""
+    global _for_parent
+    _for_parent = arguments.progress
     # A parent that goes away by SIGTERM or Ctrl-C must leave no trainer behind.
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     last = 0.0
@@ -69,10 +74,7 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
     try:
         result = step(progress if arguments.progress else plain)
     except KwsError as error:
-        if arguments.progress:
-            _say({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
-        else:
-            print(f"error: {error}" + (f" (try: {error.hint})" if error.hint else ""), file=sys.stderr)
+        _complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -81,6 +83,14 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
     else:
         print(json.dumps(result, indent=2, default=str))
     return 0
+
+
+def give_up(error: KwsError) -> None:
+    """Ends this process at once with ``error``, from whichever thread: for what no exception can end."""
+    _complain(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(error.exit_code)
 
 
 def run_step(module: str, arguments: Sequence[str], progress: ProgressCallback | None = None) -> dict[str, Any]:
@@ -129,6 +139,13 @@ def run_step(module: str, arguments: Sequence[str], progress: ProgressCallback |
             detail = "it was killed, most likely for want of memory"
         raise KwsError(f"{module} failed: {detail}", exit_code=1)
     return result
+
+
+def _complain(error: KwsError) -> None:
+    if _for_parent:
+        _say({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+    else:
+        print(f"error: {error}" + (f" (try: {error.hint})" if error.hint else ""), file=sys.stderr)
 
 
 def _say(message: dict[str, Any]) -> None:

@@ -28,7 +28,6 @@ import tensorflow as tf
 
 from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
-from model_pipeline.data.dataset import read_description
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import brief, runner, score
 from model_pipeline.files import atomic_dir
@@ -43,7 +42,7 @@ _PACKAGES = ("micro-kws", "tensorflow-cpu", "tensorflow", "keras", "tflite-micro
 
 
 def quantize(
-    config: Config, trained: Path, data: Path, out: Path, progress: ProgressCallback | None = None
+    config: Config, trained: Path, data: str | Path, out: Path, progress: ProgressCallback | None = None
 ) -> dict[str, Any]:
     """Makes the int8 model of ``trained`` (`train`'s folder) and writes folder ``out``, whole or not at all.
 
@@ -76,7 +75,7 @@ def quantize(
     chosen = max(results, key=lambda way: results[way]["correct"])
     with atomic_dir(out) as folder:
         (folder / "model.tflite").write_bytes(ways[chosen])
-        manifest = _manifest(config, prepared, history, ways[chosen], chosen, results, data)
+        manifest = _manifest(config, prepared, history, ways[chosen], chosen, results)
         save_manifest(manifest, folder / "model.json")
     return {
         "quantization": chosen,
@@ -120,7 +119,7 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
     )
     fold(model, folded, net)
     scale = input_scale(frontend)
-    examples = _examples(prepared)
+    examples = prepared.examples(_REPRESENTATIVE)
 
     def representative() -> Iterator[list[np.ndarray]]:
         # Both ends of the input's range first: its scale must be the front end's.
@@ -168,7 +167,7 @@ def aware(
     for layer in quants:
         layer.momentum = 0.8
     calibrate = tf.function(lambda x: network(trainer._real(x), training=True))
-    examples = _examples(prepared)
+    examples = prepared.examples(_REPRESENTATIVE)
     for start in range(0, len(examples), 50):
         calibrate(tf.constant(examples[start : start + 50]))
     for layer in quants:
@@ -249,17 +248,6 @@ def _quiet() -> Iterator[None]:
                 os.close(source)
 
 
-def _examples(prepared: Prepared) -> np.ndarray:
-    """int8 [n, frames, channels]: clips of training, all labels mixed, without augmentation."""
-    from model_pipeline.augment import model_input, silence_audio
-
-    stream = prepared.stream
-    rng = np.random.default_rng(7)
-    index = rng.permutation(len(stream.audio))[:_REPRESENTATIVE]
-    silence = silence_audio(stream.noise, max(1, len(index) // 10), rng)
-    return model_input(np.concatenate([stream.audio[index], silence]), stream.frontend, stream.frames)
-
-
 def _manifest(
     config: Config,
     prepared: Prepared,
@@ -267,7 +255,6 @@ def _manifest(
     tflite: bytes,
     way: str,
     results: dict[str, dict[str, Any]],
-    data: Path,
 ) -> Manifest:
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -283,7 +270,7 @@ def _manifest(
         )
 
     summary = prepared.dataset.summary()
-    source = read_description(data)
+    source = summary["source"]
     return Manifest(
         name=config.name,
         model_sha256=hashlib.sha256(tflite).hexdigest(),

@@ -9,9 +9,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from model_pipeline.training.distribute import Replicas
+
+
+class AdamW(keras.optimizers.AdamW):
+    """AdamW for gradients that are already the mean over all replicas: they must be before they are clipped, and
+    Keras sums them only after that."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
+
 
 class Trainer:
-    """One model, its optimizer and the moving average of its weights."""
+    """One model, its optimizer and the moving average of its weights, on all replicas.
+
+    The model must have been built in the strategy's scope.
+    """
 
     def __init__(
         self,
@@ -24,28 +37,40 @@ class Trainer:
         teacher: keras.Model | None = None,
         teacher_share: float = 0.0,
         temperature: float = 1.0,
+        replicas: Replicas | None = None,
     ) -> None:
         self.model, self.average, self.scale = model, average, scale
         self.teacher, self.teacher_share, self.temperature = teacher, teacher_share, temperature
-        self.optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, clipnorm=5.0)
-        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        self.optimizer.build(model.trainable_variables)
-        self.loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+        self.replicas = replicas or Replicas(tf.distribute.get_strategy())
+        # Reduced by hand: Keras would divide by the number of replicas.
+        self.loss = keras.losses.CategoricalCrossentropy(True, label_smoothing, reduction=None)
         self.labels = model.output_shape[-1]
-        self.average_weights = [tf.Variable(w.value, trainable=False) for w in model.weights]
-        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
-        self._step = tf.function(self._train_step, reduce_retracing=True)
+        with self.replicas.strategy.scope():
+            self.optimizer = AdamW(learning_rate, weight_decay=weight_decay, clipnorm=5.0)
+            self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            self.optimizer.build(model.trainable_variables)
+            self.average_weights = [tf.Variable(np.asarray(w), trainable=False) for w in model.weights]
+            self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
+        for layer in model.layers if self.replicas.count > 1 else ():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
+        self._step = tf.function(self._step_of_all, reduce_retracing=True)
         self._predict = tf.function(lambda x: model(self._real(x), training=False), reduce_retracing=True)
 
     def _real(self, x: Any) -> Any:
         # What the int8 values stand for, so that training sees exactly what the firmware will.
         return ((tf.cast(x, tf.float32) + 128.0) * self.scale)[..., None]
 
+    def _step_of_all(self, x: Any, y: Any) -> Any:
+        strategy = self.replicas.strategy
+        losses = strategy.run(self._train_step, args=(x, y))
+        return strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
+
     def _train_step(self, x: Any, y: Any) -> Any:
         real = self._real(x)
         with tf.GradientTape() as tape:
             logits = self.model(real, training=True)
-            loss = self.loss(tf.one_hot(y, self.labels), logits)
+            loss = tf.reduce_mean(self.loss(tf.one_hot(y, self.labels), logits))
             if self.teacher is not None:
                 # Hinton and others, arXiv:1503.02531; the square keeps the gradients' size.
                 soft = tf.nn.softmax(self.teacher(real, training=False) / self.temperature)
@@ -53,7 +78,9 @@ class Trainer:
                 imitation = self.temperature**2 * tf.reduce_mean(apart)
                 loss = (1.0 - self.teacher_share) * loss + self.teacher_share * imitation
         variables = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        context = tf.distribute.get_replica_context()
+        self.optimizer.apply(context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients), variables)
         if self.average:
             self.steps.assign_add(1)
             # A short memory at first, so that the start is soon forgotten.
@@ -64,8 +91,13 @@ class Trainer:
         return loss
 
     def step(self, x: np.ndarray, y: np.ndarray) -> float:
-        """One step on int8 [n, frames, channels] and int [n]; returns the loss."""
-        return float(self._step(tf.constant(x), tf.constant(y)))
+        """One step on int8 [n, frames, channels] and int [n], the batch of all replicas; returns its loss.
+
+        Raises:
+            KwsError: another worker went away.
+        """
+        with self.replicas.waiting("a training step"):
+            return float(self._step(self.replicas.split(x), self.replicas.split(y)))
 
     def averaged(self) -> _Averaged:
         """A block in which the model holds the averaged weights."""
@@ -86,7 +118,8 @@ class Trainer:
 
     def variables(self) -> list[Any]:
         """All that a checkpoint must hold."""
-        return [*self.model.weights, *self.optimizer.variables, *self.average_weights, self.steps]
+        # A model's variables are its weights and the states of its random generators.
+        return [*self.model.variables, *self.optimizer.variables, *self.average_weights, self.steps]
 
 
 class _Averaged:
