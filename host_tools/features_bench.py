@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def bench_features(
     report = progress or (lambda done, total, text: None)
     audio = np.random.default_rng(1).normal(0, 3000, (clips, config.sample_rate)).astype(np.int16)
     few = (audio[: max(1, clips // 10)] / 32768.0).astype(np.float32)
-    settings = {
+    settings: dict[str, Any] = {
         "sr": config.sample_rate,
         "n_fft": 1 << (config.window_samples - 1).bit_length(),
         "win_length": config.window_samples,
@@ -66,6 +67,6 @@ def bench_features(
         "cores": os.cpu_count(),
         "clips_per_second": {name: round(rate, 1) for name, rate in rates.items()},
         "ratio": round(rates["frontend"] / best, 2),
-        "librosa": librosa.__version__,
+        "librosa": metadata.version("librosa"),
         "frontend": config.model_dump(mode="json"),
     }

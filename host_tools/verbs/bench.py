@@ -10,7 +10,10 @@ from rich.table import Table
 
 from host_tools import ui
 
-EXAMPLE = "Example: kws bench --board disco_f407vg   or   kws bench --port /dev/ttyACM0 --rounds 50   or   kws bench --features"
+EXAMPLE = (
+    "Example: kws bench --board disco_f407vg   or   kws bench --port /dev/ttyACM0 --rounds 50   or   "
+    "kws bench --features"
+)
 
 
 def register(app: typer.Typer) -> None:
