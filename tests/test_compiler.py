@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -349,3 +350,21 @@ def test_inputs_of_the_wrong_size_or_type_are_refused():
         host.run(np.zeros((1, 7), np.int8))
     with pytest.raises(KwsError, match="int8"):
         host.run(np.zeros((1, 8), np.float32))
+
+
+def test_a_process_that_ends_at_once_leaves_no_program_behind(tmp_path: Path):
+    """As workers of pools do, and without a run of the garbage collector."""
+    code = """
+import gc, os, sys
+gc.disable()
+from model_pipeline.compiler import compile_model
+program = compile_model(open(sys.argv[1], "rb").read())
+for sanitize in (False, True):
+    program.load_host(sanitize=sanitize)
+os._exit(0)
+"""
+    model, temporary = tmp_path / "model.tflite", tmp_path / "tmp"
+    model.write_bytes(residual(1))
+    temporary.mkdir()
+    subprocess.run([sys.executable, "-c", code, str(model)], check=True, env={**os.environ, "TMPDIR": str(temporary)})
+    assert not list(temporary.iterdir())
