@@ -39,6 +39,10 @@ MaxConstants = Annotated[
     ),
 ]
 
+Frames = Annotated[
+    int | None, typer.Option(help="Feature frames of the window, for --streaming of a model with a flat input.")
+]
+
 
 def read(model: Path) -> bytes:
     """The bytes of a .tflite.

@@ -250,8 +250,8 @@ def test_a_change_of_a_constants_shape_is_done_by_the_compiler():
 
 
 MEMORIES = st.lists(
-    st.tuples(st.integers(1, 100), st.integers(0, 12), st.integers(0, 5)).map(
-        lambda v: Memory("m", v[0], v[1], v[1] + v[2])
+    st.tuples(st.integers(1, 100), st.integers(0, 12), st.integers(0, 5), st.integers(0, 100)).map(
+        lambda v: Memory("m", v[0], v[1], v[1] + v[2], shrinks=[(v[1] + 1 + v[2] // 2, v[3])] * (v[3] < v[0]))
     ),
     min_size=1,
     max_size=14,
@@ -267,8 +267,9 @@ def test_a_plan_never_overlaps_and_knows_its_bound(memories):
         assert m.offset % 4 == 0 and 0 <= m.offset <= found.arena_bytes - m.size
     for i, a in enumerate(memories):
         for b in memories[:i]:
-            apart_in_time = a.last < b.first or b.last < a.first
-            assert apart_in_time or a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
+            for call in range(max(a.first, b.first), min(a.last, b.last) + 1):
+                apart = a.offset + a.size_at(call) <= b.offset or b.offset + b.size_at(call) <= a.offset
+                assert apart
 
 
 def test_the_default_models_plan_is_optimal(default_like):

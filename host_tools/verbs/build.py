@@ -17,9 +17,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog="Example: kws build --board disco_f407vg --model runs/demo/firmware_model --out build/demo")
     def build(
-        board: Annotated[
-            str, typer.Option("--board", "-b", help="Board id; `kws boards` lists them.")
-        ] = "disco_f407vg",
+        board: ui.Board = "disco_f407vg",
         model: Annotated[
             Path | None,
             typer.Option("--model", "-m", help="Folder that `kws export` made.", show_default="the shipped model"),

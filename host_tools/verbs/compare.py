@@ -23,9 +23,7 @@ def register(app: typer.Typer) -> None:
         inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
         count: Annotated[int, typer.Option(min=1, help="Random inputs, where none are given.")] = 20,
         streaming: Annotated[int, typer.Option(metavar="HOP", help="Compare a streaming plan's outputs instead.")] = 0,
-        frames: Annotated[
-            int | None, typer.Option(help="Feature frames of the window, for --streaming of a flat input.")
-        ] = None,
+        frames: kernels.Frames = None,
         size: kernels.Size = None,
         portable: kernels.Portable = False,
         max_constants: kernels.MaxConstants = None,

@@ -29,10 +29,7 @@ def register(app: typer.Typer) -> None:
         size: kernels.Size = None,
         portable: kernels.Portable = False,
         max_constants: kernels.MaxConstants = None,
-        frames: Annotated[
-            int | None,
-            typer.Option(help="Feature frames of the window, for --streaming of a model with a flat input."),
-        ] = None,
+        frames: kernels.Frames = None,
         json: ui.Json = False,
     ) -> None:
         """Compile a model to C and show its layers. Without --out nothing is written."""

@@ -35,9 +35,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(help="m4: guest instructions in QEMU; host: nanoseconds on this machine.")
         ] = "m4",
         streaming: Annotated[int, typer.Option(metavar="HOP", help="Of a streaming plan with such a hop.")] = 0,
-        frames: Annotated[
-            int | None, typer.Option(help="Feature frames of the window, for --streaming of a flat input.")
-        ] = None,
+        frames: kernels.Frames = None,
         size: kernels.Size = None,
         portable: kernels.Portable = False,
         max_constants: kernels.MaxConstants = None,
