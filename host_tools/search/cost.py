@@ -128,9 +128,9 @@ class Costs:
 
     def _check(self, values: dict[str, Any]) -> None:
         excess = self.limits.excess(values)
-        broken = [name for name, share in excess.items() if share > 0]
+        broken = [f"{name} {values[name]:,}" for name, share in excess.items() if share > 0]
         if broken:
-            raise Infeasible(", ".join(f"{name} {values[name]:,}" for name in broken), excess)
+            raise Infeasible(f"over the limit: {', '.join(broken)}", excess)
 
     def _key(self, config: Config) -> str:
         """What a network costs has nothing to do with how it was trained."""

@@ -174,8 +174,10 @@ class Search:
 
     def front(self) -> list[FrozenTrial]:
         """The trials that no other beats in accuracy and instructions both, cheapest first."""
-        best = [t for t in self.study.best_trials if "same_as" not in t.user_attrs]
-        return sorted(best, key=lambda t: t.values[1])
+        best: dict[tuple[float, ...], FrozenTrial] = {}
+        for trial in self.study.best_trials:
+            best.setdefault(tuple(trial.values), trial)  # of equals the first
+        return sorted(best.values(), key=lambda t: t.values[1])
 
     def folder(self, trial: FrozenTrial) -> Path:
         """Where a trial's files are."""

@@ -86,26 +86,28 @@ def _number(text: str, thousand: int) -> int:
 
 
 def _show(values: dict[str, Any]) -> None:
-    columns = ("trial", "how", "hop", "bands", "front", "body", "blocks", "kernel", "right", "MACs", "an inference")
-    table = Table(*columns, "a second", "RAM", "flash", "load")
-    for column in table.columns[2:]:
+    table = Table(
+        "trial", "how", "hop, bands", "network", "right", "MACs", "inference", "second", "RAM", "flash", "load"
+    )
+    for column in table.columns[4:]:
         column.justify = "right"
     for r in values["front"]:
         table.add_row(
             str(r["trial"]),
             r["origin"],
-            f"{r['hop_ms']} ms",
-            *(str(r[name]) for name in ("channels", "front", "body", "blocks", "kernel")),
+            f"{r['hop_ms']} ms, {r['channels']}",
+            f"{r['front']}-{r['body']}, {r['blocks']}x{r['kernel']}",
             f"{100 * r['accuracy']:.2f} %",
-            *(f"{r[name]:,}" for name in ("macs", "inference", "per_second", "ram", "flash")),
+            *(f"{r[name] / 1e6:.2f} M" for name in ("macs", "inference", "per_second")),
+            *(f"{r[name] / 1024:.1f} K" for name in ("ram", "flash")),
             f"{100 * r['load']:.1f} %",
         )
     ui.out.print(table)
     ui.out.print(
         f"{values['trained']} trained, {values['ended_early']} of them not to the end; {values['infeasible']} broke a "
-        "limit. Right: on the validation clips, in float, after a short training; instructions, RAM and flash: of the "
-        "whole firmware."
+        "limit. Network: channels of front and body, blocks x frames. Right: on the validation clips, in float, after "
+        "a short training. Inference, second (of sound): instructions. RAM and flash: of the whole image.",
     )
     for r in values["front"]:
         ui.out.print(f"  kws train --config {r['config']}", soft_wrap=True)
-    ui.out.print(f"drawn to {values['plot']}")
+    ui.out.print(f"drawn to {values['plot']}", soft_wrap=True)
