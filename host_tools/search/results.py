@@ -72,7 +72,8 @@ def picture(front: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
         axes.xaxis.set_major_formatter(lambda value, _: pictures.short(value))
         axes.margins(x=0.06, y=0.08)
         axes.grid(color=pictures.LINE, linewidth=0.6)
-        axes.legend(loc="lower right", labelcolor=pictures.INK)
+        if front or others:
+            axes.legend(loc="best", labelcolor=pictures.INK)
 
     alt = f"Accuracy against instructions of {len(front) + len(others)} networks"
     return pictures.standalone(pictures.picture("front", alt, (6.4, 4.2), draw))
