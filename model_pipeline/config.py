@@ -130,6 +130,35 @@ class TrainConfig(_Strict):
     qat_learning_rate: float = Field(2e-4, gt=0, le=1)
 
 
+class ScenesConfig(_Strict):
+    """Training examples as a device hears them (`model_pipeline.training.scenes`), made once, before training."""
+
+    examples: int = Field(0, ge=0, le=100_000_000)  # 0: none; each clip by itself, augmented anew every epoch
+    # Connected speech without keywords: a folder of recordings, of which one part is heard in training.
+    connected: str = ""
+    # A network that learns these examples first; the model then learns its answers to them.
+    teacher: Literal["none", "speech_embedding"] = "none"
+    teacher_steps: int = Field(3000, ge=1)
+    teacher_learning_rate: float = Field(4e-4, gt=0, le=1)
+    seed: int = Field(1, ge=0)
+    # Shares of the examples; those without clips fall away.
+    keywords: float = Field(0.53, ge=0)
+    synthetic_keywords: float = Field(0.03, ge=0)
+    unknown: float = Field(0.12, ge=0)
+    synthetic_unknown: float = Field(0.10, ge=0)
+    connected_speech: float = Field(0.12, ge=0)
+    silence: float = Field(0.10, ge=0)
+    as_clip: float = Field(0.5, ge=0, le=1)  # of the words; the others come as in a stream
+    clip_noise: float = Field(0.6, ge=0, le=1)
+    clip_snr_db: tuple[float, float] = (3.0, 35.0)
+    stream_snr_db: tuple[float, float] = (-2.0, 28.0)
+    speech_dbfs: tuple[float, float] = (-38.0, -14.0)
+    cut_words: float = Field(0.4, ge=0, le=1)  # of those, so many lie anywhere, also beyond the window's edges
+    word_before: float = Field(0.55, ge=0, le=1)
+    room: float = Field(0.25, ge=0, le=1)
+    speed_percent: float = Field(12.0, ge=0, le=40)
+
+
 class DetectorConfig(_Strict):
     """What turns posteriors into events."""
 
@@ -165,6 +194,7 @@ class Config(_Strict):
     synth: SynthConfig = SynthConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    scenes: ScenesConfig = ScenesConfig()
     detector: DetectorConfig = DetectorConfig()
     measure: MeasureConfig = MeasureConfig()
 

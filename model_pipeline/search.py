@@ -24,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
+from model_pipeline.augment import FeatureStream
 from model_pipeline.child import Ask, ProgressCallback
 from model_pipeline.compiler import compile_model
 from model_pipeline.compiler.ir import Tensor
@@ -146,6 +147,7 @@ class Trainings:
             clips = first.dataset.evaluation("validation")
             self._validation[frontend] = features_of(first.dataset, clips, config, frames)
         stream = copy.copy(first.stream)
+        assert isinstance(stream, FeatureStream)  # a search trains on single clips
         stream.config, stream.frontend, stream.frames = config.train, frontend, frames
         return dataclasses.replace(first, frames=frames, stream=stream, validation=self._validation[frontend])
 

@@ -119,8 +119,8 @@ def train(
         epochs = prepared.stream.epochs(state["epoch"], settings.epochs)
         for epoch, batches in zip(range(state["epoch"], settings.epochs), epochs, strict=True):
             begun, losses = time.monotonic(), []
-            for step, (x, y) in enumerate(batches):
-                losses.append(trainer.step(x, y))
+            for step, batch in enumerate(batches):
+                losses.append(trainer.step(*batch))
                 best = f", best {100 * state['best']:.1f} %" if state["best"] > 0 else ""
                 report(epoch * steps + step, total, f"epoch {epoch + 1}/{settings.epochs}{best}")
             loss = float(np.mean(losses))

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from host_tools.runs import write_config
 from host_tools.search.cost import Cost, Infeasible, Limits
-from model_pipeline.config import Config, ShapeConfig
+from model_pipeline.config import Config, ScenesConfig, ShapeConfig
 from model_pipeline.errors import KwsError
 
 # Lowest, highest, step. Channels are multiples of 4, which the kernels take at once.
@@ -267,13 +267,14 @@ class Search:
         return True
 
     def _short(self, params: dict[str, int], pruned: bool) -> Config:
-        """A trial's training: few epochs, no teacher; a pruned network needs half of them, at half the rate."""
+        """A trial's training: few epochs over single clips, no teacher; a pruned network needs half of them, at half the
+        rate."""
         config = self.configuration(params)
         changes: dict[str, Any] = {"epochs": self.epochs, "teacher_width": 0.0}
         if pruned:
             rate = config.train.learning_rate / 2
             changes |= {"epochs": max(1, self.epochs // 2), "learning_rate": rate, "warmup_epochs": 0}
-        return config.model_copy(update={"train": config.train.model_copy(update=changes)})
+        return config.model_copy(update={"train": config.train.model_copy(update=changes), "scenes": ScenesConfig()})
 
     def _repeat(self, trial: optuna.Trial, known: FrozenTrial) -> None:
         """The same network again has the same end."""
