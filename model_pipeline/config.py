@@ -81,11 +81,26 @@ class DataConfig(_Strict):
     silence_percent: int = Field(0, ge=0, le=100)  # likewise
 
 
+class ShapeConfig(_Strict):
+    """Sizes of architecture ``tcn``; the others have their own. `kws search` finds good ones."""
+
+    front: int = Field(16, ge=1, le=256)  # channels of the front, which still has a frequency axis
+    body: int = Field(64, ge=1, le=1024)  # channels of the sequence after it
+    blocks: int = Field(5, ge=0, le=32)
+    kernel: int = Field(7, ge=1, le=64)  # frames of a block's depthwise convolution
+
+    @property
+    def frames(self) -> int:
+        """Frames of the shortest window that these unpadded convolutions fit into."""
+        return 5 + self.blocks * (self.kernel - 1)
+
+
 class TrainConfig(_Strict):
     """Training, by epochs over the training split."""
 
     architecture: str = "ds_tcn"
     width: float = Field(1.0, gt=0, le=8)
+    shape: ShapeConfig = ShapeConfig()  # read by architecture tcn alone, instead of width
     epochs: int = Field(30, ge=1, le=10000)
     batch: int = Field(100, ge=1, le=65536)
     learning_rate: float = Field(2e-3, gt=0, le=1)

@@ -110,7 +110,7 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
     """The folded network, converted with the ranges of some training clips as they are."""
     frontend = config.frontend
     folded, net = build(
-        architecture(config.train.architecture),
+        architecture(config.train.architecture, config.train.shape),
         "folded",
         prepared.frames,
         frontend.channels,
@@ -143,7 +143,7 @@ def aware(
     """Quantisation-aware training, from the float weights on."""
     settings, frontend = config.train, config.frontend
     network, net = build(
-        architecture(settings.architecture),
+        architecture(settings.architecture, settings.shape),
         "qat",
         prepared.frames,
         frontend.channels,

@@ -228,6 +228,12 @@ def build(
     return keras.Model(inputs, outputs, name=architecture.__module__.rpartition(".")[2]), net
 
 
+def norm_of(model: keras.Model, convolution: str) -> Any:
+    """The batch normalisation behind a convolution of a ``float`` model, None where there is none."""
+    names = {layer.name for layer in model.layers}
+    return model.get_layer(f"{convolution}_bn") if f"{convolution}_bn" in names else None
+
+
 def fold(trained: keras.Model, target: keras.Model, net: Net) -> None:
     """Puts a ``float`` model's weights, with the normalisation multiplied in, into a ``folded`` or ``qat`` one."""
     for name in net.convolutions:
@@ -236,9 +242,7 @@ def fold(trained: keras.Model, target: keras.Model, net: Net) -> None:
         channels = kernel.shape[-2] if "depthwise" in name else kernel.shape[-1]
         bias: np.ndarray = np.asarray(source.bias) if source.use_bias else np.zeros(channels)
         factor: np.ndarray
-        try:
-            norm = trained.get_layer(f"{name}_bn")
-        except ValueError:
+        if (norm := norm_of(trained, name)) is None:
             factor = np.ones(channels)
         else:
             gamma, beta, mean, variance = (np.asarray(w) for w in norm.get_weights())
