@@ -109,7 +109,7 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
     """The folded network, converted with the ranges of some training clips as they are."""
     frontend = config.frontend
     folded, net = build(
-        architecture(config.train.architecture),
+        architecture(config.train.architecture, config.train.shape),
         "folded",
         prepared.frames,
         frontend.channels,
@@ -119,7 +119,7 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
     )
     fold(model, folded, net)
     scale = input_scale(frontend)
-    examples = prepared.examples(_REPRESENTATIVE)
+    examples = prepared.stream.representative(_REPRESENTATIVE)
 
     def representative() -> Iterator[list[np.ndarray]]:
         # Both ends of the input's range first: its scale must be the front end's.
@@ -142,7 +142,7 @@ def aware(
     """Quantisation-aware training, from the float weights on."""
     settings, frontend = config.train, config.frontend
     network, net = build(
-        architecture(settings.architecture),
+        architecture(settings.architecture, settings.shape),
         "qat",
         prepared.frames,
         frontend.channels,
@@ -166,8 +166,8 @@ def aware(
     quants = [layer for layer in network.layers if isinstance(layer, FakeQuant)]
     for layer in quants:
         layer.momentum = 0.8
-    calibrate = tf.function(lambda x: network(trainer._real(x), training=True))
-    examples = prepared.examples(_REPRESENTATIVE)
+    calibrate = tf.function(lambda x: network(trainer._real(x), training=True), autograph=False)
+    examples = prepared.stream.representative(_REPRESENTATIVE)
     for start in range(0, len(examples), 50):
         calibrate(tf.constant(examples[start : start + 50]))
     for layer in quants:
@@ -179,8 +179,8 @@ def aware(
     # Epoch numbers beyond the float training's: other draws of the same augmentation.
     first = settings.epochs
     for epoch, batches in enumerate(prepared.stream.epochs(first, first + settings.qat_epochs)):
-        for step, (x, y) in enumerate(batches):
-            trainer.step(x, y)
+        for step, batch in enumerate(batches):
+            trainer.step(*batch)
             report(epoch * steps + step, total, f"quantisation-aware epoch {epoch + 1}/{settings.qat_epochs}")
         with trainer.averaged():
             accuracy = trainer.accuracy(*prepared.validation)
@@ -280,6 +280,7 @@ def _manifest(
         input=tensor(graph.inputs[0]),
         output=tensor(graph.outputs[0]),
         detector=detector_defaults(config.detector, len(config.labels), config.frontend.hop_ms),
+        compile=config.compile,
         architecture=config.train.architecture,
         parameters=history["parameters"],
         macs=history["macs"],
@@ -293,6 +294,7 @@ def _manifest(
             "splits": summary["splits"],
             "noise_seconds": summary["noise"],
             "extra": prepared.extra.summary() if prepared.extra else {},
+            "scenes": _scenes(config, prepared),
         },
         accuracy={
             "float_validation": history.get("validation_accuracy"),
@@ -301,6 +303,13 @@ def _manifest(
         },
         tools=_versions(),
     )
+
+
+def _scenes(config: Config, prepared: Prepared) -> dict[str, Any]:
+    c = config.scenes
+    if not c.examples:
+        return {}
+    return {"examples": c.examples, "connected_speech": c.connected, "teacher": prepared.teacher}
 
 
 def _versions() -> dict[str, str]:

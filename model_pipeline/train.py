@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,32 @@ from model_pipeline.models import architecture, build
 from model_pipeline.training.checkpoint import recipe_key, resume, save
 from model_pipeline.training.distribute import Replicas, open_replicas
 from model_pipeline.training.journal import Journal
-from model_pipeline.training.prepare import extra_data, prepare
+from model_pipeline.training.prepare import Prepared, extra_data, prepare
 from model_pipeline.training.records import is_sharded
 from model_pipeline.training.trainer import Trainer, schedule
 
 CHECKPOINT = "checkpoint.npz"
 
 
-def train(config: Config, data: str | Path, out: Path, progress: ProgressCallback | None = None) -> dict[str, Any]:
+def train(
+    config: Config,
+    data: str | Path,
+    out: Path,
+    progress: ProgressCallback | None = None,
+    *,
+    prepared: Prepared | None = None,
+    begin: Callable[[keras.Model], object] | None = None,
+    after_epoch: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
     """Trains by ``config`` on ``data``; the weights that were best on the validation clips are kept.
 
     Of several workers (``config.train.strategy``) only the chief writes to ``out``; the others keep what they need
     for themselves in ``out/worker-<n>``.
+
+    Args:
+        prepared: the data, where it is already read.
+        begin: gives the new network the weights to begin with.
+        after_epoch: is called when an epoch is written to ``out``; False ends the training there.
 
     Returns:
         What is in ``train.json``: accuracy on validation, epochs, parameters, MACs, data hash, seconds.
@@ -50,10 +65,20 @@ def train(config: Config, data: str | Path, out: Path, progress: ProgressCallbac
         KeyboardInterrupt: stopped; the best model so far is in ``out``.
     """
     replicas = open_replicas(config.train)
-    return _train(config, data, out, progress or (lambda done, total, text: None), replicas)
+    report = progress or (lambda done, total, text: None)
+    return _train(config, data, out, report, replicas, prepared, begin, after_epoch)
 
 
-def _train(config: Config, data: str | Path, out: Path, report: ProgressCallback, replicas: Replicas) -> dict[str, Any]:
+def _train(
+    config: Config,
+    data: str | Path,
+    out: Path,
+    report: ProgressCallback,
+    replicas: Replicas,
+    prepared: Prepared | None = None,
+    begin: Callable[[keras.Model], object] | None = None,
+    after_epoch: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
     started = time.monotonic()
     frontend, settings = config.frontend, config.train
     replicas.check_batch(settings.batch)
@@ -61,10 +86,10 @@ def _train(config: Config, data: str | Path, out: Path, report: ProgressCallback
     made.mkdir(parents=True, exist_ok=True)
     teacher = _teacher(config, data, out, made, report, replicas) if settings.teacher_width else None
     keras.utils.set_random_seed(settings.seed)
-    prepared = prepare(config, data, made, report)
+    prepared = prepared or prepare(config, data, made, report)
     with replicas.strategy.scope():
         model, net = build(
-            architecture(settings.architecture),
+            architecture(settings.architecture, settings.shape),
             "float",
             prepared.frames,
             frontend.channels,
@@ -72,6 +97,8 @@ def _train(config: Config, data: str | Path, out: Path, report: ProgressCallback
             settings.width,
             frontend.feature_max,
         )
+        if begin:
+            begin(model)
     steps = max(1, prepared.stream.clips // settings.batch)
     trainer = Trainer(
         model,
@@ -120,8 +147,8 @@ def _train(config: Config, data: str | Path, out: Path, report: ProgressCallback
         epochs = prepared.stream.epochs(state["epoch"], settings.epochs)
         for epoch, batches in zip(range(state["epoch"], settings.epochs), epochs, strict=True):
             begun, losses = time.monotonic(), []
-            for step, (x, y) in enumerate(batches):
-                losses.append(trainer.step(x, y))
+            for step, batch in enumerate(batches):
+                losses.append(trainer.step(*batch))
                 best = f", best {100 * state['best']:.1f} %" if state["best"] > 0 else ""
                 report(epoch * steps + step, total, f"epoch {epoch + 1}/{settings.epochs}{best}")
             seconds, loss = time.monotonic() - begun, float(np.mean(losses))
@@ -141,6 +168,8 @@ def _train(config: Config, data: str | Path, out: Path, report: ProgressCallback
                 )
                 elapsed = time.monotonic() - started + state["seconds"]
                 save(out / CHECKPOINT, key, trainer, {**state, "seconds": elapsed})
+            if after_epoch and not after_epoch():
+                return finish(stopped=True)
     except KeyboardInterrupt:
         if state["best_epoch"]:
             finish(stopped=True)

@@ -25,9 +25,11 @@ def recipe_key(config: Config, prepared: Prepared) -> str:
     """What a checkpoint belongs to: another recipe or other data begin anew."""
     parts: list[Any] = [_FORMAT, config.frontend.model_dump(mode="json"), config.train.recipe()]
     hashes = [d.content_hash() for d in (prepared.dataset, prepared.extra) if d]
-    text = json.dumps(
-        [*parts, config.data.model_dump(mode="json", exclude={"folder", "extra"}), config.keywords, hashes]
-    )
+    if config.scenes.examples:
+        parts.append(config.scenes.recipe())
+    # The hashes stand for the paths.
+    parts.append(config.data.model_dump(mode="json", exclude={"folder", "extra"}))
+    text = json.dumps([*parts, config.keywords, hashes])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,43 +1,36 @@
-"""The data of a training: augmented batches of the training split, features of the validation split."""
+"""The data of a training: batches made of the training split, features of the validation split."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
-from model_pipeline.augment import FeatureStream, model_input, silence_audio
+from model_pipeline.augment import FeatureStream, model_input
 from model_pipeline.config import Config
+from model_pipeline.data import noise as noises
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, read_description
 from model_pipeline.data.synth import synthesize
 from model_pipeline.errors import KwsError
+from model_pipeline.streaming import negatives
+from model_pipeline.training.pool import Pool, PoolStream
 from model_pipeline.training.records import (
-    Batches,
     PrecomputedStream,
     ShardedDataset,
     ShardStream,
     is_sharded,
     read_index,
 )
+from model_pipeline.training.scenes import Scenes, Speech
 
 _READ = 2000  # clips read between two reports of progress
-
-
-class Stream(Protocol):
-    """Where the batches of training come from."""
-
-    @property
-    def clips(self) -> int:
-        """Clips in an epoch."""
-
-    def epochs(self, first: int, last: int) -> Iterator[Batches]:
-        """One iterator of batches, int8 [batch, frames, channels] and int [batch], for each epoch from ``first`` to
-        ``last`` - 1; the same for the same seed, wherever it begins."""
 
 
 @dataclass
@@ -47,21 +40,9 @@ class Prepared:
     dataset: Dataset
     extra: Dataset | None
     frames: int
-    stream: Stream
+    stream: FeatureStream | PoolStream | ShardStream | PrecomputedStream
+    teacher: dict[str, Any]  # what is known of the one that the examples' logits are of
     validation: tuple[np.ndarray, np.ndarray]  # int8 [n, frames, channels], int [n]
-
-    def examples(self, count: int) -> np.ndarray:
-        """int8 [n, frames, channels]: ``count`` clips of training and some silence, all labels mixed, without
-        augmentation (with it where the data set holds nothing else)."""
-        stream = self.stream
-        if isinstance(stream, PrecomputedStream):
-            return np.concatenate([x for x, _ in next(stream.epochs(0, 1))])[:count]
-        some = stream.sample if isinstance(stream, ShardStream) else stream
-        assert isinstance(some, FeatureStream)
-        rng = np.random.default_rng(7)
-        index = rng.permutation(len(some.audio))[:count]
-        silence = silence_audio(some.noise, max(1, len(index) // 10), rng)
-        return model_input(np.concatenate([some.audio[index], silence]), some.frontend, some.frames)
 
 
 def open_dataset(data: str | Path, config: Config) -> Dataset:
@@ -90,43 +71,46 @@ def prepare(config: Config, data: str | Path, trained: Path, report: Callable[[i
         raise KwsError(f"{data} has no training clips of {', '.join(lacking)}")
     mean_keyword = float(np.mean(counts[: len(config.keywords)]))
     extra = extra_data(config, data, trained, report)
-    sources = [dataset, extra] if extra else [dataset]
     noise = dataset.noise_part("training")
 
-    def make(audio: np.ndarray, some: Sequence[Clip], added: np.ndarray, share: float = 1.0) -> FeatureStream:
-        # The same word of a synthesiser and of people counts as two: each is drawn by its own number of clips.
-        words = [(bool(is_added), clip.word) for is_added, clip in zip(added, some, strict=True)]
-        names = {name: i for i, name in enumerate(sorted(set(words)))}
+    def augmented(speech: Speech, share: float = 1.0) -> FeatureStream:
         ratios = config.train.unknown_ratio, config.train.silence_ratio
         return FeatureStream(
-            audio,
-            np.array([clip.label for clip in some]),
+            speech.audio,
+            speech.labels,
             noise,
             config.frontend,
             frames,
             config.train,
             unknown=dataset.unknown,
-            words=np.array([names[word] for word in words]),
-            extra=added,
+            words=speech.names,
+            extra=speech.synthetic,
             extra_share=config.data.extra_share,
             per_epoch=(round(mean_keyword * ratios[0] * share), round(mean_keyword * ratios[1] * share)),
             workers=max(1, os.cpu_count() or 1),
         )
 
-    stream: Stream
-    if isinstance(dataset, ShardedDataset):
+    def block(audio: np.ndarray, some: list[tuple[bool, Clip]], share: float) -> FeatureStream:
+        return augmented(_labelled(audio, some), share)
+
+    stream: FeatureStream | PoolStream | ShardStream | PrecomputedStream
+    made = read_index(data)["epochs"] if is_sharded(data) else None
+    size = config.train.buffer_clips or _quarter_of_memory()
+    teacher: dict[str, Any] = {}
+    if made:
+        _check_made(made, config, data)
+        stream, teacher = PrecomputedStream(data, made["files"], config, frames, size), made["teacher"]
+    elif config.scenes.examples:
+        pool = _pool(config, dataset, extra, frames, trained, report)
+        stream, teacher = PoolStream(pool, config.train), pool.state().get("teacher", {})
+    elif isinstance(dataset, ShardedDataset):
         report(0, 1, "reading the sharded set")
-        made = read_index(data)["epochs"]
-        size = config.train.buffer_clips or _quarter_of_memory()
-        if made:
-            _check_made(made, config, data)
-            stream = PrecomputedStream(data, made["files"], config, frames, size)
-        else:
-            stream = ShardStream([s for s in sources if isinstance(s, ShardedDataset)], make, config.train.seed, size)
+        sources = [source for source in (dataset, extra) if isinstance(source, ShardedDataset)]
+        stream = ShardStream(sources, block, config.train.seed, size)
     else:
-        stream = make(*_read_all(sources, report))
-    validation = dataset.evaluation("validation")
-    return Prepared(dataset, extra, frames, stream, features_of(dataset, validation, config, frames))
+        stream = augmented(_speech(dataset, extra, report))
+    heard = features_of(dataset, dataset.evaluation("validation"), config, frames)
+    return Prepared(dataset, extra, frames, stream, teacher, heard)
 
 
 def _quarter_of_memory() -> int:
@@ -135,7 +119,7 @@ def _quarter_of_memory() -> int:
     return max(1000, memory // 4 // (2 * CLIP_SAMPLES))
 
 
-def _check_made(made: dict, config: Config, data: str | Path) -> None:
+def _check_made(made: dict[str, Any], config: Config, data: str | Path) -> None:
     if made["labels"] != config.labels or made["frontend"] != config.frontend.model_dump(mode="json"):
         raise KwsError(
             f"the features in {data} were made for {', '.join(made['labels'])} with another front end or other labels",
@@ -143,23 +127,74 @@ def _check_made(made: dict, config: Config, data: str | Path) -> None:
         )
 
 
-def _read_all(
-    sources: Sequence[Dataset], report: Callable[[int, int, str], None]
-) -> tuple[np.ndarray, list[Clip], np.ndarray]:
-    """The training audio of folders: int16 [n, 16000], the clips, and which are of the second source: bool [n]."""
-    parts = [source.clips("training") for source in sources]
-    total = sum(len(part) for part in parts)
-    audio = np.empty((total, CLIP_SAMPLES), np.int16)
+def _speech(dataset: Dataset, extra: Dataset | None, report: Callable[[int, int, str], None]) -> Speech:
+    """Every training clip of both."""
+    sources = [(source, source.clips("training")) for source in (dataset, extra) if source]
+    everything = [(source is extra, clip) for source, clips in sources for clip in clips]
+    audio = np.empty((len(everything), CLIP_SAMPLES), np.int16)
     done = 0
-    for source, part in zip(sources, parts, strict=True):
-        for start in range(0, len(part), _READ):
-            report(done, total, "reading audio")
-            some = part[start : start + _READ]
+    for source, clips in sources:
+        # Shards are read from end to end, so once for all.
+        step = max(1, len(clips)) if isinstance(source, ShardedDataset) else _READ
+        for start in range(0, len(clips), step):
+            report(done, len(everything), "reading audio")
+            some = clips[start : start + step]
             audio[done : done + len(some)] = source.audio(some)
             done += len(some)
-    report(done, total, "reading audio")
-    added = np.repeat(np.arange(len(parts)) > 0, [len(part) for part in parts])
-    return audio, [clip for part in parts for clip in part], added
+    return _labelled(audio, everything)
+
+
+def _labelled(audio: np.ndarray, clips: Sequence[tuple[bool, Clip]]) -> Speech:
+    """int16 [n, 16000] with its clips, each with whether it is of the extra data."""
+    # The same word of a synthesiser and of people counts as two: each is drawn by its own number of clips.
+    names = {name: i for i, name in enumerate(sorted({(made, c.word) for made, c in clips}))}
+    return Speech(
+        audio,
+        np.array([c.label for _, c in clips], np.int64),
+        np.array([names[made, c.word] for made, c in clips], np.int64),
+        np.array([made for made, _ in clips], bool),
+    )
+
+
+def _pool(
+    config: Config,
+    dataset: Dataset,
+    extra: Dataset | None,
+    frames: int,
+    trained: Path,
+    report: Callable[[int, int, str], None],
+) -> Pool:
+    """The examples of ``config.scenes`` in ``trained/pool`` or their own folder, made and taught where they are not
+    there yet."""
+    c = config.scenes
+    connected = negatives.recordings(Path(c.connected), "training") if c.connected else []
+    parts: list[Any] = [c.recipe(), config.frontend.model_dump(mode="json"), config.keywords]
+    parts += [d.content_hash() for d in (dataset, extra) if d]
+    parts += [[p.name, p.stat().st_size] for p in connected]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def scenes() -> Scenes:
+        speech = _speech(dataset, extra, report)
+        rng = np.random.default_rng([c.seed, 3])
+        noise = dataset.noise_part("training") + [noises.generate(kind, 30, rng) for kind in noises.KINDS]
+        said = np.flatnonzero(~speech.synthetic)
+        noise.append(noises.babble(speech.audio[rng.permutation(said)[:400]], 60, rng))
+        return Scenes(speech, dataset.unknown, noise, negatives.read(connected, report), c)
+
+    pool = Pool(Path(c.folder) if c.folder else trained / "pool")
+    heard = None
+    if c.teacher == "speech_embedding":
+        from model_pipeline.models import speech_embedding
+
+        heard = ((speech_embedding.FRAMES, speech_embedding.BANDS), np.float16, speech_embedding.features)
+    pool.make(key, c.examples, scenes, config.frontend, frames, heard, c.seed, report)
+    if heard:
+        from model_pipeline.training.teacher import teach
+
+        clips = dataset.evaluation("validation")
+        judged = dataset.audio(clips), np.array([clip.label for clip in clips], np.int64)
+        teach(pool, c, len(config.labels), judged, report)
+    return pool
 
 
 def features_of(dataset: Dataset, clips: Sequence[Clip], config: Config, frames: int) -> tuple[np.ndarray, np.ndarray]:

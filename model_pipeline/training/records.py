@@ -1,9 +1,9 @@
 """Sharded data sets (`model_pipeline.training.shard` writes them), read from a folder or any URL of `tf.io.gfile`.
 
 A set is ``index.json`` and TFRecord files of `tf.train.Example`. Of kind "audio" a record is a clip (``audio``: int16
-little-endian, ``name``: word/file); of kind "features" it is a ready input (``features``: int8, ``label``: int64) of
-one of the epochs that were made ahead. Records of training lie in random order, so that any few files are a fair
-sample.
+little-endian, ``name``: word/file). Of kind "features" it is a ready input of one of the epochs that were made ahead
+(``features``: int8, ``label``: int64, -1 for none, ``logits``: a teacher's, float32, or empty). Records of training lie
+in random order, so that any few files are a fair sample.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ INDEX = "index.json"
 FORMAT = 1
 _BATCH = 256  # records taken from TensorFlow at a time
 
-Batches = Iterator[tuple[np.ndarray, np.ndarray]]
+# int8 [n, frames, channels], labels int [n], and where a teacher was asked its logits float32 [n, labels]
+Batch = tuple[np.ndarray, ...]
+Batches = Iterator[Batch]
 
 
 def is_sharded(place: str | Path) -> bool:
@@ -172,14 +174,14 @@ class ShardStream:
     def __init__(
         self,
         sources: Sequence[ShardedDataset],
-        make: Callable[[np.ndarray, list[Clip], np.ndarray, float], FeatureStream],
+        make: Callable[[np.ndarray, list[tuple[bool, Clip]], float], FeatureStream],
         seed: int,
         buffer: int,
     ) -> None:
         """
         Args:
             sources: the data, and perhaps the extra data.
-            make: the batches of some clips: (int16 [n, 16000], clips, which are extra: bool [n], their share of an
+            make: the batches of some clips: (int16 [n, 16000], each clip and whether it is extra, their share of an
                 epoch).
         """
         self.sources, self.make, self.seed = sources, make, seed
@@ -197,10 +199,9 @@ class ShardStream:
         size = self._first.config.batch
         return self._first.clips if self.blocks == 1 else self.blocks * (self._first.clips // size) * size
 
-    @property
-    def sample(self) -> FeatureStream:
-        """The stream of some of the clips (all, where they fit)."""
-        return self._first
+    def representative(self, count: int) -> np.ndarray:
+        """See `FeatureStream.representative`."""
+        return self._first.representative(count)
 
     def epochs(self, first: int, last: int) -> Iterator[Batches]:
         """See `FeatureStream.epochs`."""
@@ -242,7 +243,8 @@ class ShardStream:
         return [list(block) for block in zip(*parts, strict=True)]
 
     def _read(self, files: list[list[str]]) -> FeatureStream:
-        audio, clips, extra = [], [], []
+        audio: list[np.ndarray] = []
+        clips: list[tuple[bool, Clip]] = []
         for number, (source, some) in enumerate(zip(self.sources, files, strict=True)):
             found, samples = source.read(some)
             if self.blocks == 1:
@@ -250,9 +252,8 @@ class ShardStream:
                 order = np.argsort([place[clip.name] for clip in found])
                 found, samples = [found[i] for i in order], samples[order]
             audio.append(samples)
-            clips += found
-            extra += [number > 0] * len(found)
-        return self.make(np.concatenate(audio), clips, np.array(extra, bool), len(clips) / max(1, self.total))
+            clips += [(number > 0, clip) for clip in found]
+        return self.make(np.concatenate(audio) if len(audio) > 1 else audio[0], clips, len(clips) / max(1, self.total))
 
 
 class PrecomputedStream:
@@ -269,6 +270,16 @@ class PrecomputedStream:
         self.place, self.epochs_made, self.config = place, made, config.train
         self.shape, self.buffer = (frames, config.frontend.channels), buffer
 
+    def representative(self, count: int) -> np.ndarray:
+        """``count`` inputs for measuring ranges."""
+        first = [shard["file"] for shard in self.epochs_made[0]]
+        held = []
+        for rows in read_records(self.place, first, _FEATURES):
+            held.append(self._arrays([rows])[0])
+            if sum(map(len, held)) >= count:
+                break
+        return np.concatenate(held)[:count]
+
     @property
     def clips(self) -> int:
         """Inputs in an epoch."""
@@ -284,20 +295,21 @@ class PrecomputedStream:
         rng = np.random.default_rng([settings.seed, number, 0x5A])
         shards = self.epochs_made[number % len(self.epochs_made)]
         files = [shards[i]["file"] for i in rng.permutation(len(shards))]
-        x, y = np.empty((0, *self.shape), np.int8), np.empty(0, np.int64)
+        held: list[np.ndarray] = []  # less than a batch
         left = self.clips // settings.batch  # the same number of steps in every epoch
-        for rows, some in self._blocks(files):
-            order = rng.permutation(len(some))
+        for block in self._blocks(files):
+            order = rng.permutation(len(block[0]))
             if settings.spec_augment:
-                spec_augment(rows, rng, settings.spec_frames, settings.spec_channels, settings.spec_masks)
-            x, y = np.concatenate([x, rows[order]]), np.concatenate([y, some[order]])
-            whole = min(left, len(y) // settings.batch)
+                spec_augment(block[0], rng, settings.spec_frames, settings.spec_channels, settings.spec_masks)
+            arrays = [a[order] for a in block]
+            arrays = [np.concatenate(pair) for pair in zip(held, arrays, strict=True)] if held else arrays
+            whole = min(left, len(arrays[0]) // settings.batch)
             for start in range(0, whole * settings.batch, settings.batch):
-                yield x[start : start + settings.batch], y[start : start + settings.batch]
+                yield tuple(a[start : start + settings.batch] for a in arrays)
             left -= whole
-            x, y = x[whole * settings.batch :], y[whole * settings.batch :]
+            held = [a[whole * settings.batch :] for a in arrays]
 
-    def _blocks(self, files: Sequence[str]) -> Batches:
+    def _blocks(self, files: Sequence[str]) -> Iterator[Batch]:
         held: list[dict[str, np.ndarray]] = []
         for rows in read_records(self.place, files, _FEATURES):
             held.append(rows)
@@ -307,16 +319,21 @@ class PrecomputedStream:
         if held:
             yield self._arrays(held)
 
-    def _arrays(self, held: list[dict[str, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-        raw = b"".join(value for rows in held for value in rows["features"])
-        return (
-            np.frombuffer(raw, np.int8).reshape(-1, *self.shape).copy(),
-            np.concatenate([rows["label"] for rows in held]),
-        )
+    def _arrays(self, held: list[dict[str, np.ndarray]]) -> Batch:
+        def joined(key: str, dtype: type) -> np.ndarray:
+            return np.frombuffer(b"".join(value for rows in held for value in rows[key]), dtype)
+
+        labels = np.concatenate([rows["label"] for rows in held])
+        logits = joined("logits", np.float32).reshape(len(labels), -1)
+        return joined("features", np.int8).reshape(-1, *self.shape).copy(), labels, logits
 
 
 _CLIP = {"name": tf.io.FixedLenFeature([], tf.string), "audio": tf.io.FixedLenFeature([], tf.string)}
-_FEATURES = {"features": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+_FEATURES = {
+    "features": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+    "logits": tf.io.FixedLenFeature([], tf.string),
+}
 
 
 def _join(place: str | Path, name: str) -> str:

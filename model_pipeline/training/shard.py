@@ -80,7 +80,8 @@ def shard(
         index["epochs"] = _write_epochs(writer, config, data, stage, epochs, per_shard * _SMALLER)
     write_json(stage / INDEX, index)
     (stage / _PLAN).unlink()
-    shutil.rmtree(stage / "extra", ignore_errors=True)  # synthetic speech, now in the shards
+    for folder in ("extra", "pool"):  # what the shards were made of
+        shutil.rmtree(stage / folder, ignore_errors=True)
     _replace(stage, out)
     main = dataset.summary()["splits"]
     return {
@@ -161,33 +162,45 @@ def _write_epochs(
     # The masks of SpecAugment cost nothing: they are drawn when the inputs are used.
     plain = config.model_copy(update={"train": config.train.model_copy(update={"spec_augment": False, "batch": 100})})
     prepared = prepare(plain, data, stage, writer.report)
-    count = prepared.stream.clips // 100 * 100 or prepared.stream.clips
-    parts = np.array_split(np.arange(count), -(-count // per_shard))
-    writer.done, writer.clips = 0, count * epochs
+    writer.done, writer.clips = 0, prepared.stream.clips * epochs
     files: list[list[dict[str, Any]]] = []
     for number in range(epochs):
-        names = [f"epoch{number:04d}-{i:05d}-of-{len(parts):05d}.tfrecord" for i in range(len(parts))]
-        whole = all((stage / name).exists() for name in names)
-        made = iter(()) if whole else _inputs(prepared.stream.epochs(number, number + 1))
-        files.append([])
-        for name, part in zip(names, parts, strict=True):
-            if not whole:
-                (stage / name).unlink(missing_ok=True)  # an epoch is made whole
-            files[-1].append(writer.write(name, len(part), (next(made) for _ in part)))
-    recipe = config.train.recipe()
+        note = stage / f"epoch{number:04d}.json"  # this epoch is whole
+        if not note.exists():
+            for file in stage.glob(f"epoch{number:04d}-*"):
+                file.unlink()
+            made: list[dict[str, Any]] = []
+            for rows in _groups(prepared.stream.epochs(number, number + 1), per_shard):
+                name = f"epoch{number:04d}-{len(made):05d}.tfrecord"
+                made.append(writer.write(name, len(rows), rows))
+            write_json(note, made)
+        files.append(json.loads(note.read_text(encoding="utf-8")))
+        writer.done = prepared.stream.clips * (number + 1)
+    for number in range(epochs):
+        (stage / f"epoch{number:04d}.json").unlink()
     return {
         "labels": config.labels,
         "frontend": config.frontend.model_dump(mode="json"),
-        "recipe": recipe,
+        "recipe": config.train.recipe(),
+        "teacher": prepared.teacher,
         "files": files,
     }
 
 
-def _inputs(epochs: Iterable[Iterable[tuple[np.ndarray, np.ndarray]]]) -> Iterator[bytes]:
+def _groups(epochs: Iterable[Iterable[tuple[np.ndarray, ...]]], size: int) -> Iterator[list[bytes]]:
+    """The inputs of an epoch as records, ``size`` at a time."""
+    held: list[bytes] = []
     for batches in epochs:
-        for x, y in batches:
-            for row, label in zip(x, y, strict=True):
-                yield _example({"features": _bytes(row.tobytes()), "label": _integer(int(label))})
+        for x, y, *told in batches:
+            logits = told[0] if told else np.zeros((len(y), 0), np.float32)
+            for row, label, said in zip(x, y, logits, strict=True):
+                values = {"features": _bytes(row.tobytes()), "label": _integer(int(label))}
+                held.append(_example({**values, "logits": _bytes(said.astype("<f4").tobytes())}))
+                if len(held) == size:
+                    yield held
+                    held = []
+    if held:
+        yield held
 
 
 def _clip_example(name: str, samples: np.ndarray) -> bytes:
@@ -211,12 +224,14 @@ _PLAN = "plan.json"
 
 def _keep_of(stage: Path, config: Config, sources: dict[str, Dataset], per_shard: int, epochs: int) -> None:
     """Removes what an interrupted call left of another set."""
-    made = [config.frontend.model_dump(mode="json"), config.train.recipe(), config.keywords] if epochs else []
+    made: list[Any] = []
+    if epochs:
+        made = [config.frontend.model_dump(mode="json"), config.train.recipe(), config.scenes.recipe(), config.labels]
     text = json.dumps([FORMAT, {n: s.content_hash() for n, s in sources.items()}, per_shard, epochs, made])
     plan = {"plan": hashlib.sha256(text.encode()).hexdigest()}
     path = stage / _PLAN
     if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != plan:
-        for file in stage.glob("*.tfrecord"):
+        for file in (*stage.glob("*.tfrecord"), *stage.glob("epoch*.json")):
             file.unlink()
         write_json(path, plan)
 
