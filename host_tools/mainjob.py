@@ -47,7 +47,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
     data, trained, model = folder / "data", folder / "train", folder / "model"
     generated, built, check = folder / "firmware_model", folder / "build", folder / "check"
     settings = config.model_dump(mode="json")
-    speech = {key: settings[key] for key in ("keywords", "frontend", "data", "train")}
+    speech = {key: settings[key] for key in ("keywords", "frontend", "data", "scenes", "train")}
     float_only = {**speech, "train": config.train.recipe()}
 
     def train(progress: ProgressCallback) -> dict[str, Any]:

@@ -126,7 +126,10 @@ def open_replicas(settings: TrainConfig) -> Replicas:
     if not found:
         # One CPU as several devices: slower than one, but the way to try it out.
         cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * wanted)
+        try:
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * wanted)
+        except RuntimeError as error:  # TensorFlow runs already
+            raise KwsError(f"train.replicas={wanted} can't be set up: {error}", hint="begin a new process") from error
     devices = tf.config.list_logical_devices("GPU" if found else "CPU")[:wanted]
     return Replicas(tf.distribute.MirroredStrategy([device.name for device in devices]))
 

@@ -27,7 +27,7 @@ from model_pipeline.errors import KwsError
 
 INDEX = "index.json"
 FORMAT = 1
-_BATCH = 256  # records taken from TensorFlow at a time
+_BATCH = 64  # records taken from TensorFlow at a time
 
 # int8 [n, frames, channels], labels int [n], and where a teacher was asked its logits float32 [n, labels]
 Batch = tuple[np.ndarray, ...]
@@ -57,7 +57,7 @@ def read_index(place: str | Path) -> dict[str, Any]:
 
 
 def read_records(place: str | Path, files: Sequence[str], schema: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
-    """The records of ``files`` in order, some hundred at a time: each key of ``schema`` as an array [n].
+    """The records of ``files`` in order, some at a time: each key of ``schema`` as an array [n].
 
     Raises:
         KwsError: a file is missing or broken.
@@ -191,22 +191,25 @@ class ShardStream:
         # A block has at least a file of each source.
         self.blocks = 1 if self.total <= buffer else -(-self.total // max(1, buffer // 2 - largest))
         self.blocks = max(1, min(self.blocks, *(len(shards) for shards in self.shards if shards)))
-        self._first = self._read(self._plan(0)[0])
+        first = self._read(self._plan(0)[0])
+        self._whole = first if self.blocks == 1 else None
+        size = first.config.batch
+        # Each block leaves out what is less than a batch.
+        self._clips = first.clips if self._whole else self.blocks * (first.clips // size) * size
 
     @property
     def clips(self) -> int:
-        """Clips in an epoch, about: each block leaves out what is less than a batch."""
-        size = self._first.config.batch
-        return self._first.clips if self.blocks == 1 else self.blocks * (self._first.clips // size) * size
+        """Clips in an epoch; about so many, where it is read in blocks."""
+        return self._clips
 
     def representative(self, count: int) -> np.ndarray:
         """See `FeatureStream.representative`."""
-        return self._first.representative(count)
+        return (self._whole or self._read(self._plan(0)[0])).representative(count)
 
     def epochs(self, first: int, last: int) -> Iterator[Batches]:
         """See `FeatureStream.epochs`."""
-        if self.blocks == 1:
-            yield from self._first.epochs(first, last)
+        if self._whole:
+            yield from self._whole.epochs(first, last)
             return
         with ThreadPoolExecutor(1) as pool:
             plans = [(n, b) for n in range(first, last) for b in range(self.blocks)]
