@@ -80,14 +80,6 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
     return 0
 
 
-def give_up(error: KwsError) -> None:
-    """Ends this process at once with ``error``, from whichever thread: for what no exception can end."""
-    _say_error(error)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(error.exit_code)
-
-
 def run_step(module: str, arguments: Sequence[str], progress: ProgressCallback | None = None) -> dict[str, Any]:
     """Runs ``python -m module arguments --progress`` and gives its result.
 
@@ -260,11 +252,16 @@ def _reporter() -> ProgressCallback:
     return progress
 
 
+def error_line(error: KwsError) -> tuple[str, int]:
+    """``error`` as whoever started this process wants it, and the file descriptor that it goes to."""
+    if _for_parent:
+        return json.dumps({"error": str(error), "hint": error.hint, "exit_code": error.exit_code}), 1
+    return f"error: {error}" + (f" (try: {error.hint})" if error.hint else ""), 2
+
+
 def _say_error(error: KwsError) -> None:
-    if not _for_parent:
-        print(f"error: {error}" + (f" (try: {error.hint})" if error.hint else ""), file=sys.stderr)
-        return
-    _say({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+    line, descriptor = error_line(error)
+    print(line, file=sys.stdout if descriptor == 1 else sys.stderr, flush=True)
 
 
 def _say(message: dict[str, Any]) -> None:

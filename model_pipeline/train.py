@@ -65,7 +65,7 @@ def train(
         KeyboardInterrupt: stopped; the best model so far is in ``out``.
     """
     replicas = open_replicas(config.train)
-    if replicas.deadline and config.scenes.examples and not is_sharded(data):
+    if replicas.workers and config.scenes.examples and not is_sharded(data):
         raise KwsError(
             "several workers can't make the examples of [scenes] together", hint="kws data shard --epochs 1 packs them"
         )

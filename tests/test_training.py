@@ -127,7 +127,7 @@ def test_a_killed_worker_ends_the_other(trainings: Trainings, tmp_path: Path, vi
     _until(workers[victim], tmp_path / "out", 2)
     workers[victim].kill()
     _, err = workers[1 - victim].communicate(timeout=240)
-    assert workers[1 - victim].returncode == 1, err[-2000:]
+    assert workers[1 - victim].returncode in (1, -signal.SIGKILL), err[-2000:]  # an error, or the watchdog
     assert "another worker went away" in err and "start all workers again" in err
 
 
@@ -135,7 +135,7 @@ def test_a_killed_worker_ends_the_other(trainings: Trainings, tmp_path: Path, vi
 def test_a_worker_that_never_comes_is_an_error(trainings: Trainings, tmp_path: Path) -> None:
     worker = trainings.start(tmp_path / "out", "train.worker_deadline_s=5", **_workers()[0])
     _, err = worker.communicate(timeout=240)
-    assert worker.returncode == 1 and "another worker went away or never came" in err
+    assert worker.returncode in (1, -signal.SIGKILL) and "another worker went away or never came" in err
 
 
 @pytest.mark.slow

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import tensorflow as tf
 from model_pipeline import child
 from model_pipeline.config import TrainConfig
 from model_pipeline.errors import KwsError
+from model_pipeline.training.watchdog import Watchdog
 
 _EXAMPLE = (
     """TF_CONFIG='{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'"""
@@ -28,14 +28,19 @@ _EXAMPLE = (
 class Replicas:
     """The devices that a training runs on, here and on other machines."""
 
-    def __init__(self, strategy: tf.distribute.Strategy, worker: int = 0, deadline: float = 0.0) -> None:
+    def __init__(self, strategy: tf.distribute.Strategy, worker: int = 0, watchdog: Watchdog | None = None) -> None:
         """
         Args:
             worker: which worker this process is; 0 is the chief.
-            deadline: seconds that anything which waits for other workers may take; 0: there are none.
+            watchdog: limits what waits for other workers; None: there are none.
         """
-        self.strategy, self.worker, self.deadline = strategy, worker, deadline
+        self.strategy, self.worker, self.watchdog = strategy, worker, watchdog
         self.count: int = strategy.num_replicas_in_sync
+
+    @property
+    def workers(self) -> bool:
+        """Whether there are other workers."""
+        return self.watchdog is not None
 
     @property
     def chief(self) -> bool:
@@ -71,10 +76,10 @@ class Replicas:
             KwsError: one of them went away. Where TensorFlow itself would wait for ever, the process says so and
                 ends when the deadline is over.
         """
-        if not self.deadline:
+        if not self.watchdog:
             yield
             return
-        with _time_limit(self.deadline, what):
+        with _limit(self.watchdog, what):
             try:
                 yield
             except tf.errors.OpError as error:
@@ -82,7 +87,7 @@ class Replicas:
 
     def from_chief(self, data: bytes, what: str) -> bytes:
         """The chief's ``data``, on every worker (each must call it)."""
-        if not self.deadline:
+        if not self.workers:
             return data
         with self.waiting(what):
             length = int(self._sum(np.array([len(data)]))[0])
@@ -110,13 +115,13 @@ def open_replicas(settings: TrainConfig) -> Replicas:
     if settings.strategy == "multiworker" or (settings.strategy == "auto" and workers is not None and workers[1] > 1):
         if workers is None:
             raise KwsError("--strategy multiworker needs TF_CONFIG", hint=_EXAMPLE)
-        deadline = float(settings.worker_deadline_s)
-        with _time_limit(deadline, "waiting for all workers to start"):
+        watchdog = Watchdog(settings.worker_deadline_s)
+        with _limit(watchdog, "waiting for all workers to start"):
             try:
                 strategy = tf.distribute.MultiWorkerMirroredStrategy()
             except (tf.errors.OpError, ValueError, RuntimeError) as error:
                 raise KwsError(f"the workers of TF_CONFIG can't be joined: {error}", hint=_EXAMPLE) from error
-        return Replicas(strategy, workers[0], deadline)
+        return Replicas(strategy, workers[0], watchdog)
     found = tf.config.list_physical_devices("GPU")
     wanted = settings.replicas or max(1, len(found))
     if wanted == 1:
@@ -159,14 +164,7 @@ def _gone(detail: str) -> KwsError:
     )
 
 
-@contextmanager
-def _time_limit(seconds: float, what: str) -> Iterator[None]:
+def _limit(watchdog: Watchdog, what: str) -> AbstractContextManager[None]:
     # TensorFlow's collectives can wait for ever in C++ (they do when the chief is killed at the wrong moment), where
-    # no exception reaches: only another thread can end the process.
-    timer = threading.Timer(seconds, lambda: child.give_up(_gone(f"{what}: nothing for {seconds:.0f} s")))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    # no exception reaches.
+    return watchdog.limit(*child.error_line(_gone(f"{what}: nothing for {watchdog.seconds:.0f} s")))
