@@ -58,13 +58,13 @@ def register(app: typer.Typer) -> None:
 
 def show_features(values: dict[str, Any]) -> None:
     """Prints the speed of making features."""
-    rates = values["clips_per_second"]
+    rates, ratio = values["clips_per_second"], values["ratio"]
     ui.out.print(f"front end on {values['cores']} cores: {rates['frontend']:,.0f} one-second clips a second")
-    ui.out.print(
-        f"librosa {values['librosa']} melspectrogram: {rates['librosa_one_by_one']:,.0f} one by one, "
-        f"{rates['librosa_in_one_call']:,.0f} in one call"
-    )
-    ui.out.print(f"{values['ratio']:.1f} times librosa's faster way")
+    for way, words in (("one_by_one", "clip by clip"), ("in_one_call", "all in one call")):
+        ui.out.print(
+            f"librosa {values['librosa']} melspectrogram, {words}: {rates[f'librosa_{way}']:,.0f}, "
+            f"so the front end is {ratio[way]:.1f} times as fast"
+        )
 
 
 def show(values: dict[str, Any]) -> None:

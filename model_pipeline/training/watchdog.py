@@ -1,5 +1,5 @@
-"""A time limit that works while TensorFlow waits in C++ and holds Python's lock, as it does until all workers are there:
-another process keeps the time. This file is both halves; the other is run without site packages, for speed."""
+"""A time limit that works while TensorFlow waits in C++ and holds Python's lock, as it does until all workers are
+there: another process keeps the time. This file is both halves; the other runs without site packages, for speed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Watchdog:
 
     @contextmanager
     def limit(self, line: str, descriptor: int) -> Iterator[None]:
-        """A block that may take ``seconds``; ``line`` is what is said (to 1, stdout, or 2, stderr) if it takes longer."""
+        """A block that may take ``seconds``; ``line`` is what is said (to 1, stdout, or 2, stderr) if not."""
         if self._process is None:
-            command = [sys.executable, "-S", __file__, str(self.seconds), str(os.getpid())]
+            command = [sys.executable, "-IS", __file__, str(self.seconds), str(os.getpid())]
             # Its own session: Ctrl-C is not for it. It ends when this process does, since its stdin ends then.
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         self._say(f"{descriptor}{line}")
