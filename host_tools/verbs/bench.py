@@ -62,8 +62,8 @@ def show_features(values: dict[str, Any]) -> None:
     ui.out.print(f"front end on {values['cores']} cores: {rates['frontend']:,.0f} one-second clips a second")
     for way, words in (("one_by_one", "clip by clip"), ("in_one_call", "all in one call")):
         ui.out.print(
-            f"librosa {values['librosa']} melspectrogram, {words}: {rates[f'librosa_{way}']:,.0f}, "
-            f"so the front end is {ratio[way]:.1f} times as fast"
+            f"librosa {values['librosa']} melspectrogram, {words}: {rates[f'librosa_{way}']:,.0f}"
+            f" (the front end: {ratio[way]:.1f} x)"
         )
 
 
