@@ -34,6 +34,7 @@ _DATA = ("model_pipeline/data",)
 _AUGMENT = ("model_pipeline/augment.py", "model_pipeline/augment.c")
 _TRAIN = (
     "model_pipeline/training",
+    "model_pipeline/streaming",  # where words begin and end, and connected speech
     "model_pipeline/models",
     "model_pipeline/manifest.py",
     *_AUGMENT,

@@ -25,7 +25,12 @@ pytest.importorskip("tensorflow", reason="the training extra is not installed")
 
 SETTINGS = [
     'keywords=["rise", "fall"]',
-    "train.width=0.5",
+    # Every kind of layer, and as few as can be: TensorFlow takes its time over each, on each replica anew.
+    "train.architecture=tcn",
+    "train.shape.front=4",
+    "train.shape.body=8",
+    "train.shape.blocks=1",
+    "train.shape.kernel=3",
     "train.batch=8",
     "train.learning_rate=0.01",
     "train.average=0.9",
@@ -100,7 +105,7 @@ def _workers() -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_two_devices_and_two_workers_train_as_one(trainings: Trainings, tmp_path: Path) -> None:
     # Everything that a replica takes part in: dropout, normalisation, clipping, the average, a teacher.
-    settings = ["train.epochs=2", "train.teacher_width=0.6", "train.teacher_epochs=1"]
+    settings = ["train.epochs=2", "train.teacher_width=1", "train.teacher_epochs=1"]
     one, two, workers = tmp_path / "one", tmp_path / "two", tmp_path / "workers"
     running = [trainings.start(one, *settings), trainings.start(two, *settings, "train.replicas=2")]
     running += [trainings.start(workers, *settings, **worker) for worker in _workers()]

@@ -19,6 +19,7 @@ from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, read_description
 from model_pipeline.data.synth import synthesize
 from model_pipeline.errors import KwsError
+from model_pipeline.streaming import negatives
 from model_pipeline.training.pool import Pool, PoolStream
 from model_pipeline.training.records import (
     PrecomputedStream,
@@ -165,8 +166,6 @@ def _pool(
 ) -> Pool:
     """The examples of ``config.scenes`` in ``trained/pool`` or their own folder, made and taught where they are not
     there yet."""
-    from model_pipeline.streaming import negatives
-
     c = config.scenes
     connected = negatives.recordings(Path(c.connected), "training") if c.connected else []
     parts: list[Any] = [c.recipe(), config.frontend.model_dump(mode="json"), config.keywords]
