@@ -169,6 +169,19 @@ class DetectorConfig(_Strict):
     stride_hops: int = Field(5, ge=1, le=50)  # hops between inferences in continuous mode
 
 
+Packing = Literal["speed", "size", "portable"]
+
+
+class CompileConfig(_Strict):
+    """How the compiler keeps weights in flash (docs/kernels.md)."""
+
+    # speed: as the inner loops want them, two bytes a weight; size: one byte, for a little more time; portable: the
+    # plain kernels' layout, one byte.
+    packing: Packing = "speed"
+    # Bytes; where "speed" would take more, only the layers that gain most keep two bytes. 0: no limit.
+    max_constants: int = Field(0, ge=0)
+
+
 class MeasureConfig(_Strict):
     """What is streamed to the device."""
 
@@ -196,6 +209,7 @@ class Config(_Strict):
     train: TrainConfig = TrainConfig()
     scenes: ScenesConfig = ScenesConfig()
     detector: DetectorConfig = DetectorConfig()
+    compile: CompileConfig = CompileConfig()
     measure: MeasureConfig = MeasureConfig()
 
     @field_validator("keywords")

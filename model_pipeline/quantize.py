@@ -167,7 +167,7 @@ def aware(
     quants = [layer for layer in network.layers if isinstance(layer, FakeQuant)]
     for layer in quants:
         layer.momentum = 0.8
-    calibrate = tf.function(lambda x: network(trainer._real(x), training=True))
+    calibrate = tf.function(lambda x: network(trainer._real(x), training=True), autograph=False)
     examples = prepared.stream.representative(_REPRESENTATIVE)
     for start in range(0, len(examples), 50):
         calibrate(tf.constant(examples[start : start + 50]))
@@ -282,6 +282,7 @@ def _manifest(
         input=tensor(graph.inputs[0]),
         output=tensor(graph.outputs[0]),
         detector=detector_defaults(config.detector, len(config.labels), config.frontend.hop_ms),
+        compile=config.compile,
         architecture=config.train.architecture,
         parameters=history["parameters"],
         macs=history["macs"],

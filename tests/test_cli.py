@@ -180,3 +180,12 @@ def test_help_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_without_the_project_only_the_version_works(tmp_path: Path, capfd, monkeypatch) -> None:
+    """As in a wheel, which holds no firmware."""
+    monkeypatch.setattr(cli, "FIRMWARE", tmp_path / "firmware")
+    assert kws("version", capfd=capfd)[0] == 0
+    code, out, err = kws("compile", "model.tflite", capfd=capfd)
+    assert (code, out) == (3, "")
+    assert "installed without its project" in err and "pip install -e" in err

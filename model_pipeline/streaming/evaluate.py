@@ -47,7 +47,8 @@ def evaluate_streaming(
 
     Returns:
         ``sessions`` (a `scoring.summary` for each SNR, "own" for the user's), ``speech`` and ``noise`` (false
-        accepts with their places), ``det`` (points of each curve), ``detector``.
+        accepts with their places), ``det`` (points of each curve), ``detector``, ``detections`` (for each SNR and
+        session: position in samples, label and score of each, as the firmware reports them).
 
     Raises:
         KwsError: nothing to run, or what can't be read.
@@ -68,6 +69,7 @@ def evaluate_streaming(
         "negative": {"folder": str(negative), "part": part or "all"} if negative else None,
         "detector": manifest.detector.model_dump(),
         "stride_ms": manifest.detector.stride_hops * manifest.frontend.hop_ms,
+        "detections": _detections(listener.corpus, manifest.detector),
         **result,
     }
     if record:
@@ -112,7 +114,7 @@ def _listen(
 
 def judge(corpus: Corpus, detector: DetectorDefaults, *, det: bool = True) -> dict[str, Any]:
     """The figures of one detector over a corpus."""
-    names = {snr: "own" if snr is None else f"{snr:g}" for snr in corpus.sessions}
+    names = _names(corpus)
     result: dict[str, Any] = {
         "sessions": {names[snr]: summary(corpus.outcome(snr, detector), corpus.labels) for snr in corpus.sessions},
         "speech": _false(corpus.speech, detector, corpus.labels),
@@ -121,6 +123,20 @@ def judge(corpus: Corpus, detector: DetectorDefaults, *, det: bool = True) -> di
     if det:
         result["det"] = {names[snr]: det_curve(corpus, snr, detector) for snr in corpus.sessions}
     return result
+
+
+def _names(corpus: Corpus) -> dict[float | None, str]:
+    return {snr: "own" if snr is None else f"{snr:g}" for snr in corpus.sessions}
+
+
+def _detections(corpus: Corpus, detector: DetectorDefaults) -> dict[str, dict[str, list[tuple[int, str, int]]]]:
+    return {
+        name: {
+            heard.name: [(d.position, corpus.labels[d.label], d.score) for d in heard.track.detect(detector)]
+            for heard in corpus.sessions[snr]
+        }
+        for snr, name in _names(corpus).items()
+    }
 
 
 def det_curve(corpus: Corpus, snr: float | None, detector: DetectorDefaults) -> list[dict[str, Any]]:

@@ -34,8 +34,11 @@ class Trainer:
         self.labels = model.output_shape[-1]
         self.average_weights = [tf.Variable(w.value, trainable=False) for w in model.weights]
         self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
-        self._step = tf.function(self._train_step, reduce_retracing=True)
-        self._predict = tf.function(lambda x: model(self._real(x), training=False), reduce_retracing=True)
+        # Nothing in them depends on a tensor's value; and a killed process would leave AutoGraph's files in /tmp.
+        self._step = tf.function(self._train_step, reduce_retracing=True, autograph=False)
+        self._predict = tf.function(
+            lambda x: model(self._real(x), training=False), reduce_retracing=True, autograph=False
+        )
 
     def _real(self, x: Any) -> Any:
         # What the int8 values stand for, so that training sees exactly what the firmware will.
