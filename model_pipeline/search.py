@@ -81,6 +81,7 @@ def untrained(config: Config, out: Path) -> dict[str, Any]:
         input=_quantization(program.input),
         output=_quantization(program.output),
         detector=detector_defaults(config.detector, len(config.labels), frontend.hop_ms),
+        compile=config.compile,
         architecture=config.train.architecture,
         macs=net.macs,
     )
