@@ -134,6 +134,7 @@ class ScenesConfig(_Strict):
     """Training examples as a device hears them (`model_pipeline.training.scenes`), made once, before training."""
 
     examples: int = Field(0, ge=0, le=100_000_000)  # 0: none; each clip by itself, augmented anew every epoch
+    folder: str = ""  # where they are kept, for several trainings; empty: beside the trained network
     # Connected speech without keywords: a folder of recordings, of which one part is heard in training.
     connected: str = ""
     # A network that learns these examples first; the model then learns its answers to them.
@@ -157,6 +158,10 @@ class ScenesConfig(_Strict):
     word_before: float = Field(0.55, ge=0, le=1)
     room: float = Field(0.25, ge=0, le=1)
     speed_percent: float = Field(12.0, ge=0, le=40)
+
+    def recipe(self) -> dict[str, Any]:
+        """What the examples depend on, as JSON values."""
+        return self.model_dump(mode="json", exclude={"folder"})
 
 
 class DetectorConfig(_Strict):

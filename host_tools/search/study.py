@@ -267,8 +267,8 @@ class Search:
         return True
 
     def _short(self, params: dict[str, int], pruned: bool) -> Config:
-        """A trial's training: few epochs over single clips, no teacher; for a pruned network half of them, at
-        half the rate."""
+        """A trial's training: few epochs over single clips, no teacher; a pruned network needs half of them, at half
+        the rate."""
         config = self.configuration(params)
         changes: dict[str, Any] = {"epochs": self.epochs, "teacher_width": 0.0}
         if pruned:

@@ -22,7 +22,7 @@ def recipe_key(config: Config, prepared: Prepared) -> str:
     parts = [config.frontend.model_dump(mode="json"), config.train.model_dump(mode="json", exclude=later)]
     hashes = [d.content_hash() for d in (prepared.dataset, prepared.extra) if d]
     if config.scenes.examples:
-        parts.append(config.scenes.model_dump(mode="json"))
+        parts.append(config.scenes.recipe())
     text = json.dumps([*parts, config.data.model_dump(mode="json"), config.keywords, hashes])
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -106,10 +106,10 @@ def _pool(
     trained: Path,
     report: Callable[[int, int, str], None],
 ) -> Pool:
-    """The examples of ``config.scenes`` in ``trained/pool``, made and taught where they are not there yet."""
+    """The examples of ``config.scenes`` in ``trained/pool`` or their own folder, made and taught where they are not there yet."""
     c = config.scenes
     connected = negatives.recordings(Path(c.connected), "training") if c.connected else []
-    parts: list[Any] = [c.model_dump(mode="json"), config.frontend.model_dump(mode="json"), config.keywords]
+    parts: list[Any] = [c.recipe(), config.frontend.model_dump(mode="json"), config.keywords]
     parts += [d.content_hash() for d in (dataset, extra) if d]
     parts += [[p.name, p.stat().st_size] for p in connected]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -122,7 +122,7 @@ def _pool(
         noise.append(noises.babble(speech.audio[rng.permutation(said)[:400]], 60, rng))
         return Scenes(speech, dataset.unknown, noise, negatives.read(connected, report), c)
 
-    pool = Pool(trained / "pool")
+    pool = Pool(Path(c.folder) if c.folder else trained / "pool")
     heard = None
     if c.teacher == "speech_embedding":
         from model_pipeline.models import speech_embedding
