@@ -108,8 +108,8 @@ class Costs:
         self.worker.call({"do": "network", "config": str(folder / "config.toml"), "out": str(model)})
         try:
             program = compile_model((model / "model.tflite").read_bytes(), **config.compile.model_dump())
-        except KwsError as error:  # only so many constants can stand in the way of a network of our own
-            raise Infeasible(str(error), {"max_constants": 1.0}) from error
+        except KwsError as error:  # more constants than compile.max_constants, for one
+            raise Infeasible(f"the compiler refuses it: {error}", {"compiler": 1.0}) from error
         self._check({"macs": program.macs, "ram": program.arena_bytes, "flash": program.constant_bytes})
         export(model, generated, streaming=config.streaming)
         try:
