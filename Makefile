@@ -24,6 +24,7 @@ lint: setup ## ruff and mypy
 
 bench: setup ## instructions, RAM and flash of models on the emulated board, beside those of others (ARGS="--only kws01")
 	@$(PY) -m tests.bench_tables $(ARGS)
+	@$(KWS) bench --features
 
 fuzz: setup ## 100,000 damaged models for the compiler (ARGS="--cases 1000")
 	@$(PY) -m tests.fuzz $(ARGS)

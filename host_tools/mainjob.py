@@ -29,12 +29,12 @@ from model_pipeline.manifest import load_manifest
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
 _ENGINE_NAMES = {"tflm": "TensorFlow Lite Micro", "aot": "our own kernels"}
-_QUANTIZATION = ("quantization", "qat_epochs", "qat_learning_rate")
 _FEATURES = ("model_pipeline/features", "firmware/core/frontend")
 _DATA = ("model_pipeline/data",)
 _AUGMENT = ("model_pipeline/augment.py", "model_pipeline/augment.c")
 _TRAIN = (
     "model_pipeline/training",
+    "model_pipeline/streaming",  # where words begin and end, and connected speech
     "model_pipeline/models",
     "model_pipeline/manifest.py",
     *_AUGMENT,
@@ -48,8 +48,8 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
     data, trained, model = folder / "data", folder / "train", folder / "model"
     generated, built, check = folder / "firmware_model", folder / "build", folder / "check"
     settings = config.model_dump(mode="json")
-    speech = {key: settings[key] for key in ("keywords", "frontend", "data", "train")}
-    float_only = {**speech, "train": {k: v for k, v in settings["train"].items() if k not in _QUANTIZATION}}
+    speech = {key: settings[key] for key in ("keywords", "frontend", "data", "scenes", "train")}
+    float_only = {**speech, "train": config.train.recipe()}
 
     def train(progress: ProgressCallback) -> dict[str, Any]:
         arguments = ["--config", str(folder / "config.toml"), "--data", str(data), "--out", str(trained)]

@@ -27,6 +27,8 @@ from model_pipeline.errors import KwsError
 
 ProgressCallback = Callable[[int, int, str], None]
 
+_for_parent = False  # whether stdout is read by `run_step` or `Worker`
+
 
 def parser(description: str, *paths: str, config: bool = True) -> argparse.ArgumentParser:
     """The arguments that every step has: ``--config``, one option a path, ``--progress``."""
@@ -35,7 +37,8 @@ def parser(description: str, *paths: str, config: bool = True) -> argparse.Argum
         result.add_argument("--config", required=True, help="TOML file, or the name of a built-in one")
         result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as train.epochs=5")
     for name in paths:
-        result.add_argument(f"--{name}", required=True, type=Path)
+        # Data may lie at a URL, which a Path would spoil.
+        result.add_argument(f"--{name}", required=True, type=lambda text: text if "://" in text else Path(text))
     result.add_argument("--progress", action="store_true", help="one JSON object a line on stdout, for a parent")
     return result
 
@@ -51,6 +54,8 @@ def config_of(arguments: argparse.Namespace) -> Config:
 
 def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], dict[str, Any]]) -> int:
     """Runs ``step(progress)`` as a process and returns its exit code."""
+    global _for_parent
+    _for_parent = arguments.progress
     _end_by_sigterm()
     last = 0.0
 
@@ -64,10 +69,7 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
     try:
         result = step(_reporter() if arguments.progress else plain)
     except KwsError as error:
-        if arguments.progress:
-            _say_error(error)
-        else:
-            print(f"error: {error}" + (f" (try: {error.hint})" if error.hint else ""), file=sys.stderr)
+        _say_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -166,6 +168,8 @@ Job = Callable[[dict[str, Any], ProgressCallback, Ask], dict[str, Any]]
 
 def serve(job: Job) -> int:
     """The half of `Worker` in the child: does ``job(values, progress, ask)`` for each line, until there is none."""
+    global _for_parent
+    _for_parent = True
     _end_by_sigterm()
 
     def ask(question: dict[str, Any]) -> Any:
@@ -242,8 +246,16 @@ def _reporter() -> ProgressCallback:
     return progress
 
 
+def error_line(error: KwsError) -> tuple[str, int]:
+    """``error`` as whoever started this process wants it, and the file descriptor that it goes to."""
+    if _for_parent:
+        return json.dumps({"error": str(error), "hint": error.hint, "exit_code": error.exit_code}), 1
+    return f"error: {error}" + (f" (try: {error.hint})" if error.hint else ""), 2
+
+
 def _say_error(error: KwsError) -> None:
-    _say({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+    line, descriptor = error_line(error)
+    print(line, file=sys.stdout if descriptor == 1 else sys.stderr, flush=True)
 
 
 def _say(message: dict[str, Any]) -> None:

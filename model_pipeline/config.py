@@ -128,6 +128,18 @@ class TrainConfig(_Strict):
     quantization: Literal["ptq", "qat", "best"] = "best"
     qat_epochs: int = Field(6, ge=1, le=1000)
     qat_learning_rate: float = Field(2e-4, gt=0, le=1)
+    # Where it runs (docs/training.md); none of it changes the recipe.
+    strategy: Literal["auto", "mirrored", "multiworker"] = "auto"
+    replicas: int = Field(0, ge=0, le=64)  # devices of this machine; 0: all GPUs, or one CPU
+    buffer_clips: int = Field(0, ge=0)  # of a sharded data set held in memory; 0: a quarter of the memory
+    worker_deadline_s: int = Field(300, ge=5, le=86400)  # the longest wait for another worker
+
+    def recipe(self) -> dict[str, Any]:
+        """What the float network depends on, as JSON values."""
+        later = {"quantization", "qat_epochs", "qat_learning_rate"}  # what `quantize` does
+        return self.model_dump(
+            mode="json", exclude=later | {"strategy", "replicas", "worker_deadline_s", "buffer_clips"}
+        )
 
 
 class ScenesConfig(_Strict):

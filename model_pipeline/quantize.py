@@ -28,7 +28,6 @@ import tensorflow as tf
 
 from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
-from model_pipeline.data.dataset import read_description
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import brief, runner, score
 from model_pipeline.files import atomic_dir
@@ -43,7 +42,7 @@ _PACKAGES = ("micro-kws", "tensorflow-cpu", "tensorflow", "keras", "tflite-micro
 
 
 def quantize(
-    config: Config, trained: Path, data: Path, out: Path, progress: ProgressCallback | None = None
+    config: Config, trained: Path, data: str | Path, out: Path, progress: ProgressCallback | None = None
 ) -> dict[str, Any]:
     """Makes the int8 model of ``trained`` (`train`'s folder) and writes folder ``out``, whole or not at all.
 
@@ -76,7 +75,7 @@ def quantize(
     chosen = max(results, key=lambda way: results[way]["correct"])
     with atomic_dir(out) as folder:
         (folder / "model.tflite").write_bytes(ways[chosen])
-        manifest = _manifest(config, prepared, history, ways[chosen], chosen, results, data)
+        manifest = _manifest(config, prepared, history, ways[chosen], chosen, results)
         save_manifest(manifest, folder / "model.json")
     return {
         "quantization": chosen,
@@ -256,7 +255,6 @@ def _manifest(
     tflite: bytes,
     way: str,
     results: dict[str, dict[str, Any]],
-    data: Path,
 ) -> Manifest:
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -272,7 +270,7 @@ def _manifest(
         )
 
     summary = prepared.dataset.summary()
-    source = read_description(data)
+    source = summary["source"]
     return Manifest(
         name=config.name,
         model_sha256=hashlib.sha256(tflite).hexdigest(),

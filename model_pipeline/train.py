@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +24,14 @@ import numpy as np
 from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_path, sha256_file, write_json, write_text
+from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import architecture, build
 from model_pipeline.training.checkpoint import recipe_key, resume, save
+from model_pipeline.training.distribute import Replicas, open_replicas
+from model_pipeline.training.journal import Journal
 from model_pipeline.training.prepare import Prepared, extra_data, prepare
+from model_pipeline.training.records import is_sharded
 from model_pipeline.training.trainer import Trainer, schedule
 
 CHECKPOINT = "checkpoint.npz"
@@ -35,7 +39,7 @@ CHECKPOINT = "checkpoint.npz"
 
 def train(
     config: Config,
-    data: Path,
+    data: str | Path,
     out: Path,
     progress: ProgressCallback | None = None,
     *,
@@ -43,7 +47,10 @@ def train(
     begin: Callable[[keras.Model], object] | None = None,
     after_epoch: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
-    """Trains by ``config`` on folder ``data``; the weights that were best on the validation clips are kept.
+    """Trains by ``config`` on ``data``; the weights that were best on the validation clips are kept.
+
+    Of several workers (``config.train.strategy``) only the chief writes to ``out``; the others keep what they need
+    for themselves in ``out/worker-<n>``.
 
     Args:
         prepared: the data, where it is already read.
@@ -54,27 +61,48 @@ def train(
         What is in ``train.json``: accuracy on validation, epochs, parameters, MACs, data hash, seconds.
 
     Raises:
-        KwsError: no such data, no clips of a keyword, or an unknown architecture.
+        KwsError: no such data, no clips of a keyword, an unknown architecture, or another worker that went away.
         KeyboardInterrupt: stopped; the best model so far is in ``out``.
     """
-    started = time.monotonic()
+    replicas = open_replicas(config.train)
+    if replicas.workers and config.scenes.examples and not is_sharded(data):
+        raise KwsError(
+            "several workers can't make the examples of [scenes] together", hint="kws data shard --epochs 1 packs them"
+        )
     report = progress or (lambda done, total, text: None)
-    out.mkdir(parents=True, exist_ok=True)
-    teacher = _teacher(config, data, out, report) if config.train.teacher_width else None
-    keras.utils.set_random_seed(config.train.seed)
-    prepared = prepared or prepare(config, data, out, report)
+    return _train(config, data, out, report, replicas, prepared, begin, after_epoch)
+
+
+def _train(
+    config: Config,
+    data: str | Path,
+    out: Path,
+    report: ProgressCallback,
+    replicas: Replicas,
+    prepared: Prepared | None = None,
+    begin: Callable[[keras.Model], object] | None = None,
+    after_epoch: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    started = time.monotonic()
     frontend, settings = config.frontend, config.train
-    model, net = build(
-        architecture(settings.architecture, settings.shape),
-        "float",
-        prepared.frames,
-        frontend.channels,
-        len(config.labels),
-        settings.width,
-        frontend.feature_max,
-    )
-    if begin:
-        begin(model)
+    replicas.check_batch(settings.batch)
+    made = out if replicas.chief else out / f"worker-{replicas.worker}"
+    made.mkdir(parents=True, exist_ok=True)
+    teacher = _teacher(config, data, out, made, report, replicas) if settings.teacher_width else None
+    keras.utils.set_random_seed(settings.seed)
+    prepared = prepared or prepare(config, data, made, report)
+    with replicas.strategy.scope():
+        model, net = build(
+            architecture(settings.architecture, settings.shape),
+            "float",
+            prepared.frames,
+            frontend.channels,
+            len(config.labels),
+            settings.width,
+            frontend.feature_max,
+        )
+        if begin:
+            begin(model)
     steps = max(1, prepared.stream.clips // settings.batch)
     trainer = Trainer(
         model,
@@ -86,9 +114,11 @@ def train(
         teacher,
         settings.teacher_share,
         settings.temperature,
+        replicas,
     )
     key = recipe_key(config, prepared)
-    state = resume(out / CHECKPOINT, key, trainer)
+    state = resume(out / CHECKPOINT, key, trainer, replicas)
+    journal = Journal(out, state["log"]) if replicas.chief else None
     summary: dict[str, Any] = {
         "architecture": settings.architecture,
         "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
@@ -99,6 +129,7 @@ def train(
         "extra_hash": prepared.extra.content_hash() if prepared.extra else "",
         "data_folder": str(data),
         "resumed_at": state["epoch"],
+        "replicas": replicas.count,
         "key": key,
     }
 
@@ -109,9 +140,10 @@ def train(
             epochs=state["epoch"],
             stopped=stopped,
             seconds=round(time.monotonic() - started + state["seconds"], 1),
-            model_sha256=sha256_file(out / "model.keras"),
         )
-        write_json(out / "train.json", summary)
+        if replicas.chief:
+            summary["model_sha256"] = sha256_file(out / "model.keras")
+            write_json(out / "train.json", summary)
         return summary
 
     total = settings.epochs * steps
@@ -123,21 +155,23 @@ def train(
                 losses.append(trainer.step(*batch))
                 best = f", best {100 * state['best']:.1f} %" if state["best"] > 0 else ""
                 report(epoch * steps + step, total, f"epoch {epoch + 1}/{settings.epochs}{best}")
-            loss = float(np.mean(losses))
+            seconds, loss = time.monotonic() - begun, float(np.mean(losses))
             if not math.isfinite(loss):
                 raise KwsError("training diverged (the loss is no number)", hint="a lower learning_rate", exit_code=1)
             with trainer.averaged():
                 accuracy = trainer.accuracy(*prepared.validation)
-                state["epoch"] = epoch + 1
-                if accuracy >= state["best"]:
-                    state.update(best=accuracy, best_epoch=epoch + 1)
+                better = {"best": accuracy, "best_epoch": epoch + 1} if accuracy >= state["best"] else {}
+                if better and replicas.chief:
                     with atomic_path(out / "model.keras") as path:
                         model.save(path)
-            state["log"].append(
-                f"{epoch + 1},{loss:.5f},{accuracy:.5f},{trainer.learning_rate():.3g},{time.monotonic() - begun:.1f}"
-            )
-            write_text(out / "log.csv", "epoch,loss,validation_accuracy,learning_rate,seconds\n" + _lines(state["log"]))
-            save(out / CHECKPOINT, key, trainer, {**state, "seconds": time.monotonic() - started + state["seconds"]})
+            state.update(epoch=epoch + 1, **better)
+            if journal:
+                rate = trainer.learning_rate()
+                journal.epoch(
+                    epoch + 1, loss=loss, accuracy=accuracy, learning_rate=rate, seconds=seconds, steps=len(losses)
+                )
+                elapsed = time.monotonic() - started + state["seconds"]
+                save(out / CHECKPOINT, key, trainer, {**state, "seconds": elapsed})
             if after_epoch and not after_epoch():
                 return finish(stopped=True)
     except KeyboardInterrupt:
@@ -147,22 +181,25 @@ def train(
     return finish(stopped=False)
 
 
-def _teacher(config: Config, data: Path, out: Path, report: Callable[[int, int, str], None]) -> keras.Model:
+def _teacher(
+    config: Config, data: str | Path, out: Path, made: Path, report: ProgressCallback, replicas: Replicas
+) -> keras.Model:
     """The wide network of the same recipe, trained into ``out/teacher``, or read from there if it was."""
     settings = config.train
     changes: dict[str, Any] = {"width": settings.teacher_width, "epochs": settings.teacher_epochs, "teacher_width": 0.0}
     wide = config.model_copy(update={"train": settings.model_copy(update=changes)})
-    if config.data.extra == "synth":
-        extra_data(config, out, report)
-        wide = wide.model_copy(update={"data": config.data.model_copy(update={"extra": str(out / "extra")})})
-    train(wide, data, out / "teacher", lambda done, total, text: report(done, total, f"teacher, {text}"))
-    model = keras.saving.load_model(out / "teacher" / "model.keras", compile=False)
+    if config.data.extra == "synth" and not is_sharded(data):
+        extra_data(config, data, made, report)
+        wide = wide.model_copy(update={"data": config.data.model_copy(update={"extra": str(made / "extra")})})
+    _train(wide, data, out / "teacher", lambda done, total, text: report(done, total, f"teacher, {text}"), replicas)
+    path = out / "teacher" / "model.keras"
+    content = replicas.from_chief(path.read_bytes() if replicas.chief else b"", "sharing the teacher")
+    with tempfile.TemporaryDirectory() as folder, replicas.strategy.scope():
+        copy = Path(folder) / "model.keras"  # only the chief has the file
+        copy.write_bytes(content)
+        model = keras.saving.load_model(copy, compile=False)
     model.trainable = False
     return model
-
-
-def _lines(lines: list[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
 
 
 def main(argv: list[str] | None = None) -> int:

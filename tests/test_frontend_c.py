@@ -65,6 +65,23 @@ def test_clips_are_independent(count):
         np.testing.assert_array_equal(got, Frontend(CONFIG).process(clip))
 
 
+KINDS = st.sampled_from(["uniform", "noise", "tone", "zero", "lowest", "sparse"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([CONFIG, TIES, FrontendConfig(window_ms=64, channels=64), FrontendConfig(window_ms=16, hop_ms=8)]),
+    st.lists(st.tuples(KINDS, st.integers(0, 15), st.integers(0, 3000), st.integers(0, 99)), min_size=1, max_size=70),
+)
+def test_many_clips_at_once_are_what_each_is(config, pieces):
+    """On this machine's vectors, whose lanes are clips of any kind beside each other, and one by one where few."""
+    clips = np.stack(
+        [compose([(kind, bits, n, seed), (kind, 15 - bits, 3000 - n, seed)]) for kind, bits, n, seed in pieces]
+    )
+    for clip, got in zip(clips, clip_features(config, clips), strict=True):
+        np.testing.assert_array_equal(got, Frontend(config).process(clip))
+
+
 def test_clips_shorter_than_a_window_give_no_frames():
     assert clip_features(CONFIG, np.zeros((5, 479), np.int16)).shape == (5, 0, 40)
     assert clip_features(CONFIG, np.zeros((5, 480), np.int16)).shape == (5, 1, 40)

@@ -10,7 +10,10 @@ from rich.table import Table
 
 from host_tools import ui
 
-EXAMPLE = "Example: kws bench --board disco_f407vg   or   kws bench --port /dev/ttyACM0 --rounds 50"
+EXAMPLE = (
+    "Example: kws bench --board disco_f407vg   or   kws bench --port /dev/ttyACM0 --rounds 50   or   "
+    "kws bench --features"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +30,20 @@ def register(app: typer.Typer) -> None:
         engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
         rounds: Annotated[int, typer.Option(min=1, help="Windows, clips and seconds of each kind.")] = 10,
         baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
+        features: Annotated[
+            bool, typer.Option("--features", help="Instead, how fast this computer makes features, beside librosa.")
+        ] = False,
         json: ui.Json = False,
     ) -> None:
         """Measure front end, inference and detector on a device, each apart, on random features and sound."""
+        if features:
+            from host_tools.features_bench import bench_features
+            from model_pipeline.config import FrontendConfig
+
+            with ui.progress("features") as progress:
+                speeds = bench_features(FrontendConfig(), rounds=rounds, progress=progress)
+            ui.emit(speeds, json, show_features)
+            return
         from host_tools import targets
         from host_tools.bench import bench as measure
 
@@ -40,6 +54,17 @@ def register(app: typer.Typer) -> None:
             result = measure(link, rounds=rounds, progress=progress)
         result["build"] = build
         ui.emit(result, json, show)
+
+
+def show_features(values: dict[str, Any]) -> None:
+    """Prints the speed of making features."""
+    rates, ratio = values["clips_per_second"], values["ratio"]
+    ui.out.print(f"front end on {values['cores']} cores: {rates['frontend']:,.0f} one-second clips a second")
+    for way, words in (("one_by_one", "clip by clip"), ("in_one_call", "all in one call")):
+        ui.out.print(
+            f"librosa {values['librosa']} melspectrogram, {words}: {rates[f'librosa_{way}']:,.0f}"
+            f" (the front end: {ratio[way]:.1f} x)"
+        )
 
 
 def show(values: dict[str, Any]) -> None:

@@ -123,3 +123,35 @@ def register(app: typer.Typer) -> None:
         with ui.progress("downloading") as progress:
             result = step.download(out, progress, url=url or step.URL)
         ui.emit(result, json, lambda values: ui.out.print(f"{out}: {values['name']}, {values['licence']}"))
+
+    @data.command(epilog="Example: kws data shard data/speech_commands --config default --out data/sharded")
+    def shard(
+        source: Annotated[str, typer.Argument(help="A data folder, or another sharded set.", show_default=False)],
+        out: Annotated[Path, typer.Option("--out", "-o", help="The sharded set to make; goes on where it stopped.")],
+        config: ConfigOption = "demo",
+        settings: Settings = None,
+        per_shard: Annotated[int, typer.Option(min=1, help="Clips of a file (3000: about 100 MB).")] = 3000,
+        epochs: Annotated[
+            int, typer.Option(min=0, help="Make so many augmented epochs as features; 0: keep the audio.")
+        ] = 0,
+        json: ui.Json = False,
+    ) -> None:
+        """Pack a data folder, its noise and the configuration's extra data into TFRecord shards for kws train."""
+        from model_pipeline.child import run_step
+
+        arguments = ["--config", config, "--data", source, "--out", str(out)]
+        arguments += [f"--per-shard={per_shard}", f"--epochs={epochs}", *(f"--set={s}" for s in settings or [])]
+        with ui.progress("sharding") as progress:
+            result = run_step("model_pipeline.training.shard", arguments, progress)
+
+        def human(values: dict[str, Any]) -> None:
+            size = values["bytes"] / 1e6
+            ui.out.print(f"{out}: {values['files']} files, {size:.0f} MB ({values['kept']} were there already)")
+            for split, count in values["clips"].items():
+                ui.out.print(f"  {split}: {count} clips of {values['speakers'][split]} speakers")
+            if values["extra"]:
+                ui.out.print(f"  extra: {values['extra']} clips")
+            if values["epochs"]:
+                ui.out.print(f"  training as {values['epochs']} epochs of features, augmented")
+
+        ui.emit(result, json, human)

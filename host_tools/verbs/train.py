@@ -17,19 +17,31 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog=EXAMPLE)
     def train(
-        data: Annotated[Path, typer.Option("--data", "-d", help="A data folder (kws data makes one).")],
+        data: Annotated[
+            str,
+            typer.Option("--data", "-d", help="A data folder, or the folder or URL of a sharded set (kws data shard)."),
+        ],
         out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.keras, train.json and log.csv.")],
         config: Annotated[str, typer.Option("--config", "-c", help="TOML file, or a built-in name.")] = "demo",
         settings: Annotated[
             list[str] | None, typer.Option("--set", help="Replace a setting: train.epochs=5; may be repeated.")
+        ] = None,
+        strategy: Annotated[
+            str | None,
+            typer.Option(
+                help="tf.distribute: auto, mirrored (all GPUs, or --set train.replicas=2) or multiworker (TF_CONFIG).",
+                show_default="auto",
+            ),
         ] = None,
         json: ui.Json = False,
     ) -> None:
         """Train the float network. Goes on from its last epoch after a stop; Ctrl-C keeps the best so far."""
         from model_pipeline.child import run_step
 
-        arguments = ["--config", config, "--data", str(data), "--out", str(out)]
+        arguments = ["--config", config, "--data", data, "--out", str(out)]
         arguments += [f"--set={setting}" for setting in settings or []]
+        if strategy:
+            arguments.append(f"--set=train.strategy={strategy}")
         with ui.progress("training") as progress:
             result = run_step("model_pipeline.train", arguments, progress)
 

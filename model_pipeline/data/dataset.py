@@ -62,6 +62,13 @@ class Clip:
     gain: float = 1.0
 
 
+def labelled_clip(name: str, split: Split, keywords: Sequence[str]) -> Clip:
+    """The clip ``word/file`` under a list of keywords."""
+    word, _, file = name.partition("/")
+    folders = [folder_name(keyword) for keyword in keywords]
+    return Clip(name, folders.index(word) if word in folders else len(folders), word, speaker_of(file), split)
+
+
 @dataclass
 class Dataset:
     """The clips of a folder under one list of keywords. Open it with `Dataset.open`."""
@@ -87,7 +94,6 @@ class Dataset:
         if missing:
             have = ", ".join(sorted(words)[:40])
             raise KwsError(f"{folder} has no clips of {', '.join(missing)}", hint=f"it has: {have}")
-        labels = {name: index for index, name in enumerate(folders)}
         splitter = Splitter(folder)
         speech, unused = [], 0
         for word, files in sorted(words.items()):
@@ -97,7 +103,7 @@ class Dataset:
                 if split is None:
                     unused += 1
                     continue
-                speech.append(Clip(name, labels.get(word, len(labels)), word, speaker_of(file), split))
+                speech.append(labelled_clip(name, split, keywords))
         return cls(folder, list(keywords), speech, unused, splitter.rule, config or DataConfig())
 
     @property
@@ -205,6 +211,10 @@ class Dataset:
             digest.update(f"{clip.name}\0{size}\0{clip.split}\n".encode())
         return digest.hexdigest()
 
+    def description(self) -> dict[str, Any]:
+        """What ``dataset.json`` says of the source."""
+        return read_description(self.folder)
+
     def summary(self) -> dict[str, Any]:
         """Counts by word and split, speakers, the rule of the split, and what ``dataset.json`` says of the source."""
         by_split = {}
@@ -224,7 +234,7 @@ class Dataset:
             "splits": by_split,
             "words": dict(sorted(Counter(c.word for c in self.speech).items())),
             "noise": {name: round(len(samples) / SAMPLE_RATE, 1) for name, samples in self.noise},
-            "source": read_description(self.folder),
+            "source": self.description(),
         }
 
 

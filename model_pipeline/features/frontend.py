@@ -29,7 +29,9 @@ class _CTables(ctypes.Structure):
 @functools.cache
 def _library() -> ctypes.CDLL:
     here = Path(__file__).parent
-    library = shared_library("frontend", [SOURCES / "kws_frontend.c", here / "batch.c"], [SOURCES], ["-O3"])
+    # batch.c includes kws_frontend.c; vectors are never passed between files, so their calling convention is no matter.
+    sources, flags = [here / "batch.c", here / "lanes.c"], ["-O3", "-Wno-psabi"]
+    library = shared_library("frontend", sources, [SOURCES, here], flags, depends=[SOURCES / "kws_frontend.c"])
     library.kws_fe_state_size.restype = ctypes.c_size_t
     library.kws_fe_run.restype = ctypes.c_size_t
     size, pointer = ctypes.c_size_t, ctypes.c_void_p

@@ -125,6 +125,21 @@ def _depthwise(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
     return tf.nn.conv2d(x, kernel * tf.eye(kernel.shape[2]), (1, *strides, 1), "VALID")
 
 
+@keras.saving.register_keras_serializable("micro_kws")
+class Dropout(keras.layers.Dropout):
+    """Dropout whose mask is drawn for the whole batch, of which each replica takes its rows: the same training on
+    one device and on several."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if not training or not self.rate:
+            return x
+        context, rows = tf.distribute.get_replica_context(), tf.shape(x)[0]
+        shape = [rows * context.num_replicas_in_sync, *x.shape[1:]]
+        drawn = tf.random.stateless_uniform(shape, self.seed_generator.next())
+        mine = drawn[context.replica_id_in_sync_group * rows :][:rows]
+        return tf.where(mine >= self.rate, x / (1.0 - self.rate), 0.0)
+
+
 class Net:
     """Adds layers to a functional Keras model in one of the three forms, and counts MACs."""
 
@@ -164,7 +179,7 @@ class Net:
     def dropout(self, x: Any, rate: float) -> Any:
         """Dropout while training in float; nothing in the other forms."""
         name = self._name("dropout")
-        return keras.layers.Dropout(rate, name=name)(x) if self.form == "float" else x
+        return Dropout(rate, name=name)(x) if self.form == "float" else x
 
     def classify(self, x: Any, labels: int) -> Any:
         """A 1x1 convolution to logits [labels] (a convolution, so that it has a scale for each label)."""

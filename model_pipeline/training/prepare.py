@@ -21,6 +21,13 @@ from model_pipeline.data.synth import synthesize
 from model_pipeline.errors import KwsError
 from model_pipeline.streaming import negatives
 from model_pipeline.training.pool import Pool, PoolStream
+from model_pipeline.training.records import (
+    PrecomputedStream,
+    ShardedDataset,
+    ShardStream,
+    is_sharded,
+    read_index,
+)
 from model_pipeline.training.scenes import Scenes, Speech
 
 _READ = 2000  # clips read between two reports of progress
@@ -33,47 +40,91 @@ class Prepared:
     dataset: Dataset
     extra: Dataset | None
     frames: int
-    stream: FeatureStream | PoolStream
+    stream: FeatureStream | PoolStream | ShardStream | PrecomputedStream
     teacher: dict[str, Any]  # what is known of the one that the examples' logits are of
     validation: tuple[np.ndarray, np.ndarray]  # int8 [n, frames, channels], int [n]
 
 
-def prepare(config: Config, data: Path, trained: Path, report: Callable[[int, int, str], None]) -> Prepared:
-    """Reads the audio of training and the features of validation. ``trained`` is where extra data is made.
+def open_dataset(data: str | Path, config: Config) -> Dataset:
+    """A data folder or a sharded set.
+
+    Raises:
+        KwsError: it is neither, or lacks a keyword.
+    """
+    if is_sharded(data):
+        return ShardedDataset.open_set(data, read_index(data)["main"], config.keywords, config.data)
+    return Dataset.open(data, config.keywords, config.data)
+
+
+def prepare(config: Config, data: str | Path, trained: Path, report: Callable[[int, int, str], None]) -> Prepared:
+    """Opens the training split and reads the features of validation. ``trained`` is where extra data is made.
 
     Raises:
         KwsError: no such data, or a keyword without training clips.
     """
-    dataset = Dataset.open(data, config.keywords, config.data)
+    dataset = open_dataset(data, config)
     frames = config.frontend.frames(CLIP_SAMPLES)
     clips = dataset.clips("training")
     counts = np.bincount([c.label for c in clips], minlength=len(config.labels))
     lacking = [word for word, count in zip(config.keywords, counts, strict=False) if not count]
     if lacking:
         raise KwsError(f"{data} has no training clips of {', '.join(lacking)}")
-    validation = dataset.evaluation("validation")
-    extra = extra_data(config, trained, report)
-    if config.scenes.examples:
-        pool = _pool(config, dataset, extra, frames, trained, report)
-        heard = features_of(dataset, validation, config, frames)
-        return Prepared(dataset, extra, frames, PoolStream(pool, config.train), pool.state().get("teacher", {}), heard)
-    speech = _speech(dataset, extra, report)
     mean_keyword = float(np.mean(counts[: len(config.keywords)]))
-    stream = FeatureStream(
-        speech.audio,
-        speech.labels,
-        dataset.noise_part("training"),
-        config.frontend,
-        frames,
-        config.train,
-        unknown=dataset.unknown,
-        words=speech.names,
-        extra=speech.synthetic,
-        extra_share=config.data.extra_share,
-        per_epoch=(round(mean_keyword * config.train.unknown_ratio), round(mean_keyword * config.train.silence_ratio)),
-        workers=max(1, os.cpu_count() or 1),
-    )
-    return Prepared(dataset, extra, frames, stream, {}, features_of(dataset, validation, config, frames))
+    extra = extra_data(config, data, trained, report)
+    noise = dataset.noise_part("training")
+
+    def augmented(speech: Speech, share: float = 1.0) -> FeatureStream:
+        ratios = config.train.unknown_ratio, config.train.silence_ratio
+        return FeatureStream(
+            speech.audio,
+            speech.labels,
+            noise,
+            config.frontend,
+            frames,
+            config.train,
+            unknown=dataset.unknown,
+            words=speech.names,
+            extra=speech.synthetic,
+            extra_share=config.data.extra_share,
+            per_epoch=(round(mean_keyword * ratios[0] * share), round(mean_keyword * ratios[1] * share)),
+            workers=max(1, os.cpu_count() or 1),
+        )
+
+    def block(audio: np.ndarray, some: list[tuple[bool, Clip]], share: float) -> FeatureStream:
+        return augmented(_labelled(audio, some), share)
+
+    stream: FeatureStream | PoolStream | ShardStream | PrecomputedStream
+    made = read_index(data)["epochs"] if is_sharded(data) else None
+    size = config.train.buffer_clips or _quarter_of_memory()
+    teacher: dict[str, Any] = {}
+    if made:
+        _check_made(made, config, data)
+        stream, teacher = PrecomputedStream(data, made["files"], config, frames, size), made["teacher"]
+    elif config.scenes.examples:
+        pool = _pool(config, dataset, extra, frames, trained, report)
+        stream, teacher = PoolStream(pool, config.train), pool.state().get("teacher", {})
+    elif isinstance(dataset, ShardedDataset):
+        report(0, 1, "reading the sharded set")
+        sources = [source for source in (dataset, extra) if isinstance(source, ShardedDataset)]
+        stream = ShardStream(sources, block, config.train.seed, size)
+    else:
+        stream = augmented(_speech(dataset, extra, report))
+    heard = features_of(dataset, dataset.evaluation("validation"), config, frames)
+    return Prepared(dataset, extra, frames, stream, teacher, heard)
+
+
+def _quarter_of_memory() -> int:
+    """In clips."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1000, memory // 4 // (2 * CLIP_SAMPLES))
+
+
+def _check_made(made: dict[str, Any], config: Config, data: str | Path) -> None:
+    if made["labels"] != config.labels or made["frontend"] != config.frontend.model_dump(mode="json"):
+        raise KwsError(
+            f"the features in {data} were made for {', '.join(made['labels'])} with another front end or other labels",
+            hint="kws data shard --epochs makes them for this configuration",
+        )
 
 
 def _speech(dataset: Dataset, extra: Dataset | None, report: Callable[[int, int, str], None]) -> Speech:
@@ -83,18 +134,25 @@ def _speech(dataset: Dataset, extra: Dataset | None, report: Callable[[int, int,
     audio = np.empty((len(everything), CLIP_SAMPLES), np.int16)
     done = 0
     for source, clips in sources:
-        for start in range(0, len(clips), _READ):
+        # Shards are read from end to end, so once for all.
+        step = max(1, len(clips)) if isinstance(source, ShardedDataset) else _READ
+        for start in range(0, len(clips), step):
             report(done, len(everything), "reading audio")
-            some = clips[start : start + _READ]
+            some = clips[start : start + step]
             audio[done : done + len(some)] = source.audio(some)
             done += len(some)
+    return _labelled(audio, everything)
+
+
+def _labelled(audio: np.ndarray, clips: Sequence[tuple[bool, Clip]]) -> Speech:
+    """int16 [n, 16000] with its clips, each with whether it is of the extra data."""
     # The same word of a synthesiser and of people counts as two: each is drawn by its own number of clips.
-    names = {name: i for i, name in enumerate(sorted({(made, c.word) for made, c in everything}))}
+    names = {name: i for i, name in enumerate(sorted({(made, c.word) for made, c in clips}))}
     return Speech(
         audio,
-        np.array([c.label for _, c in everything], np.int64),
-        np.array([names[made, c.word] for made, c in everything], np.int64),
-        np.array([made for made, _ in everything], bool),
+        np.array([c.label for _, c in clips], np.int64),
+        np.array([names[made, c.word] for made, c in clips], np.int64),
+        np.array([made for made, _ in clips], bool),
     )
 
 
@@ -106,7 +164,8 @@ def _pool(
     trained: Path,
     report: Callable[[int, int, str], None],
 ) -> Pool:
-    """The examples of ``config.scenes`` in ``trained/pool`` or their own folder, made and taught where they are not there yet."""
+    """The examples of ``config.scenes`` in ``trained/pool`` or their own folder, made and taught where they are not
+    there yet."""
     c = config.scenes
     connected = negatives.recordings(Path(c.connected), "training") if c.connected else []
     parts: list[Any] = [c.recipe(), config.frontend.model_dump(mode="json"), config.keywords]
@@ -147,10 +206,27 @@ def features_of(dataset: Dataset, clips: Sequence[Clip], config: Config, frames:
     return features, np.array([c.label for c in clips], np.int64)
 
 
-def extra_data(config: Config, trained: Path, report: Callable[[int, int, str], None]) -> Dataset | None:
-    """The folder of `DataConfig.extra`; "synth" is made in ``trained/extra`` where it is not there yet."""
+def extra_data(
+    config: Config, data: str | Path, trained: Path, report: Callable[[int, int, str], None]
+) -> Dataset | None:
+    """What `DataConfig.extra` names: a folder, or for "synth" one that is made in ``trained/extra`` if it is not there
+    yet. A sharded set has it in itself.
+
+    Raises:
+        KwsError: a sharded set was made without it.
+    """
+    if not config.data.extra:
+        return None
+    if is_sharded(data):
+        entry = read_index(data)["extra"]
+        if entry is None:
+            raise KwsError(
+                f"{data} was made without extra data",
+                hint='kws data shard with this configuration, or --set data.extra=""',
+            )
+        return ShardedDataset.open_set(data, entry, config.keywords, config.data)
     if config.data.extra != "synth":
-        return Dataset.open(config.data.extra, config.keywords) if config.data.extra else None
+        return Dataset.open(config.data.extra, config.keywords)
     folder = trained / "extra"
     made = read_description(folder) if folder.is_dir() else {}
     if made.get("settings") != config.synth.model_dump(mode="json") or made.get("keywords") != config.keywords:

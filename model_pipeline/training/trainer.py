@@ -9,9 +9,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from model_pipeline.training.distribute import Replicas
+
+
+class AdamW(keras.optimizers.AdamW):
+    """AdamW for gradients that are already the mean over all replicas: they must be before they are clipped, and
+    Keras sums them only after that."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
+
 
 class Trainer:
-    """One model, its optimizer and the moving average of its weights."""
+    """One model, its optimizer and the moving average of its weights, on all replicas.
+
+    The model must have been built in the strategy's scope.
+    """
 
     def __init__(
         self,
@@ -24,18 +37,24 @@ class Trainer:
         teacher: keras.Model | None = None,
         teacher_share: float = 0.0,
         temperature: float = 1.0,
+        replicas: Replicas | None = None,
     ) -> None:
         self.model, self.average, self.scale = model, average, scale
         self.teacher, self.teacher_share, self.temperature = teacher, teacher_share, temperature
-        self.optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, clipnorm=5.0)
-        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        self.optimizer.build(model.trainable_variables)
+        self.replicas = replicas or Replicas(tf.distribute.get_strategy())
         self.label_smoothing = label_smoothing
         self.labels = model.output_shape[-1]
-        self.average_weights = [tf.Variable(w.value, trainable=False) for w in model.weights]
-        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
+        with self.replicas.strategy.scope():
+            self.optimizer = AdamW(learning_rate, weight_decay=weight_decay, clipnorm=5.0)
+            self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            self.optimizer.build(model.trainable_variables)
+            self.average_weights = [tf.Variable(np.asarray(w), trainable=False) for w in model.weights]
+            self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
+        for layer in model.layers if self.replicas.count > 1 else ():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
         # Nothing in them depends on a tensor's value; and a killed process would leave AutoGraph's files in /tmp.
-        self._step = tf.function(self._train_step, reduce_retracing=True, autograph=False)
+        self._step = tf.function(self._step_of_all, reduce_retracing=True, autograph=False)
         self._predict = tf.function(
             lambda x: model(self._real(x), training=False), reduce_retracing=True, autograph=False
         )
@@ -43,6 +62,11 @@ class Trainer:
     def _real(self, x: Any) -> Any:
         # What the int8 values stand for, so that training sees exactly what the firmware will.
         return ((tf.cast(x, tf.float32) + 128.0) * self.scale)[..., None]
+
+    def _step_of_all(self, *batch: Any) -> Any:
+        strategy = self.replicas.strategy
+        losses = strategy.run(self._train_step, args=batch)
+        return strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
 
     def _train_step(self, x: Any, y: Any, told: Any) -> Any:
         real = self._real(x)
@@ -58,7 +82,9 @@ class Trainer:
                 imitation = self.temperature**2 * tf.reduce_mean(apart)
                 loss = (1.0 - self.teacher_share) * loss + self.teacher_share * imitation
         variables = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        context = tf.distribute.get_replica_context()
+        self.optimizer.apply(context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients), variables)
         if self.average:
             self.steps.assign_add(1)
             # A short memory at first, so that the start is soon forgotten.
@@ -75,9 +101,14 @@ class Trainer:
 
     def step(self, x: np.ndarray, y: np.ndarray, told: np.ndarray | None = None) -> float:
         """One step on int8 [n, frames, channels], int [n] (-1: no label), and float32 [n, labels] or [n, 0], the
-        logits of a teacher that are known already; returns the loss."""
+        logits of a teacher that are known already: the batch of all replicas. Returns its loss.
+
+        Raises:
+            KwsError: another worker went away.
+        """
         told = np.zeros((len(y), 0), np.float32) if told is None else told
-        return float(self._step(tf.constant(x), tf.constant(y), tf.constant(told)))
+        with self.replicas.waiting("a training step"):
+            return float(self._step(*(self.replicas.split(array) for array in (x, y, told))))
 
     def averaged(self) -> _Averaged:
         """A block in which the model holds the averaged weights."""
@@ -98,7 +129,8 @@ class Trainer:
 
     def variables(self) -> list[Any]:
         """All that a checkpoint must hold."""
-        return [*self.model.weights, *self.optimizer.variables, *self.average_weights, self.steps]
+        # A model's variables are its weights and the states of its random generators.
+        return [*self.model.variables, *self.optimizer.variables, *self.average_weights, self.steps]
 
 
 class _Averaged:

@@ -12,7 +12,13 @@
 /* Each stage has the registers to itself. */
 #define NOINLINE __attribute__((noinline))
 
-#define WINDOW_BITS 12
+#define KWS_STAGE static NOINLINE
+typedef uint32_t kws_word;
+typedef int32_t kws_int;
+#define KWS_ALL(x) (x)
+#define KWS_ALL_INT(x) (x)
+#include "kws_fe_transform.h"
+
 #define FILTERBANK_BITS 12
 #define SMOOTHING_BITS 10
 #define NOISE_BITS 14
@@ -24,35 +30,7 @@
 #define LOG_SCALE_SHIFT 6
 #define HALF_Q15 (1 << 14)
 
-/* Divides both halves by about 2 or 4 as the reference does: times 16383 or 8191, rounded at bit 15. The constants
- * are doubled, so that the results stand in the upper halves. */
-#define BY_2 16383
-#define BY_4 8191
-static inline uint32_t scaled(uint32_t x, int32_t twice) {
-  return kws_pkhtb(kws_smlatb(x, twice, 1 << 15), kws_smlabb(x, twice, 1 << 15), 16);
-}
-
-/* a * b of complex numbers, 15 fraction bits, rounded. */
-static inline uint32_t cmul(uint32_t a, uint32_t b) {
-  const int32_t real = kws_smlsd(a, b, 1 << 14), imag = kws_smladx(a, b, 1 << 14);
-  return kws_pkhbt((uint32_t)(real >> 15), (uint32_t)imag, 1);
-}
-
-/* The same for |a| < 16384, where twice a is an int16 too: needs no constant but the one that scaled() has. */
-static inline uint32_t cmul_small(uint32_t a, uint32_t b) {
-  const uint32_t twice = kws_sadd16(a, a);
-  return kws_pkhtb(kws_smladx(twice, b, 1 << 15), kws_smlsd(twice, b, 1 << 15), 16);
-}
-
 static inline int bit_width(uint32_t x) { return x ? 32 - __builtin_clz(x) : 0; }
-
-/* An odd power of two has one stage of radix 2, the innermost. */
-static inline uint32_t innermost_radix(uint32_t points) { return points & 0xAAAAAAAAu ? 2 : 4; }
-
-static inline uint32_t windowed(uint32_t x, uint32_t w) {
-  const int32_t lo = kws_smulbb(x, w), hi = kws_smultt(x, w);
-  return kws_pkhbt((uint32_t)(lo >> WINDOW_BITS), (uint32_t)hi, 16 - WINDOW_BITS);
-}
 
 /* Samples times window into state->work, in the order of the FFT's leaves. Returns by how much the result can be
  * shifted left: 15 less the width of its largest magnitude. */
@@ -93,103 +71,6 @@ static NOINLINE int apply_window(kws_fe_state_t *state) {
     }
   }
   return shift;
-}
-
-/* The innermost stage, where all twiddle factors are 1. For |a| <= 8192 the reference's product with 32767/32768
- * rounds to a itself, so there is nothing to multiply. The shift of the input is a part of the division:
- * ((x << s) * c + 2^14) >> 15 = (x * c + 2^(14 - s)) >> (15 - s). */
-static NOINLINE void first_stage(uint32_t *x, uint32_t points, int shift, uint32_t radix) {
-  const int32_t round = 1 << (14 - shift);
-  const int right = 15 - shift, left = 1 + shift;
-#define LOAD(i, c) \
-  kws_pkhbt((uint32_t)(kws_smlabb(x[i], c, round) >> right), (uint32_t)kws_smlatb(x[i], c, round) << left, 0)
-  const uint32_t *end = x + points;
-  if (radix == 4) {
-    for (; x < end; x += 4) {
-      const uint32_t a = LOAD(0, BY_4), b = LOAD(1, BY_4), c = LOAD(2, BY_4), d = LOAD(3, BY_4);
-      const uint32_t e = kws_ssub16(a, c), f = kws_sadd16(a, c), g = kws_sadd16(b, d), h = kws_ssub16(b, d);
-      x[0] = kws_sadd16(f, g);
-      x[1] = kws_ssax(e, h);
-      x[2] = kws_ssub16(f, g);
-      x[3] = kws_sasx(e, h);
-    }
-  } else {
-    for (; x < end; x += 2) {
-      const uint32_t a = LOAD(0, BY_2), b = LOAD(1, BY_2);
-      x[0] = kws_sadd16(a, b);
-      x[1] = kws_ssub16(a, b);
-    }
-  }
-#undef LOAD
-}
-
-/* One butterfly of radix 4 over p[0], p[m], p[2m], p[3m]. */
-static inline void butterfly(uint32_t *p, uint32_t m, uint32_t w1, uint32_t w2, uint32_t w3) {
-  const int32_t by4 = 2 * BY_4;
-  uint32_t *const q = p + m;
-  const uint32_t b = cmul_small(scaled(q[0], by4), w1);
-  const uint32_t d = cmul_small(scaled(q[2 * m], by4), w3);
-  const uint32_t g = kws_sadd16(b, d), h = kws_ssub16(b, d);
-  const uint32_t c = cmul_small(scaled(q[m], by4), w2), a = scaled(p[0], by4);
-  const uint32_t e = kws_ssub16(a, c), f = kws_sadd16(a, c);
-  p[0] = kws_sadd16(f, g);
-  q[0] = kws_ssax(e, h);
-  q[m] = kws_ssub16(f, g);
-  q[2 * m] = kws_sasx(e, h);
-}
-
-/* The same where all factors are 1, as in the first stage. */
-static inline void plain_butterfly(uint32_t *p, uint32_t m) {
-  const int32_t by4 = 2 * BY_4;
-  const uint32_t a = scaled(p[0], by4), b = scaled(p[m], by4), c = scaled(p[2 * m], by4), d = scaled(p[3 * m], by4);
-  const uint32_t e = kws_ssub16(a, c), f = kws_sadd16(a, c), g = kws_sadd16(b, d), h = kws_ssub16(b, d);
-  p[0] = kws_sadd16(f, g);
-  p[m] = kws_ssax(e, h);
-  p[2 * m] = kws_ssub16(f, g);
-  p[3 * m] = kws_sasx(e, h);
-}
-
-/* A stage between the first and the last: the blocks of 4m share their m - 1 sets of factors. */
-static NOINLINE void middle_stage(uint32_t *x, uint32_t points, uint32_t m, const uint32_t *twiddles) {
-  const uint32_t *const end = x + points;
-  const uint32_t stride = points / 4 / m * 3;
-  for (uint32_t *p = x; p < end; p += 4 * m) plain_butterfly(p, m);
-  for (uint32_t k = 1; k < m; k++) {
-    twiddles += stride;
-    const uint32_t w1 = twiddles[0], w2 = twiddles[1], w3 = twiddles[2];
-    uint32_t *p = x + k;
-    do {
-      butterfly(p, m, w1, w2, w3);
-      p += 4 * m;
-    } while (p < end);
-  }
-}
-
-/* The last stage: one block, each butterfly with factors of its own. */
-static NOINLINE void last_stage(uint32_t *x, uint32_t m, const uint32_t *twiddles) {
-  const uint32_t *const end = x + m;
-  plain_butterfly(x, m);
-  while (++x < end) {
-    twiddles += 3;
-    butterfly(x, m, twiddles[0], twiddles[1], twiddles[2]);
-  }
-}
-
-/* From the transform of (even + i odd) samples to the power of the real signal's bins, in place. */
-static NOINLINE void power_spectrum(uint32_t *x, uint32_t points, const kws_fe_tables_t *t) {
-  const uint32_t *super_twiddles = t->super_twiddles;
-  /* Bins come in pairs k and points - k; those where neither is in the band are left out. */
-  const uint32_t mirrored = points - t->end_bin + 1u;
-  for (uint32_t k = t->first_bin < mirrored ? t->first_bin : mirrored; k <= points / 2; k++) {
-    const uint32_t p = x[k], n = x[points - k], by2 = 2 * BY_2, minus = (uint32_t)(-2 * BY_2);
-    const uint32_t a = scaled(p, (int32_t)by2);
-    const uint32_t b = kws_pkhtb(kws_smlatb(n, minus, 1 << 15), kws_smlabb(n, by2, 1 << 15), 16); /* conjugate */
-    const uint32_t sum = kws_sadd16(a, b), difference = kws_ssub16(a, b);
-    const uint32_t odd = cmul(difference, super_twiddles[k - 1]);
-    const uint32_t u = kws_shadd16(sum, odd), v = kws_shsub16(sum, odd), w = kws_shsub16(odd, sum);
-    x[k] = (uint32_t)kws_smuad(u, u);
-    x[points - k] = (uint32_t)kws_smlatt(w, w, kws_smulbb(v, v)); /* at k = points / 2 the last word, as there */
-  }
 }
 
 /* For the upper byte i of a number (64..255), what is left of its square root's best first guess over 256, 9 bits;
@@ -333,17 +214,11 @@ static NOINLINE void compress(kws_fe_state_t *state, const uint32_t *signals, ui
 
 static void frame(kws_fe_state_t *state, uint16_t *features) {
   const kws_fe_tables_t *t = state->tables;
-  const uint32_t points = t->fft_size / 2u;
-  const uint32_t radix = innermost_radix(points);
   const int shift = apply_window(state);
   if (shift < 15) {
-    first_stage(state->work, points, shift, radix);
-    uint32_t m = radix;
-    for (; m < points / 4; m *= 4) middle_stage(state->work, points, m, t->twiddles);
-    last_stage(state->work, m, t->twiddles);
-    power_spectrum(state->work, points, t);
+    transform(state->work, shift, t);
   } else {
-    memset(state->work, 0, points * sizeof state->work[0]); /* silence */
+    memset(state->work, 0, t->fft_size / 2u * sizeof state->work[0]); /* silence */
   }
   uint32_t signal[KWS_FE_MAX_CHANNELS];
   filterbank(state, shift, signal);

@@ -1,0 +1,266 @@
+"""Makes a sharded data set: the clips of a data folder in TFRecord files that training reads from end to end.
+
+    python -m model_pipeline.training.shard --config default --data DIR --out DIR
+
+See `model_pipeline.training.records` for what is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+
+from model_pipeline.child import ProgressCallback
+from model_pipeline.config import Config
+from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.split import SPLITS, Split
+from model_pipeline.errors import KwsError
+from model_pipeline.files import atomic_path, sha256_file, write_json
+from model_pipeline.training.prepare import extra_data, open_dataset, prepare
+from model_pipeline.training.records import FORMAT, INDEX
+
+PER_SHARD = 3000  # clips of 32 KB: files of about 100 MB
+_SMALLER = 16  # a ready input is so many times smaller than a clip
+_READ = 500  # clips held while a shard is written
+
+
+def shard(
+    config: Config,
+    data: str | Path,
+    out: Path,
+    progress: ProgressCallback | None = None,
+    *,
+    per_shard: int = PER_SHARD,
+    epochs: int = 0,
+) -> dict[str, Any]:
+    """Writes the clips of ``data``, with its noise and the configuration's extra data, as sharded set ``out``.
+
+    Shards that an interrupted call left whole are kept; ``out`` appears when all is there.
+
+    Args:
+        per_shard: clips of a file.
+        epochs: so many epochs of training are augmented and turned into features ahead; 0: the audio is kept, and
+            training augments it afresh in each epoch.
+
+    Returns:
+        Counts of clips and speakers by split, the number of files, their bytes, and how many were there already.
+
+    Raises:
+        KwsError: no such data, a clip that can't be read, something else at ``out``, or a full disk.
+    """
+    report = progress or (lambda done, total, text: None)
+    out = Path(out)
+    if out.exists() and not (out / INDEX).is_file() and any(out.iterdir()):
+        raise KwsError(f"{out} is there and is no sharded set", hint="give another --out")
+    stage = out.with_name(f".{out.name}.sharding")
+    stage.mkdir(parents=True, exist_ok=True)
+    dataset = open_dataset(data, config)
+    extra = extra_data(config, data, stage, report)
+    sources = {"main": dataset, "extra": extra} if extra else {"main": dataset}
+    _keep_of(stage, config, sources, per_shard, epochs)
+    writer = _Writer(stage, sum(len(s.speech) for s in sources.values()), report)
+    index: dict[str, Any] = {"format": FORMAT, "main": None, "extra": None, "epochs": None}
+    for name, source in sources.items():
+        splits = [s for s in SPLITS if s != "training" or not epochs]
+        index[name] = _write_clips(writer, name, source, splits, per_shard)
+    if epochs:
+        index["epochs"] = _write_epochs(writer, config, data, stage, epochs, per_shard * _SMALLER)
+    write_json(stage / INDEX, index)
+    (stage / _PLAN).unlink()
+    for folder in ("extra", "pool"):  # what the shards were made of
+        shutil.rmtree(stage / folder, ignore_errors=True)
+    _replace(stage, out)
+    main = dataset.summary()["splits"]
+    return {
+        "clips": {split: values["clips"] for split, values in main.items()},
+        "speakers": {split: values["speakers"] for split, values in main.items()},
+        "extra": len(extra.speech) if extra else 0,
+        "epochs": epochs,
+        "files": writer.files,
+        "kept": writer.kept,
+        "bytes": writer.bytes,
+    }
+
+
+class _Writer:
+    def __init__(self, folder: Path, clips: int, report: ProgressCallback) -> None:
+        self.folder, self.report, self.clips = folder, report, clips
+        self.files = self.kept = self.bytes = self.done = 0
+
+    def write(self, file: str, count: int, examples: Iterable[bytes]) -> dict[str, Any]:
+        """Writes ``count`` records unless the file is there already, and gives its line of the index."""
+        path = self.folder / file
+        if path.exists():
+            self.kept += 1
+        else:
+            try:
+                with atomic_path(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+                    for example in examples:
+                        writer.write(example)
+            except tf.errors.OpError as error:
+                raise KwsError(f"can't write {path}: {error.message}", hint="is the disk full?") from error
+        self.files += 1
+        self.bytes += path.stat().st_size
+        self.done += count
+        self.report(min(self.done, self.clips), self.clips, file)
+        return {"file": file, "records": count, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def _write_clips(
+    writer: _Writer, name: str, source: Dataset, splits: Sequence[Split], per_shard: int
+) -> dict[str, Any]:
+    shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    order: dict[str, list[str]] = {}
+    for split in SPLITS:
+        clips = source.clips(split)
+        if split == "training":
+            clips = [clips[i] for i in np.random.default_rng(2027).permutation(len(clips))]
+        order[split] = [clip.name for clip in clips]
+        parts = np.array_split(np.arange(len(clips)), -(-len(clips) // per_shard)) if clips and split in splits else []
+        for number, part in enumerate(parts):
+            some = [clips[i] for i in part]
+
+            def examples(some: Sequence[Any] = some) -> Iterator[bytes]:
+                for start in range(0, len(some), _READ):
+                    few = some[start : start + _READ]
+                    for clip, samples in zip(few, source.audio(few), strict=True):
+                        yield _clip_example(clip.name, samples)
+
+            file = f"{name}-{split}-{number:05d}-of-{len(parts):05d}.tfrecord"
+            shards[split].append(writer.write(file, len(some), examples()))
+    noise = (_clip_example(noise_name, samples) for noise_name, samples in source.noise)
+    speakers: Counter[str] = Counter(clip.split for clip in {(c.speaker, c.split): c for c in source.speech}.values())
+    return {
+        "hash": source.content_hash(),
+        "split_rule": source.rule,
+        "unused": source.unused,
+        "description": source.description(),
+        "words": {s: dict(sorted(Counter(c.word for c in source.clips(s)).items())) for s in SPLITS},
+        "speakers": dict(speakers),
+        "noise": [writer.write(f"{name}-noise.tfrecord", len(source.noise), noise)] if name == "main" else [],
+        "shards": shards,
+        "clips": order,
+    }
+
+
+def _write_epochs(
+    writer: _Writer, config: Config, data: str | Path, stage: Path, epochs: int, per_shard: int
+) -> dict[str, Any]:
+    # The masks of SpecAugment cost nothing: they are drawn when the inputs are used.
+    plain = config.model_copy(update={"train": config.train.model_copy(update={"spec_augment": False, "batch": 100})})
+    prepared = prepare(plain, data, stage, writer.report)
+    writer.done, writer.clips = 0, prepared.stream.clips * epochs
+    files: list[list[dict[str, Any]]] = []
+    for number in range(epochs):
+        note = stage / f"epoch{number:04d}.json"  # this epoch is whole
+        if not note.exists():
+            for file in stage.glob(f"epoch{number:04d}-*"):
+                file.unlink()
+            made: list[dict[str, Any]] = []
+            for rows in _groups(prepared.stream.epochs(number, number + 1), per_shard):
+                name = f"epoch{number:04d}-{len(made):05d}.tfrecord"
+                made.append(writer.write(name, len(rows), rows))
+            write_json(note, made)
+        files.append(json.loads(note.read_text(encoding="utf-8")))
+        writer.done = prepared.stream.clips * (number + 1)
+    for number in range(epochs):
+        (stage / f"epoch{number:04d}.json").unlink()
+    return {
+        "labels": config.labels,
+        "frontend": config.frontend.model_dump(mode="json"),
+        "recipe": config.train.recipe(),
+        "teacher": prepared.teacher,
+        "files": files,
+    }
+
+
+def _groups(epochs: Iterable[Iterable[tuple[np.ndarray, ...]]], size: int) -> Iterator[list[bytes]]:
+    """The inputs of an epoch as records, ``size`` at a time."""
+    held: list[bytes] = []
+    for batches in epochs:
+        for x, y, *told in batches:
+            logits = told[0] if told else np.zeros((len(y), 0), np.float32)
+            for row, label, said in zip(x, y, logits, strict=True):
+                values = {"features": _bytes(row.tobytes()), "label": _integer(int(label))}
+                held.append(_example({**values, "logits": _bytes(said.astype("<f4").tobytes())}))
+                if len(held) == size:
+                    yield held
+                    held = []
+    if held:
+        yield held
+
+
+def _clip_example(name: str, samples: np.ndarray) -> bytes:
+    return _example({"name": _bytes(name.encode()), "audio": _bytes(samples.astype("<i2").tobytes())})
+
+
+def _example(features: dict[str, Any]) -> bytes:
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def _bytes(value: bytes) -> Any:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _integer(value: int) -> Any:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+
+_PLAN = "plan.json"
+
+
+def _keep_of(stage: Path, config: Config, sources: dict[str, Dataset], per_shard: int, epochs: int) -> None:
+    """Removes what an interrupted call left of another set."""
+    made: list[Any] = []
+    if epochs:
+        made = [config.frontend.model_dump(mode="json"), config.train.recipe(), config.scenes.recipe(), config.labels]
+    text = json.dumps([FORMAT, {n: s.content_hash() for n, s in sources.items()}, per_shard, epochs, made])
+    plan = {"plan": hashlib.sha256(text.encode()).hexdigest()}
+    path = stage / _PLAN
+    if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != plan:
+        for file in (*stage.glob("*.tfrecord"), *stage.glob("epoch*.json")):
+            file.unlink()
+        write_json(path, plan)
+
+
+def _replace(stage: Path, out: Path) -> None:
+    if out.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
+        os.replace(out, old / "old")
+        os.replace(stage, out)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(stage, out)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line of the child process."""
+    from model_pipeline import child
+
+    parser = child.parser("Make a sharded data set.", "data", "out")
+    parser.add_argument("--per-shard", type=int, default=PER_SHARD)
+    parser.add_argument("--epochs", type=int, default=0)
+    a = parser.parse_args(argv)
+    return child.main(
+        a,
+        lambda progress: shard(
+            child.config_of(a), a.data, Path(a.out), progress, per_shard=a.per_shard, epochs=a.epochs
+        ),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
