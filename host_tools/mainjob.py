@@ -34,7 +34,7 @@ _DATA = ("model_pipeline/data",)
 _AUGMENT = ("model_pipeline/augment.py", "model_pipeline/augment.c")
 _TRAIN = (
     "model_pipeline/training",
-    "model_pipeline/streaming",  # where words begin and end, and connected speech
+    *(f"model_pipeline/streaming/{name}.py" for name in ("__init__", "negatives", "sessions")),  # scenes use them
     "model_pipeline/models",
     "model_pipeline/manifest.py",
     *_AUGMENT,

@@ -13,7 +13,7 @@ from host_tools.link import Link
 from host_tools.protocol import Detection, Detector, Result, StreamDone
 from model_pipeline.errors import KwsError
 from model_pipeline.manifest import DetectorDefaults
-from model_pipeline.streaming import Recogniser
+from model_pipeline.streaming.recogniser import Recogniser
 
 ProgressCallback = Callable[[int, int, str], None]
 _BLOCK = 4000  # samples: 0.25 s

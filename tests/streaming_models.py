@@ -11,7 +11,7 @@ from tflite_builder import ModelBuilder, lively_inputs
 
 from model_pipeline.config import DetectorConfig, FrontendConfig
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
-from model_pipeline.streaming import Track
+from model_pipeline.streaming.recogniser import Track
 
 FRAMES, CHANNELS = 49, 40
 

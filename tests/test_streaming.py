@@ -14,7 +14,9 @@ from tflite_builder import Oracle, ds_cnn
 from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.features import Frontend, quantize
 from model_pipeline.manifest import DetectorDefaults
-from model_pipeline.streaming import Detection, Recogniser, recogniser, run_detector
+from model_pipeline.streaming import recogniser
+from model_pipeline.streaming.detector import Detection, run_detector
+from model_pipeline.streaming.recogniser import Recogniser
 from model_pipeline.streaming.wide import NotWide, widen
 
 LABELS = ["yes", "no", "up", "unknown", "silence"]

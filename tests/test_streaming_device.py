@@ -17,8 +17,8 @@ from host_tools.protocol import Detector
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.manifest import DetectorDefaults, load_manifest
-from model_pipeline.streaming import Recogniser
 from model_pipeline.streaming.evaluate import evaluate_streaming
+from model_pipeline.streaming.recogniser import Recogniser
 from model_pipeline.streaming.sessions import Event, Plan, Session, generate, write_sessions
 
 pytestmark = pytest.mark.skipif(not (SHIPPED / "model.json").exists(), reason="firmware/model holds no model")

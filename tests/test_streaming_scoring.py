@@ -10,8 +10,8 @@ from scipy import stats
 from streaming_models import track_of
 
 from model_pipeline.manifest import DetectorDefaults
-from model_pipeline.streaming import Detection
 from model_pipeline.streaming.corpus import Corpus, Heard, Without
+from model_pipeline.streaming.detector import Detection
 from model_pipeline.streaming.evaluate import det_curve, judge, shifted
 from model_pipeline.streaming.negatives import Stretch
 from model_pipeline.streaming.scoring import match, poisson_rate, response_ms, share, summary

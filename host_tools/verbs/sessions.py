@@ -85,7 +85,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Stream the same audio to a device and to this computer's copy of its code: every result must be equal."""
         from host_tools import parity, targets
-        from model_pipeline.streaming import Recogniser
+        from model_pipeline.streaming.recogniser import Recogniser
 
         recogniser = Recogniser(model)
         samples = _audio(recogniser.labels, data, wav, seconds, split, snr, seed)
