@@ -33,7 +33,14 @@ _QUANTIZATION = ("quantization", "qat_epochs", "qat_learning_rate")
 _FEATURES = ("model_pipeline/features", "firmware/core/frontend")
 _DATA = ("model_pipeline/data",)
 _AUGMENT = ("model_pipeline/augment.py", "model_pipeline/augment.c")
-_TRAIN = ("model_pipeline/models", "model_pipeline/manifest.py", *_AUGMENT, *_FEATURES, *_DATA)
+_TRAIN = (
+    "model_pipeline/training",
+    "model_pipeline/models",
+    "model_pipeline/manifest.py",
+    *_AUGMENT,
+    *_FEATURES,
+    *_DATA,
+)
 
 
 def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> list[Step]:
@@ -63,7 +70,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
     def export(progress: ProgressCallback) -> dict[str, Any]:
         from model_pipeline.export import export as run
 
-        return run(model, generated, progress, streaming=config.streaming)
+        return run(model, generated, progress, streaming=config.streaming, choice=config.compile)
 
     def build(progress: ProgressCallback) -> None:
         builder.build(config.board, generated, engine=config.engine, out=built, progress=progress)
@@ -122,7 +129,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
             quantize,
             inputs=(first.name, "train"),
             settings={**speech, "detector": settings["detector"], "name": config.name},
-            sources=("model_pipeline/quantize.py", "model_pipeline/train.py", "model_pipeline/evaluate.py", *_TRAIN),
+            sources=("model_pipeline/quantize.py", "model_pipeline/evaluate.py", *_TRAIN),
             tools=("tensorflow-cpu", "tensorflow", "keras", "tflite-micro"),
         ),
         Step(
@@ -141,7 +148,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
             ("firmware_model",),
             export,
             inputs=("quantize",),
-            settings={"streaming": config.streaming},
+            settings={key: settings[key] for key in ("streaming", "compile")},
             sources=("model_pipeline/export.py", "model_pipeline/compiler", "firmware/core/nn", *_FEATURES),
         ),
         Step(
