@@ -5,8 +5,8 @@
  * of an unfinished block has come, so TIMER2 counts RXDRDY through PPI: whatever came can be read at once, and the
  * processor has one interrupt a block.
  *
- * A UARTE without that shortcut (Renode's, which moreover gives only one of the bytes that wait to each STARTRX) gets
- * transfers of one byte, each started by an interrupt; the FIFO of six bytes covers the time until then. */
+ * A UARTE without that shortcut is Renode's. It holds bytes back as long as ENDRX is set, gives one of those that wait to
+ * each STARTRX, and writes what comes before that behind the end of the finished transfer. It gets transfers of one byte. */
 #include "nrf52.h"
 
 #ifndef KWS_RX_RING_BYTES
@@ -57,10 +57,11 @@ static int tx_busy;
 
 /* These only with interrupts off, or from the interrupt. */
 
-/* One byte a transfer. The two last writes stay together: a byte that comes between them would be written behind the end
- * of the finished transfer by an emulator that delivers it at once. */
+/* The pointer is taken while ENDRX still holds bytes back; the second start is for one that waits, and does nothing if
+ * one came just before it. */
 static void receive_byte(void) {
   UARTE_RXD_PTR = (uint32_t)&ring[ring_in % KWS_RX_RING_BYTES];
+  UARTE_STARTRX = 1;
   UARTE_EV_ENDRX = 0;
   UARTE_STARTRX = 1;
 }
@@ -141,12 +142,13 @@ void nrf52_serial_init(void) {
 }
 
 static void bytes_came(void) {
+  if (rx_stopped) return;
   /* All that is there; bounded by the ring, so that a babbling line can't hold us here for ever. */
   for (uint32_t i = 0; i < KWS_RX_RING_BYTES && UARTE_EV_ENDRX; i++) {
     const uint32_t in = ring_in + 1;
     ring_in = in;
     if (in - ring_out == KWS_RX_RING_BYTES) {
-      UARTE_EV_ENDRX = 0;
+      UARTE_INTENCLR = UARTE_INT_ENDRX; /* the event stays, and holds the rest back */
       rx_stopped = 1;
       break;
     }
@@ -220,6 +222,7 @@ size_t port_serial_read(uint8_t *out, size_t max) {
     if (!in_blocks) {
       rx_stopped = 0;
       receive_byte();
+      UARTE_INTENSET = UARTE_INT_ENDRX;
     } else if (room_for_block()) {
       receive_blocks();
     }
