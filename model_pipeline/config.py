@@ -81,11 +81,26 @@ class DataConfig(_Strict):
     silence_percent: int = Field(0, ge=0, le=100)  # likewise
 
 
+class ShapeConfig(_Strict):
+    """Sizes of architecture ``tcn``; the others have their own. `kws search` finds good ones."""
+
+    front: int = Field(16, ge=1, le=256)  # channels of the front, which still has a frequency axis
+    body: int = Field(64, ge=1, le=1024)  # channels of the sequence after it
+    blocks: int = Field(5, ge=0, le=32)
+    kernel: int = Field(7, ge=1, le=64)  # frames of a block's depthwise convolution
+
+    @property
+    def frames(self) -> int:
+        """Frames of the shortest window that these unpadded convolutions fit into."""
+        return 5 + self.blocks * (self.kernel - 1)
+
+
 class TrainConfig(_Strict):
     """Training, by epochs over the training split."""
 
     architecture: str = "ds_tcn"
     width: float = Field(1.0, gt=0, le=8)
+    shape: ShapeConfig = ShapeConfig()  # read by architecture tcn alone, instead of width
     epochs: int = Field(30, ge=1, le=10000)
     batch: int = Field(100, ge=1, le=65536)
     learning_rate: float = Field(2e-3, gt=0, le=1)
@@ -113,6 +128,40 @@ class TrainConfig(_Strict):
     quantization: Literal["ptq", "qat", "best"] = "best"
     qat_epochs: int = Field(6, ge=1, le=1000)
     qat_learning_rate: float = Field(2e-4, gt=0, le=1)
+
+
+class ScenesConfig(_Strict):
+    """Training examples as a device hears them (`model_pipeline.training.scenes`), made once, before training."""
+
+    examples: int = Field(0, ge=0, le=100_000_000)  # 0: none; each clip by itself, augmented anew every epoch
+    folder: str = ""  # where they are kept, for several trainings; empty: beside the trained network
+    # Connected speech without keywords: a folder of recordings, of which one part is heard in training.
+    connected: str = ""
+    # A network that learns these examples first; the model then learns its answers to them.
+    teacher: Literal["none", "speech_embedding"] = "none"
+    teacher_steps: int = Field(3000, ge=1)
+    teacher_learning_rate: float = Field(4e-4, gt=0, le=1)
+    seed: int = Field(1, ge=0)
+    # Shares of the examples; those without clips fall away.
+    keywords: float = Field(0.53, ge=0)
+    synthetic_keywords: float = Field(0.03, ge=0)
+    unknown: float = Field(0.12, ge=0)
+    synthetic_unknown: float = Field(0.10, ge=0)
+    connected_speech: float = Field(0.12, ge=0)
+    silence: float = Field(0.10, ge=0)
+    as_clip: float = Field(0.5, ge=0, le=1)  # of the words; the others come as in a stream
+    clip_noise: float = Field(0.6, ge=0, le=1)
+    clip_snr_db: tuple[float, float] = (3.0, 35.0)
+    stream_snr_db: tuple[float, float] = (-2.0, 28.0)
+    speech_dbfs: tuple[float, float] = (-38.0, -14.0)
+    cut_words: float = Field(0.4, ge=0, le=1)  # of those, so many lie anywhere, also beyond the window's edges
+    word_before: float = Field(0.55, ge=0, le=1)
+    room: float = Field(0.25, ge=0, le=1)
+    speed_percent: float = Field(12.0, ge=0, le=40)
+
+    def recipe(self) -> dict[str, Any]:
+        """What the examples depend on, as JSON values."""
+        return self.model_dump(mode="json", exclude={"folder"})
 
 
 class DetectorConfig(_Strict):
@@ -163,6 +212,7 @@ class Config(_Strict):
     synth: SynthConfig = SynthConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    scenes: ScenesConfig = ScenesConfig()
     detector: DetectorConfig = DetectorConfig()
     compile: CompileConfig = CompileConfig()
     measure: MeasureConfig = MeasureConfig()

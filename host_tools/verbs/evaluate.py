@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--streaming", help="Long audio through model and detector, instead of clips.")
         ] = False,
         negative: Annotated[Path | None, typer.Option(help="With --streaming: recordings without keywords.")] = None,
-        whole: Annotated[bool, typer.Option("--whole", help="All of --negative, not only its reporting half.")] = False,
+        whole: Annotated[bool, typer.Option("--whole", help="All of --negative, not only its reporting part.")] = False,
         snr: Annotated[list[float] | None, typer.Option(help="With --streaming: SNR in dB. May be repeated.")] = None,
         sessions: Annotated[Path | None, typer.Option(help="With --streaming: own labelled recordings.")] = None,
         keywords: Annotated[int, typer.Option(min=0, help="With --streaming: keywords; 0: each clip once.")] = 0,
