@@ -10,7 +10,7 @@ from typing import Any
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.split import Split
 from model_pipeline.errors import KwsError
-from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest, save_manifest
+from model_pipeline.manifest import DetectorDefaults, Manifest, record_accuracy
 from model_pipeline.streaming import negatives
 from model_pipeline.streaming.corpus import Corpus, Listener, Without
 from model_pipeline.streaming.negatives import Half
@@ -71,9 +71,7 @@ def evaluate_streaming(
         **result,
     }
     if record:
-        brief = _brief(result)
-        accuracy = {**manifest.accuracy, "streaming": brief}
-        save_manifest(load_manifest(model).model_copy(update={"accuracy": accuracy}), Path(model) / "model.json")
+        record_accuracy(model, "streaming", _brief(result))
     return result
 
 
