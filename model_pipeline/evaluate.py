@@ -5,6 +5,7 @@ python -m model_pipeline.evaluate --model DIR --data DIR
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -76,9 +77,10 @@ def evaluate(
     result = score(clips, outputs(clips, lambda audio: audio), manifest.labels)
     result = {"model": manifest.model_hash, "split": split, "engine": engine, **result}
     result["noise"] = {}
+    noises = dataset.noise_part(split) if snr_db else []
     for snr in snr_db:
-        rng = np.random.default_rng(1)  # the same noise at each SNR
-        noisy = outputs(spoken, lambda audio, snr=snr, rng=rng: add_noise(audio, dataset.noise_part(split), snr, rng))
+        # The same noise at each SNR.
+        noisy = outputs(spoken, functools.partial(add_noise, noises=noises, snr_db=snr, rng=np.random.default_rng(1)))
         result["noise"][f"{snr:g}"] = brief(score(spoken, noisy, manifest.labels))
     report(total, total, f"{engine}, {split} clips")
     if record:

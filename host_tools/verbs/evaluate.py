@@ -12,8 +12,8 @@ from rich.table import Table
 from host_tools import ui
 
 EXAMPLE = (
-    "Example: kws evaluate firmware/model --data data/speech_commands --engine aot   or   "
-    "kws evaluate firmware/model --data data/speech_commands --streaming --negative data/conversations --plot det.svg   "
+    "Example: kws evaluate firmware/model --data data/speech_commands --engine aot --snr 10   or   "
+    "kws evaluate firmware/model --data data/speech_commands --streaming --negative data/talk --plot det.svg   "
     "or   kws evaluate firmware/model --near"
 )
 

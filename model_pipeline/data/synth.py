@@ -93,7 +93,7 @@ def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], No
         for split in ("validation", "testing"):
             names = [*(j.path for j in made if j.split == split), *(n for n, s in own.items() if s == split)]
             write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in names))
-        description = {
+        description: dict[str, Any] = {
             "source": "synth",
             "licence": "made on this machine; no third party's recordings",
             "engines": {engine: {"version": version(engine), "voices": n} for engine, n in engines.items()},
