@@ -136,7 +136,7 @@ class MeasureConfig(_Strict):
     """What is streamed to the device."""
 
     clips: int = Field(60, ge=1)  # spread evenly over the labels of the test split
-    near_takes: int = Field(12, ge=0)  # of each near word, by held-out voices; 0: they are not tried
+    near_takes: int = Field(4, ge=0)  # of each near word, by held-out voices; 0: they are not tried
 
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]

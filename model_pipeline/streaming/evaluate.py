@@ -175,7 +175,7 @@ def _false(parts: Sequence[Without], detector: DetectorDefaults, labels: Sequenc
 
 def _brief(result: dict[str, Any]) -> dict[str, Any]:
     """What the manifest keeps."""
-    brief: dict[str, Any] = {"split": result["split"]}
+    brief: dict[str, Any] = {"split": result["split"], "detector": result["detector"]}
     for snr, values in result["sessions"].items():
         response = values["response_ms"]
         brief[f"sessions_{snr}_db" if snr != "own" else "own_sessions"] = {

@@ -74,6 +74,7 @@ def evaluate_near(
     result = {
         "model": manifest.model_hash,
         "name": manifest.name,
+        "detector": manifest.detector.model_dump(),
         "takes": takes,
         "keywords": [rows[word] for word in keywords],
         "near": sorted((rows[word] for word in near), key=lambda row: -(row["fired"]["value"] or 0)),
@@ -81,9 +82,7 @@ def evaluate_near(
         "fired": share(sum(rows[w]["fired"]["count"] for w in near), sum(rows[w]["takes"] for w in near)),
     }
     if record:
-        record_accuracy(
-            model, "near", {key: result[key] for key in ("takes", "fired", "keywords", "near", "same_sound")}
-        )
+        record_accuracy(model, "near", {key: value for key, value in result.items() if key not in ("model", "name")})
     return result
 
 
