@@ -33,7 +33,14 @@ _QUANTIZATION = ("quantization", "qat_epochs", "qat_learning_rate")
 _FEATURES = ("model_pipeline/features", "firmware/core/frontend")
 _DATA = ("model_pipeline/data",)
 _AUGMENT = ("model_pipeline/augment.py", "model_pipeline/augment.c")
-_TRAIN = ("model_pipeline/models", "model_pipeline/manifest.py", *_AUGMENT, *_FEATURES, *_DATA)
+_TRAIN = (
+    "model_pipeline/training",
+    "model_pipeline/models",
+    "model_pipeline/manifest.py",
+    *_AUGMENT,
+    *_FEATURES,
+    *_DATA,
+)
 
 
 def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> list[Step]:
@@ -127,7 +134,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
             quantize,
             inputs=(first.name, "train"),
             settings={**speech, "detector": settings["detector"], "name": config.name},
-            sources=("model_pipeline/quantize.py", "model_pipeline/train.py", "model_pipeline/evaluate.py", *_TRAIN),
+            sources=("model_pipeline/quantize.py", "model_pipeline/evaluate.py", *_TRAIN),
             tools=("tensorflow-cpu", "tensorflow", "keras", "tflite-micro"),
         ),
         Step(

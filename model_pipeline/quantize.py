@@ -35,7 +35,8 @@ from model_pipeline.files import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
 from model_pipeline.models import architecture, build, fold
 from model_pipeline.models.net import FakeQuant, QuantConv
-from model_pipeline.train import Prepared, Trainer, prepare, schedule
+from model_pipeline.training.prepare import Prepared, prepare
+from model_pipeline.training.trainer import Trainer, schedule
 
 _REPRESENTATIVE = 500
 _PACKAGES = ("micro-kws", "tensorflow-cpu", "tensorflow", "keras", "tflite-micro", "numpy")

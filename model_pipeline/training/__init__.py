@@ -1,0 +1,1 @@
+"""What `model_pipeline.train` is made of. Imports TensorFlow."""

@@ -1,0 +1,55 @@
+"""What a training goes on from after a stop at any moment: one file, replaced whole after each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_pipeline.config import Config
+from model_pipeline.errors import KwsError
+from model_pipeline.files import atomic_path
+from model_pipeline.training.prepare import Prepared
+from model_pipeline.training.trainer import Trainer
+
+
+def recipe_key(config: Config, prepared: Prepared) -> str:
+    """What a checkpoint belongs to: another recipe or other data begin anew."""
+    later = {"quantization", "qat_epochs", "qat_learning_rate"}  # what `quantize` does is no matter here
+    parts = [config.frontend.model_dump(mode="json"), config.train.model_dump(mode="json", exclude=later)]
+    hashes = [d.content_hash() for d in (prepared.dataset, prepared.extra) if d]
+    text = json.dumps([*parts, config.data.model_dump(mode="json"), config.keywords, hashes])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save(path: Path, key: str, trainer: Trainer, state: dict[str, Any]) -> None:
+    """Writes ``path`` whole or not at all; ``state`` is what `resume` gives back."""
+    arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(trainer.variables())}
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, key=np.array(key), state=np.array(json.dumps(state)), **arrays)
+
+
+def resume(path: Path, key: str, trainer: Trainer) -> dict[str, Any]:
+    """Puts ``trainer`` where ``path`` left it, if there is such a file of this ``key``, and gives its state: epochs
+    done, the best accuracy and its epoch, the lines of the log, seconds so far.
+
+    Raises:
+        KwsError: the file is broken.
+    """
+    state: dict[str, Any] = {"epoch": 0, "best": 0.0, "best_epoch": 0, "log": [], "seconds": 0.0}
+    if not path.exists() or not path.with_name("model.keras").exists():
+        return state
+    try:
+        with np.load(path) as saved:
+            if str(saved["key"]) != key:
+                return state
+            values = [saved[f"v{i}"] for i in range(len(trainer.variables()))]
+            state.update(json.loads(str(saved["state"])))
+    except (OSError, ValueError, KeyError) as error:
+        raise KwsError(f"{path} is broken: {error}", hint=f"rm {path} and train again") from error
+    for variable, value in zip(trainer.variables(), values, strict=True):
+        variable.assign(value)
+    return state

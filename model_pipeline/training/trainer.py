@@ -1,0 +1,126 @@
+"""One step of training, the moving average of the weights, and the schedule of the learning rate."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Trainer:
+    """One model, its optimizer and the moving average of its weights."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        learning_rate: Any,
+        weight_decay: float,
+        label_smoothing: float,
+        average: float,
+        scale: float,
+        teacher: keras.Model | None = None,
+        teacher_share: float = 0.0,
+        temperature: float = 1.0,
+    ) -> None:
+        self.model, self.average, self.scale = model, average, scale
+        self.teacher, self.teacher_share, self.temperature = teacher, teacher_share, temperature
+        self.optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, clipnorm=5.0)
+        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        self.optimizer.build(model.trainable_variables)
+        self.loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+        self.labels = model.output_shape[-1]
+        self.average_weights = [tf.Variable(w.value, trainable=False) for w in model.weights]
+        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self._step = tf.function(self._train_step, reduce_retracing=True)
+        self._predict = tf.function(lambda x: model(self._real(x), training=False), reduce_retracing=True)
+
+    def _real(self, x: Any) -> Any:
+        # What the int8 values stand for, so that training sees exactly what the firmware will.
+        return ((tf.cast(x, tf.float32) + 128.0) * self.scale)[..., None]
+
+    def _train_step(self, x: Any, y: Any) -> Any:
+        real = self._real(x)
+        with tf.GradientTape() as tape:
+            logits = self.model(real, training=True)
+            loss = self.loss(tf.one_hot(y, self.labels), logits)
+            if self.teacher is not None:
+                # Hinton and others, arXiv:1503.02531; the square keeps the gradients' size.
+                soft = tf.nn.softmax(self.teacher(real, training=False) / self.temperature)
+                apart = tf.nn.softmax_cross_entropy_with_logits(soft, logits / self.temperature)
+                imitation = self.temperature**2 * tf.reduce_mean(apart)
+                loss = (1.0 - self.teacher_share) * loss + self.teacher_share * imitation
+        variables = self.model.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        if self.average:
+            self.steps.assign_add(1)
+            # A short memory at first, so that the start is soon forgotten.
+            count = tf.cast(self.steps, tf.float32)
+            keep = tf.minimum(self.average, (1.0 + count) / (10.0 + count))
+            for mean, weight in zip(self.average_weights, self.model.weights, strict=True):
+                mean.assign(keep * mean + (1.0 - keep) * weight.value)
+        return loss
+
+    def step(self, x: np.ndarray, y: np.ndarray) -> float:
+        """One step on int8 [n, frames, channels] and int [n]; returns the loss."""
+        return float(self._step(tf.constant(x), tf.constant(y)))
+
+    def averaged(self) -> _Averaged:
+        """A block in which the model holds the averaged weights."""
+        return _Averaged(self)
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """float32 [n, labels] for int8 [n, frames, channels]."""
+        parts = [self._predict(tf.constant(x[i : i + 500])).numpy() for i in range(0, len(x), 500)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.labels), np.float32)
+
+    def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
+        """The share of right answers, 0 without clips."""
+        return float(np.mean(self.logits(x).argmax(1) == y)) if len(y) else 0.0
+
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        return float(np.asarray(self.optimizer.learning_rate))
+
+    def variables(self) -> list[Any]:
+        """All that a checkpoint must hold."""
+        return [*self.model.weights, *self.optimizer.variables, *self.average_weights, self.steps]
+
+
+class _Averaged:
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def __enter__(self) -> None:
+        self.kept = [np.asarray(w) for w in self.trainer.model.weights]
+        if self.trainer.average:
+            for weight, mean in zip(self.trainer.model.weights, self.trainer.average_weights, strict=True):
+                weight.assign(mean)
+
+    def __exit__(self, *_: object) -> None:
+        for weight, value in zip(self.trainer.model.weights, self.kept, strict=True):
+            weight.assign(value)
+
+
+@keras.saving.register_keras_serializable("micro_kws")
+class WarmCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly over ``warmup`` steps, then falls along half a cosine to 1 % at ``total``."""
+
+    def __init__(self, peak: float, warmup: int, total: int) -> None:
+        self.peak, self.warmup, self.total = peak, warmup, total
+
+    def __call__(self, step: Any) -> Any:
+        step = tf.cast(step, tf.float32)
+        rise = (step + 1.0) / max(1, self.warmup)
+        done = tf.clip_by_value((step - self.warmup) / max(1, self.total - self.warmup), 0.0, 1.0)
+        return self.peak * tf.minimum(rise, 0.01 + 0.99 * 0.5 * (1.0 + tf.cos(math.pi * done)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.peak, "warmup": self.warmup, "total": self.total}
+
+
+def schedule(peak: float, warmup: int, total: int) -> WarmCosine:
+    """The learning rate of a training of ``total`` steps."""
+    return WarmCosine(peak, min(warmup, total // 4), total)
