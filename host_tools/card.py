@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,18 +12,23 @@ import jinja2
 
 from host_tools import costs, metrics
 from host_tools.report import TEMPLATES
+from model_pipeline.errors import KwsError
+from model_pipeline.evaluate import brief
 from model_pipeline.manifest import Manifest, load_manifest
 
 ProgressCallback = Callable[[int, int, str], None]
 
 
 def card(model: Path, progress: ProgressCallback | None = None) -> str:
-    """The card of the model in folder ``model``. Accuracies are those recorded in its manifest (``kws evaluate
-    --record``); cost is measured now, by builds for every board and QEMU.
+    """The card of the model in folder ``model``, or of the run in it (``kws run``). Accuracies are those recorded in
+    the manifest (``kws evaluate --record``), of a run also what it measured; cost is measured now, by builds for every
+    board and QEMU, but for a run.
 
     Raises:
         KwsError: no model there, or one that can't be exported.
     """
+    if (model / "state.json").is_file():
+        return _of_run(model)
     manifest = load_manifest(model)
     if (model / "model_config.h").is_file():
         boards = costs.on_boards(model, progress=progress)
@@ -33,6 +39,17 @@ def card(model: Path, progress: ProgressCallback | None = None) -> str:
             export(model, Path(folder) / "exported", progress)
             boards = costs.on_boards(Path(folder) / "exported", progress=progress)
     return render(manifest, boards)
+
+
+def _of_run(folder: Path) -> str:
+    try:
+        checked = json.loads((folder / "check" / "check.json").read_text(encoding="utf-8"))
+        expected = json.loads((folder / "expect" / "expect.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise KwsError(f"the run in {folder} is not whole: {error}", hint="kws run again") from error
+    manifest = load_manifest(folder / "model")
+    measured = {"testing": brief(checked)} | ({"near": expected["near"]} if expected["near"] else {})
+    return render(manifest.model_copy(update={"accuracy": manifest.accuracy | measured}), expected["boards"])
 
 
 def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:

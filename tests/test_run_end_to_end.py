@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from host_tools import card
+
 CONFIG = """
 name = "loop"
 keywords = ["yes", "stop"]
@@ -69,6 +71,9 @@ def test_the_main_job_then_again_then_more_then_stopped(tmp_path: Path) -> None:
     costs = {row["board"]: row for row in results["expect"]["boards"]}
     assert costs["disco_f407vg"]["memory"]["flash"] == results["build"]["flash_total"]
     assert costs["nucleo_l4r5zi"]["realtime"]["load"] > costs["disco_f407vg"]["realtime"]["load"] > 0
+
+    text = card.card(run)
+    assert "# Model card: loop" in text and "| stop |" in text and "| nucleo_l4r5zi | 1" in text
 
     again = _run(tmp_path)
     assert [o["reused"] for o in again["outcomes"]] == [True] * 9

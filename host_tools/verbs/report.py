@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog=EXAMPLE)
     def report(
-        run: Annotated[Path, typer.Argument(help="Folder with a results.json, or the model.", show_default=False)],
+        run: Annotated[Path, typer.Argument(help="Folder of a run; with --card also of a model.", show_default=False)],
         out: Annotated[
             Path | None, typer.Option(help="Folder for report.html, or the card's file.", show_default="the same")
         ] = None,

@@ -80,12 +80,12 @@ def near_words(keywords: Sequence[str], count: int = 16) -> dict[str, list[str]]
     result: dict[str, list[str]] = {}
     for keyword in keywords:
         found: dict[tuple[str, ...], str] = {}
-        for text in _in_turn(_real(keyword, candidates, known), _made(known[keyword]), real=2):
-            sound = known[text] if text in known else sounds([text])[text]
-            if sound not in taken and not _holds(sound, known[keyword]):
-                found.setdefault(sound, text)
-            if len(found) == count:
-                break
+        turns = _in_turn(_real(keyword, candidates, known), _made(known[keyword]), real=2)
+        texts = list(dict.fromkeys(itertools.islice(turns, 4 * count)))  # more than enough: some sound the same
+        heard = known | sounds([text for text in texts if text not in known])
+        for text in texts:
+            if heard[text] not in taken and not _holds(heard[text], known[keyword]) and len(found) < count:
+                found.setdefault(heard[text], text)
         result[keyword] = list(found.values())
     return result
 
