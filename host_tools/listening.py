@@ -36,7 +36,8 @@ def figures(result: dict[str, Any]) -> None:
 def near(result: dict[str, Any], shown: int = 40) -> None:
     """Prints what `model_pipeline.streaming.near.evaluate_near` gave, at most ``shown`` near words."""
     right = ", ".join(f"{row['word']} {_share(row['right'])}" for row in result["keywords"])
-    ui.out.print(f"[bold]keywords heard[/], {result['takes']} held-out voices each: {right}")
+    takes = result["keywords"][0]["takes"]
+    ui.out.print(f"[bold]keywords heard by the detector[/], {takes} takes each by held-out voices: {right}")
     ui.out.print(
         f"[bold]near words[/]: {_share(result['fired'])} of {result['fired']['total']} fired a keyword; "
         "a word, how often anything fired, and what"

@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--word", help="With --near: this word.", show_default="chosen by sound"),
         ] = None,
-        takes: Annotated[int, typer.Option(min=1, help="With --near: voices for each word.")] = 12,
+        takes: Annotated[int, typer.Option(min=1, help="With --near: of each near word.")] = 12,
         json: ui.Json = False,
     ) -> None:
         """Measure an int8 model on this machine: accuracy with its interval, and the confusion matrix.

@@ -26,13 +26,13 @@ from model_pipeline.streaming.scoring import share
 
 ProgressCallback = Callable[[int, int, str], None]
 _NOISE_DB = -30.0  # of noise.generate's level: a quiet room's
-TAKES = 12
+_MORE = 4  # times as many takes of a keyword: its misses matter most, and keywords are few
 
 
 def evaluate_near(
     model: Path,
     words: Sequence[str] = (),
-    takes: int = TAKES,
+    takes: int = 12,
     synth: SynthConfig | None = None,
     progress: ProgressCallback | None = None,
     *,
@@ -41,7 +41,7 @@ def evaluate_near(
     """
     Args:
         words: what is said beside the keywords; none: chosen by sound (`data.near.near_words`).
-        takes: voices for each word.
+        takes: of each word, by random voices; of a keyword four times as many.
         synth: the settings that the training speech was made by, so that its voices are not heard here; None: those of
             the manifest, if it has any.
         record: write the figures into ``model.json``.
@@ -61,7 +61,7 @@ def evaluate_near(
     near = list(words) or [word for found in near_words(keywords).values() for word in found]
     like = homophones(keywords, words)
     near = [word for word in dict.fromkeys(near) if word not in like and word not in keywords]
-    clips, spoken = held_out_clips([*keywords, *near], takes, settings, progress)
+    clips, spoken = held_out_clips([*keywords * _MORE, *near], takes, settings, progress)
     if not spoken:
         raise KwsError("no voice can say these words")
     heard = _listen(recogniser, clips, progress)
