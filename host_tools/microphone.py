@@ -24,7 +24,7 @@ def blocks() -> Iterator[Iterator[np.ndarray]]:
     try:
         import sounddevice
     except ImportError as error:
-        raise MissingTool("sounddevice is not installed", hint="pip install sounddevice") from error
+        raise MissingTool("sounddevice is not installed", hint="pip install 'micro-kws[mic]'") from error
     except OSError as error:  # the package is there, its C library is not
         raise MissingTool("PortAudio is not installed", hint="apt-get install libportaudio2") from error
 
