@@ -48,6 +48,7 @@ class BuildResult:
     ram_stack: int  # reserved
     ram_total: int
     ram_budget: int
+    model_constants: int = 0  # of flash_constants: the plan's weights, biases, multipliers and tables; tflm: its file
 
     def to_json(self) -> dict[str, Any]:
         """As build.json holds it."""
@@ -274,21 +275,25 @@ def _build_error(board: Board, lines: list[str]) -> KwsError:
 
 
 _ARENA = re.compile(r"arena", re.I)
+_MODEL = re.compile(r"kws_aot_c\w+|kws_model_data")
 
 
 def _sizes(elf: Path, board: Board) -> dict[str, int]:
-    """Sizes by section. The arena is what the linker placed under a name with "arena" in it."""
+    """Sizes by section. The arena is what the linker placed under a name with "arena" in it, the model's constants what
+    lies under the emitter's names."""
     prefix = "" if board.kws.family == "host" else "arm-none-eabi-"
     sections = {}
     for line in _tool(prefix + "size", "-A", "-d", str(elf)).splitlines():
         parts = line.split()
         if len(parts) == 3 and parts[0].startswith(".") and parts[1].isdigit():
             sections[parts[0]] = int(parts[1])
-    arena = 0
+    arena = model = 0
     for line in _tool(prefix + "nm", "-S", "-t", "d", str(elf)).splitlines():
         parts = line.split()
         if len(parts) == 4 and parts[2] in "bBdD" and _ARENA.search(parts[3]):
             arena += int(parts[1])
+        if len(parts) == 4 and parts[2] in "rR" and _MODEL.fullmatch(parts[3]):
+            model += int(parts[1])
     code = sections.get(".text", 0) + sections.get(".plt", 0) + sections.get(".init", 0) + sections.get(".fini", 0)
     constants = sections.get(".rodata", 0) + sections.get(".ARM.exidx", 0)
     data = sections.get(".data", 0)
@@ -307,6 +312,7 @@ def _sizes(elf: Path, board: Board) -> dict[str, int]:
         "ram_stack": stack,
         "ram_total": data + bss + stack,
         "ram_budget": memory.ram_budget if memory else 0,
+        "model_constants": model,
     }
 
 

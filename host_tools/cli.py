@@ -13,7 +13,8 @@ from types import FrameType
 import typer
 
 from host_tools import ui, verbs
-from model_pipeline.errors import KwsError
+from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.native import FIRMWARE
 
 # Before anything can import TensorFlow: it reads these once.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -31,7 +32,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(lambda: None)  # keeps `kws VERB` a verb even if there is only one
+    app.callback()(_needs_the_project)
     for module in sorted(pkgutil.iter_modules(verbs.__path__), key=lambda m: m.name):
         if not module.name.startswith("_"):
             importlib.import_module(f"{verbs.__name__}.{module.name}").register(app)
@@ -69,6 +70,14 @@ def main(arguments: list[str] | None = None) -> None:
     if code == 130:
         ui.err.print("stopped")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _needs_the_project(context: typer.Context) -> None:
+    if context.invoked_subcommand != "version" and not FIRMWARE.is_dir():
+        raise MissingTool(
+            f"kws was installed without its project: {FIRMWARE} is missing",
+            hint="pip install -e FOLDER of a checkout, which has firmware/ and boards/",
+        )
 
 
 def _complain(text: str, hint: str) -> None:

@@ -12,8 +12,7 @@ import numpy as np
 from host_tools import stream
 from host_tools.link import Link
 from host_tools.metrics import tick_unit
-from model_pipeline.compiler import HostProgram, compile_model
-from model_pipeline.compiler.program import Kernels
+from model_pipeline.compiler import HostProgram, Program, compile_model
 from model_pipeline.errors import KwsError, MissingTool
 
 ProgressCallback = Callable[[int, int, str], None]
@@ -71,19 +70,14 @@ class Reference:
 
 
 def compare(
-    tflite: bytes,
-    inputs: np.ndarray,
-    *,
-    kernels: Kernels = "fast",
-    progress: ProgressCallback | None = None,
+    tflite: bytes, program: Program, inputs: np.ndarray, *, progress: ProgressCallback | None = None
 ) -> dict[str, Any]:
-    """All layers of the window's plan, on each of int8 ``inputs`` [n, input bytes] in turn.
+    """All layers of the window's plan ``program``, on each of int8 ``inputs`` [n, input bytes] in turn.
 
     Returns:
         How many layers and values were compared, and the first `Difference` (or None).
     """
     reference = Reference(tflite)
-    program = compile_model(tflite, kernels)
     host = program.load_host()
     report = progress or (lambda done, total, text: None)
     values = 0
@@ -117,19 +111,20 @@ def compare(
 
 
 def compare_streaming(
-    tflite: bytes, hop: int, frames: int | None, steps: int, seed: int = 1, progress: ProgressCallback | None = None
+    tflite: bytes, program: Program, steps: int, seed: int = 1, progress: ProgressCallback | None = None
 ) -> dict[str, Any]:
     """A streaming plan on random frames against TensorFlow Lite Micro on the windows that they make.
 
     Args:
+        program: compiled with a hop.
         steps: calls after the warm-up.
     """
     reference = Reference(tflite)
     window = compile_model(tflite)
-    program = compile_model(tflite, hop=hop, frames=frames)
     assert program.streaming is not None
     report = progress or (lambda done, total, text: None)
     plan = program.streaming
+    hop = plan.hop
     frame_bytes = window.input.bytes // plan.window
     calls = plan.warm_up - 1 + steps
     sound = np.random.default_rng(seed).integers(-128, 128, (calls * hop, frame_bytes)).astype(np.int8)

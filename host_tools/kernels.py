@@ -1,28 +1,84 @@
-"""The choice of kernels that several verbs offer."""
+"""The choice of kernels and packing that several verbs offer, and the model that it is for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from model_pipeline.config import CompileConfig, Packing
 from model_pipeline.errors import KwsError
+from model_pipeline.manifest import load_manifest
 
-if TYPE_CHECKING:  # `kws --help` loads no NumPy
-    from model_pipeline.compiler.program import Kernels
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+)([KM]?)", text.strip().upper())
+    if not found:
+        raise typer.BadParameter(f"{text!r} is no number of bytes, such as 40960 or 40K")
+    return int(found[1]) << {"": 0, "K": 10, "M": 20}[found[2]]
+
 
 Size = Annotated[
-    bool, typer.Option("--size/--speed", help="Kernels whose constants take less flash, or those that take less time.")
+    bool | None,
+    typer.Option(
+        "--size/--speed",
+        help="Weights that take less flash, or those that take less time.",
+        show_default="as model.json says",
+    ),
 ]
 Portable = Annotated[bool, typer.Option("--portable", help="The plain kernels only.")]
+MaxConstants = Annotated[
+    int | None,
+    typer.Option(
+        parser=_bytes,
+        metavar="BYTES",
+        help="Of constants at most, such as 40K: only the layers that gain most are packed for speed. 0: any number.",
+        show_default="as model.json says",
+    ),
+]
+
+Frames = Annotated[
+    int | None, typer.Option(help="Feature frames of the window, for --streaming of a model with a flat input.")
+]
 
 
-def chosen(size: bool, portable: bool) -> Kernels:
-    """The compiler's name of the choice.
+def read(model: Path) -> bytes:
+    """The bytes of a .tflite.
 
     Raises:
-        KwsError: both are asked for.
+        KwsError: it can't be read.
     """
-    if size and portable:
-        raise KwsError("--size and --portable exclude each other", hint="leave one out")
-    return "portable" if portable else "small" if size else "fast"
+    try:
+        return model.read_bytes()
+    except OSError as error:
+        raise KwsError(f"can't read {model}: {error.strerror}") from error
+
+
+def chosen(
+    model: Path, size: bool | None = None, portable: bool = False, max_constants: int | None = None
+) -> CompileConfig:
+    """What the options say, and where they say nothing, the manifest.
+
+    Args:
+        model: a folder with ``model.json``, or a .tflite, which may have one beside it.
+
+    Raises:
+        KwsError: two packings are asked for, or the manifest is of another model.
+    """
+    if size is not None and portable:
+        raise KwsError(f"{'--size' if size else '--speed'} and --portable exclude each other", hint="leave one out")
+    folder = model if model.is_dir() else model.parent
+    known = (model.is_dir() or model.name == "model.tflite") and (folder / "model.json").is_file()
+    choice = load_manifest(folder).compile if known else CompileConfig()
+    packing: Packing | None = "portable" if portable else None if size is None else "size" if size else "speed"
+    changes = {"packing": packing, "max_constants": max_constants}
+    return choice.model_copy(update={key: value for key, value in changes.items() if value is not None})
+
+
+def constants_line(values: dict[str, Any]) -> str:
+    """Bytes of constants, for people: of this plan and of the other packings."""
+    limit = f", at most {values['max_constants']:,}" if values["max_constants"] else ""
+    others = ", ".join(f"{name} {size:,}" for name, size in values["constant_bytes_by_packing"].items())
+    return f"{values['constant_bytes']:,} B of constants (packed for {values['packing']}{limit}; {others})"

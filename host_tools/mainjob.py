@@ -70,7 +70,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
     def export(progress: ProgressCallback) -> dict[str, Any]:
         from model_pipeline.export import export as run
 
-        return run(model, generated, progress, streaming=config.streaming)
+        return run(model, generated, progress, streaming=config.streaming, choice=config.compile)
 
     def look_ahead(progress: ProgressCallback) -> None:
         from host_tools.expect import expect
@@ -153,7 +153,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
             ("firmware_model",),
             export,
             inputs=("quantize",),
-            settings={"streaming": config.streaming},
+            settings={key: settings[key] for key in ("streaming", "compile")},
             sources=("model_pipeline/export.py", "model_pipeline/compiler", "firmware/core/nn", *_FEATURES),
         ),
         Step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+TEMPLATE = Path(__file__).resolve().parent / "templates" / "report.html.j2"
 # Placeholders that matplotlib takes for colours; in the SVG they become the page's variables.
 _VARIABLES = {
     "#010203": "var(--ink)",
@@ -64,6 +66,15 @@ def picture(name: str, alt: str, size: tuple[float, float], draw: Callable[[Axes
     assert box, "matplotlib writes a viewBox"
     label = alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return f'<svg {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{label}">{rest}'
+
+
+def standalone(svg: str) -> str:
+    """A `picture` as a file of its own, in the report's colours on white."""
+    colours = dict(reversed(re.findall(r"--(\w+): (#\w+);", TEMPLATE.read_text(encoding="utf-8"))))
+    variables = " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+    head, rest = svg.split(">", 1)
+    style = f"<style>svg {{ {variables} background: #fff; }}</style>"
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
 
 
 def confusion(results: dict[str, Any]) -> str:
@@ -148,7 +159,7 @@ def cost(parts: Sequence[tuple[str, float]], unit: str) -> str:
             axes.text(value + top * 0.015, place, f"{value:,.0f}", va="center", fontsize=8, color=INK)
         axes.set_yticks(places, [name for name, _ in parts])
         axes.set(xlim=(0, top * 1.28), ylim=(len(parts) - 0.4, -0.6), xlabel=unit)
-        axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+        axes.xaxis.set_major_formatter(lambda value, _: short(value))
         axes.tick_params(length=0)
         axes.spines["left"].set_visible(False)
 
@@ -196,7 +207,8 @@ def _cell(column: int, row: int, colour: str, alpha: float) -> Any:
     return Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, facecolor=colour, alpha=alpha, edgecolor="none")
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A round number with a letter for its thousands."""
     for limit, letter in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:g} {letter}"

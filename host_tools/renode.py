@@ -19,7 +19,7 @@ from host_tools.emulate import Emulator
 from model_pipeline.errors import DeviceError, KwsError, MissingTool
 
 SCRIPTS = ROOT / "boards" / "renode"
-START_TIMEOUT = 120.0  # the first start reads register descriptions from Renode's site
+START_TIMEOUT = 120.0  # a busy machine takes half a minute to read a platform
 _RUNS = "micro-kws runs"
 _ERRORS = re.compile(r"There was an error executing command|^Could not|^No such|\[FATAL\]|\bFatal error")
 HINT = "get the portable package from renode.io and put its folder into PATH"

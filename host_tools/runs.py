@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
@@ -62,23 +62,17 @@ class Run:
     def __init__(self, folder: Path, root: Path = ROOT) -> None:
         self.folder = Path(folder)
         self.root = root
-        self._lock: Any = None
+        self._lock: TextIO | None = None
         self._state: dict[str, Any] = {"format": _FORMAT, "steps": {}, "begun": {}}
 
     def __enter__(self) -> Run:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / ".lock").open("w")
-        except OSError as error:
-            raise KwsError(f"can't write {self.folder}: {error.strerror}", hint="another folder by --out") from error
-        if not _try_lock(self._lock):
-            self._lock.close()
-            raise KwsError(f"another kws run works in {self.folder}", hint="wait for it, or use another --out")
+        self._lock = lock_folder(self.folder)
         self._state = self._load()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        if self._lock:
+            self._lock.close()
 
     def execute(
         self,
@@ -184,6 +178,23 @@ class Run:
         return True
 
 
+def lock_folder(folder: Path) -> TextIO:
+    """Makes ``folder`` and keeps other processes out of it until the result is closed, at this one's end at the latest.
+
+    Raises:
+        KwsError: another process works in it, or it can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / ".lock").open("w")
+    except OSError as error:
+        raise KwsError(f"can't write {folder}: {error.strerror}", hint="another folder by --out") from error
+    if not _try_lock(stream):
+        stream.close()
+        raise KwsError(f"another kws run works in {folder}", hint="wait for it, or use another --out")
+    return stream
+
+
 def folder_stamp(folder: Path) -> str:
     """A hash of names, sizes and times of all files in a folder, for folders that are not ours."""
     return _stamp([Path(folder)], Path(folder).parent)
@@ -205,6 +216,8 @@ def write_config(config: Config, path: Path) -> None:
 def toml_value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(toml_value(v) for v in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {toml_value(v)}' for key, v in value.items())}}}"
     if isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=True)  # the two notations agree here
     if isinstance(value, int | float):

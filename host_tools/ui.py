@@ -18,6 +18,7 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, for scripts.")]
+Board = Annotated[str, typer.Option("--board", "-b", help="Board id; `kws boards` lists them.")]
 
 
 _QUIET_S = 10.0  # between two lines where stderr is no terminal

@@ -171,6 +171,13 @@ class FeatureStream:
         unknown = self.per_epoch[0] if len(self.unknown_index) else 0
         return len(self.keyword_index) + unknown + self.per_epoch[1]
 
+    def representative(self, count: int) -> np.ndarray:
+        """int8 [m, frames, channels]: ``count`` clips without augmentation, all labels mixed, and some silence."""
+        rng = np.random.default_rng(7)
+        index = rng.permutation(len(self.audio))[:count]
+        silence = silence_audio(self.noise, max(1, len(index) // 10), rng)
+        return model_input(np.concatenate([self.audio[index], silence]), self.frontend, self.frames)
+
     def epoch(self, number: int, pool: ThreadPoolExecutor) -> list[Future[tuple[np.ndarray, np.ndarray]]]:
         """Starts to make epoch ``number``; the results, in order, are pairs (int8 [m, frames, channels], int [m])."""
         rng = np.random.default_rng([self.config.seed, number])

@@ -3,6 +3,9 @@
 `python -m model_pipeline.train --config … --data … --out … --progress` prints one JSON object a line on stdout:
 ``{"progress": [done, total, text]}`` as it goes, and last ``{"result": {…}}`` or
 ``{"error": text, "hint": text, "exit_code": n}``. `run_step` is the parent's half.
+
+A child of many jobs (`serve`; the parent's half is `Worker`) reads each as a JSON object a line on stdin, answers it
+so, and may ask in between: ``{"ask": {…}}``, whose answer is the next line on stdin.
 """
 
 from __future__ import annotations
@@ -48,16 +51,8 @@ def config_of(arguments: argparse.Namespace) -> Config:
 
 def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], dict[str, Any]]) -> int:
     """Runs ``step(progress)`` as a process and returns its exit code."""
-    # A parent that goes away by SIGTERM or Ctrl-C must leave no trainer behind.
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    _end_by_sigterm()
     last = 0.0
-
-    def progress(done: int, total: int, text: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last > 0.1 or done >= total:
-            last = now
-            _say({"progress": [done, total, text]})
 
     def plain(done: int, total: int, text: str) -> None:
         nonlocal last
@@ -67,10 +62,10 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
             print(f"{100 * done // max(1, total):3d} %  {text}", flush=True)
 
     try:
-        result = step(progress if arguments.progress else plain)
+        result = step(_reporter() if arguments.progress else plain)
     except KwsError as error:
         if arguments.progress:
-            _say({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
+            _say_error(error)
         else:
             print(f"error: {error}" + (f" (try: {error.hint})" if error.hint else ""), file=sys.stderr)
         return error.exit_code
@@ -90,13 +85,7 @@ def run_step(module: str, arguments: Sequence[str], progress: ProgressCallback |
         KwsError: what the step raised, with its hint and exit code; or that it died, with its last line.
         KeyboardInterrupt: the child is asked to stop and waited for first.
     """
-    # oneDNN makes training half as fast again; what it rounds otherwise is less than what threads do anyway.
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONUNBUFFERED": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
-    command = [sys.executable, "-m", module, *arguments, "--progress"]
-    # Its own session: Ctrl-C reaches it through us alone, once.
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
-    )
+    process = _start(module, arguments)
     assert process.stdout is not None
     result: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
@@ -114,21 +103,153 @@ def run_step(module: str, arguments: Sequence[str], progress: ProgressCallback |
                 failure = message
         code = process.wait()
     except BaseException:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=20)  # it may be writing its best model
-        process.kill()
+        _stop(process)
         raise
     if failure:
-        raise KwsError(failure["error"], hint=failure["hint"], exit_code=failure["exit_code"])
+        raise _error(failure)
     if code == 130:
         raise KeyboardInterrupt
     if code or result is None:
-        detail = next((line for line in reversed(noise) if line.strip()), f"exit code {code}")
-        if code == -signal.SIGKILL:
-            detail = "it was killed, most likely for want of memory"
-        raise KwsError(f"{module} failed: {detail}", exit_code=1)
+        raise _died(module, code, noise)
     return result
+
+
+class Worker:
+    """A child process ``python -m module arguments`` that does job after job, started by the first. A context."""
+
+    def __init__(self, module: str, arguments: Sequence[str]) -> None:
+        self.module, self.arguments = module, arguments
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process:
+            _stop(self._process)
+            self._process = None
+
+    def call(
+        self,
+        job: dict[str, Any],
+        progress: ProgressCallback | None = None,
+        answer: Callable[[dict[str, Any]], Any] | None = None,
+    ) -> dict[str, Any]:
+        """Has ``job`` done; ``answer`` gives what the child asks for meanwhile.
+
+        Raises:
+            KwsError: what the job raised, with its hint and exit code; or that the child died, with its last line.
+        """
+        process = self._process = self._process or _start(self.module, self.arguments, stdin=subprocess.PIPE)
+        noise: list[str] = []
+        with contextlib.suppress(BrokenPipeError):  # it died; what it said last tells why
+            self._send(job)
+            assert process.stdout is not None
+            for line in process.stdout:
+                message = _parse(line)
+                if message is None:
+                    noise = [*noise[-20:], line.rstrip()]
+                elif "progress" in message and progress:
+                    progress(*message["progress"])
+                elif "ask" in message and answer:
+                    self._send(answer(message["ask"]))
+                elif "result" in message:
+                    return message["result"]
+                elif "error" in message:
+                    raise _error(message)
+        self._process = None
+        raise _died(self.module, process.wait(), noise)
+
+    def _send(self, value: Any) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(json.dumps(value) + "\n")
+        self._process.stdin.flush()
+
+
+Ask = Callable[[dict[str, Any]], Any]
+Job = Callable[[dict[str, Any], ProgressCallback, Ask], dict[str, Any]]
+
+
+def serve(job: Job) -> int:
+    """The half of `Worker` in the child: does ``job(values, progress, ask)`` for each line, until there is none."""
+    _end_by_sigterm()
+
+    def ask(question: dict[str, Any]) -> Any:
+        _say({"ask": question})
+        line = sys.stdin.readline()
+        if not line:  # the parent is gone
+            raise KeyboardInterrupt
+        return json.loads(line)
+
+    try:
+        for line in sys.stdin:
+            try:
+                _say({"result": job(json.loads(line), _reporter(), ask)})
+            except KwsError as error:
+                _say_error(error)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return 130
+    return 0
+
+
+def _start(module: str, arguments: Sequence[str], stdin: int | None = None) -> subprocess.Popen[str]:
+    # oneDNN makes training half as fast again; what it rounds otherwise is less than what threads do anyway.
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONUNBUFFERED": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    # Its own session: Ctrl-C reaches it through us alone, once.
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments, "--progress"],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=20)  # it may be writing its best model
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            with contextlib.suppress(BrokenPipeError):  # what it never read
+                stream.close()
+
+
+def _error(message: dict[str, Any]) -> KwsError:
+    return KwsError(message["error"], hint=message["hint"], exit_code=message["exit_code"])
+
+
+def _died(module: str, code: int, noise: list[str]) -> KwsError:
+    detail = next((line for line in reversed(noise) if line.strip()), f"exit code {code}")
+    if code == -signal.SIGKILL:
+        detail = "it was killed, most likely for want of memory"
+    return KwsError(f"{module} failed: {detail}", exit_code=1)
+
+
+def _end_by_sigterm() -> None:
+    # A parent that goes away by SIGTERM or Ctrl-C must leave no trainer behind.
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+
+
+def _reporter() -> ProgressCallback:
+    last = 0.0
+
+    def progress(done: int, total: int, text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > 0.1 or done >= total:
+            last = now
+            _say({"progress": [done, total, text]})
+
+    return progress
+
+
+def _say_error(error: KwsError) -> None:
+    _say({"error": str(error), "hint": error.hint, "exit_code": error.exit_code})
 
 
 def _say(message: dict[str, Any]) -> None:
@@ -142,4 +263,4 @@ def _parse(line: str) -> dict[str, Any] | None:
         value = json.loads(line)
     except ValueError:
         return None
-    return value if isinstance(value, dict) and value.keys() & {"progress", "result", "error"} else None
+    return value if isinstance(value, dict) and value.keys() & {"progress", "ask", "result", "error"} else None

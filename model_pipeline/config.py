@@ -88,11 +88,26 @@ class DataConfig(_Strict):
     silence_percent: int = Field(0, ge=0, le=100)  # likewise
 
 
+class ShapeConfig(_Strict):
+    """Sizes of architecture ``tcn``; the others have their own. `kws search` finds good ones."""
+
+    front: int = Field(16, ge=1, le=256)  # channels of the front, which still has a frequency axis
+    body: int = Field(64, ge=1, le=1024)  # channels of the sequence after it
+    blocks: int = Field(5, ge=0, le=32)
+    kernel: int = Field(7, ge=1, le=64)  # frames of a block's depthwise convolution
+
+    @property
+    def frames(self) -> int:
+        """Frames of the shortest window that these unpadded convolutions fit into."""
+        return 5 + self.blocks * (self.kernel - 1)
+
+
 class TrainConfig(_Strict):
     """Training, by epochs over the training split."""
 
     architecture: str = "ds_tcn"
     width: float = Field(1.0, gt=0, le=8)
+    shape: ShapeConfig = ShapeConfig()  # read by architecture tcn alone, instead of width
     epochs: int = Field(30, ge=1, le=10000)
     batch: int = Field(100, ge=1, le=65536)
     learning_rate: float = Field(2e-3, gt=0, le=1)
@@ -122,6 +137,40 @@ class TrainConfig(_Strict):
     qat_learning_rate: float = Field(2e-4, gt=0, le=1)
 
 
+class ScenesConfig(_Strict):
+    """Training examples as a device hears them (`model_pipeline.training.scenes`), made once, before training."""
+
+    examples: int = Field(0, ge=0, le=100_000_000)  # 0: none; each clip by itself, augmented anew every epoch
+    folder: str = ""  # where they are kept, for several trainings; empty: beside the trained network
+    # Connected speech without keywords: a folder of recordings, of which one part is heard in training.
+    connected: str = ""
+    # A network that learns these examples first; the model then learns its answers to them.
+    teacher: Literal["none", "speech_embedding"] = "none"
+    teacher_steps: int = Field(3000, ge=1)
+    teacher_learning_rate: float = Field(4e-4, gt=0, le=1)
+    seed: int = Field(1, ge=0)
+    # Shares of the examples; those without clips fall away.
+    keywords: float = Field(0.53, ge=0)
+    synthetic_keywords: float = Field(0.03, ge=0)
+    unknown: float = Field(0.12, ge=0)
+    synthetic_unknown: float = Field(0.10, ge=0)
+    connected_speech: float = Field(0.12, ge=0)
+    silence: float = Field(0.10, ge=0)
+    as_clip: float = Field(0.5, ge=0, le=1)  # of the words; the others come as in a stream
+    clip_noise: float = Field(0.6, ge=0, le=1)
+    clip_snr_db: tuple[float, float] = (3.0, 35.0)
+    stream_snr_db: tuple[float, float] = (-2.0, 28.0)
+    speech_dbfs: tuple[float, float] = (-38.0, -14.0)
+    cut_words: float = Field(0.4, ge=0, le=1)  # of those, so many lie anywhere, also beyond the window's edges
+    word_before: float = Field(0.55, ge=0, le=1)
+    room: float = Field(0.25, ge=0, le=1)
+    speed_percent: float = Field(12.0, ge=0, le=40)
+
+    def recipe(self) -> dict[str, Any]:
+        """What the examples depend on, as JSON values."""
+        return self.model_dump(mode="json", exclude={"folder"})
+
+
 class DetectorConfig(_Strict):
     """What turns posteriors into events."""
 
@@ -130,6 +179,19 @@ class DetectorConfig(_Strict):
     min_count: int = Field(2, ge=1, le=20)
     refractory_ms: int = Field(800, ge=0, le=10000)
     stride_hops: int = Field(5, ge=1, le=50)  # hops between inferences in continuous mode
+
+
+Packing = Literal["speed", "size", "portable"]
+
+
+class CompileConfig(_Strict):
+    """How the compiler keeps weights in flash (docs/kernels.md)."""
+
+    # speed: as the inner loops want them, two bytes a weight; size: one byte, for a little more time; portable: the
+    # plain kernels' layout, one byte.
+    packing: Packing = "speed"
+    # Bytes; where "speed" would take more, only the layers that gain most keep two bytes. 0: no limit.
+    max_constants: int = Field(0, ge=0)
 
 
 class MeasureConfig(_Strict):
@@ -158,7 +220,9 @@ class Config(_Strict):
     synth: SynthConfig = SynthConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    scenes: ScenesConfig = ScenesConfig()
     detector: DetectorConfig = DetectorConfig()
+    compile: CompileConfig = CompileConfig()
     measure: MeasureConfig = MeasureConfig()
 
     @field_validator("keywords")

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from model_pipeline.compiler import Program, compile_model
+from model_pipeline.compiler import Program, compile_model, constants_by_packing
 from model_pipeline.compiler.emitter import float_bits
 from model_pipeline.compiler.ops import known_operators
-from model_pipeline.compiler.program import Kernels
 from model_pipeline.compiler.reader import read_model
+from model_pipeline.config import CompileConfig
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import atomic_dir
-from model_pipeline.manifest import Manifest, feature_quantization, load_manifest
+from model_pipeline.manifest import Manifest, feature_quantization, load_manifest, save_manifest
 
 ARENA_FILE = "tflm_arena.json"
 FILES = {
@@ -31,7 +31,12 @@ Progress = Callable[[int, int, str], None]
 
 
 def export(
-    model_dir: Path, out: Path, progress: Progress | None = None, *, streaming: int = 0, kernels: Kernels = "fast"
+    model_dir: Path,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    streaming: int = 0,
+    choice: CompileConfig | None = None,
 ) -> dict[str, Any]:
     """Writes the generated folder ``out``, whole or not at all.
 
@@ -42,7 +47,7 @@ def export(
         model_dir: holds ``model.tflite`` and ``model.json``.
         streaming: 0: the engine takes the whole window at each inference; else feature frames of a hop that divide
             the window: it takes only those and keeps what it needs of the others (docs/streaming-plan.md).
-        kernels: for time or for flash, see `compile_model`.
+        choice: how constants are packed; None: as the manifest says. The exported manifest says what was chosen.
 
     Returns:
         What was made: files, arena sizes, MACs and the layers.
@@ -59,7 +64,8 @@ def export(
     report(0, 4, "reading the model")
     manifest = load_manifest(model_dir)
     tflite = (model_dir / "model.tflite").read_bytes()
-    program = compile_model(tflite, kernels)
+    choice = choice or manifest.compile
+    program = compile_model(tflite, **choice.model_dump())
     _check_agreement(manifest, program)
     if streaming:
         if not 1 <= streaming < manifest.window_frames or manifest.window_frames % streaming:
@@ -68,7 +74,7 @@ def export(
                 f"a hop of {streaming} frames does not divide the model's window of {manifest.window_frames}",
                 hint=f"possible: {', '.join(known)}",
             )
-        program = compile_model(tflite, kernels, hop=streaming, frames=manifest.window_frames)
+        program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=manifest.window_frames)
     report(1, 4, "measuring the arena")
     arena = recorded_arena(model_dir, manifest) or {
         "model_sha256": manifest.model_sha256,
@@ -85,8 +91,8 @@ def export(
         **program.emit(),
     }
     with atomic_dir(out) as folder:
-        for name in ("model.tflite", "model.json"):
-            shutil.copyfile(model_dir / name, folder / name)
+        shutil.copyfile(model_dir / "model.tflite", folder / "model.tflite")
+        save_manifest(manifest.model_copy(update={"compile": choice}), folder / "model.json")
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         report(3, 4, "in place")
@@ -98,9 +104,10 @@ def export(
         "tflm_arena_bytes": arena["arena_bytes"],
         "aot_arena_bytes": program.arena_bytes,
         "streaming": streaming,
-        "kernels": kernels,
+        **choice.model_dump(),
         "macs": program.macs,
         "constant_bytes": program.constant_bytes,
+        "constant_bytes_by_packing": constants_by_packing(tflite, streaming, manifest.window_frames),
         "layers": program.layers(),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -97,6 +98,13 @@ def sha256_tree(paths: Iterable[Path], root: Path) -> str:
     for path in sorted(files):
         digest.update(f"{path.relative_to(root)}\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def kernels_hash(firmware: Path) -> str:
+    """16 hex digits over the kernels of the folder ``firmware``. A plan that was compiled for others could compute
+    something else."""
+    return sha256_tree([firmware / "core" / "nn"], firmware)[:16]
 
 
 def _disk_error(error: OSError, target: Path) -> KwsError:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model_pipeline.config import DetectorConfig, FrontendConfig, explain
+from model_pipeline.config import CompileConfig, DetectorConfig, FrontendConfig, explain
 from model_pipeline.errors import KwsError
 from model_pipeline.files import sha256_file, write_text
 
@@ -50,6 +50,7 @@ class Manifest(_Strict):
     input: Quantization
     output: Quantization
     detector: DetectorDefaults
+    compile: CompileConfig = CompileConfig()  # what `kws export` does unless told otherwise
     architecture: str = ""
     parameters: int = 0
     macs: int = 0

@@ -110,7 +110,7 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
     """The folded network, converted with the ranges of some training clips as they are."""
     frontend = config.frontend
     folded, net = build(
-        architecture(config.train.architecture),
+        architecture(config.train.architecture, config.train.shape),
         "folded",
         prepared.frames,
         frontend.channels,
@@ -120,7 +120,7 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
     )
     fold(model, folded, net)
     scale = input_scale(frontend)
-    examples = _examples(prepared)
+    examples = prepared.stream.representative(_REPRESENTATIVE)
 
     def representative() -> Iterator[list[np.ndarray]]:
         # Both ends of the input's range first: its scale must be the front end's.
@@ -143,7 +143,7 @@ def aware(
     """Quantisation-aware training, from the float weights on."""
     settings, frontend = config.train, config.frontend
     network, net = build(
-        architecture(settings.architecture),
+        architecture(settings.architecture, settings.shape),
         "qat",
         prepared.frames,
         frontend.channels,
@@ -167,8 +167,8 @@ def aware(
     quants = [layer for layer in network.layers if isinstance(layer, FakeQuant)]
     for layer in quants:
         layer.momentum = 0.8
-    calibrate = tf.function(lambda x: network(trainer._real(x), training=True))
-    examples = _examples(prepared)
+    calibrate = tf.function(lambda x: network(trainer._real(x), training=True), autograph=False)
+    examples = prepared.stream.representative(_REPRESENTATIVE)
     for start in range(0, len(examples), 50):
         calibrate(tf.constant(examples[start : start + 50]))
     for layer in quants:
@@ -180,8 +180,8 @@ def aware(
     # Epoch numbers beyond the float training's: other draws of the same augmentation.
     first = settings.epochs
     for epoch, batches in enumerate(prepared.stream.epochs(first, first + settings.qat_epochs)):
-        for step, (x, y) in enumerate(batches):
-            trainer.step(x, y)
+        for step, batch in enumerate(batches):
+            trainer.step(*batch)
             report(epoch * steps + step, total, f"quantisation-aware epoch {epoch + 1}/{settings.qat_epochs}")
         with trainer.averaged():
             accuracy = trainer.accuracy(*prepared.validation)
@@ -249,17 +249,6 @@ def _quiet() -> Iterator[None]:
                 os.close(source)
 
 
-def _examples(prepared: Prepared) -> np.ndarray:
-    """int8 [n, frames, channels]: clips of training, all labels mixed, without augmentation."""
-    from model_pipeline.augment import model_input, silence_audio
-
-    stream = prepared.stream
-    rng = np.random.default_rng(7)
-    index = rng.permutation(len(stream.audio))[:_REPRESENTATIVE]
-    silence = silence_audio(stream.noise, max(1, len(index) // 10), rng)
-    return model_input(np.concatenate([stream.audio[index], silence]), stream.frontend, stream.frames)
-
-
 def _manifest(
     config: Config,
     prepared: Prepared,
@@ -293,6 +282,7 @@ def _manifest(
         input=tensor(graph.inputs[0]),
         output=tensor(graph.outputs[0]),
         detector=detector_defaults(config.detector, len(config.labels), config.frontend.hop_ms),
+        compile=config.compile,
         architecture=config.train.architecture,
         parameters=history["parameters"],
         macs=history["macs"],
@@ -306,6 +296,7 @@ def _manifest(
             "splits": summary["splits"],
             "noise_seconds": summary["noise"],
             "extra": prepared.extra.summary() if prepared.extra else {},
+            "scenes": _scenes(config, prepared),
         },
         accuracy={
             "float_validation": history.get("validation_accuracy"),
@@ -314,6 +305,13 @@ def _manifest(
         },
         tools=_versions(),
     )
+
+
+def _scenes(config: Config, prepared: Prepared) -> dict[str, Any]:
+    c = config.scenes
+    if not c.examples:
+        return {}
+    return {"examples": c.examples, "connected_speech": c.connected, "teacher": prepared.teacher}
 
 
 def _versions() -> dict[str, str]:

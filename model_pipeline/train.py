@@ -27,14 +27,28 @@ from model_pipeline.files import atomic_path, sha256_file, write_json, write_tex
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import architecture, build
 from model_pipeline.training.checkpoint import recipe_key, resume, save
-from model_pipeline.training.prepare import extra_data, prepare
+from model_pipeline.training.prepare import Prepared, extra_data, prepare
 from model_pipeline.training.trainer import Trainer, schedule
 
 CHECKPOINT = "checkpoint.npz"
 
 
-def train(config: Config, data: Path, out: Path, progress: ProgressCallback | None = None) -> dict[str, Any]:
+def train(
+    config: Config,
+    data: Path,
+    out: Path,
+    progress: ProgressCallback | None = None,
+    *,
+    prepared: Prepared | None = None,
+    begin: Callable[[keras.Model], object] | None = None,
+    after_epoch: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
     """Trains by ``config`` on folder ``data``; the weights that were best on the validation clips are kept.
+
+    Args:
+        prepared: the data, where it is already read.
+        begin: gives the new network the weights to begin with.
+        after_epoch: is called when an epoch is written to ``out``; False ends the training there.
 
     Returns:
         What is in ``train.json``: accuracy on validation, epochs, parameters, MACs, data hash, seconds.
@@ -48,10 +62,10 @@ def train(config: Config, data: Path, out: Path, progress: ProgressCallback | No
     out.mkdir(parents=True, exist_ok=True)
     teacher = _teacher(config, data, out, report) if config.train.teacher_width else None
     keras.utils.set_random_seed(config.train.seed)
-    prepared = prepare(config, data, out, report)
+    prepared = prepared or prepare(config, data, out, report)
     frontend, settings = config.frontend, config.train
     model, net = build(
-        architecture(settings.architecture),
+        architecture(settings.architecture, settings.shape),
         "float",
         prepared.frames,
         frontend.channels,
@@ -59,6 +73,8 @@ def train(config: Config, data: Path, out: Path, progress: ProgressCallback | No
         settings.width,
         frontend.feature_max,
     )
+    if begin:
+        begin(model)
     steps = max(1, prepared.stream.clips // settings.batch)
     trainer = Trainer(
         model,
@@ -103,8 +119,8 @@ def train(config: Config, data: Path, out: Path, progress: ProgressCallback | No
         epochs = prepared.stream.epochs(state["epoch"], settings.epochs)
         for epoch, batches in zip(range(state["epoch"], settings.epochs), epochs, strict=True):
             begun, losses = time.monotonic(), []
-            for step, (x, y) in enumerate(batches):
-                losses.append(trainer.step(x, y))
+            for step, batch in enumerate(batches):
+                losses.append(trainer.step(*batch))
                 best = f", best {100 * state['best']:.1f} %" if state["best"] > 0 else ""
                 report(epoch * steps + step, total, f"epoch {epoch + 1}/{settings.epochs}{best}")
             loss = float(np.mean(losses))
@@ -122,6 +138,8 @@ def train(config: Config, data: Path, out: Path, progress: ProgressCallback | No
             )
             write_text(out / "log.csv", "epoch,loss,validation_accuracy,learning_rate,seconds\n" + _lines(state["log"]))
             save(out / CHECKPOINT, key, trainer, {**state, "seconds": time.monotonic() - started + state["seconds"]})
+            if after_epoch and not after_epoch():
+                return finish(stopped=True)
     except KeyboardInterrupt:
         if state["best_epoch"]:
             finish(stopped=True)

@@ -20,7 +20,9 @@ from firmware_images import SHIPPED, image, kept_folder
 from host_tools import build as builder
 from host_tools import emulate
 from host_tools.boards import ROOT, board_ids, load_board
+from model_pipeline.compiler import compile_model
 from model_pipeline.errors import DeviceError, KwsError, MissingTool
+from model_pipeline.manifest import load_manifest
 
 DISCO = json.loads((ROOT / "boards" / "disco_f407vg.json").read_text())
 
@@ -154,6 +156,8 @@ def test_sizes_are_those_of_the_image():
     assert result.flash_total == result.flash_code + result.flash_constants + result.flash_data
     assert 20_000 < result.flash_total < memory.flash_budget
     assert result.ram_arena > 1000
+    program = compile_model((SHIPPED / "model.tflite").read_bytes(), **load_manifest(SHIPPED).compile.model_dump())
+    assert result.model_constants == program.constant_bytes < result.flash_constants
     assert builder.load_build(Path(result.elf).parent) == result
     assert "malloc" not in symbols and "_sbrk" not in symbols  # no heap
 

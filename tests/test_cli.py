@@ -162,7 +162,8 @@ def test_ctrl_c_ends_at_once_with_130(stop: signal.Signals) -> None:
 def test_no_host_verb_imports_tensorflow() -> None:
     """Building the whole command must stay light: `kws --help` in a tenth of TensorFlow's import time."""
     code = (
-        "import sys\nfrom host_tools import cli, mainjob, stream, bench, report, targets\ncli.build_app()\n"
+        "import sys\nfrom host_tools import cli, mainjob, stream, bench, report, targets\n"
+        "from host_tools.search import results\ncli.build_app()\n"
         "heavy = {'tensorflow', 'keras', 'tflite_micro', 'librosa'} & set(sys.modules)\nprint(sorted(heavy))"
     )
     done = subprocess.run(
@@ -179,3 +180,12 @@ def test_help_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_without_the_project_only_the_version_works(tmp_path: Path, capfd, monkeypatch) -> None:
+    """As in a wheel, which holds no firmware."""
+    monkeypatch.setattr(cli, "FIRMWARE", tmp_path / "firmware")
+    assert kws("version", capfd=capfd)[0] == 0
+    code, out, err = kws("compile", "model.tflite", capfd=capfd)
+    assert (code, out) == (3, "")
+    assert "installed without its project" in err and "pip install -e" in err

@@ -9,32 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_pipeline.native import FIRMWARE, shared_library
-
-MAX_LABELS = MAX_WINDOW = 32
-FOLDER = FIRMWARE / "core" / "detector"
-
-
-class Config(ctypes.Structure):
-    _fields_ = [
-        ("num_labels", ctypes.c_uint8),
-        ("window", ctypes.c_uint8),
-        ("min_count", ctypes.c_uint8),
-        ("reserved", ctypes.c_uint8),
-        ("refractory_samples", ctypes.c_uint32),
-        ("threshold", ctypes.c_uint8 * MAX_LABELS),
-    ]
-
-
-class Detection(ctypes.Structure):
-    _fields_ = [("position", ctypes.c_uint32), ("label", ctypes.c_uint8), ("score", ctypes.c_uint8)]
+from model_pipeline.native import shared_library
+from model_pipeline.streaming.detector import MAX_LABELS, SOURCES, ConfigStruct, DetectionStruct
 
 
 @pytest.fixture(scope="module")
 def library() -> ctypes.CDLL:
     flags = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all")
-    found = shared_library("detector", [FOLDER / "kws_detector.c"], [FOLDER], flags)
-    found.kws_detector_step.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.POINTER(Detection)]
+    found = shared_library("detector", [SOURCES / "kws_detector.c"], [SOURCES], flags)
+    found.kws_detector_step.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_uint32,
+        ctypes.POINTER(DetectionStruct),
+    ]
     return found
 
 
@@ -42,7 +30,7 @@ class Detector:
     def __init__(self, library: ctypes.CDLL, thresholds: list[int], window=1, min_count=1, refractory=0) -> None:
         self.library = library
         self.state = ctypes.create_string_buffer(4096)
-        self.config = Config(len(thresholds), window, min_count, 0, refractory)
+        self.config = ConfigStruct(len(thresholds), window, min_count, 0, refractory)
         for i, value in enumerate(thresholds):
             self.config.threshold[i] = value
         self.result = library.kws_detector_init(self.state, ctypes.byref(self.config))
@@ -50,10 +38,10 @@ class Detector:
     def step(self, posteriors: list[int], position: int) -> tuple[int, int, int] | None:
         """Posteriors 0..255."""
         values = (np.array(posteriors) - 128).astype(np.int8)
-        out = Detection()
+        out = DetectionStruct()
         if not self.library.kws_detector_step(self.state, values.ctypes.data, position & 0xFFFFFFFF, ctypes.byref(out)):
             return None
-        return out.position, out.label, out.score
+        return out.sample_position, out.label, out.score
 
     def reset(self) -> None:
         self.library.kws_detector_reset(self.state)
@@ -129,6 +117,6 @@ def test_unknown_never_fires_and_hides_what_is_below_it(library):
 @pytest.mark.parametrize(("labels", "window", "min_count"), [(1, 1, 1), (33, 1, 1), (2, 0, 1), (2, 33, 1), (2, 1, 0)])
 def test_fields_out_of_range_are_refused_and_change_nothing(library, labels, window, min_count):
     detector = Detector(library, [100, 0])
-    bad = Config(labels, window, min_count, 0, 0)
+    bad = ConfigStruct(labels, window, min_count, 0, 0)
     assert library.kws_detector_init(detector.state, ctypes.byref(bad)) == -1
     assert detector.step([200, 1], 0) == (0, 0, 200)

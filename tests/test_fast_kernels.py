@@ -18,12 +18,12 @@ from model_pipeline.compiler import HostPrograms, Program, compile_model
 from model_pipeline.compiler.fast import depthwise
 from model_pipeline.compiler.fast.linear_sum import linear_sum
 from model_pipeline.compiler.fast.requantize import requantization, times_256
-from model_pipeline.compiler.program import Kernels
 from model_pipeline.compiler.quant import quantize_multiplier
+from model_pipeline.config import Packing
 
 # More for a long search: KWS_EXAMPLES=200 pytest tests/test_fast_kernels.py
 EXAMPLES = int(os.environ.get("KWS_EXAMPLES", "3"))
-BOTH: list[Kernels] = ["fast", "small"] * 6
+BOTH: list[Packing] = ["speed", "size"] * 6
 SLOW_DRAWS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 # No shrinking: each try is a build.
 HOST = settings(
@@ -42,9 +42,9 @@ def planes_wherever_they_can_be(monkeypatch):
     monkeypatch.setattr(depthwise, "taps_are_cheaper", lambda *_: False)
 
 
-def compiled(case: FastCase, kernels: Kernels) -> Program:
+def compiled(case: FastCase, packing: Packing) -> Program:
     """The program, or a failure where the fast kernel was not taken."""
-    program = compile_model(case.tflite, kernels)
+    program = compile_model(case.tflite, packing)
     names = [(c.function, c.params) for c in program.calls]
     assert any(call.function.startswith(case.kernel) for call in program.calls), names
     return program
@@ -56,7 +56,7 @@ def test_equals_tflite_micro_under_sanitizers(name):
     @given(st.lists(CASES[name], min_size=8, max_size=12))
     def check(cases: list[FastCase]) -> None:
         programs = HostPrograms(
-            [compiled(case, kernels) for case, kernels in zip(cases, BOTH, strict=False)], sanitize=True
+            [compiled(case, packing) for case, packing in zip(cases, BOTH, strict=False)], sanitize=True
         )
         for case, program in zip(cases, programs.programs, strict=True):
             assert np.array_equal(program.run(case.inputs), Oracle(case.tflite).run(case.inputs, case.shape))
@@ -70,7 +70,7 @@ def test_equals_tflite_micro_on_a_cortex_m4(name):
     @M4
     @given(st.lists(CASES[name], min_size=8, max_size=12))
     def check(cases: list[FastCase]) -> None:
-        jobs = [(compiled(case, kernels), case.inputs) for case, kernels in zip(cases, BOTH, strict=False)]
+        jobs = [(compiled(case, packing), case.inputs) for case, packing in zip(cases, BOTH, strict=False)]
         outputs = run_plans_on_m4(jobs).outputs
         for case, output in zip(cases, outputs, strict=True):
             assert np.array_equal(output, Oracle(case.tflite).run(case.inputs, case.shape))

@@ -163,16 +163,16 @@ def test_a_folder_without_sessions(tmp_path: Path) -> None:
         read_sessions(tmp_path, KEYWORDS)
 
 
-def test_the_two_halves_of_recordings_share_none(tmp_path: Path) -> None:
+def test_the_parts_of_recordings_share_none(tmp_path: Path) -> None:
     for number in range(60):
         soundfile.write(tmp_path / f"talk{number}.wav", np.zeros(100, np.int16), 16000)
     (tmp_path / "notes.txt").write_text("no audio")
     every = negatives.recordings(tmp_path)
-    halves = [negatives.recordings(tmp_path, half) for half in ("calibration", "reporting")]
-    assert sorted(halves[0] + halves[1]) == every
+    parts = [negatives.recordings(tmp_path, part) for part in ("training", "calibration", "reporting")]
+    assert sorted(path for part in parts for path in part) == every
     assert len(every) == 60
-    assert min(map(len, halves)) > 15
-    assert negatives.half_of("talk0.wav") == negatives.half_of("elsewhere/talk0.ogg")
+    assert min(map(len, parts)) > 5
+    assert negatives.part_of("talk0.wav") == negatives.part_of("elsewhere/talk0.ogg")
     with pytest.raises(KwsError, match="no folder"):
         negatives.recordings(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()

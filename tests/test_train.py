@@ -155,7 +155,8 @@ def test_training_goes_on_after_a_kill_and_keeps_the_best_at_ctrl_c(arguments: l
     after = (out / "log.csv").read_text().splitlines()
     assert after[: len(before) - 1] == before[:-1]  # it went on; the killed one's last epoch may be written twice
     summary = json.loads((out / "train.json").read_text())
-    assert summary["stopped"] and summary["resumed_at"] >= 2 and (out / "model.keras").exists()
+    # Killed between the log and the checkpoint of its last epoch, it repeats that one.
+    assert summary["stopped"] and summary["resumed_at"] >= len(before) - 2 >= 1 and (out / "model.keras").exists()
 
 
 def test_child_errors_come_back_as_one_line(tmp_path: Path) -> None:

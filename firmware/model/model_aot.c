@@ -11,7 +11,7 @@ void KWS_AOT_TRACE(int call, const void *result, uint32_t bytes);
 #define KWS_AOT_TRACE(call, result, bytes) ((void)0)
 #endif
 
-static _Alignas(16) int8_t kws_aot_arena[17936];
+static _Alignas(16) int8_t kws_aot_arena[16720];
 
 static const int32_t kws_aot_c0_packed[160] = {
   3882, -34964, -8061080, 3014846, 144, 65382, -4849482, -12451756, 65300, 65438, 16711658, 1900290, 68, 65528,
@@ -1815,7 +1815,7 @@ static const kws_nn_softmax_t kws_aot_p21 = {
 
 int8_t *kws_aot_input(void) { return kws_aot_arena + 14288; }
 
-const int8_t *kws_aot_output(void) { return kws_aot_arena + 0; }
+const int8_t *kws_aot_output(void) { return kws_aot_arena + 960; }
 
 void kws_aot_reset(void) {}
 
@@ -1827,52 +1827,52 @@ void kws_aot_invoke(void) {
   kws_fast_planes_x5_s2_g4_relu(&kws_aot_p1, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 14288);
   KWS_AOT_TRACE(1, kws_aot_arena + 0, 5760u);
   /* 2: CONV_2D [1,45,8,16] -> [1,45,1,64] */
-  kws_fast_matrix16_relu(&kws_aot_p2, kws_aot_arena + 0, kws_aot_arena + 14288, kws_aot_arena + 17168);
-  KWS_AOT_TRACE(2, kws_aot_arena + 14288, 2880u);
+  kws_fast_matrix16_relu(&kws_aot_p2, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 5760);
+  KWS_AOT_TRACE(2, kws_aot_arena + 0, 2880u);
   /* 3: DEPTHWISE_CONV_2D [1,45,1,64] -> [1,39,1,64] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p3, kws_aot_arena + 14288, kws_aot_arena + 14288, kws_aot_arena + 0);
-  KWS_AOT_TRACE(3, kws_aot_arena + 14288, 2496u);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p3, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 2880);
+  KWS_AOT_TRACE(3, kws_aot_arena + 0, 2496u);
   /* 4: CONV_2D [1,39,1,64] -> [1,39,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p4, kws_aot_arena + 14288, kws_aot_arena + 0, kws_aot_arena + 2496);
-  KWS_AOT_TRACE(4, kws_aot_arena + 0, 2496u);
+  kws_fast_matrix16_linear(&kws_aot_p4, kws_aot_arena + 0, kws_aot_arena + 2496, kws_aot_arena + 4992);
+  KWS_AOT_TRACE(4, kws_aot_arena + 2496, 2496u);
   /* 5: ADD [1,39,1,64] -> [1,39,1,64] */
-  kws_fast_add(&kws_aot_p5, kws_aot_arena + 14288, kws_aot_arena + 0, kws_aot_arena + 0);
+  kws_fast_add(&kws_aot_p5, kws_aot_arena + 0, kws_aot_arena + 2496, kws_aot_arena + 0);
   KWS_AOT_TRACE(5, kws_aot_arena + 0, 2496u);
   /* 6: DEPTHWISE_CONV_2D [1,39,1,64] -> [1,33,1,64] */
   kws_fast_planes_line_s1_g6_linear(&kws_aot_p6, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 2496);
   KWS_AOT_TRACE(6, kws_aot_arena + 0, 2112u);
   /* 7: CONV_2D [1,33,1,64] -> [1,33,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p7, kws_aot_arena + 0, kws_aot_arena + 2496, kws_aot_arena + 4608);
-  KWS_AOT_TRACE(7, kws_aot_arena + 2496, 2112u);
+  kws_fast_matrix16_linear(&kws_aot_p7, kws_aot_arena + 0, kws_aot_arena + 2112, kws_aot_arena + 4224);
+  KWS_AOT_TRACE(7, kws_aot_arena + 2112, 2112u);
   /* 8: ADD [1,33,1,64] -> [1,33,1,64] */
-  kws_fast_add(&kws_aot_p8, kws_aot_arena + 0, kws_aot_arena + 2496, kws_aot_arena + 2496);
-  KWS_AOT_TRACE(8, kws_aot_arena + 2496, 2112u);
+  kws_fast_add(&kws_aot_p8, kws_aot_arena + 0, kws_aot_arena + 2112, kws_aot_arena + 0);
+  KWS_AOT_TRACE(8, kws_aot_arena + 0, 2112u);
   /* 9: DEPTHWISE_CONV_2D [1,33,1,64] -> [1,27,1,64] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p9, kws_aot_arena + 2496, kws_aot_arena + 2496, kws_aot_arena + 0);
-  KWS_AOT_TRACE(9, kws_aot_arena + 2496, 1728u);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p9, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 2112);
+  KWS_AOT_TRACE(9, kws_aot_arena + 0, 1728u);
   /* 10: CONV_2D [1,27,1,64] -> [1,27,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p10, kws_aot_arena + 2496, kws_aot_arena + 0, kws_aot_arena + 1728);
-  KWS_AOT_TRACE(10, kws_aot_arena + 0, 1728u);
+  kws_fast_matrix16_linear(&kws_aot_p10, kws_aot_arena + 0, kws_aot_arena + 1728, kws_aot_arena + 3456);
+  KWS_AOT_TRACE(10, kws_aot_arena + 1728, 1728u);
   /* 11: ADD [1,27,1,64] -> [1,27,1,64] */
-  kws_fast_add(&kws_aot_p11, kws_aot_arena + 2496, kws_aot_arena + 0, kws_aot_arena + 0);
+  kws_fast_add(&kws_aot_p11, kws_aot_arena + 0, kws_aot_arena + 1728, kws_aot_arena + 0);
   KWS_AOT_TRACE(11, kws_aot_arena + 0, 1728u);
   /* 12: DEPTHWISE_CONV_2D [1,27,1,64] -> [1,21,1,64] */
   kws_fast_planes_line_s1_g6_linear(&kws_aot_p12, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 1728);
   KWS_AOT_TRACE(12, kws_aot_arena + 0, 1344u);
   /* 13: CONV_2D [1,21,1,64] -> [1,21,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p13, kws_aot_arena + 0, kws_aot_arena + 1728, kws_aot_arena + 3072);
-  KWS_AOT_TRACE(13, kws_aot_arena + 1728, 1344u);
+  kws_fast_matrix16_linear(&kws_aot_p13, kws_aot_arena + 0, kws_aot_arena + 1344, kws_aot_arena + 2688);
+  KWS_AOT_TRACE(13, kws_aot_arena + 1344, 1344u);
   /* 14: ADD [1,21,1,64] -> [1,21,1,64] */
-  kws_fast_add(&kws_aot_p14, kws_aot_arena + 0, kws_aot_arena + 1728, kws_aot_arena + 1728);
-  KWS_AOT_TRACE(14, kws_aot_arena + 1728, 1344u);
+  kws_fast_add(&kws_aot_p14, kws_aot_arena + 0, kws_aot_arena + 1344, kws_aot_arena + 0);
+  KWS_AOT_TRACE(14, kws_aot_arena + 0, 1344u);
   /* 15: DEPTHWISE_CONV_2D [1,21,1,64] -> [1,15,1,64] */
-  kws_fast_depthwise_linear(&kws_aot_p15, kws_aot_arena + 1728, kws_aot_arena + 1728, kws_aot_arena + 0);
-  KWS_AOT_TRACE(15, kws_aot_arena + 1728, 960u);
+  kws_fast_depthwise_linear(&kws_aot_p15, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 1344);
+  KWS_AOT_TRACE(15, kws_aot_arena + 0, 960u);
   /* 16: CONV_2D [1,15,1,64] -> [1,15,1,64] */
-  kws_fast_matrix16_linear(&kws_aot_p16, kws_aot_arena + 1728, kws_aot_arena + 0, kws_aot_arena + 960);
-  KWS_AOT_TRACE(16, kws_aot_arena + 0, 960u);
+  kws_fast_matrix16_linear(&kws_aot_p16, kws_aot_arena + 0, kws_aot_arena + 960, kws_aot_arena + 1920);
+  KWS_AOT_TRACE(16, kws_aot_arena + 960, 960u);
   /* 17: ADD [1,15,1,64] -> [1,15,1,64] */
-  kws_fast_add(&kws_aot_p17, kws_aot_arena + 1728, kws_aot_arena + 0, kws_aot_arena + 0);
+  kws_fast_add(&kws_aot_p17, kws_aot_arena + 0, kws_aot_arena + 960, kws_aot_arena + 0);
   KWS_AOT_TRACE(17, kws_aot_arena + 0, 960u);
   /* 18: AVERAGE_POOL_2D [1,15,1,64] -> [1,1,1,64] */
   kws_fast_average_pool(&kws_aot_p18, kws_aot_arena + 0, kws_aot_arena + 960);
@@ -1883,6 +1883,6 @@ void kws_aot_invoke(void) {
   /* 20: RESHAPE: nothing to do */
   KWS_AOT_TRACE(20, kws_aot_arena + 960, 10u);
   /* 21: SOFTMAX [1,10] -> [1,10] */
-  kws_nn_softmax(&kws_aot_p21, kws_aot_arena + 960, kws_aot_arena + 0);
-  KWS_AOT_TRACE(21, kws_aot_arena + 0, 10u);
+  kws_nn_softmax(&kws_aot_p21, kws_aot_arena + 960, kws_aot_arena + 960);
+  KWS_AOT_TRACE(21, kws_aot_arena + 960, 10u);
 }

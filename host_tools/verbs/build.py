@@ -17,9 +17,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog="Example: kws build --board disco_f407vg --model runs/demo/firmware_model --out build/demo")
     def build(
-        board: Annotated[
-            str, typer.Option("--board", "-b", help="Board id; `kws boards` lists them.")
-        ] = "disco_f407vg",
+        board: ui.Board = "disco_f407vg",
         model: Annotated[
             Path | None,
             typer.Option("--model", "-m", help="Folder that `kws export` made.", show_default="the shipped model"),
@@ -34,7 +32,8 @@ def register(app: typer.Typer) -> None:
                 metavar="HOP", help="Export the model anew, to compute only what HOP new frames change (engine aot)."
             ),
         ] = 0,
-        size: kernels.Size = False,
+        size: kernels.Size = None,
+        max_constants: kernels.MaxConstants = None,
         profile: Annotated[
             bool, typer.Option("--profile", help="Let `kws profile --port` see each layer's time.")
         ] = False,
@@ -51,21 +50,22 @@ def register(app: typer.Typer) -> None:
         from host_tools import build as builder
         from host_tools import realtime
 
-        if streaming or size:
+        if streaming or (size, max_constants) != (None, None):
             from model_pipeline.export import export
 
             if engine != "aot":
                 raise KwsError(
-                    f"engine {engine} is no compiled plan", hint="leave out --engine, or --streaming and --size"
+                    f"engine {engine} is no compiled plan", hint="leave out --engine, or what says how to compile one"
                 )
             folder = Path(out or builder.ROOT / "build" / board)
+            source = model or builder.DEFAULT_MODEL
             with ui.progress("export") as progress:
                 export(
-                    model or builder.DEFAULT_MODEL,
+                    source,
                     folder / "model",
                     progress,
                     streaming=streaming,
-                    kernels=kernels.chosen(size, False),
+                    choice=kernels.chosen(source, size, max_constants=max_constants),
                 )
             model = folder / "model"
         with ui.progress(f"build for {board}") as progress:
@@ -94,6 +94,7 @@ def register(app: typer.Typer) -> None:
                 text = ", ".join(f"{k} {values[v]:,}" for k, v in pieces.items() if values[v])
                 table.add_row(name, f"{values[total]:,}", text, share)
             ui.out.print(table)
+            ui.out.print(f"constants of the model: {values['model_constants']:,} B")
             if verdict:
                 ui.out.print(verdict.line(), soft_wrap=True)
 

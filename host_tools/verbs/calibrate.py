@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         data: Annotated[Path, typer.Option("--data", "-d", help="A data folder; its validation split is used.")],
         negative: Annotated[
             Path | None,
-            typer.Option(help="Recordings of speech without keywords: half to choose on, half to measure."),
+            typer.Option(help="Recordings of speech without keywords: a quarter to choose on, half to measure."),
         ] = None,
         rate: Annotated[float, typer.Option(min=0.001, help="False accepts an hour that are wanted at most.")] = 1.0,
         response: Annotated[

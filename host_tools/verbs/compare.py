@@ -23,11 +23,10 @@ def register(app: typer.Typer) -> None:
         inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
         count: Annotated[int, typer.Option(min=1, help="Random inputs, where none are given.")] = 20,
         streaming: Annotated[int, typer.Option(metavar="HOP", help="Compare a streaming plan's outputs instead.")] = 0,
-        frames: Annotated[
-            int | None, typer.Option(help="Feature frames of the window, for --streaming of a flat input.")
-        ] = None,
-        size: kernels.Size = False,
+        frames: kernels.Frames = None,
+        size: kernels.Size = None,
         portable: kernels.Portable = False,
+        max_constants: kernels.MaxConstants = None,
         port: Annotated[
             str | None, typer.Option(help="Compare the outputs of the firmware on this port (or URL) instead.")
         ] = None,
@@ -43,16 +42,14 @@ def register(app: typer.Typer) -> None:
         from host_tools.profile import load_inputs
         from model_pipeline.compiler import compile_model
 
-        try:
-            tflite = model.read_bytes()
-        except OSError as error:
-            raise KwsError(f"can't read {model}: {error.strerror}") from error
+        tflite = kernels.read(model)
         if streaming and inputs is not None:
             raise KwsError("--streaming makes its own frames", hint="leave out --inputs")
         if port2 and not port:
             raise KwsError("--port2 is the second port", hint="give the first as --port")
-        if port and (streaming or size or portable):
-            raise KwsError("the firmware on a port has its plan", hint="leave out --streaming, --size and --portable")
+        if port and (streaming or portable or (size, max_constants) != (None, None)):
+            raise KwsError("the firmware on a port has its plan", hint="leave out what says how to compile one")
+        choice = kernels.chosen(model, size, portable, max_constants)
         with ui.progress("compare with TensorFlow Lite Micro") as progress:
             if port:
                 from host_tools.link import Link
@@ -62,12 +59,13 @@ def register(app: typer.Typer) -> None:
                 with contextlib.ExitStack() as stack:
                     links = [stack.enter_context(Link.open(url, **rate)) for url in (port, port2) if url]
                     result = comparing.compare_devices(tflite, data, links, progress)
-            elif streaming:
-                result = comparing.compare_streaming(tflite, streaming, frames, count, progress=progress)
             else:
-                data = load_inputs(inputs, compile_model(tflite), count)
-                choice = kernels.chosen(size, portable)
-                result = comparing.compare(tflite, data, kernels=choice, progress=progress)
+                program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
+                if streaming:
+                    result = comparing.compare_streaming(tflite, program, count, progress=progress)
+                else:
+                    data = load_inputs(inputs, program, count)
+                    result = comparing.compare(tflite, program, data, progress=progress)
         result = {"model": str(model), **result}
         ui.emit(result, json, _show)
         if not result["equal"]:

@@ -26,22 +26,18 @@ def register(app: typer.Typer) -> None:
             int,
             typer.Option(metavar="HOP", help="A plan that computes only what HOP new feature frames change; 0: all."),
         ] = 0,
-        size: kernels.Size = False,
+        size: kernels.Size = None,
         portable: kernels.Portable = False,
-        frames: Annotated[
-            int | None,
-            typer.Option(help="Feature frames of the window, for --streaming of a model with a flat input."),
-        ] = None,
+        max_constants: kernels.MaxConstants = None,
+        frames: kernels.Frames = None,
         json: ui.Json = False,
     ) -> None:
         """Compile a model to C and show its layers. Without --out nothing is written."""
-        from model_pipeline.compiler import compile_model
+        from model_pipeline.compiler import compile_model, constants_by_packing
 
-        try:
-            tflite = model.read_bytes()
-        except OSError as error:
-            raise KwsError(f"can't read {model}: {error.strerror}") from error
-        program = compile_model(tflite, kernels.chosen(size, portable), hop=streaming, frames=frames)
+        tflite = kernels.read(model)
+        choice = kernels.chosen(model, size, portable, max_constants)
+        program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
         if out is not None:
             _check_replaceable(out)
             with atomic_dir(out) as folder:
@@ -53,7 +49,9 @@ def register(app: typer.Typer) -> None:
             "arena_bytes": program.arena_bytes,
             "arena_lower_bound": program.plan.lower_bound,
             "macs": program.macs,
+            **choice.model_dump(),
             "constant_bytes": program.constant_bytes,
+            "constant_bytes_by_packing": constants_by_packing(tflite, streaming, frames),
             "layers": program.layers(),
             "out": str(out) if out is not None else None,
             "streaming": program.streaming.to_json() if program.streaming else None,
@@ -70,8 +68,9 @@ def register(app: typer.Typer) -> None:
             ui.out.print(table)
             ui.out.print(
                 f"arena {values['arena_bytes']:,} B (no plan is below {values['arena_lower_bound']:,} B), "
-                f"{values['macs']:,} MACs, {values['constant_bytes']:,} B of constants"
+                f"{values['macs']:,} MACs"
             )
+            ui.out.print(kernels.constants_line(values), soft_wrap=True)
             if plan := values["streaming"]:
                 ui.out.print(
                     f"streaming: {plan['hop']} of {plan['window']} frames a call, "

@@ -16,9 +16,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog="Example: kws emulate --board disco_f407vg   (then: kws stream --port socket://127.0.0.1:PORT)")
     def emulate(
-        board: Annotated[
-            str, typer.Option("--board", "-b", help="Board id; `kws boards` lists them.")
-        ] = "disco_f407vg",
+        board: ui.Board = "disco_f407vg",
         elf: Annotated[
             Path | None,
             typer.Option(

@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--streaming", help="Long audio through model and detector, instead of clips.")
         ] = False,
         negative: Annotated[Path | None, typer.Option(help="With --streaming: recordings without keywords.")] = None,
-        whole: Annotated[bool, typer.Option("--whole", help="All of --negative, not only its reporting half.")] = False,
+        whole: Annotated[bool, typer.Option("--whole", help="All of --negative, not only its reporting part.")] = False,
         snr: Annotated[
             list[float] | None, typer.Option(help="Also in noise at this SNR in dB; may be repeated. --streaming: 10.")
         ] = None,

@@ -22,15 +22,17 @@ def register(app: typer.Typer) -> None:
         streaming: Annotated[
             int, typer.Option(metavar="HOP", help="Compute only what HOP new feature frames change; 0: whole windows.")
         ] = 0,
-        size: kernels.Size = False,
+        size: kernels.Size = None,
         portable: kernels.Portable = False,
+        max_constants: kernels.MaxConstants = None,
         json: ui.Json = False,
     ) -> None:
         """Make the sources that a firmware build needs of a model: configuration, C array, resolver, compiled plan."""
         from model_pipeline.export import export as run
 
+        choice = kernels.chosen(model, size, portable, max_constants)
         with ui.progress("exporting") as progress:
-            result = run(model, out, progress, streaming=streaming, kernels=kernels.chosen(size, portable))
+            result = run(model, out, progress, streaming=streaming, choice=choice)
 
         def human(values: dict) -> None:
             ui.out.print(f"{values['folder']}: {len(values['files'])} files for model {values['model_hash']}")
@@ -38,6 +40,7 @@ def register(app: typer.Typer) -> None:
                 f"  arena {values['aot_arena_bytes']} B (aot), {values['tflm_arena_bytes']} B (tflm, this host)"
             )
             each = f" for each {values['streaming']} new frames" if values["streaming"] else ""
-            ui.out.print(f"  {values['macs']:,} MACs{each}, {values['constant_bytes']:,} B of constants")
+            ui.out.print(f"  {values['macs']:,} MACs{each}")
+            ui.out.print(f"  {kernels.constants_line(values)}", soft_wrap=True)
 
         ui.emit(result, json, human)

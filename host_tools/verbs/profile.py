@@ -16,7 +16,7 @@ from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:  # `kws --help` loads no NumPy
     from host_tools.link import Link
-    from model_pipeline.compiler.program import Kernels
+    from model_pipeline.config import CompileConfig
 
 BAR = 16
 EXAMPLE = (
@@ -35,11 +35,10 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(help="m4: guest instructions in QEMU; host: nanoseconds on this machine.")
         ] = "m4",
         streaming: Annotated[int, typer.Option(metavar="HOP", help="Of a streaming plan with such a hop.")] = 0,
-        frames: Annotated[
-            int | None, typer.Option(help="Feature frames of the window, for --streaming of a flat input.")
-        ] = None,
-        size: kernels.Size = False,
+        frames: kernels.Frames = None,
+        size: kernels.Size = None,
         portable: kernels.Portable = False,
+        max_constants: kernels.MaxConstants = None,
         inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
         runs: Annotated[int, typer.Option(min=1, help="Random inputs, where none are given.")] = 3,
         plot: Annotated[Path | None, typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
@@ -58,17 +57,14 @@ def register(app: typer.Typer) -> None:
 
         if target not in profiles.UNITS:
             raise KwsError(f"no target {target!r}", hint=f"targets: {', '.join(profiles.UNITS)}")
-        try:
-            tflite = model.read_bytes()
-        except OSError as error:
-            raise KwsError(f"can't read {model}: {error.strerror}") from error
+        tflite = kernels.read(model)
         if port and board:
             raise KwsError("--port and --board exclude each other", hint="leave one out")
-        choice = kernels.chosen(size, portable)
-        program = compile_model(tflite, choice, hop=streaming, frames=frames)
+        choice = kernels.chosen(model, size, portable, max_constants)
+        program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
         if port or board:
             # A device takes whole windows.
-            data = profiles.load_inputs(inputs, compile_model(tflite, choice), runs)
+            data = profiles.load_inputs(inputs, compile_model(tflite), runs)
             with _device(port, board, baud, model, streaming, choice) as link, ui.progress("profile") as progress:
                 values = profiles.profile_device(program, data, link, progress)
         else:
@@ -86,7 +82,7 @@ def register(app: typer.Typer) -> None:
 
 @contextlib.contextmanager
 def _device(
-    port: str | None, board: str | None, baud: int | None, model: Path, streaming: int, choice: Kernels
+    port: str | None, board: str | None, baud: int | None, model: Path, streaming: int, choice: CompileConfig
 ) -> Iterator[Link]:
     """A link to the port, or to a firmware that is built for this, with profiling, and emulated."""
     from host_tools import build as builder
@@ -104,7 +100,7 @@ def _device(
     with tempfile.TemporaryDirectory(prefix="kws-") as name:
         folder = Path(name)
         with ui.progress(f"build firmware for {board}") as progress:
-            export(model.parent, folder / "model", progress, streaming=streaming, kernels=choice)
+            export(model.parent, folder / "model", progress, streaming=streaming, choice=choice)
             built = builder.build(board, folder / "model", "aot", folder / "build", profile=True, progress=progress)
         with targets.emulated(board, Path(built.elf)) as link:
             yield link

@@ -8,6 +8,6 @@ See docs/compiler.md.
 from __future__ import annotations
 
 from model_pipeline.compiler.host import HostProgram, HostPrograms
-from model_pipeline.compiler.program import Program, compile_model
+from model_pipeline.compiler.program import Program, compile_model, constants_by_packing
 
-__all__ = ["HostProgram", "HostPrograms", "Program", "compile_model"]
+__all__ = ["HostProgram", "HostPrograms", "Program", "compile_model", "constants_by_packing"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import struct
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from model_pipeline.compiler.ir import DTYPES, Call, Constant, Tensor
 from model_pipeline.compiler.passes.place import kept_tensors
-from model_pipeline.files import sha256_tree
+from model_pipeline.files import kernels_hash
 from model_pipeline.native import FIRMWARE
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def _header(program: Program, prefix: str) -> str:
     types = [CTYPES[t.type] for t in (source, target)]
     macros = {
         "MODEL_HASH": f'"{program.model_hash}"',
-        "KERNELS": f'"{kernels_hash()}"',
+        "KERNELS": f'"{kernels_hash(FIRMWARE)}"',
         "MODEL_ID": f"0x{program.model_hash}ull",
         "ARENA_BYTES": f"{program.arena_bytes}u",
         "MACS": f"{program.macs}u",
@@ -98,12 +97,6 @@ def _header(program: Program, prefix: str) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-@functools.cache
-def kernels_hash() -> str:
-    """16 hex digits over firmware/core/nn. Code that was made for other kernels could compute something else."""
-    return sha256_tree([FIRMWARE / "core" / "nn"], FIRMWARE)[:16]
 
 
 class _Source:

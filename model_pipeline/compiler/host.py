@@ -79,10 +79,10 @@ class HostPrograms:
     def __init__(self, programs: Sequence[Program], *, sanitize: bool = False, flags: Sequence[str] = ()) -> None:
         self.sanitize = sanitize
         self.flags = (*(SANITIZE if sanitize else PLAIN), *flags)
-        self.programs = [HostProgram(self, n, p) for n, p in enumerate(programs)]
+        self._programs = list(programs)
         self._folder = tempfile.mkdtemp(prefix="kws-host-")
         self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, True)
-        self._target = self._build(list(programs), Path(self._folder))
+        self._target = self._build(Path(self._folder))
         if not sanitize:
             self._library = ctypes.CDLL(str(self._target))
             self._library.kws_host_run.argtypes = [ctypes.c_uint32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
@@ -94,9 +94,15 @@ class HostPrograms:
             for program in self.programs:
                 program.reset()
 
+    @property
+    def programs(self) -> list[HostProgram]:
+        """Each keeps all of this alive; nothing here refers to them, so that the folder goes with the last of them: a
+        cycle would leave it to the collector, which a worker process need not live to see."""
+        return [HostProgram(self, n, p) for n, p in enumerate(self._programs)]
+
     def run(self, number: int, inputs: np.ndarray) -> np.ndarray:
         """See `HostProgram.run`; ``inputs`` int8 [n, input bytes]."""
-        outputs = np.empty((len(inputs), self.programs[number].program.output.bytes), np.int8)
+        outputs = np.empty((len(inputs), self._programs[number].output.bytes), np.int8)
         if not self.sanitize:
             self._library.kws_host_run(number, inputs.ctypes.data, outputs.ctypes.data, len(inputs))
             return outputs
@@ -114,7 +120,7 @@ class HostPrograms:
         """See `HostProgram.layers`."""
         if self.sanitize:
             raise ValueError("a sanitized program gives no layers")
-        program = self.programs[number].program
+        program = self._programs[number]
         outputs = [call.outputs[0] for call in program.calls]
         trace = np.empty(sum(t.bytes for t in outputs), np.int8)
         self._library.kws_host_set_trace(trace.ctypes.data, trace.nbytes)
@@ -131,11 +137,11 @@ class HostPrograms:
         if not self.sanitize:
             self._library.kws_host_reset(number)
 
-    def _build(self, programs: list[Program], folder: Path) -> Path:
+    def _build(self, folder: Path) -> Path:
         compiler = host_compiler()
         sources = [str(DRIVER)]
         table, includes = [], []
-        for number, program in enumerate(programs):
+        for number, program in enumerate(self._programs):
             prefix = f"m{number}"
             files = program.emit(prefix, separate=self.sanitize)
             (folder / f"{prefix}.h").write_text(files["model_aot.h"], encoding="utf-8")

@@ -135,6 +135,13 @@ class Call:
         return [v for v in self.params.values() if isinstance(v, Constant)]
 
 
+def constant_bytes(calls: list[Call]) -> int:
+    """Flash for the arrays of these calls, each counted once: weights, biases, multipliers, tables, operands."""
+    arrays = {(c.ctype, c.array.tobytes()) for call in calls for c in call.constants}
+    arrays |= {(t.type, t.data.tobytes()) for call in calls for t in call.inputs if t.data is not None}
+    return sum(len(data) for _, data in arrays)
+
+
 def check_quantized(tensor: Tensor, what: str, operator: Operator, kind: str = "INT8") -> None:
     """Refuses a tensor that is not ``kind`` with one valid scale and zero point."""
     if tensor.type != kind:

@@ -47,7 +47,7 @@ def plan(memories: list[Memory]) -> Plan:
 def lower_bound(memories: list[Memory]) -> int:
     """Bytes in use during the call that needs most."""
     calls = {m.first for m in memories}
-    return max((sum(_aligned(m.size) for m in memories if m.first <= c <= m.last) for c in calls), default=0)
+    return max((sum(_aligned(m.size_at(c)) for m in memories if m.first <= c <= m.last) for c in calls), default=0)
 
 
 def _first_fit(memories: list[Memory], order: Callable[[Memory], tuple]) -> list[int]:
@@ -55,17 +55,15 @@ def _first_fit(memories: list[Memory], order: Callable[[Memory], tuple]) -> list
     placed: list[int] = []
     for index in sorted(range(len(memories)), key=lambda i: order(memories[i])):
         memory = memories[index]
-        taken = sorted(
-            (offsets[i], offsets[i] + _aligned(memories[i].size))
-            for i in placed
-            if memories[i].first <= memory.last and memory.first <= memories[i].last
-        )
-        at = 0
-        for start, end in taken:
-            if at + _aligned(memory.size) <= start:
-                break
-            at = max(at, end)
-        offsets[index] = at
+        taken = []  # first byte, the one behind the last, and how much of `memory` must not lie between
+        for i in placed:
+            if memories[i].first <= memory.last and memory.first <= memories[i].last:
+                # Memories only shrink: they are largest when both begin to be there.
+                both = max(memories[i].first, memory.first)
+                end = offsets[i] + _aligned(memories[i].size_at(both))
+                taken.append((offsets[i], end, _aligned(memory.size_at(both))))
+        ends = sorted({0, *(end for _, end, _ in taken)})
+        offsets[index] = next(at for at in ends if all(at + own <= low or at >= high for low, high, own in taken))
         placed.append(index)
     return offsets
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 
 from model_pipeline.compiler import emitter, host
 from model_pipeline.compiler.fast import accelerate
-from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor
+from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor, constant_bytes
 from model_pipeline.compiler.ops import lower
 from model_pipeline.compiler.passes.fold import fold
 from model_pipeline.compiler.passes.join import align, join
@@ -21,9 +21,8 @@ from model_pipeline.compiler.passes.variables import bind_variables
 from model_pipeline.compiler.planner import MAX_ARENA, Plan, plan
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.compiler.streaming import Streaming, stream
+from model_pipeline.config import Packing
 from model_pipeline.errors import KwsError
-
-Kernels = Literal["fast", "small", "portable"]
 
 
 @dataclass(eq=False)
@@ -59,9 +58,8 @@ class Program:
 
     @property
     def constant_bytes(self) -> int:
-        """Flash for weights, biases and multipliers (not for parameters and code)."""
-        unique = {(c.ctype, c.array.tobytes()) for call in self.calls for c in call.constants}
-        return sum(len(data) for _, data in unique)
+        """Flash for weights, biases, multipliers and tables (not for parameters and code)."""
+        return constant_bytes(self.calls)
 
     def emit(self, prefix: str = "kws_aot", *, separate: bool = False) -> dict[str, str]:
         """The C sources, by file name.
@@ -97,17 +95,21 @@ class Program:
 
 # Scales far apart give infinities, which quant.quantize_multiplier refuses; NumPy need not warn of them too.
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")
-def compile_model(tflite: bytes, kernels: Kernels = "fast", *, hop: int = 0, frames: int | None = None) -> Program:
+def compile_model(
+    tflite: bytes, packing: Packing = "speed", *, max_constants: int = 0, hop: int = 0, frames: int | None = None
+) -> Program:
     """Compiles an int8 model.
 
     Args:
-        kernels: ``fast`` takes a kernel made for the DSP extension (and as right without it) where there is one,
-            ``small`` the same with constants that take less flash, ``portable`` the plain ones for all layers.
+        packing: ``speed`` takes a kernel made for the DSP extension (and as right without it) where there is one,
+            ``size`` the same with constants that take less flash, ``portable`` the plain ones for all layers.
+        max_constants: bytes; where ``speed`` takes more, only some layers are packed for speed. 0: no limit.
         hop: 0 for a plan of the whole window; else a streaming plan that takes so many new feature frames a call.
         frames: feature frames of the window, for a streaming plan of a model whose input does not show them.
 
     Raises:
-        KwsError: corrupt, or an operator, type or shape that the compiler does not know (named, with its place).
+        KwsError: corrupt, or an operator, type or shape that the compiler does not know (named, with its place); or
+            more constants than ``max_constants``.
     """
     graphs = read_model(tflite)
     graph = graphs[0]
@@ -136,10 +138,20 @@ def compile_model(tflite: bytes, kernels: Kernels = "fast", *, hop: int = 0, fra
         raise KwsError("nothing in this model depends on its input")
     if not any(graph.inputs[0] is t for call in calls for t in call.inputs):
         raise KwsError("nothing in this model depends on its input")
-    if kernels != "portable":
-        calls = accelerate(calls, "speed" if kernels == "fast" else "size")
+    if packing != "portable":
+        calls = accelerate(calls, packing, max_constants)
+    if max_constants and (size := constant_bytes(calls)) > max_constants:
+        raise KwsError(
+            f"the model's constants take {size:,} bytes, {max_constants:,} are allowed",
+            hint="a smaller model, or another --max-constants (compile.max_constants of the configuration)",
+        )
     placement = place(graph, calls)
     layout = plan(placement.memories)
     if layout.arena_bytes > MAX_ARENA:
         raise KwsError(f"the model needs {layout.arena_bytes} bytes of RAM for activations; at most {MAX_ARENA}")
     return Program(graph, calls, placement, layout, hashlib.sha256(tflite).hexdigest()[:16], streaming)
+
+
+def constants_by_packing(tflite: bytes, hop: int = 0, frames: int | None = None) -> dict[Packing, int]:
+    """Bytes of constants of the same plan with each packing."""
+    return {name: compile_model(tflite, name, hop=hop, frames=frames).constant_bytes for name in get_args(Packing)}

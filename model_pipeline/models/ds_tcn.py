@@ -19,7 +19,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from model_pipeline.config import ShapeConfig
 from model_pipeline.models.net import Net
+from model_pipeline.models.tcn import tcn
 
 
 def ds_tcn(net: Net, x: Any, labels: int, width: float) -> Any:
@@ -28,15 +30,6 @@ def ds_tcn(net: Net, x: Any, labels: int, width: float) -> Any:
     def wide(channels: int) -> int:
         return max(8, round(channels * width / 8) * 8)
 
-    # Few channels (FrontendConfig allows 4) leave no room for the usual steps along frequency.
-    x = net.conv(x, wide(16), (3, 3), (1, 2 if x.shape[2] >= 16 else 1))
-    x = net.depthwise(x, (3, min(5, x.shape[2])), (1, 2 if x.shape[2] >= 12 else 1), relu=True)
-    x = net.conv(x, wide(64), (1, x.shape[2]))
-    for _ in range(5):
-        if x.shape[1] < 8:  # a short window, as a larger hop gives
-            break
-        x = net.depthwise(x, (7, 1))
-        x = net.add(x, net.conv(x, x.shape[-1], relu=False))
-    x = net.pool(x)
-    x = net.dropout(x, 0.1)
-    return net.classify(x, labels)
+    # A short window, as a larger hop gives, has no room for all five blocks.
+    blocks = max(0, min(5, (x.shape[1] - 6) // 6))
+    return tcn(ShapeConfig(front=wide(16), body=wide(64), blocks=blocks, kernel=7))(net, x, labels, width)

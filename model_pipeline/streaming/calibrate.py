@@ -1,8 +1,8 @@
 """``kws calibrate``: the detector's parameters for a wanted rate of false accepts.
 
-What is chosen on: sessions of the validation split, the calibration half of the recordings without keywords (each at
+What is chosen on: sessions of the validation split, the calibration part of the recordings without keywords (each at
 three speeds, so that the rate is looked at over more hours than there are) and the validation part of the noise. What
-is reported is measured on the other half of the recordings. docs/streaming.md tells why each step is as it is.
+is reported is measured on the reporting part of the recordings. docs/streaming.md tells why each step is as it is.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def calibrate(
 
     Returns:
         ``detector``, ``before`` (the manifest's), ``expected`` (errors, false accepts an hour), ``calibration`` and
-        ``measured`` (figures on what was chosen on and on the other half, as `evaluate.judge` gives them).
+        ``measured`` (figures on what was chosen on and on the reporting part, as `evaluate.judge` gives them).
 
     Raises:
         KwsError: no data, or the wanted rate can't be reached with any threshold.
@@ -315,7 +315,7 @@ def _listen(
     plan: Plan,
     progress: ProgressCallback | None,
 ) -> tuple[Corpus, Corpus]:
-    """What is chosen on, and the half of the recordings that is only measured."""
+    """What is chosen on, and the part of the recordings that is only measured."""
     stride = math.gcd(*wish.strides)
     listener = Listener(recogniser, stride, progress)
     keywords = sum(c.label < dataset.unknown for c in dataset.clips(split))
@@ -328,7 +328,7 @@ def _listen(
         cut = len(mine)
         for speed in SPEEDS:
             stretches.append(negatives.join(f"speech at {speed:g} times", audio[:cut], names[:cut], speed))
-        reported = negatives.join("speech of the other half", audio[cut:], names[cut:])
+        reported = negatives.join("speech of the reporting part", audio[cut:], names[cut:])
         seconds += sum(s.seconds for s in stretches) + reported.seconds
     listener.expect(seconds)
     listener.generated(dataset, split, wish.snr_db, plan)
@@ -352,5 +352,5 @@ def _record(result: dict[str, Any]) -> dict[str, Any]:
         }
     if result["measured"]:
         rate = result["measured"]["speech"]["false_accepts"]
-        kept["other_half"] = {"hours": rate["hours"], "false_accepts": rate["count"]}
+        kept["reporting"] = {"hours": rate["hours"], "false_accepts": rate["count"]}
     return kept

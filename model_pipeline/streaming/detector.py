@@ -18,7 +18,7 @@ SOURCES = FIRMWARE / "core" / "detector"
 MAX_LABELS, MAX_WINDOW, MAX_COUNT = 32, 32, 255
 
 
-class _Config(ctypes.Structure):
+class ConfigStruct(ctypes.Structure):
     """`kws_detector_config_t`"""
 
     _fields_ = [
@@ -31,7 +31,7 @@ class _Config(ctypes.Structure):
     ]
 
 
-class _Detection(ctypes.Structure):
+class DetectionStruct(ctypes.Structure):
     """`kws_detection_t`"""
 
     _fields_ = [("sample_position", ctypes.c_uint32), ("label", ctypes.c_uint8), ("score", ctypes.c_uint8)]
@@ -54,7 +54,7 @@ class Detection:
 def _library() -> ctypes.CDLL:
     sources = [SOURCES / "kws_detector.c", Path(__file__).with_name("batch.c")]
     library = shared_library("detector", sources, [SOURCES], ["-O3"])
-    for name, structure in (("kws_det_config_size", _Config), ("kws_det_detection_size", _Detection)):
+    for name, structure in (("kws_det_config_size", ConfigStruct), ("kws_det_detection_size", DetectionStruct)):
         size = getattr(library, name)
         size.restype = ctypes.c_size_t
         if size() != ctypes.sizeof(structure):
@@ -90,7 +90,7 @@ def run_detector(
     used = -(-rows // every)
     room = 64 + used // 8
     while True:
-        found = (_Detection * room)()
+        found = (DetectionStruct * room)()
         count = _library().kws_det_run(
             ctypes.byref(config), outputs.ctypes.data, labels * every, used, first, step * every, found, room
         )
@@ -104,7 +104,7 @@ def run_detector(
         room = count
 
 
-def as_c(detector: DetectorDefaults) -> _Config:
+def as_c(detector: DetectorDefaults) -> ConfigStruct:
     """`kws_detector_config_t` of the manifest's values.
 
     Raises:
@@ -122,6 +122,6 @@ def as_c(detector: DetectorDefaults) -> _Config:
     for name, value, limit in limits:
         if not 0 <= value <= limit:
             raise KwsError(f"the detector's {name} is out of its range (at most {limit})")
-    config = _Config(labels, detector.window, detector.min_count, 0, detector.refractory_samples)
+    config = ConfigStruct(labels, detector.window, detector.min_count, 0, detector.refractory_samples)
     config.threshold[:labels] = detector.thresholds
     return config

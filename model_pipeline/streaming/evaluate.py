@@ -13,7 +13,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.manifest import DetectorDefaults, Manifest, record_accuracy
 from model_pipeline.streaming import negatives
 from model_pipeline.streaming.corpus import Corpus, Listener, Without
-from model_pipeline.streaming.negatives import Half
+from model_pipeline.streaming.negatives import Part
 from model_pipeline.streaming.recogniser import Recogniser
 from model_pipeline.streaming.scoring import poisson_rate, share, summary
 from model_pipeline.streaming.sessions import Plan, read_sessions
@@ -28,7 +28,7 @@ def evaluate_streaming(
     split: Split = "testing",
     snr_db: Sequence[float] = (10.0,),
     negative: Path | None = None,
-    half: Half | None = "reporting",
+    part: Part | None = "reporting",
     own_sessions: Path | None = None,
     plan: Plan | None = None,
     progress: ProgressCallback | None = None,
@@ -41,13 +41,14 @@ def evaluate_streaming(
         model: folder with ``model.tflite`` and ``model.json``; the manifest's detector is used.
         data: a data folder, for generated sessions of ``split`` at each of ``snr_db``, and for noise.
         negative: a folder of recordings in which no keyword is said.
-        half: which half of them (`negatives.half_of`); None: all.
+        part: which part of them (`negatives.part_of`); None: all.
         own_sessions: recordings with their truth (`sessions.read_sessions`), instead of or beside ``data``.
         record: write the figures into ``model.json``.
 
     Returns:
         ``sessions`` (a `scoring.summary` for each SNR, "own" for the user's), ``speech`` and ``noise`` (false
-        accepts with their places), ``det`` (points of each curve), ``detector``.
+        accepts with their places), ``det`` (points of each curve), ``detector``, ``detections`` (for each SNR and
+        session: position in samples, label and score of each, as the firmware reports them).
 
     Raises:
         KwsError: nothing to run, or what can't be read.
@@ -58,16 +59,17 @@ def evaluate_streaming(
     manifest = recogniser.manifest
     # Fine enough for the detector's stride, and no finer: a wide plan gives every hop at no cost.
     listener = Listener(recogniser, manifest.detector.stride_hops, progress)
-    _listen(listener, manifest, data, split, snr_db, negative, half, own_sessions, plan or Plan())
+    _listen(listener, manifest, data, split, snr_db, negative, part, own_sessions, plan or Plan())
     result = judge(listener.corpus, manifest.detector)
     result = {
         "model": manifest.model_hash,
         "name": manifest.name,
         "labels": manifest.labels,
         "split": split,
-        "negative": {"folder": str(negative), "half": half or "all"} if negative else None,
+        "negative": {"folder": str(negative), "part": part or "all"} if negative else None,
         "detector": manifest.detector.model_dump(),
         "stride_ms": manifest.detector.stride_hops * manifest.frontend.hop_ms,
+        "detections": _detections(listener.corpus, manifest.detector),
         **result,
     }
     if record:
@@ -82,7 +84,7 @@ def _listen(
     split: Split,
     snr_db: Sequence[float],
     negative: Path | None,
-    half: Half | None,
+    part: Part | None,
     own_sessions: Path | None,
     plan: Plan,
 ) -> None:
@@ -90,7 +92,7 @@ def _listen(
     own = read_sessions(own_sessions, manifest.labels[:-2]) if own_sessions else []
     stretch = None
     if negative:
-        paths = negatives.recordings(negative, half)
+        paths = negatives.recordings(negative, part)
         stretch = negatives.join("speech", listener.read(paths), [p.name for p in paths])
     seconds = sum(session.seconds for session in own) + (stretch.seconds if stretch else 0)
     if dataset:
@@ -110,7 +112,7 @@ def _listen(
 
 def judge(corpus: Corpus, detector: DetectorDefaults, *, det: bool = True) -> dict[str, Any]:
     """The figures of one detector over a corpus."""
-    names = {snr: "own" if snr is None else f"{snr:g}" for snr in corpus.sessions}
+    names = _names(corpus)
     result: dict[str, Any] = {
         "sessions": {names[snr]: summary(corpus.outcome(snr, detector), corpus.labels) for snr in corpus.sessions},
         "speech": _false(corpus.speech, detector, corpus.labels),
@@ -119,6 +121,20 @@ def judge(corpus: Corpus, detector: DetectorDefaults, *, det: bool = True) -> di
     if det:
         result["det"] = {names[snr]: det_curve(corpus, snr, detector) for snr in corpus.sessions}
     return result
+
+
+def _names(corpus: Corpus) -> dict[float | None, str]:
+    return {snr: "own" if snr is None else f"{snr:g}" for snr in corpus.sessions}
+
+
+def _detections(corpus: Corpus, detector: DetectorDefaults) -> dict[str, dict[str, list[tuple[int, str, int]]]]:
+    return {
+        name: {
+            heard.name: [(d.position, corpus.labels[d.label], d.score) for d in heard.track.detect(detector)]
+            for heard in corpus.sessions[snr]
+        }
+        for snr, name in _names(corpus).items()
+    }
 
 
 def det_curve(corpus: Corpus, snr: float | None, detector: DetectorDefaults) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from model_pipeline.data.split import Split
 from model_pipeline.errors import KwsError
 from model_pipeline.streaming.sessions import loop
 
-Half = Literal["calibration", "reporting"]
+Part = Literal["training", "calibration", "reporting"]
 ProgressCallback = Callable[[int, int, str], None]
 _GAP_S = (0.3, 1.0)
 _GAP_RMS = 8.0  # of 32768: a quiet room
@@ -47,14 +47,15 @@ class Stretch:
         return self.names[index], (position - int(self.starts[index])) / SAMPLE_RATE
 
 
-def half_of(name: str) -> Half:
-    """Which half a recording belongs to, by the SHA-1 of its file's name without folder and extension. What is chosen
-    on one half (thresholds, or a model trained on it) is reported on the other."""
-    return "calibration" if hashlib.sha1(Path(name).stem.encode()).digest()[0] < 128 else "reporting"
+def part_of(name: str) -> Part:
+    """Which part a recording belongs to, by the SHA-1 of its file's name without folder and extension: a quarter is
+    for training, a quarter for choosing thresholds, and half is what is reported."""
+    place = hashlib.sha1(Path(name).stem.encode()).digest()[0]
+    return "training" if place < 64 else "calibration" if place < 128 else "reporting"
 
 
-def recordings(folder: Path, half: Half | None = None) -> list[Path]:
-    """The audio files under ``folder`` in the order of their names; of one half only, if asked.
+def recordings(folder: Path, part: Part | None = None) -> list[Path]:
+    """The audio files under ``folder`` in the order of their names; of one part only, if asked.
 
     Raises:
         KwsError: no such folder, or nothing in it.
@@ -62,9 +63,9 @@ def recordings(folder: Path, half: Half | None = None) -> list[Path]:
     if not Path(folder).is_dir():
         raise KwsError(f"no folder {folder} with recordings")
     found = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
-    found = [p for p in found if half is None or half_of(p.name) == half]
+    found = [p for p in found if part is None or part_of(p.name) == part]
     if not found:
-        raise KwsError(f"{folder} holds no recordings" + (f" of the {half} half" if half else ""))
+        raise KwsError(f"{folder} holds no recordings" + (f" of the {part} part" if part else ""))
     return found
 
 

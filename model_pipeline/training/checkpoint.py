@@ -21,6 +21,8 @@ def recipe_key(config: Config, prepared: Prepared) -> str:
     later = {"quantization", "qat_epochs", "qat_learning_rate"}  # what `quantize` does is no matter here
     parts = [config.frontend.model_dump(mode="json"), config.train.model_dump(mode="json", exclude=later)]
     hashes = [d.content_hash() for d in (prepared.dataset, prepared.extra) if d]
+    if config.scenes.examples:
+        parts.append(config.scenes.recipe())
     text = json.dumps([*parts, config.data.model_dump(mode="json"), config.keywords, hashes])
     return hashlib.sha256(text.encode()).hexdigest()
 

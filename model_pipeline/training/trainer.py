@@ -30,25 +30,30 @@ class Trainer:
         self.optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, clipnorm=5.0)
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self.optimizer.build(model.trainable_variables)
-        self.loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+        self.label_smoothing = label_smoothing
         self.labels = model.output_shape[-1]
         self.average_weights = [tf.Variable(w.value, trainable=False) for w in model.weights]
         self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
-        self._step = tf.function(self._train_step, reduce_retracing=True)
-        self._predict = tf.function(lambda x: model(self._real(x), training=False), reduce_retracing=True)
+        # Nothing in them depends on a tensor's value; and a killed process would leave AutoGraph's files in /tmp.
+        self._step = tf.function(self._train_step, reduce_retracing=True, autograph=False)
+        self._predict = tf.function(
+            lambda x: model(self._real(x), training=False), reduce_retracing=True, autograph=False
+        )
 
     def _real(self, x: Any) -> Any:
         # What the int8 values stand for, so that training sees exactly what the firmware will.
         return ((tf.cast(x, tf.float32) + 128.0) * self.scale)[..., None]
 
-    def _train_step(self, x: Any, y: Any) -> Any:
+    def _train_step(self, x: Any, y: Any, told: Any) -> Any:
         real = self._real(x)
         with tf.GradientTape() as tape:
             logits = self.model(real, training=True)
-            loss = self.loss(tf.one_hot(y, self.labels), logits)
+            loss = tf.reduce_mean(self._loss(y, logits))
             if self.teacher is not None:
+                told = self.teacher(real, training=False)
+            if told.shape[-1]:
                 # Hinton and others, arXiv:1503.02531; the square keeps the gradients' size.
-                soft = tf.nn.softmax(self.teacher(real, training=False) / self.temperature)
+                soft = tf.nn.softmax(told / self.temperature)
                 apart = tf.nn.softmax_cross_entropy_with_logits(soft, logits / self.temperature)
                 imitation = self.temperature**2 * tf.reduce_mean(apart)
                 loss = (1.0 - self.teacher_share) * loss + self.teacher_share * imitation
@@ -63,9 +68,16 @@ class Trainer:
                 mean.assign(keep * mean + (1.0 - keep) * weight.value)
         return loss
 
-    def step(self, x: np.ndarray, y: np.ndarray) -> float:
-        """One step on int8 [n, frames, channels] and int [n]; returns the loss."""
-        return float(self._step(tf.constant(x), tf.constant(y)))
+    def _loss(self, y: Any, logits: Any) -> Any:
+        """Cross entropy [n] with smoothed labels; 0 where there is no label (-1)."""
+        smoothed = tf.one_hot(y, self.labels) * (1.0 - self.label_smoothing) + self.label_smoothing / self.labels
+        return tf.where(y >= 0, tf.nn.softmax_cross_entropy_with_logits(smoothed, logits), 0.0)
+
+    def step(self, x: np.ndarray, y: np.ndarray, told: np.ndarray | None = None) -> float:
+        """One step on int8 [n, frames, channels], int [n] (-1: no label), and float32 [n, labels] or [n, 0], the
+        logits of a teacher that are known already; returns the loss."""
+        told = np.zeros((len(y), 0), np.float32) if told is None else told
+        return float(self._step(tf.constant(x), tf.constant(y), tf.constant(told)))
 
     def averaged(self) -> _Averaged:
         """A block in which the model holds the averaged weights."""

@@ -17,7 +17,7 @@ from host_tools import m4, ui
 from host_tools.compare import Reference
 from host_tools.profile import measure
 from model_pipeline.compiler import Program, compile_model
-from model_pipeline.compiler.program import Kernels
+from model_pipeline.config import Packing
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.native import ROOT
 from tests.target import frontend_profile
@@ -61,10 +61,10 @@ def exact(tflite: bytes, program: Program, inputs: np.ndarray, outputs: np.ndarr
     return bool(np.array_equal(np.stack([reference.run(w) for w in windows]), outputs[calls.start :]))
 
 
-def bench_model(path: Path, hop: int, kernels: Kernels) -> dict[str, Any]:
+def bench_model(path: Path, hop: int, packing: Packing) -> dict[str, Any]:
     """Measures a model's plan on the emulated Cortex-M4."""
     tflite = path.read_bytes()
-    program = compile_model(tflite, kernels, hop=hop)
+    program = compile_model(tflite, packing, hop=hop)
     runs = RUNS + (program.streaming.warm_up if program.streaming else 0)
     size = program.input.bytes
     inputs = np.random.default_rng(1).integers(-128, 128, (runs, size)).astype(np.int8)
@@ -114,8 +114,8 @@ def main() -> None:
                     if path is None:
                         row["missing"] = why
                     else:
-                        row |= bench_model(path, entry.get("hop", 0), "fast")
-                        row["size"] = bench_model(path, entry.get("hop", 0), "small")
+                        row |= bench_model(path, entry.get("hop", 0), "speed")
+                        row["size"] = bench_model(path, entry.get("hop", 0), "size")
             except KwsError as error:
                 row["error"] = str(error)
             rows[name] = row

@@ -12,7 +12,7 @@ import numpy as np
 
 from model_pipeline.compiler import HostPrograms, Program, compile_model
 from model_pipeline.compiler.ir import DTYPES
-from model_pipeline.compiler.program import Kernels
+from model_pipeline.config import Packing
 from model_pipeline.errors import CheckFailed, KwsError
 
 from .mutate import damaged
@@ -31,7 +31,7 @@ def case(bases: list[bytes], number: int, seed: int = 0) -> bytes:
     return damaged(bases[int(rng.integers(0, len(bases)))], rng)
 
 
-KERNELS: list[Kernels] = ["fast", "small", "portable"]
+KERNELS: list[Packing] = ["speed", "size", "portable"]
 
 
 def attempt(data: bytes, number: int) -> Program | None:

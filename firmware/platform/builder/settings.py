@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model_pipeline.files import sha256_tree
+from model_pipeline.files import kernels_hash
 
 # Base address, interrupt, clock enable bit, bus (0 APB1, 1 APB2, 2 APB1's second register), factor of the baud divider.
 STM32_USART = {
@@ -128,7 +128,7 @@ def _same_kernels(model, firmware):
     """Refuses a plan that was compiled for other kernels: it would build, and could compute something else."""
     header = model / "model_aot.h"
     found = re.search(r'KWS_AOT_KERNELS "(\w+)"', header.read_text()) if header.is_file() else None
-    if not found or found[1] != sha256_tree([firmware / "core" / "nn"], firmware)[:16]:
+    if not found or found[1] != kernels_hash(firmware):
         raise SettingsError("this model was exported for other kernels: run `kws export MODEL --out DIR` again")
 
 

@@ -50,10 +50,9 @@ extern uint32_t _stack_bottom[], _stack_guard_end[], _stack_top[], _ram_end[], _
 void Reset_Handler(void) __attribute__((noreturn));
 typedef void (*vector_t)(void);
 
-/* fault.c: _noinit survives every reset but the loss of power. */
-void cortexm_fault_init(int cause_is_watchdog);
-/* What the hardware says, or what the record of the previous run knows better. */
-port_reset_reason_t cortexm_reset_reason(port_reset_reason_t hardware);
+/* fault.c: _noinit survives every reset but the loss of power. hardware: what its register says of the last reset; a
+ * record of the previous run knows better. */
+void cortexm_fault_init(port_reset_reason_t hardware);
 /* Ends this run by a record; frame: the registers that the exception has stacked. */
 void cortexm_watchdog_bite(const uint32_t *frame) __attribute__((noreturn));
 

@@ -17,6 +17,7 @@ typedef struct {
 static record_t record __attribute__((section(".noinit")));
 static port_fault_t previous;
 static int have_previous;
+static port_reset_reason_t reset_reason;
 
 static uint32_t checksum(const port_fault_t *f) {
   return f->kind ^ (f->pc << 1) ^ (f->lr << 2) ^ f->cfsr ^ f->hfar ^ f->sp ^ f->uptime_ms ^ 0x9E3779B9u;
@@ -31,26 +32,24 @@ static void guard_stack(void) {
   __asm volatile("dsb\n isb" ::: "memory");
 }
 
-void cortexm_fault_init(int cause_is_watchdog) {
+void cortexm_fault_init(port_reset_reason_t hardware) {
   have_previous = 0;
   if (record.magic == RECORD_MAGIC && record.check == checksum(&record.fault)) {
     previous = record.fault;
     have_previous = 1;
-  } else if (cause_is_watchdog) {
+  } else if (hardware == PORT_RESET_WATCHDOG) {
     previous = (port_fault_t){.kind = FAULT_WATCHDOG};
     have_previous = 1;
   }
   record.magic = 0;
+  reset_reason = hardware;
+  if (have_previous) reset_reason = previous.kind == FAULT_WATCHDOG ? PORT_RESET_WATCHDOG : PORT_RESET_FAULT;
   SCB_SHCSR |= 7u << 16; /* usage, bus and memory faults have handlers of their own */
   SCB_CCR |= 1u << 4;    /* division by zero is a fault */
   guard_stack();
 }
 
-port_reset_reason_t cortexm_reset_reason(port_reset_reason_t hardware) {
-  if (!have_previous) return hardware;
-  return previous.kind == FAULT_WATCHDOG ? PORT_RESET_WATCHDOG : PORT_RESET_FAULT;
-}
-
+port_reset_reason_t port_reset_reason(void) { return reset_reason; }
 const port_fault_t *port_fault(void) { return have_previous ? &previous : NULL; }
 
 __attribute__((noreturn)) void port_reset(void) {

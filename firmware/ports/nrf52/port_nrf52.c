@@ -4,8 +4,6 @@
 #define WATCHDOG_SECONDS 10u
 #define WAIT_LOOPS 200000u /* more than the 3 ms that the crystal may take to start */
 
-static port_reset_reason_t reset_reason;
-
 static port_reset_reason_t read_reset_reason(void) {
   const uint32_t reasons = POWER_RESETREAS;
   POWER_RESETREAS = reasons; /* bits are cleared by writing 1 */
@@ -70,9 +68,7 @@ void port_init(void) {
     NVIC_ICPR(i) = 0xFFFFFFFFu;
   }
   SYST_CSR = 0;
-  reset_reason = read_reset_reason();
-  cortexm_fault_init(reset_reason == PORT_RESET_WATCHDOG);
-  reset_reason = cortexm_reset_reason(reset_reason);
+  cortexm_fault_init(read_reset_reason());
   start_crystal();
   start_timers();
   cortexm_capture = (volatile uint32_t *)TIMER_CAPTURE0_ADDRESS(0);
@@ -89,8 +85,6 @@ void port_idle(void) {
   if (!nrf52_serial_waits() && !nrf52_audio_waits()) __asm volatile("dsb\n wfi" ::: "memory");
   irq_restore(irq);
 }
-
-port_reset_reason_t port_reset_reason(void) { return reset_reason; }
 
 void port_led(int on) {
 #ifdef KWS_LED_PIN

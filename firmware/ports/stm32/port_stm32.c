@@ -1,8 +1,6 @@
 /* port.h for the STM32F4 and L4 series, on what ports/cortexm gives. */
 #include "stm32.h"
 
-static port_reset_reason_t reset_reason;
-
 #define WAIT_LOOPS 40000u /* more than the 2 ms a crystal may take, at 16 MHz */
 
 int stm32_wait_for(volatile uint32_t *reg, uint32_t mask, uint32_t value) {
@@ -24,9 +22,7 @@ static port_reset_reason_t read_reset_reason(void) {
 
 void port_init(void) {
   stm32_clocks_t clocks;
-  reset_reason = read_reset_reason();
-  cortexm_fault_init(reset_reason == PORT_RESET_WATCHDOG);
-  reset_reason = cortexm_reset_reason(reset_reason);
+  cortexm_fault_init(read_reset_reason());
   stm32_clock_init(&clocks);
   RCC_APB1ENR |= 1u; /* TIM2: 32 bits, no prescaler */
   (void)RCC_APB1ENR;
@@ -62,8 +58,6 @@ void port_idle(void) {
   if (!stm32_serial_waits()) __asm volatile("dsb\n wfi" ::: "memory");
   irq_restore(irq);
 }
-
-port_reset_reason_t port_reset_reason(void) { return reset_reason; }
 
 void port_led(int on) {
 #ifdef KWS_LED_PORT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model_pipeline.compiler.ir import Call, Graph, Tensor
 
@@ -11,13 +11,21 @@ BEFORE_ALL = -1  # the "call" that writes the model's inputs
 
 @dataclass(eq=False)
 class Memory:
-    """A piece of RAM for one or more tensors, in use from call ``first`` to call ``last``, both included."""
+    """A piece of RAM for one or more tensors, in use from call ``first`` to call ``last``, both included.
+
+    ``shrinks``: (call, bytes), in order: from that call on only so much of its beginning is in use.
+    """
 
     name: str
     size: int
     first: int
     last: int
     offset: int = -1
+    shrinks: list[tuple[int, int]] = field(default_factory=list)
+
+    def size_at(self, call: int) -> int:
+        """Bytes in use during a call."""
+        return next((size for since, size in reversed(self.shrinks) if since <= call), self.size)
 
 
 @dataclass(eq=False)
@@ -76,6 +84,8 @@ def place(graph: Graph, calls: list[Call]) -> Placement:
             if shared is not None:
                 memory = shared
                 memory.last = max(memory.last, last)
+                if root.bytes < memory.size_at(first):
+                    memory.shrinks.append((first + 1, root.bytes))
             else:
                 memory = new(root.name, root.bytes, first, last)
             placement.of_tensor[id(root)] = memory
@@ -118,9 +128,9 @@ def _shared(call: Call, placement: Placement, number: int) -> dict[int, Memory]:
     for source, target in call.in_place:
         tensor: Tensor = call.inputs[source]
         memory = of_tensor.get(id(tensor))
-        if memory is None or memory.last != number or tensor.bytes != memory.size:
+        if memory is None or memory.last != number or tensor.bytes != memory.size_at(number):
             continue
-        if call.outputs[target].bytes > memory.size:
+        if call.outputs[target].bytes > tensor.bytes:
             continue
         # Another operand in the same memory but of another shape would be overwritten before it is read.
         others = [t for t in call.inputs if t is not tensor]

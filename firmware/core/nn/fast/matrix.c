@@ -9,20 +9,29 @@ static uint32_t load_tail(const int8_t *in, int32_t n) {
   return word;
 }
 
+/* The same quad of bytes of one or two positions. */
+KWS_INLINE void expand_few(int count, const int8_t *in, int32_t step, int32_t quads, int32_t *a) {
+  for (; quads; quads--, in += 4, a += 2 * count) {
+    for (int s = 0; s < count; s++) {
+      const uint32_t x = kws_load32(in + s * step);
+      a[s] = (int32_t)kws_sxtb16(x);
+      a[count + s] = (int32_t)kws_sxtb16_ror8(x);
+    }
+  }
+}
+
 /* int8 [count][k] to interleaved int16 pairs. */
 static void expand(int32_t count, const int8_t *in, int32_t step, int32_t k, int32_t *a) {
   if (count == 3) {
     const int8_t *from[3] = {in, in + step, in + 2 * step};
-    for (int32_t n = k >> 2; n; n--) kws_expand3(from, &a);
+    int32_t *to = a;
+    for (int32_t n = k >> 2; n; n--) kws_expand3(from, &to);
+  } else if (count == 2) {
+    expand_few(2, in, step, k >> 2, a);
   } else {
-    for (int32_t n = k >> 2, at = 0; n; n--, at += 4, a += 2 * count) {
-      for (int32_t s = 0; s < count; s++) {
-        const uint32_t x = kws_load32(in + s * step + at);
-        a[s] = (int32_t)kws_sxtb16(x);
-        a[count + s] = (int32_t)kws_sxtb16_ror8(x);
-      }
-    }
+    expand_few(1, in, step, k >> 2, a);
   }
+  a += (k >> 2) * 2 * count;
   for (int32_t s = 0; s < count && (k & 3); s++) {
     const uint32_t x = load_tail(in + s * step + (k & ~3), k & 3);
     a[s] = (int32_t)kws_sxtb16(x);

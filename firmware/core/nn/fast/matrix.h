@@ -65,20 +65,28 @@ KWS_INLINE void kws_tile_c(int format, int kind, int count, const int32_t *w, co
   }
 }
 
-#define KWS_TILES_C(format, suffix, kind)                                                                             \
-  static void tile1_##suffix(const int32_t *w, const int32_t *a, int32_t pairs, int32_t out_c, int8_t *out,           \
-                             const kws_rq_limits_t *limits) {                                                         \
-    kws_tile_c(format, kind, 1, w, a, pairs, out_c, out, limits);                                                     \
-  }                                                                                                                   \
-  static void tile2_##suffix(const int32_t *w, const int32_t *a, int32_t pairs, int32_t out_c, int8_t *out,           \
-                             const kws_rq_limits_t *limits) {                                                         \
-    kws_tile_c(format, kind, 2, w, a, pairs, out_c, out, limits);                                                     \
-  }                                                                                                                   \
-  static void tile3_##suffix(const int32_t *w, const int32_t *a, int32_t pairs, int32_t out_c, int8_t *out,           \
-                             const kws_rq_limits_t *limits) {                                                         \
-    kws_tile_c(format, kind, 3, w, a, pairs, out_c, out, limits);                                                     \
-  }                                                                                                                   \
-  const kws_tiles_t kws_tiles##format##_##suffix = {                                                                  \
-      {tile1_##suffix, tile2_##suffix, tile3_##suffix}, format == 16 ? 2 : 1};
+/* The three tiles of a format and kind, defined before. */
+#define KWS_TILES(format, suffix) \
+  const kws_tiles_t kws_tiles##format##_##suffix = {{tile1_##suffix, tile2_##suffix, tile3_##suffix}, format / 8};
+
+#define KWS_TILE_C(format, count, suffix, kind)                                                                       \
+  static void tile##count##_##suffix(const int32_t *w, const int32_t *a, int32_t pairs, int32_t out_c, int8_t *out,   \
+                                     const kws_rq_limits_t *limits) {                                                 \
+    kws_tile_c(format, kind, count, w, a, pairs, out_c, out, limits);                                                 \
+  }
+#define KWS_TILES_C(format, suffix, kind) \
+  KWS_TILE_C(format, 1, suffix, kind)      \
+  KWS_TILE_C(format, 2, suffix, kind)      \
+  KWS_TILE_C(format, 3, suffix, kind)      \
+  KWS_TILES(format, suffix)
+
+/* A tile in assembly, with a prologue and an epilogue of its own. */
+#define KWS_TILE_ASM(count, suffix, code)                                                                             \
+  static __attribute__((naked)) void tile##count##_##suffix(                                                          \
+      const int32_t *w __attribute__((unused)), const int32_t *a __attribute__((unused)),                             \
+      int32_t pairs __attribute__((unused)), int32_t out_c __attribute__((unused)),                                   \
+      int8_t *out __attribute__((unused)), const kws_rq_limits_t *limits __attribute__((unused))) {                   \
+    __asm__ volatile(code);                                                                                           \
+  }
 
 #endif

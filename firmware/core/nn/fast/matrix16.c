@@ -122,20 +122,16 @@
 
 #define EIGHT(STEP) STEP STEP STEP STEP STEP STEP STEP STEP
 
-#define TILE(count, suffix, RQ, steps, size)                                                                     \
-  static __attribute__((naked)) void tile##count##_##suffix(                                                     \
-      const int32_t *w __attribute__((unused)), const int32_t *a __attribute__((unused)),                        \
-      int32_t pairs __attribute__((unused)), int32_t out_c __attribute__((unused)),                              \
-      int8_t *out __attribute__((unused)), const kws_rq_limits_t *limits __attribute__((unused))) {              \
-    __asm__ volatile(PROLOGUE(steps, size) "1:\n" HEAD FIRST_##count "ldr pc, [sp, #8]\n"                        \
-                     ".balign 4\n2:\n" EIGHT(STEP_##count) "subs lr, lr, #1\n" "bne 2b\n" FINISH_##count(RQ)    \
-                     NEXT EPILOGUE);                                                                             \
-  }
-#define TILES(suffix, RQ)                                 \
-  TILE(1, suffix, RQ, HALF, 24)                           \
-  TILE(2, suffix, RQ, ALL_BUT_FIRST, 24)                  \
-  TILE(3, suffix, RQ, ALL_BUT_FIRST, 32)                  \
-  const kws_tiles_t kws_tiles16_##suffix = {{tile1_##suffix, tile2_##suffix, tile3_##suffix}, 2};
+#define TILE(count, suffix, RQ, steps, size)                                                            \
+  KWS_TILE_ASM(count, suffix,                                                                           \
+               PROLOGUE(steps, size) "1:\n" HEAD FIRST_##count "ldr pc, [sp, #8]\n"                     \
+               ".balign 4\n2:\n" EIGHT(STEP_##count) "subs lr, lr, #1\n" "bne 2b\n" FINISH_##count(RQ)   \
+               NEXT EPILOGUE)
+#define TILES(suffix, RQ)                 \
+  TILE(1, suffix, RQ, HALF, 24)           \
+  TILE(2, suffix, RQ, ALL_BUT_FIRST, 24)  \
+  TILE(3, suffix, RQ, ALL_BUT_FIRST, 32)  \
+  KWS_TILES(16, suffix)
 TILES(relu, RELU)
 TILES(linear, LINEAR)
 #else

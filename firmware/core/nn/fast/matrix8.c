@@ -112,20 +112,16 @@
   CONSTANTS RQ##_EVEN("r11") "strb r11, [r5], #1\n"                                       \
   CONSTANTS RQ##_ODD("r8") "strb r8, [r5], #1\n"
 
-#define TILE(count, suffix, RQ, steps, size)                                                                     \
-  static __attribute__((naked)) void tile##count##_##suffix(                                                     \
-      const int32_t *w __attribute__((unused)), const int32_t *a __attribute__((unused)),                        \
-      int32_t pairs __attribute__((unused)), int32_t out_c __attribute__((unused)),                              \
-      int8_t *out __attribute__((unused)), const kws_rq_limits_t *limits __attribute__((unused))) {              \
-    __asm__ volatile(PROLOGUE(count, steps, size) "1:\n" "ldr r1, [sp]\n" FIRST_##count "ldr pc, [sp, #8]\n"      \
-                     ".balign 4\n2:\n" STEP_##count STEP_##count STEP_##count STEP_##count                       \
-                     "ldr r7, [sp, #4]\n" "cmp r1, r7\n" "bne 2b\n" FINISH_##count(RQ) NEXT EPILOGUE);           \
-  }
-#define TILES(suffix, RQ)                                 \
-  TILE(1, suffix, RQ, ALL, 32)                            \
-  TILE(2, suffix, RQ, ALL, 48)                            \
-  TILE(3, suffix, RQ, ALL_BUT_FIRST, 68)                  \
-  const kws_tiles_t kws_tiles8_##suffix = {{tile1_##suffix, tile2_##suffix, tile3_##suffix}, 1};
+#define TILE(count, suffix, RQ, steps, size)                                                            \
+  KWS_TILE_ASM(count, suffix,                                                                           \
+               PROLOGUE(count, steps, size) "1:\n" "ldr r1, [sp]\n" FIRST_##count "ldr pc, [sp, #8]\n"   \
+               ".balign 4\n2:\n" STEP_##count STEP_##count STEP_##count STEP_##count                     \
+               "ldr r7, [sp, #4]\n" "cmp r1, r7\n" "bne 2b\n" FINISH_##count(RQ) NEXT EPILOGUE)
+#define TILES(suffix, RQ)                 \
+  TILE(1, suffix, RQ, ALL, 32)            \
+  TILE(2, suffix, RQ, ALL, 48)            \
+  TILE(3, suffix, RQ, ALL_BUT_FIRST, 68)  \
+  KWS_TILES(8, suffix)
 TILES(relu, RELU)
 TILES(linear, LINEAR)
 #else

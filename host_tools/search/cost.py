@@ -1,0 +1,146 @@
+"""What a candidate costs, before any training: its firmware is built with random weights and run in QEMU."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from host_tools import build as builder
+from host_tools import m4, realtime
+from host_tools.boards import load_board
+from model_pipeline.child import Worker
+from model_pipeline.compiler import compile_model
+from model_pipeline.config import Config
+from model_pipeline.data.audio import CLIP_SAMPLES
+from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.export import export
+from model_pipeline.files import sha256_tree, write_json
+from model_pipeline.native import ROOT, cache_dir
+
+# All that decides what a network of a given shape costs.
+_SOURCES = ("firmware", "boards", "model_pipeline/compiler", "model_pipeline/models", "model_pipeline/features")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that a candidate may take; 0: no limit but the board's own budgets and its time."""
+
+    macs: int = 0
+    ram: int = 0
+    flash: int = 0
+
+    def excess(self, values: dict[str, float]) -> dict[str, float]:
+        """For each of ``values`` that has a limit the share by which it is exceeded; at most 0 where it is kept."""
+        limits: dict[str, float] = {**asdict(self), "load": 1.0}
+        return {name: value / limits[name] - 1.0 for name, value in values.items() if limits.get(name)}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the firmware takes with a candidate in it.
+
+    Attributes:
+        macs: of the whole window.
+        flash, ram: bytes of the image, from the linker: all that `kws build` counts.
+        inference: instructions of one run of the engine.
+        per_second: instructions of a second of sound: front end, inferences and detector.
+        load: share of the board's time (`realtime.Verdict`).
+    """
+
+    macs: int
+    flash: int
+    ram: int
+    inference: int
+    per_second: int
+    load: float
+
+
+class Infeasible(Exception):
+    """A candidate that breaks a limit. ``excess``: by what share of the limit, by name."""
+
+    def __init__(self, reason: str, excess: dict[str, float]) -> None:
+        super().__init__(reason)
+        self.excess = excess
+
+
+class Costs:
+    """Costs of candidates on one board, kept by architecture across searches."""
+
+    def __init__(self, board: str, limits: Limits, worker: Worker, work: Path) -> None:
+        """
+        Raises:
+            MissingTool: no cross compiler or no QEMU.
+            KwsError: no such board, or one without a clock.
+        """
+        self.board, self.limits, self.worker, self.work = board, limits, worker, work
+        target = load_board(board)
+        if target.kws.clock is None:
+            raise KwsError(f"{board} has no clock to keep up with", hint="kws boards lists those that have")
+        if tool := m4.missing_tool():
+            raise MissingTool(f"{tool} is not in PATH, so costs can't be measured", hint="make setup")
+        self._sources = sha256_tree([ROOT / source for source in _SOURCES], ROOT)
+
+    def __call__(self, config: Config, folder: Path) -> Cost:
+        """Measures the network of ``config``, whose TOML is ``folder``/config.toml.
+
+        Raises:
+            Infeasible: a limit is broken; what can be known earlier is looked at before the firmware is built.
+        """
+        frames, needed = config.frontend.frames(CLIP_SAMPLES), config.train.shape.frames
+        if needed > frames:
+            raise Infeasible(f"needs {needed} frames, the window has {frames}", {"frames": needed / frames - 1})
+        if config.streaming and frames % config.streaming:
+            raise Infeasible(f"{config.streaming} frames do not divide the window of {frames}", {"streaming": 1.0})
+        path = cache_dir() / "search" / f"{self._key(config)}.json"
+        try:
+            cost = Cost(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            cost = self._measure(config, folder)  # not measured yet
+            write_json(path, asdict(cost))
+        self._check(asdict(cost))
+        return cost
+
+    def _measure(self, config: Config, folder: Path) -> Cost:
+        model, generated = folder / "untrained", folder / "firmware_model"
+        self.worker.call({"do": "network", "config": str(folder / "config.toml"), "out": str(model)})
+        program = compile_model((model / "model.tflite").read_bytes())
+        self._check({"macs": program.macs, "ram": program.arena_bytes, "flash": program.constant_bytes})
+        export(model, generated, streaming=config.streaming)
+        try:
+            image = builder.build(self.board, generated, "aot", self.work / "build" / self.board)
+        except KwsError as error:
+            if error.exit_code != 1:  # anything but an image over the board's budget
+                raise
+            raise Infeasible(str(error), {"board": 1.0}) from error
+        verdict = realtime.check(self.board, generated, elf=Path(image.elf))
+        assert verdict is not None
+        return Cost(
+            macs=program.macs,
+            flash=image.flash_total,
+            ram=image.ram_total,
+            inference=verdict.inference_instructions,
+            per_second=round(verdict.instructions_per_hop * 1000 / verdict.hop_ms),
+            load=verdict.load,
+        )
+
+    def _check(self, values: dict[str, Any]) -> None:
+        excess = self.limits.excess(values)
+        broken = [f"{name} {values[name]:,}" for name, share in excess.items() if share > 0]
+        if broken:
+            raise Infeasible(f"over the limit: {', '.join(broken)}", excess)
+
+    def _key(self, config: Config) -> str:
+        """What a network costs has nothing to do with how it was trained."""
+        parts = {
+            "frontend": config.frontend.model_dump(mode="json"),
+            "shape": config.train.shape.model_dump(mode="json"),
+            "labels": config.labels,
+            "detector": config.detector.model_dump(mode="json"),
+            "streaming": config.streaming,
+            "board": self.board,
+            "sources": self._sources,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

@@ -1,0 +1,113 @@
+"""``kws search``"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from host_tools import ui
+from model_pipeline.errors import KwsError, MissingTool
+
+EXAMPLE = (
+    "Example: kws search --config default --data data/speech_commands --out runs/search --max-macs 1.2M "
+    "--max-flash 128K --trials 40   and then   kws train --config runs/search/front/default-17.toml"
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def search(
+        data: Annotated[Path, typer.Option("--data", "-d", help="A data folder (kws data makes one).")],
+        out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study; an unfinished one goes on.")],
+        config: Annotated[
+            str, typer.Option("--config", "-c", help="The recipe: TOML file, or a built-in name.")
+        ] = "default",
+        settings: Annotated[
+            list[str] | None, typer.Option("--set", help="Replace a setting: train.batch=50; may be repeated.")
+        ] = None,
+        board: Annotated[
+            str | None, typer.Option("--board", "-b", help="Board to build for.", show_default="the configuration's")
+        ] = None,
+        max_macs: Annotated[str, typer.Option(help="Most multiply-accumulates of a window: 1.2M.")] = "0",
+        max_ram: Annotated[str, typer.Option(help="Most RAM of the whole image, as kws build counts it: 40K.")] = "0",
+        max_flash: Annotated[str, typer.Option(help="Most flash of the whole image: 128K.")] = "0",
+        trials: Annotated[int, typer.Option(min=0, help="Networks to train in all, earlier starts included.")] = 0,
+        minutes: Annotated[float, typer.Option(min=0, help="Begin no trial after so many minutes.")] = 0,
+        epochs: Annotated[int, typer.Option(min=1, help="Of a trial; the front is then trained in full.")] = 8,
+        json: ui.Json = False,
+    ) -> None:
+        """Find networks on the front of accuracy against instructions, within the limits of a board.
+
+        Each candidate is first built into the firmware and run in QEMU; what breaks a limit is never trained. Any
+        stop leaves a study that goes on with the same command.
+        """
+        from contextlib import closing
+
+        try:
+            from host_tools.search import results
+            from host_tools.search.study import Search
+        except ImportError as error:
+            if error.name not in ("optuna", "sqlalchemy"):
+                raise
+            raise MissingTool("Optuna is not installed", hint="pip install micro-kws[search], or make setup") from error
+        from host_tools.runs import lock_folder
+        from host_tools.search.cost import Costs, Limits
+        from host_tools.search.training import trainer
+        from model_pipeline.child import Worker
+        from model_pipeline.config import load_config, with_settings
+        from model_pipeline.data.dataset import Dataset
+
+        if not trials and not minutes:
+            raise KwsError("a search needs an end", hint="--trials 40, or --minutes 60")
+        recipe = with_settings(load_config(config, board=board), settings or [])
+        limits = Limits(_number(max_macs, 1000), _number(max_ram, 1024), _number(max_flash, 1024))
+        data_hash = Dataset.open(data, recipe.keywords, recipe.data).content_hash()
+        worker = Worker("model_pipeline.search", ["--data", str(data), "--out", str(out)])
+        with closing(lock_folder(out)), worker, ui.progress("search") as progress:
+            costs = Costs(recipe.board, limits, worker, out)
+            study = Search(recipe, data_hash, out, limits, epochs, costs, trainer(worker))
+            study.run(trials, minutes, progress, lambda: results.write(study))
+            result = results.write(study)
+        ui.emit(result, json, _show)
+
+
+def _number(text: str, thousand: int) -> int:
+    """``1.2M`` or ``40K`` as a number."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM]?)", text)
+    if not found:
+        raise KwsError(f"{text!r} is no number", hint="as in 40000, 40K or 1.2M")
+    return round(float(found[1]) * thousand ** " KM".index(found[2].upper() or " "))
+
+
+def _show(values: dict[str, Any]) -> None:
+    table = Table(
+        "trial", "how", "hop, bands", "network", "right", "MACs", "inference", "second", "RAM", "flash", "load"
+    )
+    for column in table.columns[4:]:
+        column.justify = "right"
+    for r in values["front"]:
+        table.add_row(
+            str(r["trial"]),
+            r["origin"],
+            f"{r['hop_ms']} ms, {r['channels']}",
+            f"{r['front']}-{r['body']}, {r['blocks']}x{r['kernel']}",
+            f"{100 * r['accuracy']:.2f} %",
+            *(f"{r[name] / 1e6:.2f} M" for name in ("macs", "inference", "per_second")),
+            *(f"{r[name] / 1024:.1f} K" for name in ("ram", "flash")),
+            f"{100 * r['load']:.1f} %",
+        )
+    ui.out.print(table)
+    ui.out.print(
+        f"{values['trained']} trained, {values['ended_early']} of them not to the end; {values['infeasible']} broke a "
+        "limit. Network: channels of front and body, blocks x frames. Right: on the validation clips, in float, after "
+        "a short training. Inference, second (of sound): instructions. RAM and flash: of the whole image.",
+    )
+    for r in values["front"]:
+        ui.out.print(f"  kws train --config {r['config']}", soft_wrap=True)
+    ui.out.print(f"drawn to {values['plot']}", soft_wrap=True)

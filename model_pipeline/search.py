@@ -1,0 +1,173 @@
+"""The half of `kws search` that holds TensorFlow: networks whose cost is to be measured, and short trainings.
+
+    python -m model_pipeline.search --data DIR --out DIR     (a `child.Worker`: jobs on stdin)
+
+Jobs: ``{"do": "network", "config": TOML, "out": DIR}`` converts an untrained network; ``{"do": "train", "config": TOML,
+"out": DIR, "parent": DIR or null}`` trains one, from a trained parent's most important channels if there is one, asking
+``{"accuracies": [...]}`` after each epoch whether to go on.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import dataclasses
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from model_pipeline.augment import FeatureStream
+from model_pipeline.child import Ask, ProgressCallback
+from model_pipeline.compiler import compile_model
+from model_pipeline.compiler.ir import Tensor
+from model_pipeline.config import Config, FrontendConfig, load_config
+from model_pipeline.data.audio import CLIP_SAMPLES
+from model_pipeline.errors import KwsError
+from model_pipeline.files import atomic_dir
+from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
+from model_pipeline.models import architecture, build
+from model_pipeline.prune import prune
+from model_pipeline.quantize import convert
+from model_pipeline.train import train
+from model_pipeline.training.prepare import Prepared, features_of, prepare
+
+_RANGES = 8  # random inputs that an untrained network's ranges are measured with
+
+
+def untrained(config: Config, out: Path) -> dict[str, Any]:
+    """Writes ``model.tflite`` and ``model.json`` of the configuration's network with random weights into ``out``: it
+    costs what the trained one will.
+
+    Raises:
+        KwsError: the window is too short for the network, or TensorFlow can't convert it.
+    """
+    keras.utils.set_random_seed(config.train.seed)
+    frontend = config.frontend
+    frames = frontend.frames(CLIP_SAMPLES)
+    network, net = build(
+        architecture(config.train.architecture, config.train.shape),
+        "folded",
+        frames,
+        frontend.channels,
+        len(config.labels),
+        config.train.width,
+        frontend.feature_max,
+    )
+    shape = (1, frames, frontend.channels, 1)
+
+    def representative() -> Iterator[list[np.ndarray]]:
+        rng = np.random.default_rng(config.train.seed)
+        for top in (0.0, 1.0):  # both ends of the front end's range
+            yield [np.full(shape, top * frontend.feature_max, np.float32)]
+        for _ in range(_RANGES):
+            yield [rng.uniform(0, frontend.feature_max, shape).astype(np.float32)]
+
+    tflite = convert(network, representative)
+    program = compile_model(tflite)
+    manifest = Manifest(
+        name=config.name,
+        model_sha256=hashlib.sha256(tflite).hexdigest(),
+        labels=config.labels,
+        frontend=frontend,
+        window_frames=frames,
+        input=_quantization(program.input),
+        output=_quantization(program.output),
+        detector=detector_defaults(config.detector, len(config.labels), frontend.hop_ms),
+        architecture=config.train.architecture,
+        macs=net.macs,
+    )
+    with atomic_dir(out) as folder:
+        (folder / "model.tflite").write_bytes(tflite)
+        save_manifest(manifest, folder / "model.json")
+    return {"macs": net.macs}
+
+
+def _quantization(tensor: Tensor) -> Quantization:
+    return Quantization(scale=float(tensor.scale), zero_point=tensor.zero_point, shape=list(tensor.shape))
+
+
+class Trainings:
+    """Trainings on one data folder, whose audio is read once."""
+
+    def __init__(self, data: Path, work: Path) -> None:
+        self.data, self.work = data, work
+        self._first: Prepared | None = None
+        self._validation: dict[FrontendConfig, tuple[np.ndarray, np.ndarray]] = {}
+
+    def train(
+        self, config: Config, out: Path, parent: Path | None, progress: ProgressCallback, ask: Ask
+    ) -> dict[str, Any]:
+        """Trains by ``config`` into folder ``out``; goes on where an earlier call was killed.
+
+        Args:
+            parent: a folder of an earlier training; its channels that matter most are what the network begins with.
+            ask: is told the validation accuracies of all epochs so far, and says whether to go on.
+
+        Returns:
+            ``accuracies``: on the validation clips, after each epoch; or ``failed``: that it diverged.
+        """
+        keras.backend.clear_session()
+
+        def accuracies() -> list[float]:
+            with (out / "log.csv").open(encoding="utf-8", newline="") as stream:
+                return [float(row["validation_accuracy"]) for row in csv.DictReader(stream)]
+
+        def begin(model: keras.Model) -> None:
+            if parent:
+                prune(keras.saving.load_model(parent / "model.keras", compile=False), model)
+
+        try:
+            train(
+                config,
+                self.data,
+                out,
+                progress,
+                prepared=self._prepared(config, progress),
+                begin=begin,
+                after_epoch=lambda: bool(ask({"accuracies": accuracies()})),
+            )
+        except KwsError as error:
+            if error.exit_code != 1:  # what the user must mend
+                raise
+            return {"failed": str(error)}
+        return {"accuracies": accuracies()}
+
+    def _prepared(self, config: Config, progress: ProgressCallback) -> Prepared:
+        first = self._first = self._first or prepare(config, self.data, self.work, progress)
+        frontend, frames = config.frontend, config.frontend.frames(CLIP_SAMPLES)
+        if frontend not in self._validation:
+            clips = first.dataset.evaluation("validation")
+            self._validation[frontend] = features_of(first.dataset, clips, config, frames)
+        stream = copy.copy(first.stream)
+        assert isinstance(stream, FeatureStream)  # a search trains on single clips
+        stream.config, stream.frontend, stream.frames = config.train, frontend, frames
+        return dataclasses.replace(first, frames=frames, stream=stream, validation=self._validation[frontend])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line of the worker process."""
+    from model_pipeline import child
+
+    arguments = child.parser(__doc__ or "", "data", "out", config=False).parse_args(argv)
+    trainings = Trainings(arguments.data, arguments.out)
+
+    def job(values: dict[str, Any], progress: ProgressCallback, ask: Ask) -> dict[str, Any]:
+        config, out = load_config(values["config"]), Path(values["out"])
+        if values["do"] == "network":
+            return untrained(config, out)
+        parent = Path(values["parent"]) if values["parent"] else None
+        return trainings.train(config, out, parent, progress, ask)
+
+    return child.serve(job)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Training examples as a device hears them: a word, connected speech or noise in the last second of four, after
+whatever came before, in a room, in noise, at some level.
+
+A clip by itself, from a fresh front end, is only one of the ways in which a model meets a word. In a stream the front
+end's noise estimate has long settled, another word was said just before, and the word ends anywhere in the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import fftconvolve
+
+from model_pipeline.config import ScenesConfig
+from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
+from model_pipeline.streaming.sessions import word_span
+
+CONTEXT = 3 * SAMPLE_RATE  # before the window
+SCENE = CONTEXT + CLIP_SAMPLES
+NONE = -1  # no hard label: a word cut by the window's edge, or a pause in speech
+_MARGIN = SAMPLE_RATE // 4  # of its clip left around a word, as in sessions
+_FADE = SAMPLE_RATE // 50
+_FRAME = SAMPLE_RATE // 50
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Clips of words: ``audio`` int16 [n, 16000], ``labels`` int [n], ``names`` [n]: which word of which source."""
+
+    audio: NDArray[np.int16]
+    labels: NDArray[np.int64]
+    names: NDArray[np.int64]
+    synthetic: NDArray[np.bool_]
+
+    def spans(self) -> NDArray[np.int64]:
+        """First and last sample of each word, by energy: [n, 2]."""
+        return np.array([word_span(clip) for clip in self.audio], np.int64).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """float32 [SCENE] in int16 units; the front end is reset at sample ``start``; ``label`` or `NONE`."""
+
+    samples: Samples
+    start: int
+    label: int
+
+
+class Scenes:
+    """Draws scenes. ``unknown`` is the label of other words; silence is the one after it.
+
+    Args:
+        noise: recordings of noise, int16 [m] each.
+        connected: recordings of connected speech without keywords, int16 [m] each; may be empty.
+    """
+
+    def __init__(
+        self,
+        speech: Speech,
+        unknown: int,
+        noise: Sequence[NDArray[np.int16]],
+        connected: Sequence[NDArray[np.int16]],
+        config: ScenesConfig,
+    ) -> None:
+        self.speech, self.unknown, self.config = speech, unknown, config
+        self._spans = speech.spans()
+        self._noise = [np.resize(n, max(len(n), SCENE + SAMPLE_RATE)) for n in noise]
+        # A speed of at most 1.15 needs so much of a recording; short ones are joined.
+        joined = np.concatenate([np.zeros(0, np.int16), *connected])
+        self._connected = np.resize(joined, max(len(joined), 2 * SCENE)) if len(joined) else joined
+
+    def plan(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """What ``count`` scenes are of, mixed: a clip's index, -1 for connected speech, -2 for silence.
+
+        Keywords that people said come in turn; other words are drawn with the square root of their clips' number, so
+        that a word with few clips is heard too; words of a synthesiser clip by clip.
+        """
+        c, s = self.config, self.speech
+        word, synthetic = s.labels < self.unknown, s.synthetic
+        shares = {
+            "keywords": (c.keywords, np.flatnonzero(word & ~synthetic)),
+            "synthetic keywords": (c.synthetic_keywords, np.flatnonzero(word & synthetic)),
+            "unknown": (c.unknown, np.flatnonzero(~word & ~synthetic)),
+            "synthetic unknown": (c.synthetic_unknown, np.flatnonzero(~word & synthetic)),
+            "connected": (c.connected_speech if len(self._connected) else 0.0, np.array([-1])),
+            "silence": (c.silence, np.array([-2])),
+        }
+        given = {k: share for k, (share, index) in shares.items() if len(index)}
+        total = sum(given.values())
+        parts = []
+        for kind, share in given.items():
+            index, n = shares[kind][1], round(count * share / total)
+            if kind == "unknown":
+                weight = 1.0 / np.sqrt(np.bincount(s.names[index])[s.names[index]])
+                parts.append(rng.choice(index, n, p=weight / weight.sum()))
+            else:
+                turns = [rng.permutation(index) for _ in range(-(-n // len(index)))]
+                parts.append(np.concatenate([np.zeros(0, np.int64), *turns])[:n])
+        order = rng.permutation(np.concatenate(parts))
+        return np.resize(order, count)
+
+    def make(
+        self, plan: Sequence[int] | NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.int16], NDArray[np.int64], NDArray[np.int64]]:
+        """Scenes of `plan`: int16 [n, SCENE], where the front end starts [n], labels or `NONE` [n]."""
+        audio = np.empty((len(plan), SCENE), np.int16)
+        starts, labels = np.empty(len(plan), np.int64), np.empty(len(plan), np.int64)
+        for i, what in enumerate(plan):
+            scene = self._word(int(what), rng) if what >= 0 else (self._silence, self._speech)[int(what) + 2](rng)
+            audio[i] = np.clip(np.rint(scene.samples), -32768, 32767)
+            starts[i], labels[i] = scene.start, scene.label
+        return audio, starts, labels
+
+    def _word(self, index: int, rng: np.random.Generator) -> Scene:
+        if rng.random() < self.config.as_clip:
+            return self._clip(index, rng)
+        c = self.config
+        track = np.zeros(SCENE, np.float32)
+        word, first, last = self._spoken(index, rng)
+        gain = _db(rng.uniform(*c.speech_dbfs)) * 32768 / _rms(word[first:last])
+        # A stream shows each word cut at both edges too.
+        after = rng.uniform(-0.5, 0.9) if rng.random() < c.cut_words else rng.uniform(-0.03, 0.5)
+        end = SCENE - int(after * SAMPLE_RATE)
+        begin = _place(track, word, first, last, end, gain)
+        seen = (min(end, SCENE) - max(begin, CONTEXT)) / max(1, last - first)
+        label = int(self.speech.labels[index]) if seen >= 0.92 else NONE
+        level = gain * _rms(word[first:last])
+        if rng.random() < c.word_before:
+            other, a, b = self._spoken(int(rng.integers(len(self.speech.labels))), rng)
+            until = begin - int(rng.uniform(0.15, 1.2) * SAMPLE_RATE)
+            _place(track, other, a, b, until, level * _db(rng.uniform(-4, 4)) / _rms(other[a:b]))
+            if until - CONTEXT > 0.3 * (b - a):  # much of another word is in the window too
+                label = NONE
+        track = self._room(track, rng)
+        track += self._bed(rng, level * _db(-rng.uniform(*c.stream_snr_db)))
+        return Scene(track, self._start(rng), label)
+
+    def _clip(self, index: int, rng: np.random.Generator) -> Scene:
+        """A clip as it is, moved a little: what clip accuracy is measured on."""
+        c = self.config
+        track = np.zeros(SCENE, np.float32)
+        word, first, last = self._spoken(index, rng)
+        gain = _db(rng.uniform(-10, 10))
+        at = CONTEXT + (CLIP_SAMPLES - len(word)) // 2 + int(rng.uniform(-0.1, 0.1) * SAMPLE_RATE)
+        cut = max(0, CONTEXT - at) if rng.random() < 0.6 else 0  # or it began before the window
+        piece = word[cut : SCENE - at] * gain
+        track[at + cut : at + cut + len(piece)] = piece
+        track = self._room(track, rng)
+        if rng.random() < c.clip_noise:
+            track += self._bed(rng, gain * _rms(word[first:last]) * _db(-rng.uniform(*c.clip_snr_db)))
+        return Scene(track, CONTEXT if rng.random() < 0.75 else 0, int(self.speech.labels[index]))
+
+    def _speech(self, rng: np.random.Generator) -> Scene:
+        """Connected speech: unknown, where there is enough of it in the window."""
+        speed = rng.uniform(0.87, 1.15)
+        need = int(SCENE * speed) + 2
+        at = int(rng.integers(0, len(self._connected) - need))
+        track = _resample(self._connected[at : at + need].astype(np.float32), speed)[:SCENE]
+        track *= _db(rng.uniform(-40, -14)) * 32768 / _rms(track)
+        level = _rms(track)
+        track = self._room(track, rng)
+        if rng.random() < 0.6:
+            track += self._bed(rng, level * _db(-rng.uniform(0, 35)))
+        frames = np.sqrt(np.mean(track[CONTEXT:].reshape(-1, _FRAME) ** 2, axis=1))
+        spoken = np.mean(frames > 0.3 * level) > 0.3
+        return Scene(track, self._start(rng), self.unknown if spoken else NONE)
+
+    def _silence(self, rng: np.random.Generator) -> Scene:
+        """Noise at any level; sometimes a word has just ended, or something clicks."""
+        silence = self.unknown + 1
+        if rng.random() < 0.05:
+            return Scene(np.zeros(SCENE, np.float32), CONTEXT, silence)
+        track = self._draw(rng) * _db(rng.uniform(-45, 6))
+        if rng.random() < 0.25:
+            track += self._draw(rng) * _db(rng.uniform(-30, 0))
+        if rng.random() < 0.35:
+            word, first, last = self._spoken(int(rng.integers(len(self.speech.labels))), rng)
+            gain = min((_rms(track) + 2.0) * _db(rng.uniform(0, 30)), 6000.0) / _rms(word[first:last])
+            end = CONTEXT - int(rng.uniform(-0.05, 0.6) * SAMPLE_RATE)
+            _place(track, word[: last + _FADE], first, last, end, gain)
+            silence = NONE if end > CONTEXT else silence
+        if rng.random() < 0.1:
+            at = int(rng.integers(CONTEXT, SCENE - 400))
+            decay = np.exp(-np.arange(400) / rng.uniform(5, 100))
+            track[at : at + 400] += rng.uniform(300, 8000) * decay * rng.standard_normal(400)
+        return Scene(track, self._start(rng), silence)
+
+    def _spoken(self, index: int, rng: np.random.Generator) -> tuple[Samples, int, int]:
+        """A clip at another speed (and pitch), and its word's first and last sample."""
+        speed = (1 + self.config.speed_percent / 100) ** rng.uniform(-1, 1)
+        word = _resample(self.speech.audio[index].astype(np.float32), speed)
+        first, last = (int(edge / speed) for edge in self._spans[index])
+        return word, first, min(last, len(word))
+
+    def _start(self, rng: np.random.Generator) -> int:
+        """Where the front end was reset: three seconds ago, one, or just now."""
+        return (0, CONTEXT - SAMPLE_RATE, CONTEXT)[int(rng.choice(3, p=(0.45, 0.35, 0.2)))]
+
+    def _draw(self, rng: np.random.Generator) -> Samples:
+        noise = self._noise[int(rng.integers(len(self._noise)))]
+        at = int(rng.integers(0, len(noise) - SCENE + 1))
+        return noise[at : at + SCENE].astype(np.float32)
+
+    def _bed(self, rng: np.random.Generator, level: float) -> Samples:
+        """Noise of an RMS of ``level``."""
+        noise = self._draw(rng)
+        return noise * np.float32(level / _rms(noise))
+
+    def _room(self, track: Samples, rng: np.random.Generator) -> Samples:
+        """Sometimes in a simulated room: an impulse response of exponentially falling noise after the direct sound."""
+        if rng.random() >= self.config.room:
+            return track
+        seconds = rng.uniform(0.08, 0.5)  # until 60 dB less
+        n = int(0.7 * seconds * SAMPLE_RATE)
+        tail = rng.standard_normal(n) * 10 ** (-3 * np.arange(n) / (seconds * SAMPLE_RATE))
+        tail[: int(rng.uniform(0.001, 0.012) * SAMPLE_RATE)] = 0
+        response = tail * (_db(-rng.uniform(0, 14)) / np.sqrt(np.sum(tail**2) + 1e-12))
+        response[0] = 1
+        first = CONTEXT - SAMPLE_RATE  # what is before is heard by the noise estimate alone
+        wet = fftconvolve(track[first:], response.astype(np.float32))[: SCENE - first]
+        return np.concatenate([track[:first], wet.astype(np.float32)])
+
+
+def _place(track: Samples, clip: Samples, first: int, last: int, end: int, gain: float) -> int:
+    """Adds a clip's word, faded in and out in its margins, so that it ends at ``end``; returns where it begins."""
+    low, high = max(0, first - _MARGIN), min(len(clip), last + _MARGIN)
+    piece = clip[low:high] * np.float32(gain)
+    rise, fall = min(_FADE, first - low), min(_FADE, high - last)
+    piece[:rise] *= np.linspace(0, 1, rise, dtype=np.float32)
+    piece[len(piece) - fall :] *= np.linspace(1, 0, fall, dtype=np.float32)
+    at = end - (last - low)
+    cut, room = max(0, -at), len(track) - at
+    if room > cut:
+        track[at + cut : at + min(len(piece), room)] += piece[cut:room]
+    return at + first - low
+
+
+def _resample(samples: Samples, speed: float) -> Samples:
+    places = np.arange(int(len(samples) / speed), dtype=np.float32) * np.float32(speed)
+    return np.interp(places, np.arange(len(samples), dtype=np.float32), samples).astype(np.float32)
+
+
+def _rms(samples: Samples) -> float:
+    return float(np.sqrt(np.mean(samples.astype(np.float32) ** 2) + 1.0)) if len(samples) else 1.0
+
+
+def _db(db: float) -> float:
+    return float(10.0 ** (db / 20.0))
