@@ -188,7 +188,7 @@ def _festival(utterances: Sequence[Utterance], paths: Sequence[Path]) -> None:
         lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}" \'riff)')
     script = paths[0].with_name("say.scm")
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _run(["festival", "-b", str(script)], _SECONDS + len(utterances))
+    _run(["festival", "-b", str(script)], _SECONDS + 6 * len(utterances))  # a busy computer takes its time
 
 
 def _run(command: list[str], seconds: float = _SECONDS, text: str = "") -> str:
