@@ -41,7 +41,7 @@ BOARDS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return model_folder(tmp_path_factory.mktemp("card") / "model", sliding_net(2, 4), LABELS)
+    return model_folder(tmp_path_factory.mktemp("card") / "model", sliding_net(1, 4), LABELS)
 
 
 @pytest.fixture(scope="module")

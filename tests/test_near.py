@@ -108,7 +108,7 @@ def test_words_that_can_be_no_keywords_are_refused(words: list[str], said: str, 
 
 def test_what_fires_is_counted_at_the_word_that_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A random network fires at something: what is counted must be what its detector gives for each clip alone."""
-    model = model_folder(tmp_path / "model", sliding_net(3), ["yes", "no", "up", "unknown", "silence"])
+    model = model_folder(tmp_path / "model", sliding_net(), ["yes", "no", "up", "unknown", "silence"])
     rng = np.random.default_rng(2)
     spoken = ["yes"] * 2 + ["no"] * 2 + ["up"] * 2 + ["yet"] * 6 + ["nope"] * 6
     clips = (rng.standard_normal((len(spoken), 16000)) * 10 ** rng.uniform(1, 4, (len(spoken), 1))).astype(np.int16)
@@ -136,7 +136,7 @@ def test_what_fires_is_counted_at_the_word_that_was_said(tmp_path: Path, monkeyp
 def test_a_detection_belongs_to_the_clip_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from model_pipeline.streaming import Detection
 
-    model = model_folder(tmp_path / "model", sliding_net(3), ["yes", "no", "up", "unknown", "silence"])
+    model = model_folder(tmp_path / "model", sliding_net(), ["yes", "no", "up", "unknown", "silence"])
     recogniser = evaluation.Recogniser(model)
     slot = 16000 + max(recogniser.manifest.detector.refractory_samples, 16000)
     places = [(slot + 8000, 0), (2 * slot - 1, 1), (3 * slot + 100, 2), (10, 0)]
@@ -159,7 +159,7 @@ def test_the_held_out_voices_are_those_of_the_training_speech(tmp_path: Path) ->
     settings = {"seed": 7, "engines": ["espeak-ng"], "clips_per_keyword": 9, "something_new": 1}
     extra = {"extra": {"source": {"settings": settings}}}
     model = model_folder(
-        tmp_path / "model", sliding_net(3), ["yes", "no", "up", "unknown", "silence"], training_data=extra
+        tmp_path / "model", sliding_net(), ["yes", "no", "up", "unknown", "silence"], training_data=extra
     )
     found = evaluation.settings_of(load_manifest(model))
     assert (found.seed, found.engines) == (7, ["espeak-ng"])
