@@ -271,7 +271,7 @@ def test_evaluate_streaming_by_the_command(world, tmp_path, capfd) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--snr", 10), "go with --streaming"),
+        (("--keywords", 5), "go with --streaming"),
         (("--streaming", "--negative", "nowhere"), "no folder nowhere"),
         (("--streaming", "--sessions", "nowhere"), "holds no sessions"),
         (("--streaming", "--plot", "x.gif"), "can't draw"),
