@@ -33,6 +33,34 @@ def figures(result: dict[str, Any]) -> None:
             )
 
 
+def near(result: dict[str, Any], shown: int = 40) -> None:
+    """Prints what `model_pipeline.streaming.near.evaluate_near` gave, at most ``shown`` near words."""
+    right = ", ".join(f"{row['word']} {_share(row['right'])}" for row in result["keywords"])
+    takes = result["keywords"][0]["takes"]
+    ui.out.print(f"[bold]keywords heard by the detector[/], {takes} takes each by held-out voices: {right}")
+    ui.out.print(
+        f"[bold]near words[/]: {_share(result['fired'])} of {result['fired']['total']} fired a keyword; "
+        "a word, how often anything fired, and what"
+    )
+    fired = [row for row in result["near"] if row["fired"]["count"]]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    for row in fired[:shown]:
+        heard = ", ".join(f"{word} {count}" for word, count in row["as"].items())
+        table.add_row(ui.plain(row["word"]), f"{row['fired']['count']} of {row['fired']['total']}", heard)
+    ui.out.print(table)
+    if len(fired) > shown:
+        ui.out.print(f"… and {len(fired) - shown} more")
+    silent = [row["word"] for row in result["near"] if row["takes"] and not row["fired"]["count"]]
+    if silent:
+        ui.out.print(f"never fired: {ui.plain(', '.join(silent))}", soft_wrap=True)
+    if result["same_sound"]:
+        pairs = ", ".join(f"{word} ({keyword})" for word, keyword in result["same_sound"].items())
+        ui.out.print(f"left out, they sound the same as a keyword: {pairs}")
+
+
 def calibration(result: dict[str, Any]) -> None:
     """Prints what `model_pipeline.streaming.calibrate.calibrate` gave."""
     wish = result["wish"]

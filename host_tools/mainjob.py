@@ -72,6 +72,11 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
 
         return run(model, generated, progress, streaming=config.streaming, choice=config.compile)
 
+    def look_ahead(progress: ProgressCallback) -> None:
+        from host_tools.expect import expect
+
+        write_json(folder / "expect" / "expect.json", expect(config, model, generated, progress))
+
     def build(progress: ProgressCallback) -> None:
         builder.build(config.board, generated, engine=config.engine, out=built, progress=progress)
 
@@ -89,6 +94,8 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
     source: dict[str, Any] = {"keywords": config.keywords, "data": settings["data"]}
     if config.data.source == "synth":
         source |= {"synth": settings["synth"], "seed": config.train.seed}
+        if config.data.recordings:
+            source["stamp"] = folder_stamp(_existing(config.data.recordings, "data.recordings"))
         first = Step(
             "synth",
             "make speech",
@@ -98,9 +105,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
             sources=_DATA,
         )
     else:
-        if not Path(config.data.folder).is_dir():
-            raise KwsError(f"there is no data folder {config.data.folder or '(data.folder is empty)'}")
-        source["stamp"] = folder_stamp(Path(config.data.folder))
+        source["stamp"] = folder_stamp(_existing(config.data.folder, "data.folder"))
         first = Step(
             "import",
             "import speech",
@@ -152,6 +157,18 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
             sources=("model_pipeline/export.py", "model_pipeline/compiler", "firmware/core/nn", *_FEATURES),
         ),
         Step(
+            "expect",
+            "what to expect: near words, cost on each board",
+            ("expect",),
+            look_ahead,
+            inputs=("quantize", "export"),
+            settings={"synth": settings["synth"], "takes": config.measure.near_takes, "engine": config.engine},
+            sources=(
+                *("firmware/app", "firmware/core", "firmware/engines", "firmware/ports", "boards"),
+                *("model_pipeline/streaming", "host_tools/costs.py", "host_tools/realtime.py", *_FEATURES, *_DATA),
+            ),
+        ),
+        Step(
             "build",
             f"build firmware for {config.board}",
             ("build/firmware.elf", "build/build.json"),
@@ -180,7 +197,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
             "write the report",
             ("results.json", "report.html"),
             make_report,
-            inputs=("train", "quantize", "check", "build", "measure"),
+            inputs=("train", "quantize", "check", "expect", "build", "measure"),
             settings=settings,
             sources=("host_tools/report.py", "host_tools/pictures.py", "host_tools/templates", "host_tools/mainjob.py"),
             tools=("matplotlib", "jinja2"),
@@ -321,7 +338,9 @@ def collect(config: Config, folder: Path, done: Sequence[Outcome]) -> dict[str, 
             "engine": _ENGINE_NAMES[checked["engine"]],
             "accuracy": metrics.proportion(checked["correct"], checked["count"]),
             "confusion": checked["confusion"],
+            "speakers": checked["speakers"],
         },
+        "expect": _read(folder / "expect" / "expect.json"),
         "build": _read(folder / "build" / "build.json"),
         **results,
     }
@@ -330,6 +349,12 @@ def collect(config: Config, folder: Path, done: Sequence[Outcome]) -> dict[str, 
 def where(board: str) -> str:
     """Where the firmware of a board runs here."""
     return "this computer" if board == "host" else f"an emulated {board}"
+
+
+def _existing(folder: str, key: str) -> Path:
+    if not Path(folder).is_dir():
+        raise KwsError(f"there is no data folder {folder or f'({key} is empty)'}", hint=f"{key} names it")
+    return Path(folder)
 
 
 def _synthesize(config: Config, out: Path, progress: ProgressCallback) -> Any:

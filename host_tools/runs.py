@@ -203,21 +203,21 @@ def folder_stamp(folder: Path) -> str:
 def write_config(config: Config, path: Path) -> None:
     """The whole configuration as TOML, for child processes and as a record of the run."""
     values = config.model_dump(mode="json")
-    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    lines = [f"{key} = {toml_value(value)}" for key, value in values.items() if not isinstance(value, dict)]
     for section, content in values.items():
         if isinstance(content, dict):
-            lines += ["", f"[{section}]"] + [f"{key} = {_toml(value)}" for key, value in content.items()]
+            lines += ["", f"[{section}]"] + [f"{key} = {toml_value(value)}" for key, value in content.items()]
     text = "\n".join(lines) + "\n"
     # Left alone if equal, so that its time says when the configuration last changed.
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(_toml(v) for v in value)}]"
+        return f"[{', '.join(toml_value(v) for v in value)}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key} = {_toml(v)}' for key, v in value.items())}}}"
+        return f"{{{', '.join(f'{key} = {toml_value(v)}' for key, v in value.items())}}}"
     if isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=True)  # the two notations agree here
     if isinstance(value, int | float):

@@ -62,6 +62,10 @@ def results(values: dict[str, Any]) -> None:
     table.add_row("frames", f"[{colour}]{link['lost']} lost, {link['repeated']} repeated[/]")
     ui.out.print(table)
     ui.out.print(f"[dim]{ui.plain(unit)}: {ui.plain(values['ticks']['note'])}[/]")
+    if values.get("expect"):
+        from host_tools import expect
+
+        expect.show(values)
 
 
 def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +93,8 @@ def run_step(module: str, arguments: Sequence[str], progress: ProgressCallback |
     failure: dict[str, Any] | None = None
     noise: list[str] = []
     try:
-        for line in process.stdout:
-            message = _parse(line)
-            if message is None:
-                noise = [*noise[-20:], line.rstrip()]
-            elif "progress" in message and progress:
+        for message in _messages(process.stdout, noise):
+            if "progress" in message and progress:
                 progress(*message["progress"])
             elif "result" in message:
                 result = message["result"]
@@ -147,11 +144,8 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):  # it died; what it said last tells why
             self._send(job)
             assert process.stdout is not None
-            for line in process.stdout:
-                message = _parse(line)
-                if message is None:
-                    noise = [*noise[-20:], line.rstrip()]
-                elif "progress" in message and progress:
+            for message in _messages(process.stdout, noise):
+                if "progress" in message and progress:
                     progress(*message["progress"])
                 elif "ask" in message and answer:
                     self._send(answer(message["ask"]))
@@ -266,6 +260,17 @@ def _say_error(error: KwsError) -> None:
 
 def _say(message: dict[str, Any]) -> None:
     print(json.dumps(message, default=str), flush=True)
+
+
+def _messages(stream: Iterable[str], noise: list[str]) -> Iterator[dict[str, Any]]:
+    """What a child says; the last lines that are something else go into ``noise``."""
+    for line in stream:
+        message = _parse(line)
+        if message is None:
+            noise[:-20] = []
+            noise.append(line.rstrip())
+        else:
+            yield message
 
 
 def _parse(line: str) -> dict[str, Any] | None:

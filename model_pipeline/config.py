@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from model_pipeline.errors import KwsError
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
+PROJECT_FILE = "kws.toml"  # in a folder that `kws new` made
 UNKNOWN = "unknown"
 SILENCE = "silence"
 
@@ -62,6 +63,9 @@ class SynthConfig(_Strict):
     clips_per_keyword: int = Field(240, ge=4, le=20000)
     unknown_clips: int = Field(480, ge=4, le=100000)
     unknown_words: list[str] = Field(default_factory=list)  # empty: a built-in list, keywords taken out
+    # Words near the keywords in sound, three times as many clips of each; empty: those of the usual commands, unless
+    # unknown_words is given. `kws new` writes those of its words; [[…]] is espeak-ng's notation.
+    near_words: list[str] = Field(default_factory=list)
     engines: list[Literal["espeak-ng", "flite", "festival"]] = ["espeak-ng", "flite", "festival"]
     seed: int = Field(1, ge=0)
 
@@ -73,6 +77,9 @@ class DataConfig(_Strict):
     folder: str = ""  # Speech Commands layout; used by source = "folder"
     name: str = ""  # what the data is called, for the manifest
     licence: str = ""  # likewise
+    # With source = "synth": own recordings in the same layout that go into all splits, each speaker into one. A path
+    # relative to the configuration's file.
+    recordings: str = ""
     # Another data folder whose training clips are added, for words that the recordings lack; "synth": made by the
     # [synth] part when training begins.
     extra: str = ""
@@ -203,6 +210,7 @@ class MeasureConfig(_Strict):
     """What is streamed to the device."""
 
     clips: int = Field(60, ge=1)  # spread evenly over the labels of the test split
+    near_takes: int = Field(4, ge=0)  # of each near word, by held-out voices; 0: they are not tried
 
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
@@ -246,7 +254,8 @@ class Config(_Strict):
 
 
 def load_config(path: str | Path | None = None, **overrides: object) -> Config:
-    """Reads a configuration; ``None`` is the built-in demo, a bare name one of model_pipeline/configs.
+    """Reads a configuration; ``None`` is the built-in demo, a bare name one of model_pipeline/configs, a folder one
+    that `kws new` made.
 
     Args:
         overrides: top-level keys that replace the file's.
@@ -255,6 +264,8 @@ def load_config(path: str | Path | None = None, **overrides: object) -> Config:
         KwsError: no such file, broken TOML, or a wrong key or value (named).
     """
     source = Path(path) if path is not None else CONFIGS / "demo.toml"
+    if source.is_dir():
+        source = source / PROJECT_FILE
     if not source.exists() and (CONFIGS / f"{source}.toml").exists():
         source = CONFIGS / f"{source}.toml"
     try:
@@ -265,6 +276,9 @@ def load_config(path: str | Path | None = None, **overrides: object) -> Config:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise KwsError(f"can't read {source}: {error}") from error
     values.update({k: v for k, v in overrides.items() if v is not None})
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("recordings"), str) and data["recordings"]:
+        values["data"] = {**data, "recordings": str((source.parent / data["recordings"]).resolve())}
     try:
         return Config.model_validate(values)
     except ValidationError as error:

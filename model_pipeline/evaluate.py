@@ -5,6 +5,7 @@ python -m model_pipeline.evaluate --model DIR --data DIR
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,12 +17,15 @@ from model_pipeline.augment import model_input
 from model_pipeline.config import DataConfig
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import Split
+from model_pipeline.data.voices import group_of
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.manifest import Manifest, load_manifest, save_manifest
+from model_pipeline.manifest import load_manifest, record_accuracy
 
 Engine = Literal["tflm", "aot"]
 ProgressCallback = Callable[[int, int, str], None]
 _CHUNK = 100
+_SEVERAL = 5  # clips of a speaker, to speak of his accuracy
+_PERCENTILES = (("p10", 10), ("median", 50), ("p90", 90))
 
 
 def evaluate(
@@ -31,6 +35,7 @@ def evaluate(
     engine: Engine = "tflm",
     progress: ProgressCallback | None = None,
     *,
+    snr_db: Sequence[float] = (),
     record: bool = False,
     data_config: DataConfig | None = None,
 ) -> dict[str, Any]:
@@ -38,11 +43,13 @@ def evaluate(
 
     Args:
         model: folder with ``model.tflite`` and ``model.json``.
+        snr_db: run the spoken clips again in noise at each of these SNRs.
         record: write the accuracy into ``model.json``.
 
     Returns:
         ``accuracy``, ``correct``, ``count``, ``interval`` (95 %, Wilson), ``labels``, ``confusion`` (rows: truth),
-        ``recall`` by label, and ``clips``: name, label, predicted, output (int8 values) of each.
+        ``recall`` by label, ``speakers`` (see `by_speaker`), ``noise`` (`brief` of the spoken clips by SNR), and
+        ``clips``: name, label, predicted, output (int8 values) of each.
 
     Raises:
         KwsError: no model, no data, a keyword that the data lacks, or a model that the engine refuses.
@@ -54,17 +61,46 @@ def evaluate(
     if not any(clip.label < dataset.unknown for clip in clips):
         raise KwsError(f"{data} has no {split} clips of {', '.join(dataset.keywords)}")
     run = runner((Path(model) / "model.tflite").read_bytes(), engine)
-    outputs = np.empty((len(clips), len(manifest.labels)), np.int8)
-    for start in range(0, len(clips), _CHUNK):
-        report(start, len(clips), f"{engine}, {split} clips")
-        part = clips[start : start + _CHUNK]
-        features = model_input(dataset.audio(part), manifest.frontend, manifest.window_frames)
-        outputs[start : start + len(part)] = run(features)
-    report(len(clips), len(clips), f"{engine}, {split} clips")
-    result = {"model": manifest.model_hash, "split": split, "engine": engine, **score(clips, outputs, manifest.labels)}
+    spoken = [clip for clip in clips if clip.label != dataset.silence]
+    total, done = len(clips) + len(snr_db) * len(spoken), 0
+
+    def outputs(clips: Sequence[Clip], change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        nonlocal done
+        rows = []
+        for start in range(0, len(clips), _CHUNK):
+            report(done, total, f"{engine}, {split} clips")
+            audio = change(dataset.audio(clips[start : start + _CHUNK]))
+            rows.append(run(model_input(audio, manifest.frontend, manifest.window_frames)))
+            done += len(audio)
+        return np.concatenate(rows)
+
+    result = score(clips, outputs(clips, lambda audio: audio), manifest.labels)
+    result = {"model": manifest.model_hash, "split": split, "engine": engine, **result}
+    result["noise"] = {}
+    noises = dataset.noise_part(split) if snr_db else []
+    for snr in snr_db:
+        # The same noise at each SNR.
+        noisy = outputs(spoken, functools.partial(add_noise, noises=noises, snr_db=snr, rng=np.random.default_rng(1)))
+        result["noise"][f"{snr:g}"] = brief(score(spoken, noisy, manifest.labels))
+    report(total, total, f"{engine}, {split} clips")
     if record:
-        _record(manifest, Path(model), split, result)
+        record_accuracy(model, split, brief(result))
+        if snr_db:
+            record_accuracy(model, "noise", {"split": split, "snr_db": result["noise"]})
     return result
+
+
+def add_noise(audio: np.ndarray, noises: Sequence[np.ndarray], snr_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Clips in random pieces of ``noises`` (each at least a second): int16 [n, 16000] to the same. The SNR is that of
+    the RMS of the whole clips, as in training."""
+    out = audio.astype(np.float64)
+    for clip in out:
+        noise = noises[int(rng.integers(len(noises)))]
+        start = int(rng.integers(0, len(noise) - len(clip) + 1))
+        piece = noise[start : start + len(clip)].astype(np.float64)
+        ratio = (np.mean(clip**2) + 1.0) / (np.mean(piece**2) + 1.0)
+        clip += piece * np.sqrt(ratio) * 10 ** (-snr_db / 20)
+    return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
 
 
 def score(clips: Sequence[Clip], outputs: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
@@ -85,11 +121,43 @@ def score(clips: Sequence[Clip], outputs: np.ndarray, labels: Sequence[str]) -> 
         "recall": {
             label: (int(confusion[i, i]) / int(totals[i]) if totals[i] else None) for i, label in enumerate(labels)
         },
+        "speakers": by_speaker(clips, truth == predicted),
         "clips": [
             {"name": clip.name, "label": labels[clip.label], "predicted": labels[int(p)], "output": row.tolist()}
             for clip, p, row in zip(clips, predicted, outputs, strict=True)
         ],
     }
+
+
+def by_speaker(clips: Sequence[Clip], right: np.ndarray) -> dict[str, Any]:
+    """How accuracy differs between speakers; ``right`` bool [n] belongs to ``clips`` (silence is left out).
+
+    Returns:
+        ``count`` of speakers; over those with at least five clips: ``several`` (how many), ``p10``, ``median`` and
+        ``p90`` of their accuracies, and ``worst_tenth`` (``correct`` and ``clips`` of the tenth with the lowest); and
+        ``groups``, ``correct`` and ``clips`` by kind of voice (`voices.group_of`).
+    """
+    speakers: dict[str, list[bool]] = {}
+    for clip, good in zip(clips, right, strict=True):
+        if clip.noise < 0:
+            speakers.setdefault(clip.speaker, []).append(bool(good))
+    several = sorted((v for v in speakers.values() if len(v) >= _SEVERAL), key=lambda v: sum(v) / len(v))
+    shares = [sum(v) / len(v) for v in several]
+    worst = [good for v in several[: math.ceil(len(several) / 10)] for good in v]
+    groups: dict[str, list[bool]] = {}
+    for speaker, values in speakers.items():
+        groups.setdefault(group_of(speaker), []).extend(values)
+    return {
+        "count": len(speakers),
+        "several": len(several),
+        **{name: round(float(np.percentile(shares, p)), 4) for name, p in _PERCENTILES if shares},
+        "worst_tenth": _counts(worst),
+        "groups": {name: _counts(values) for name, values in sorted(groups.items())},
+    }
+
+
+def _counts(values: Sequence[bool]) -> dict[str, int]:
+    return {"correct": sum(values), "clips": len(values)}
 
 
 def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
@@ -140,18 +208,15 @@ def runner(tflite: bytes, engine: Engine = "tflm") -> Callable[[np.ndarray], np.
 
 def brief(result: dict[str, Any]) -> dict[str, Any]:
     """What the manifest keeps of a result."""
+    rows = zip(result["labels"], result["confusion"], strict=True)
     return {
         "accuracy": round(result["accuracy"], 5),
         "correct": result["correct"],
         "clips": result["count"],
         "interval95": [round(v, 5) for v in result["interval"]],
-        "recall": {k: None if v is None else round(v, 4) for k, v in result["recall"].items()},
+        "words": {label: {"correct": row[i], "clips": sum(row)} for i, (label, row) in enumerate(rows)},
+        "speakers": result["speakers"],
     }
-
-
-def _record(manifest: Manifest, model: Path, split: str, result: dict[str, Any]) -> None:
-    accuracy = {**manifest.accuracy, split: brief(result)}
-    save_manifest(manifest.model_copy(update={"accuracy": accuracy}), model / "model.json")
 
 
 def main(argv: list[str] | None = None) -> int:

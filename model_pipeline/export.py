@@ -103,6 +103,7 @@ def export(
         "model_hash": manifest.model_hash,
         "tflm_arena_bytes": arena["arena_bytes"],
         "aot_arena_bytes": program.arena_bytes,
+        "aot_arena_lower_bound": program.plan.lower_bound,
         "streaming": streaming,
         **choice.model_dump(),
         "macs": program.macs,

@@ -113,6 +113,13 @@ def save_manifest(manifest: Manifest, path: Path) -> None:
     write_text(path, manifest.model_dump_json(indent=2) + "\n")
 
 
+def record_accuracy(model: Path, name: str, figures: dict[str, Any]) -> None:
+    """Puts measured ``figures`` under ``accuracy.name`` of the manifest in folder ``model``."""
+    manifest = load_manifest(model)
+    accuracy = {**manifest.accuracy, name: figures}
+    save_manifest(manifest.model_copy(update={"accuracy": accuracy}), Path(model) / "model.json")
+
+
 def load_manifest(path: Path, *, check_model: bool = True) -> Manifest:
     """Reads ``model.json`` (or the one in folder ``path``) and, unless told not to, checks that the
     ``model.tflite`` beside it is the one described.

@@ -13,6 +13,7 @@ import copy
 import csv
 import dataclasses
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -49,7 +50,6 @@ def untrained(config: Config, out: Path) -> dict[str, Any]:
     Raises:
         KwsError: the window is too short for the network, or TensorFlow can't convert it.
     """
-    keras.utils.set_random_seed(config.train.seed)
     frontend = config.frontend
     frames = frontend.frames(CLIP_SAMPLES)
     network, net = build(
@@ -61,10 +61,16 @@ def untrained(config: Config, out: Path) -> dict[str, Any]:
         config.train.width,
         frontend.feature_max,
     )
+    rng = np.random.default_rng(config.train.seed)
+    for name in net.convolutions:
+        # He and others, arXiv:1502.01852: without normalisation, Keras' own initial weights let depthwise layers fade
+        # to nothing, which has no int8 scale.
+        kernel = network.get_layer(name).kernel
+        inputs = math.prod(kernel.shape[:2] if "depthwise" in name else kernel.shape[:3])
+        kernel.assign(rng.normal(0, math.sqrt(2 / inputs), kernel.shape))
     shape = (1, frames, frontend.channels, 1)
 
     def representative() -> Iterator[list[np.ndarray]]:
-        rng = np.random.default_rng(config.train.seed)
         for top in (0.0, 1.0):  # both ends of the front end's range
             yield [np.full(shape, top * frontend.feature_max, np.float32)]
         for _ in range(_RANGES):
@@ -81,6 +87,7 @@ def untrained(config: Config, out: Path) -> dict[str, Any]:
         input=_quantization(program.input),
         output=_quantization(program.output),
         detector=detector_defaults(config.detector, len(config.labels), frontend.hop_ms),
+        compile=config.compile,
         architecture=config.train.architecture,
         macs=net.macs,
     )

@@ -1,4 +1,4 @@
-"""More random models for tests/test_kernels_more.py: element-wise functions, changes of type, and what only moves."""
+"""More random models for tests/test_kernels.py: element-wise functions, changes of type, and what only moves."""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ def test_evaluate_streaming_by_the_command(world, tmp_path, capfd) -> None:
     assert set(result["sessions"]) == {"20", "5"}
     assert result["sessions"]["5"]["keywords"] == 8
     assert sum(w["misses"]["total"] for w in result["sessions"]["5"]["words"].values()) == 8
-    assert result["negative"]["half"] == "reporting"
+    assert result["negative"]["part"] == "reporting"
     assert (tmp_path / "det.svg").read_text().startswith("<?xml")
     whole = json.loads(kws(*arguments, "--whole", "--json", capfd=capfd)[1])
     assert whole["speech"]["hours"] > 1.5 * result["speech"]["hours"] > 0
@@ -271,7 +271,7 @@ def test_evaluate_streaming_by_the_command(world, tmp_path, capfd) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--snr", 10), "go with --streaming"),
+        (("--keywords", 5), "go with --streaming"),
         (("--streaming", "--negative", "nowhere"), "no folder nowhere"),
         (("--streaming", "--sessions", "nowhere"), "holds no sessions"),
         (("--streaming", "--plot", "x.gif"), "can't draw"),

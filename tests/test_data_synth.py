@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.data import synth, voices
-from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.dataset import NOISE_FOLDER, Dataset
+from model_pipeline.data.split import which_set
 from model_pipeline.data.synth import synthesize
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import sha256_tree
@@ -108,3 +110,27 @@ def test_long_words_are_spoken_faster_until_they_fit(tmp_path: Path) -> None:
     dataset = Dataset.open(tmp_path / "data", config.keywords)
     audio = dataset.audio([c for c in dataset.speech if c.label == 0])
     assert (audio[:, :160] == 0).mean() > 0.9 and (audio[:, -160:] == 0).mean() > 0.9  # nothing was cut off
+
+
+@needs_espeak
+def test_own_recordings_go_into_all_splits_by_speaker(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    rng = np.random.default_rng(1)
+    for folder in ("no", "hey_robot", "maybe", NOISE_FOLDER):
+        (own / folder).mkdir(parents=True)
+        for speaker in range(12):
+            path = own / folder / f"{speaker:08x}_nohash_0.wav"
+            soundfile.write(path, rng.integers(-3000, 3000, 16000, dtype=np.int16), 16000)
+    config = _config('synth.engines=["espeak-ng"]', f"data.recordings={str(own)!r}")
+    described = synthesize(config, tmp_path / "data")
+    clips = [
+        c for c in Dataset.open(tmp_path / "data", config.keywords).speech if voices.group_of(c.speaker) == "people"
+    ]
+    assert len(clips) == 36 and all(which_set(c.name) == c.split for c in clips)
+    assert {c.label for c in clips if c.word == "maybe"} == {2}
+    assert sum(described["recordings"]["clips"].values()) == 36
+    assert sum(described["recordings"]["speakers"].values()) == 12
+    assert (tmp_path / "data" / NOISE_FOLDER / "00000003_nohash_0.wav").is_file()
+    # None yet is no mistake, as after `kws new`.
+    (tmp_path / "none" / "no").mkdir(parents=True)
+    assert "recordings" not in synthesize(with_settings(config, [f"data.recordings={str(tmp_path / 'none')!r}"]), own)

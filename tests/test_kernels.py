@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from nn_cases import CASES, Case
+from nn_cases_more import MORE_CASES
 from nn_m4 import run_plans_on_m4
 from target.m4 import requires_m4
 from tflite_builder import Oracle
@@ -17,6 +18,7 @@ from model_pipeline.compiler import HostPrograms, compile_model
 
 # One build a batch: building takes longer than running.
 BATCH = 8
+ALL_CASES = {**CASES, **MORE_CASES}
 # More for a long search: KWS_EXAMPLES=200 pytest tests/test_kernels.py
 EXAMPLES = int(os.environ.get("KWS_EXAMPLES", "6"))
 # Without shrinking: each step would build again, and a failure would take minutes to be told.
@@ -33,22 +35,24 @@ def expected(case: Case) -> np.ndarray:
     return Oracle(case.tflite).run(case.inputs, case.shape)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL_CASES)
 def test_equals_tflite_micro_under_sanitizers(name):
     @HOST
-    @given(st.lists(CASES[name], min_size=1, max_size=BATCH))
+    @given(st.lists(ALL_CASES[name], min_size=1, max_size=BATCH))
     def check(cases: list[Case]) -> None:
         programs = HostPrograms([compile_model(case.tflite) for case in cases], sanitize=True)
         for case, program in zip(cases, programs.programs, strict=True):
-            assert np.array_equal(program.run(case.inputs), expected(case))
+            got, right = program.run(case.inputs), expected(case)
+            assert got.dtype == right.dtype and np.array_equal(got, right)
 
     check()
 
 
 @requires_m4
-def test_equals_tflite_micro_on_a_cortex_m4():
+@pytest.mark.parametrize("strategies", [CASES, MORE_CASES], ids=["layers", "more"])
+def test_equals_tflite_micro_on_a_cortex_m4(strategies):
     @M4
-    @given(st.tuples(*(st.lists(strategy, min_size=1, max_size=3) for strategy in CASES.values())))
+    @given(st.tuples(*(st.lists(strategy, min_size=1, max_size=3) for strategy in strategies.values())))
     def check(groups: tuple[list[Case], ...]) -> None:
         cases = [case for group in groups for case in group]
         outputs = run_plans_on_m4([(compile_model(case.tflite), case.inputs) for case in cases]).outputs

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from host_tools import card
+
 CONFIG = """
 name = "loop"
 keywords = ["yes", "stop"]
@@ -25,6 +27,7 @@ epochs = 2
 quantization = "ptq"
 [measure]
 clips = 5
+near_takes = 1
 """
 
 
@@ -50,7 +53,7 @@ def test_the_main_job_then_again_then_more_then_stopped(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "loop"
     results = json.loads((run / "results.json").read_text())
     assert "</html>" in (run / "report.html").read_text()
-    assert [o["reused"] for o in result["outcomes"]] == [False] * 8
+    assert [o["reused"] for o in result["outcomes"]] == [False] * 9
     assert results["labels"] == ["yes", "stop", "unknown", "silence"]
     assert results["accuracy"]["total"] == len(results["clips"]) == 5
     assert results["agreement"] == {"compared": 5, "equal": 5, "differ": []}
@@ -63,8 +66,17 @@ def test_the_main_job_then_again_then_more_then_stopped(tmp_path: Path) -> None:
     assert 0 < results["build"]["flash_total"] < results["build"]["flash_budget"]
     assert 0 < results["build"]["ram_total"] <= results["build"]["ram_budget"]
 
+    near = results["expect"]["near"]
+    assert [row["word"] for row in near["keywords"]] == ["yes", "stop"] and len(near["near"]) > 20
+    costs = {row["board"]: row for row in results["expect"]["boards"]}
+    assert costs["disco_f407vg"]["memory"]["flash"] == results["build"]["flash_total"]
+    assert costs["nucleo_l4r5zi"]["realtime"]["load"] > costs["disco_f407vg"]["realtime"]["load"] > 0
+
+    text = card.card(run)
+    assert "# Model card: loop" in text and "| stop |" in text and "| nucleo_l4r5zi | 1" in text
+
     again = _run(tmp_path)
-    assert [o["reused"] for o in again["outcomes"]] == [True] * 8
+    assert [o["reused"] for o in again["outcomes"]] == [True] * 9
 
     # More clips to stream: the model and the firmware stay as they are.
     more = _run(tmp_path, "--clips", "6")

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_data
 from hypothesis import given
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from test_cli import kws
 
+from host_tools.runs import write_config
 from host_tools.search import results
 from host_tools.search import study as study_module
 from host_tools.search.cost import Cost, Costs, Infeasible, Limits
@@ -26,6 +28,7 @@ from host_tools.search.study import PEERS, PRUNE_EVERY, SPACE, Search, falls_beh
 from host_tools.search.training import trainer
 from host_tools.verbs.search import _number
 from model_pipeline.child import Worker
+from model_pipeline.compiler import compile_model
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.errors import KwsError
 
@@ -294,14 +297,18 @@ def test_a_real_search_measures_trains_and_prunes(tmp_path: Path, capfd: pytest.
     narrow = out / "narrow"
     small = with_settings(config, ["train.shape.body=16", "train.shape.front=4", "train.epochs=2"])
     narrow.mkdir()
-    from host_tools.runs import write_config
-
     write_config(small, narrow / "config.toml")
     with Worker("model_pipeline.search", ["--data", str(data), "--out", str(out)]) as worker:
         cost = Costs(config.board, Limits(), worker, out)(small, narrow)
         assert cost.inference < row["inference"] and cost.macs < row["macs"] and cost.flash < row["flash"]
         with pytest.raises(Infeasible, match=r"over the limit: ram [\d,]+"):
             Costs(config.board, Limits(ram=20_000), worker, out)(small, narrow)
+        # Without normalisation the values of a deep and narrow network must not fade.
+        write_config(with_settings(small, ["train.shape={front=4, body=16, blocks=7, kernel=3}"]), narrow / "deep.toml")
+        worker.call({"do": "network", "config": str(narrow / "deep.toml"), "out": str(narrow / "deep")})
+        deep = compile_model((narrow / "deep" / "model.tflite").read_bytes())
+        answers = deep.load_host().run(np.random.default_rng(1).integers(-128, 128, (9, deep.input.size), np.int8))
+        assert len(np.unique(answers, axis=0)) > 1
         heard: list[list[float]] = []
         accuracies = trainer(worker)(narrow, wide / "train", lambda a: bool(heard.append(a)), lambda *_: None)
     assert accuracies == heard[-1] and len(heard) == 1  # it was told to stop

@@ -106,7 +106,10 @@ class Costs:
     def _measure(self, config: Config, folder: Path) -> Cost:
         model, generated = folder / "untrained", folder / "firmware_model"
         self.worker.call({"do": "network", "config": str(folder / "config.toml"), "out": str(model)})
-        program = compile_model((model / "model.tflite").read_bytes())
+        try:
+            program = compile_model((model / "model.tflite").read_bytes(), **config.compile.model_dump())
+        except KwsError as error:  # more constants than compile.max_constants, for one
+            raise Infeasible(f"the compiler refuses it: {error}", {"compiler": 1.0}) from error
         self._check({"macs": program.macs, "ram": program.arena_bytes, "flash": program.constant_bytes})
         export(model, generated, streaming=config.streaming)
         try:
@@ -139,6 +142,7 @@ class Costs:
             "shape": config.train.shape.model_dump(mode="json"),
             "labels": config.labels,
             "detector": config.detector.model_dump(mode="json"),
+            "compile": config.compile.model_dump(mode="json"),
             "streaming": config.streaming,
             "board": self.board,
             "sources": self._sources,

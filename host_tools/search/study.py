@@ -137,7 +137,7 @@ class Search:
         after: Callable[[], object] = lambda: None,
     ) -> None:
         """Goes on until ``trials`` were trained in all, or ``minutes`` have passed (0: no limit) and the trial that is
-        then under way is finished; ``after`` is called when one is.
+        then under way is finished; ``after`` is called when one was trained.
 
         Raises:
             KwsError: nothing within the limits was found.
@@ -154,8 +154,10 @@ class Search:
                 share = max(by_trials, passed / minutes if minutes else 0.0)
                 progress(min(999, round(1000 * share)), 1000, text)
 
-            fruitless = 0 if self._one(part) else fruitless + 1
-            after()
+            fruitless += 1
+            if self._one(part):
+                fruitless = 0
+                after()
         if not self.trained():
             reasons = [t.user_attrs["end"] for t in self.finished() if "end" in t.user_attrs]
             raise KwsError(

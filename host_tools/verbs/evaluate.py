@@ -12,8 +12,9 @@ from rich.table import Table
 from host_tools import ui
 
 EXAMPLE = (
-    "Example: kws evaluate firmware/model --data data/speech_commands --engine aot   or   "
-    "kws evaluate firmware/model --data data/speech_commands --streaming --negative data/conversations --plot det.svg"
+    "Example: kws evaluate firmware/model --data data/speech_commands --engine aot --snr 10   or   "
+    "kws evaluate firmware/model --data data/speech_commands --streaming --negative data/talk --plot det.svg   "
+    "or   kws evaluate firmware/model --near"
 )
 
 
@@ -38,7 +39,7 @@ def register(app: typer.Typer) -> None:
     @app.command(epilog=EXAMPLE)
     def evaluate(
         model: Annotated[Path, typer.Argument(help="Folder with model.tflite and model.json.", show_default=False)],
-        data: Annotated[Path, typer.Option("--data", "-d", help="A data folder.")],
+        data: Annotated[Path | None, typer.Option("--data", "-d", help="A data folder.", show_default=False)] = None,
         split: Annotated[Split, typer.Option(help="Which clips.")] = Split.testing,
         engine: Annotated[Engine, typer.Option(help="TFLite Micro, or our compiled plan.")] = Engine.tflm,
         record: Annotated[bool, typer.Option("--record", help="Write the accuracy into model.json.")] = False,
@@ -48,19 +49,37 @@ def register(app: typer.Typer) -> None:
         ] = False,
         negative: Annotated[Path | None, typer.Option(help="With --streaming: recordings without keywords.")] = None,
         whole: Annotated[bool, typer.Option("--whole", help="All of --negative, not only its reporting part.")] = False,
-        snr: Annotated[list[float] | None, typer.Option(help="With --streaming: SNR in dB. May be repeated.")] = None,
+        snr: Annotated[
+            list[float] | None, typer.Option(help="Also in noise at this SNR in dB; may be repeated. --streaming: 10.")
+        ] = None,
         sessions: Annotated[Path | None, typer.Option(help="With --streaming: own labelled recordings.")] = None,
         keywords: Annotated[int, typer.Option(min=0, help="With --streaming: keywords; 0: each clip once.")] = 0,
         plot: Annotated[Path | None, typer.Option(help="With --streaming: picture of the DET curve.")] = None,
+        near: Annotated[
+            bool, typer.Option("--near", help="Words near the keywords in sound, by synthetic voices, instead.")
+        ] = False,
+        words: Annotated[
+            list[str] | None,
+            typer.Option("--word", help="With --near: this word.", show_default="chosen by sound"),
+        ] = None,
+        takes: Annotated[int, typer.Option(min=1, help="With --near: of each near word.")] = 12,
         json: ui.Json = False,
     ) -> None:
         """Measure an int8 model on this machine: accuracy with its interval, and the confusion matrix.
 
-        With --streaming: misses, false accepts an hour and response time over long audio.
+        With --streaming: misses, false accepts an hour and response time over long audio. With --near: how often
+        words that sound much like a keyword set the detector off, said by voices that training has not heard.
         """
         from model_pipeline.errors import CheckFailed, KwsError
         from model_pipeline.evaluate import evaluate as run
 
+        if words and not near:
+            raise KwsError("--word goes with --near")
+        if near:
+            _near(model, data, words or [], takes, record=record, json=json)
+            return
+        if data is None:
+            raise KwsError("no --data DIR to measure on", hint="kws data synth, import or download makes one")
         if streaming:
             from host_tools import listening
             from model_pipeline.streaming.evaluate import evaluate_streaming
@@ -86,13 +105,24 @@ def register(app: typer.Typer) -> None:
                 det_plot(result, plot)
             ui.emit(result, json, listening.evaluation)
             return
-        if negative or snr or sessions or plot or whole or keywords:
-            raise KwsError("--negative, --whole, --snr, --sessions, --keywords and --plot go with --streaming")
+        if negative or sessions or plot or whole or keywords:
+            raise KwsError("--negative, --whole, --sessions, --keywords and --plot go with --streaming")
         with ui.progress("evaluating") as progress:
-            result = run(model, data, split.value, engine.value, progress, record=record)
+            result = run(model, data, split.value, engine.value, progress, snr_db=snr or (), record=record)
         ui.emit(result, json, _human)
         if 100 * result["accuracy"] < minimum:
             raise CheckFailed(f"{100 * result['accuracy']:.2f} % is below the wanted {minimum:g} %")
+
+
+def _near(model: Path, data: Path | None, words: list[str], takes: int, *, record: bool, json: bool) -> None:
+    from host_tools import listening
+    from model_pipeline.manifest import load_manifest
+    from model_pipeline.streaming.near import evaluate_near, settings_of
+
+    settings = settings_of(load_manifest(model), data)
+    with ui.progress("near words") as progress:
+        result = evaluate_near(model, words, takes, settings, progress, record=record)
+    ui.emit(result, json, listening.near)
 
 
 def _human(values: dict[str, Any]) -> None:
@@ -111,3 +141,21 @@ def _human(values: dict[str, Any]) -> None:
         recall = values["recall"][label]
         table.add_row(label, *cells, "–" if recall is None else f"{100 * recall:.1f} %")
     ui.out.print(table)
+    for snr, found in values["noise"].items():
+        low, high = found["interval95"]
+        ui.out.print(
+            f"in noise at {snr} dB SNR: {100 * found['accuracy']:.2f} % of {found['clips']} spoken clips "
+            f"(95 %: {100 * low:.2f} to {100 * high:.2f})"
+        )
+    _speakers(values["speakers"])
+
+
+def _speakers(values: dict[str, Any]) -> None:
+    if values["several"]:
+        ui.out.print(
+            f"{values['several']} speakers with five clips or more: a tenth of them below {100 * values['p10']:.0f} %, "
+            f"median {100 * values['median']:.0f} %, a tenth above {100 * values['p90']:.0f} %"
+        )
+    if values["groups"].keys() - {"people"}:
+        shares = (f"{n} {100 * g['correct'] / g['clips']:.1f} % of {g['clips']}" for n, g in values["groups"].items())
+        ui.out.print(f"by kind of voice: {', '.join(shares)}")

@@ -36,8 +36,11 @@ def register(app: typer.Typer) -> None:
 
         def human(values: dict) -> None:
             ui.out.print(f"{values['folder']}: {len(values['files'])} files for model {values['model_hash']}")
+            bound = f"no plan is below {values['aot_arena_lower_bound']:,} B"
             ui.out.print(
-                f"  arena {values['aot_arena_bytes']} B (aot), {values['tflm_arena_bytes']} B (tflm, this host)"
+                f"  arena {values['aot_arena_bytes']:,} B (aot; {bound}), "
+                f"{values['tflm_arena_bytes']:,} B (tflm, this host)",
+                soft_wrap=True,
             )
             each = f" for each {values['streaming']} new frames" if values["streaming"] else ""
             ui.out.print(f"  {values['macs']:,} MACs{each}")

@@ -9,7 +9,7 @@ import typer
 
 from host_tools import ui
 
-EXAMPLE = "Example: kws report runs/demo"
+EXAMPLE = "Example: kws report runs/demo   or   kws report --card firmware/model --out card.md"
 
 
 def register(app: typer.Typer) -> None:
@@ -17,11 +17,21 @@ def register(app: typer.Typer) -> None:
 
     @app.command(epilog=EXAMPLE)
     def report(
-        run: Annotated[Path, typer.Argument(help="Folder with a results.json.", show_default=False)],
-        out: Annotated[Path | None, typer.Option(help="Folder for report.html.", show_default="the same")] = None,
+        run: Annotated[Path, typer.Argument(help="Folder of a run; with --card also of a model.", show_default=False)],
+        out: Annotated[
+            Path | None, typer.Option(help="Folder for report.html, or the card's file.", show_default="the same")
+        ] = None,
+        card: Annotated[bool, typer.Option("--card", help="Write the card of a model instead, in Markdown.")] = False,
         json: ui.Json = False,
     ) -> None:
-        """Draw report.html from results.json again, and print its figures."""
+        """Draw report.html from results.json again, and print its figures.
+
+        With --card: data, accuracy by word and speaker, in noise, false accepts, cost on each board, limits.
+        Accuracies are what `kws evaluate --record` wrote into the model's manifest.
+        """
+        if card:
+            _card(run, out or run / "card.md", json=json)
+            return
         from host_tools import report as reports
         from host_tools import show
 
@@ -35,3 +45,13 @@ def register(app: typer.Typer) -> None:
             ui.out.print(f"report: [bold]{ui.plain(str(page))}[/]")
 
         ui.emit({**results, "report": str(page)}, json, human)
+
+
+def _card(model: Path, out: Path, *, json: bool) -> None:
+    from host_tools import card
+    from model_pipeline.files import write_text
+
+    with ui.progress("model card") as progress:
+        text = card.card(model, progress)
+    write_text(out, text)
+    ui.emit({"card": str(out)}, json, lambda values: ui.out.print(f"card: [bold]{ui.plain(values['card'])}[/]"))

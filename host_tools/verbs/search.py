@@ -14,7 +14,8 @@ from model_pipeline.errors import KwsError, MissingTool
 
 EXAMPLE = (
     "Example: kws search --config default --data data/speech_commands --out runs/search --max-macs 1.2M "
-    "--max-flash 128K --trials 40   and then   kws train --config runs/search/front/default-17.toml"
+    "--max-flash 128K --trials 40   and then the lines that it prints, as   kws train --config "
+    "runs/search/front/default-17.toml --data data/speech_commands --out runs/default-17/train"
 )
 
 
@@ -74,7 +75,7 @@ def register(app: typer.Typer) -> None:
             study = Search(recipe, data_hash, out, limits, epochs, costs, trainer(worker))
             study.run(trials, minutes, progress, lambda: results.write(study))
             result = results.write(study)
-        ui.emit(result, json, _show)
+        ui.emit({"data": str(data), **result}, json, _show)
 
 
 def _number(text: str, thousand: int) -> int:
@@ -109,5 +110,6 @@ def _show(values: dict[str, Any]) -> None:
         "a short training. Inference, second (of sound): instructions. RAM and flash: of the whole image.",
     )
     for r in values["front"]:
-        ui.out.print(f"  kws train --config {r['config']}", soft_wrap=True)
+        rest = f"--data {values['data']} --out runs/{Path(r['config']).stem}/train"
+        ui.out.print(f"  kws train --config {r['config']} {rest}", soft_wrap=True)
     ui.out.print(f"drawn to {values['plot']}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from host_tools import ui
-from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.errors import KwsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,7 @@ EXAMPLE = (
     "Example: kws stream --port /dev/ttyACM0 --data runs/demo/data --clips 100   or   "
     "kws stream --board disco_f407vg --wav recording.wav   or   kws stream --port /dev/ttyACM0 --mic"
 )
-_BLOCK = 320  # 20 ms
+_BLOCK = 320  # 20 ms, as of the microphone
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +47,12 @@ def register(app: typer.Typer) -> None:
         """Stream speech to a device: labelled clips for accuracy and cost, a recording or a microphone for a look."""
         if sum((data is not None, wav is not None, mic)) != 1:
             raise KwsError("give one of --data DIR, --wav FILE and --mic", hint=EXAMPLE.removeprefix("Example: "))
-        from host_tools import targets
+        from host_tools import microphone, targets
 
-        source = _microphone() if mic else _recording(wav) if wav else None
-        with targets.target(port, board, model=model, engine=engine, baud=baud) as (link, build):
+        with contextlib.ExitStack() as stack:
+            # First what may be missing, then the device.
+            source = stack.enter_context(microphone.blocks()) if mic else _recording(wav) if wav else None
+            link, build = stack.enter_context(targets.target(port, board, model=model, engine=engine, baud=baud))
             if source is not None:
                 _live(link, source, realtime=realtime, endless=mic, json=json)
                 return
@@ -97,28 +100,6 @@ def _recording(path: Path) -> Iterator[np.ndarray]:
     samples, rate = read_audio(path)
     samples = to_int16(samples if rate == SAMPLE_RATE else resample(samples, rate))
     return (samples[at : at + _BLOCK] for at in range(0, len(samples), _BLOCK))
-
-
-def _microphone() -> Iterator[np.ndarray]:
-    try:
-        import sounddevice
-    except ImportError as error:
-        raise MissingTool("sounddevice is not installed", hint="pip install sounddevice") from error
-    except OSError as error:  # the package is there, its C library is not
-        raise MissingTool("PortAudio is not installed", hint="apt-get install libportaudio2") from error
-
-    def blocks() -> Iterator[np.ndarray]:
-        try:
-            with sounddevice.InputStream(samplerate=16000, channels=1, dtype="int16", blocksize=_BLOCK) as source:
-                while True:
-                    samples, overflowed = source.read(_BLOCK)
-                    if overflowed:
-                        ui.err.print("[yellow]the microphone lost samples[/]: this computer is too busy")
-                    yield samples[:, 0].copy()
-        except sounddevice.PortAudioError as error:
-            raise KwsError(f"no microphone: {error}", hint="python -m sounddevice lists the devices") from error
-
-    return blocks()
 
 
 def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: bool, json: bool) -> None:

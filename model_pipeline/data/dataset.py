@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,10 @@ _SILENCE_DB = (-30.0, 0.0)  # gain of a silence clip against its noise file
 
 
 def folder_name(word: str) -> str:
-    """The folder that holds ``word``: spaces become ``_``."""
+    """The folder that holds ``word``: spaces become ``_``; of espeak-ng's notation ``[[…]]`` the letters and digits
+    stay, behind ``near-``."""
+    if word.startswith("[["):
+        return "near-" + re.sub(r"[^A-Za-z0-9]", "", word)
     return word.replace(" ", "_")
 
 

@@ -6,6 +6,8 @@ Nothing of the augmentation (noise, gain, shift) is in the files: training makes
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +17,32 @@ from typing import Any
 
 import numpy as np
 
-from model_pipeline.config import Config
+from model_pipeline.config import Config, SynthConfig
 from model_pipeline.data import noise
-from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, fit_clip, to_int16, write_wav
+from model_pipeline.data.audio import (
+    CLIP_SAMPLES,
+    EXTENSIONS,
+    SAMPLE_RATE,
+    fit_clip,
+    read_clips,
+    to_int16,
+    write_wav,
+)
 from model_pipeline.data.dataset import NOISE_FOLDER, folder_name
-from model_pipeline.data.split import SPLITS, Split
-from model_pipeline.data.voices import PACKAGES, Utterance, Voice, available, phonemes, speak, version
-from model_pipeline.data.words import NEAR_WORDS, OTHER_WORDS
+from model_pipeline.data.importer import import_folder
+from model_pipeline.data.near import tokens
+from model_pipeline.data.split import SPLITS, Split, Splitter, speaker_of
+from model_pipeline.data.voices import (
+    PACKAGES,
+    Utterance,
+    Voice,
+    available,
+    phonemes,
+    reads_phonemes,
+    speak,
+    version,
+)
+from model_pipeline.data.words import NEAR_WORDS, OTHER_WORDS, as_text
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import atomic_dir, write_json, write_text
 
@@ -42,7 +63,8 @@ class _Job:
 
 
 def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], None] | None = None) -> dict[str, Any]:
-    """Writes the data folder of ``config`` (its keywords and ``synth`` part) to ``out``, whole or not at all.
+    """Writes the data folder of ``config`` (its keywords, its ``synth`` part and ``data.recordings``) to ``out``, whole
+    or not at all.
 
     The same configuration on the same machine gives the same files. Engines that are missing are left out.
 
@@ -55,40 +77,27 @@ def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], No
     """
     report = progress or (lambda done, total, text: None)
     report(0, 1, "looking for voices")
-    voices = available(config.synth.engines)
-    if not voices:
-        raise MissingTool(
-            "no speech synthesiser is installed", hint="; ".join(PACKAGES[e] for e in config.synth.engines)
-        )
+    voices = _voices(config.synth)
+    engines = Counter(voice.engine for voice in voices)
     rng = np.random.default_rng(config.synth.seed)
-    cast = _cast([v for engine in voices.values() for v in engine], rng)
+    cast = _cast(voices, rng)
     words = _unknown_words(config)
     jobs = _plan(config, cast, words, rng)
-    done, failed = 0, 0
     with atomic_dir(out) as folder:
-        for word in {job.word for job in jobs}:
-            (folder / folder_name(word)).mkdir()
-        batches = _batches(jobs)
-        with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
-            try:
-                for count in pool.map(lambda batch: _make(batch, folder), batches):
-                    failed += count
-                    done += _BATCH
-                    report(min(done, len(jobs)), len(jobs), f"{len(jobs)} clips, {len(voices)} engines")
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        failed = _speak_all(jobs, folder, report)
         if failed > len(jobs) // 10:
             raise KwsError(f"{failed} of {len(jobs)} clips could not be spoken")
         made = [job for job in jobs if (folder / job.path).exists()]
-        for split in ("validation", "testing"):
-            write_text(folder / f"{split}_list.txt", "".join(f"{j.path}\n" for j in made if j.split == split))
         _write_noise(folder / NOISE_FOLDER, made, folder, config.synth.seed)
-        description = {
+        own = _add_recordings(Path(config.data.recordings), folder) if config.data.recordings else {}
+        for split in ("validation", "testing"):
+            names = [*(j.path for j in made if j.split == split), *(n for n, s in own.items() if s == split)]
+            write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in names))
+        description: dict[str, Any] = {
             "source": "synth",
             "licence": "made on this machine; no third party's recordings",
-            "engines": {engine: {"version": version(engine), "voices": len(v)} for engine, v in voices.items()},
-            "missing_engines": [e for e in config.synth.engines if e not in voices],
+            "engines": {engine: {"version": version(engine), "voices": n} for engine, n in engines.items()},
+            "missing_engines": [e for e in config.synth.engines if e not in engines],
             "keywords": config.keywords,
             "unknown_words": sorted(set(words)),
             "settings": config.synth.model_dump(mode="json"),
@@ -96,8 +105,63 @@ def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], No
             "failed": failed,
             "speakers": {s: len({j.utterance.voice.speaker for j in made if j.split == s}) for s in SPLITS},
         }
+        if own:
+            description["licence"] += "; and the user's own recordings"
+            description["recordings"] = {
+                "clips": {s: sum(split == s for split in own.values()) for s in SPLITS},
+                "speakers": {s: len({speaker_of(n) for n, split in own.items() if split == s}) for s in SPLITS},
+            }
         write_json(folder / "dataset.json", description)
     return description
+
+
+def held_out_clips(
+    words: Sequence[str], takes: int, settings: SynthConfig, progress: Callable[[int, int, str], None] | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """Each of ``words`` as ``takes`` voices say it that the data of `synthesize` with the same ``settings`` keeps for
+    testing.
+
+    Returns:
+        int16 [n, 16000], and the word of each clip; a word that no voice can say has none.
+
+    Raises:
+        MissingTool, KwsError: as `synthesize`.
+    """
+    report = progress or (lambda done, total, text: None)
+    rng = np.random.default_rng(settings.seed)
+    casting = _Casting(_cast(_voices(settings), rng), rng)
+    for word in words:
+        for _ in range(takes):
+            casting.add(word, "testing")
+    with tempfile.TemporaryDirectory(prefix="kws_near_") as name:
+        folder = Path(name)
+        _speak_all(casting.jobs, folder, report)
+        made = [job for job in casting.jobs if (folder / job.path).exists()]
+        return read_clips([folder / job.path for job in made]), [job.word for job in made]
+
+
+def _voices(settings: SynthConfig) -> list[Voice]:
+    found = available(settings.engines)
+    if not found:
+        raise MissingTool("no speech synthesiser is installed", hint="; ".join(PACKAGES[e] for e in settings.engines))
+    return [voice for engine in found.values() for voice in engine]
+
+
+def _speak_all(jobs: Sequence[_Job], folder: Path, report: Callable[[int, int, str], None]) -> int:
+    """Writes all clips; returns how many the engines said nothing for."""
+    for word in {job.word for job in jobs}:
+        (folder / folder_name(word)).mkdir()
+    done, failed = 0, 0
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        try:
+            for count in pool.map(lambda batch: _make(batch, folder), _batches(jobs)):
+                failed += count
+                done += _BATCH
+                report(min(done, len(jobs)), len(jobs), f"{len(jobs)} clips")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failed
 
 
 def _cast(voices: Sequence[Voice], rng: np.random.Generator) -> dict[Split, dict[str, list[Voice]]]:
@@ -125,48 +189,60 @@ def _cast(voices: Sequence[Voice], rng: np.random.Generator) -> dict[Split, dict
     return result
 
 
+class _Casting:
+    """Gives each word to a random voice of the split, with all that is random about how it is said."""
+
+    def __init__(self, cast: dict[Split, dict[str, list[Voice]]], rng: np.random.Generator) -> None:
+        self.jobs: list[_Job] = []
+        self._cast, self._rng = cast, rng
+        self._takes: Counter[str] = Counter()
+
+    def add(self, word: str, split: Split) -> None:
+        rng, voices = self._rng, self._cast[split]
+        if word.startswith("[["):
+            voices = {"espeak-ng": [v for v in voices.get("espeak-ng", []) if reads_phonemes(v)]}
+            if not voices["espeak-ng"]:
+                return
+        engines = sorted(voices)
+        share = np.array([_ENGINE_SHARES[e] for e in engines])
+        found = voices[engines[int(rng.choice(len(engines), p=share / share.sum()))]]
+        voice = found[int(rng.integers(len(found)))]
+        name = f"{folder_name(word)}/{voice.speaker}_nohash_"
+        pitch, rate = float(rng.uniform(0.7, 1.35)), float(rng.uniform(0.75, 1.35))
+        spoken = Utterance(voice, as_text(word), pitch, rate)
+        level, place = float(rng.uniform(-26, -12)), float(rng.uniform(0.3, 0.7))
+        self.jobs.append(_Job(word, split, f"{name}{self._takes[name]}.wav", spoken, level, place))
+        self._takes[name] += 1
+
+
 def _plan(
     config: Config, cast: dict[Split, dict[str, list[Voice]]], unknown: Sequence[str], rng: np.random.Generator
 ) -> list[_Job]:
     """Every clip that will be made, with all that is random about it."""
-    takes: Counter[str] = Counter()
-    jobs = []
-
-    def add(word: str, split: Split) -> None:
-        engines = sorted(cast[split])
-        share = np.array([_ENGINE_SHARES[e] for e in engines])
-        voices = cast[split][engines[int(rng.choice(len(engines), p=share / share.sum()))]]
-        voice = voices[int(rng.integers(len(voices)))]
-        name = f"{folder_name(word)}/{voice.speaker}_nohash_"
-        pitch, rate = float(rng.uniform(0.7, 1.35)), float(rng.uniform(0.75, 1.35))
-        spoken = Utterance(voice, word.replace("_", " "), pitch, rate)
-        level, place = float(rng.uniform(-26, -12)), float(rng.uniform(0.3, 0.7))
-        jobs.append(_Job(word, split, f"{name}{takes[name]}.wav", spoken, level, place))
-        takes[name] += 1
-
+    casting = _Casting(cast, rng)
     for split, share in _SHARES.items():
         for word in config.keywords:
             for _ in range(max(1, round(config.synth.clips_per_keyword * share))):
-                add(word, split)
+                casting.add(word, split)
         for i in range(max(1, round(config.synth.unknown_clips * share))):
-            add(unknown[i % len(unknown)], split)
-    return jobs
+            casting.add(unknown[i % len(unknown)], split)
+    return casting.jobs
 
 
 def _unknown_words(config: Config) -> list[str]:
-    """Words that are none of the keywords, nor sound like one."""
-    wanted = [w for w in (config.synth.unknown_words or [*OTHER_WORDS, *NEAR_WORDS]) if w not in config.keywords]
-    sounds = phonemes([*wanted, *config.keywords])
-    taken = {_plain(sounds[w]) for w in config.keywords if w in sounds}
-    words = [w for w in wanted if _plain(sounds.get(w, f"?{w}")) not in taken]
+    """Words that are none of the keywords, nor sound like one; near ones three times."""
+    settings = config.synth
+    near = settings.near_words or ([] if settings.unknown_words else list(NEAR_WORDS))
+    wanted = [w for w in [*(settings.unknown_words or OTHER_WORDS), *near] if w not in config.keywords]
+    spoken = phonemes([as_text(w) for w in [*wanted, *config.keywords]])
+    sounds = {w: tokens(spoken.get(as_text(w), f"?_{w}")) for w in [*wanted, *config.keywords]}
+    taken = {sounds[w] for w in config.keywords}
+    words = [w for w in wanted if sounds[w] not in taken]
     if not words:
         raise KwsError("synth.unknown_words holds nothing but the keywords (or words that sound the same)")
-    near = [] if config.synth.unknown_words else [w for w in words if w in NEAR_WORDS]
+    words = list(dict.fromkeys(words))
+    near = [w for w in words if w in near]
     return [*words, *near, *near]
-
-
-def _plain(sound: str) -> str:
-    return "".join(c for c in sound if c not in "',_: ")
 
 
 def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
@@ -217,10 +293,29 @@ def _place(samples: np.ndarray, level_db: float, where: float) -> np.ndarray:
     return to_int16(out)
 
 
+def _add_recordings(source: Path, folder: Path) -> dict[str, Split]:
+    """Takes the user's recordings into the data folder: their names, ``word/file``, with the split of each."""
+    if not any(path.suffix.lower() in EXTENSIONS for path in source.glob("*/*")):
+        return {}
+    taken = folder / ".recordings"
+    import_folder(source, taken)
+    splitter = Splitter(taken)
+    own: dict[str, Split] = {}
+    for path in sorted(taken.glob("*/*.wav")):
+        name = f"{path.parent.name}/{path.name}"
+        split = splitter(name)
+        if path.parent.name != NOISE_FOLDER:
+            if split is None:
+                continue
+            own[name] = split
+        (folder / path.parent.name).mkdir(exist_ok=True)
+        os.replace(path, folder / name)
+    shutil.rmtree(taken)
+    return own
+
+
 def _write_noise(target: Path, jobs: Sequence[_Job], folder: Path, seed: int) -> None:
     """20 s of each formula noise, and babble of the training voices."""
-    from model_pipeline.data.audio import read_clips
-
     target.mkdir()
     rng = np.random.default_rng([seed, 1])
     for kind in noise.KINDS:

@@ -43,7 +43,8 @@ class Voice:
 
 @dataclass(frozen=True)
 class Utterance:
-    """A word as one voice says it: ``pitch`` and ``rate`` are factors, 1 as usual, a higher rate is faster."""
+    """A word as one voice says it: ``pitch`` and ``rate`` are factors, 1 as usual, a higher rate is faster. Text in
+    ``[[…]]`` is espeak-ng's notation of phonemes, for its American voices alone."""
 
     voice: Voice
     text: str
@@ -90,15 +91,28 @@ def speak(utterances: Sequence[Utterance]) -> list[np.ndarray | None]:
         return [_load(path) for path in paths]
 
 
+def group_of(speaker: str) -> str:
+    """What kind of voice ``speaker`` is: "people", or the engine of a synthetic one."""
+    return next((engine for engine in PACKAGES if speaker.startswith(f"{engine.split('-')[0]}-")), "people")
+
+
+def reads_phonemes(voice: Voice) -> bool:
+    """Whether the voice can say ``[[…]]``: `phonemes` are those of American English."""
+    return voice.engine == "espeak-ng" and voice.name.startswith("en-us+")
+
+
 def phonemes(words: Sequence[str]) -> dict[str, str]:
-    """How espeak-ng pronounces each word; {} without espeak-ng."""
+    """How espeak-ng pronounces each word, ``_`` between the phonemes; {} without espeak-ng."""
     if not shutil.which("espeak-ng"):
         return {}
-    spoken = _run(["espeak-ng", "-q", "-x", "-v", "en-us", "--", "\n\n".join(words)]).splitlines()
-    lines = [line.strip() for line in spoken if line.strip()]
-    if len(lines) != len(words):  # a word that it reads as more than one clause
-        lines = [_run(["espeak-ng", "-q", "-x", "-v", "en-us", "--", word]).strip() for word in words]
-    return dict(zip(words, lines, strict=True))
+    spoken = _run(["espeak-ng", "-q", "-x", "--sep=_", "-v", "en-us", "--stdin"], text="\n\n".join(words))
+    lines = [line.strip() for line in spoken.splitlines() if line.strip()]
+    if len(lines) == len(words):
+        return dict(zip(words, lines, strict=True))
+    if len(words) == 1:
+        return {words[0]: " ".join(lines)}
+    half = len(words) // 2  # one of them is read as more than one clause
+    return phonemes(words[:half]) | phonemes(words[half:])
 
 
 def version(engine: str) -> str:
@@ -174,14 +188,12 @@ def _festival(utterances: Sequence[Utterance], paths: Sequence[Path]) -> None:
         lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}" \'riff)')
     script = paths[0].with_name("say.scm")
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _run(["festival", "-b", str(script)], _SECONDS + len(utterances))
+    _run(["festival", "-b", str(script)], _SECONDS + 6 * len(utterances))  # a busy computer takes its time
 
 
-def _run(command: list[str], seconds: float = _SECONDS) -> str:
+def _run(command: list[str], seconds: float = _SECONDS, text: str = "") -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=seconds, stdin=subprocess.DEVNULL
-        )
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, input=text)
     except subprocess.TimeoutExpired as error:
         raise KwsError(f"{command[0]} did not end in {seconds:.0f} s", hint="leave it out of synth.engines") from error
     except OSError as error:

@@ -1,5 +1,7 @@
 """Words that are not keywords: common ones, and ones that sound near the usual commands."""
 
+from pathlib import Path
+
 # Of many sounds and lengths, so that "unknown" is no single sound.
 OTHER_WORDS = (
     *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "zero"),
@@ -18,3 +20,10 @@ NEAR_WORDS = (
     *("lap", "loft", "life", "ride", "light", "rice", "bright", "rate", "fight", "rye", "write", "top", "stock"),
     *("step", "shop", "store", "start", "stuff", "stomp"),
 )
+
+COMMON_WORDS = Path(__file__).with_name("common_words.txt")  # everyday words, to find near ones of any keyword among
+
+
+def as_text(word: str) -> str:
+    """``word`` as it is spoken and written out: keywords and folders have ``_`` for a space."""
+    return word if word.startswith("[[") else word.replace("_", " ")

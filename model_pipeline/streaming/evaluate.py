@@ -10,7 +10,7 @@ from typing import Any
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.split import Split
 from model_pipeline.errors import KwsError
-from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest, save_manifest
+from model_pipeline.manifest import DetectorDefaults, Manifest, record_accuracy
 from model_pipeline.streaming import negatives
 from model_pipeline.streaming.corpus import Corpus, Listener, Without
 from model_pipeline.streaming.negatives import Part
@@ -73,9 +73,7 @@ def evaluate_streaming(
         **result,
     }
     if record:
-        brief = _brief(result)
-        accuracy = {**manifest.accuracy, "streaming": brief}
-        save_manifest(load_manifest(model).model_copy(update={"accuracy": accuracy}), Path(model) / "model.json")
+        record_accuracy(model, "streaming", _brief(result))
     return result
 
 
@@ -193,7 +191,7 @@ def _false(parts: Sequence[Without], detector: DetectorDefaults, labels: Sequenc
 
 def _brief(result: dict[str, Any]) -> dict[str, Any]:
     """What the manifest keeps."""
-    brief: dict[str, Any] = {"split": result["split"]}
+    brief: dict[str, Any] = {"split": result["split"], "detector": result["detector"]}
     for snr, values in result["sessions"].items():
         response = values["response_ms"]
         brief[f"sessions_{snr}_db" if snr != "own" else "own_sessions"] = {

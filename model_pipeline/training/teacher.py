@@ -61,7 +61,8 @@ def _train(
     sounds = speech_embedding.features(validation[0]).astype(np.float32), np.eye(labels)[validation[1]]
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.03)
     body = [layer for layer in model.layers if layer.name.startswith("body")]
-    # Without XLA, which is several times slower for convolutions on a CPU. The head alone first: what it would send back at random would harm the body.
+    # Without XLA, which is several times slower for convolutions on a CPU.
+    # The head alone first: what it would send back at random would harm the body.
     for layer in body:
         layer.trainable = False
     if not (pool.folder / "teacher.backup").exists():

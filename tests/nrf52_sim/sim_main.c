@@ -1,5 +1,6 @@
-/* The nRF52 drivers against a model of UARTE0 and PDM that acts at every register access, as the hardware would at the
- * worst moments. What it models is in the Product Specification, 6.34 (UARTE) and 6.15 (PDM). */
+/* The nRF52 drivers against a model of UARTE0 (with PPI and TIMER2, which count its bytes) and PDM that acts at every
+ * register access, as the hardware would at the worst moments. What it models is in the Product Specification, 6.34
+ * (UARTE), 6.16 (PPI), 6.30 (TIMER) and 6.15 (PDM). */
 #include "m4.h"
 #include "nrf52.h"
 
@@ -10,10 +11,12 @@ volatile uint32_t *cortexm_counter, *cortexm_capture;
 volatile uint32_t cortexm_interrupt_ticks, cortexm_millis;
 uint32_t cortexm_systick_ticks(void) { return 0; }
 
-#define CHECK(what) \
+#define TEXT_OF(line) #line
+#define CHECK_AT(line, what, text) \
   do { \
-    if (!(what)) t_fail(#what); \
+    if (!(what)) t_fail("line " TEXT_OF(line) ": " text); \
   } while (0)
+#define CHECK(what) CHECK_AT(__LINE__, what, #what)
 
 /* ---- registers ---- */
 
@@ -35,6 +38,20 @@ static volatile uint32_t *cell(uint32_t address) {
 /* Without the model's reaction. */
 #define RAW(register_) (*cell(ADDRESS_OF_##register_))
 #define ADDRESS_OF_STARTRX (UARTE0_BASE + 0x000)
+#define ADDRESS_OF_STOPRX (UARTE0_BASE + 0x004)
+#define ADDRESS_OF_FLUSHRX (UARTE0_BASE + 0x02C)
+#define ADDRESS_OF_RXTO (UARTE0_BASE + 0x144)
+#define ADDRESS_OF_RXSTARTED (UARTE0_BASE + 0x14C)
+#define ADDRESS_OF_SHORTS (UARTE0_BASE + 0x200)
+#define ADDRESS_OF_CHENSET 0x4001F504u
+#define ADDRESS_OF_EEP 0x4001F510u
+#define ADDRESS_OF_TEP 0x4001F514u
+#define ADDRESS_OF_COUNTER_START 0x4000A000u
+#define ADDRESS_OF_COUNTER_CLEAR 0x4000A00Cu
+#define ADDRESS_OF_COUNTER_CAPTURE 0x4000A040u
+#define ADDRESS_OF_COUNTER_MODE 0x4000A504u
+#define ADDRESS_OF_COUNTER_BITMODE 0x4000A508u
+#define ADDRESS_OF_COUNTER_CC 0x4000A540u
 #define ADDRESS_OF_STARTTX (UARTE0_BASE + 0x008)
 #define ADDRESS_OF_ENDRX (UARTE0_BASE + 0x110)
 #define ADDRESS_OF_ENDTX (UARTE0_BASE + 0x120)
@@ -56,19 +73,42 @@ static volatile uint32_t *cell(uint32_t address) {
 
 static uint8_t line[1 << 15]; /* bytes on their way to the receiver */
 static uint32_t line_in, line_out;
+static uint32_t pace = 10000; /* bytes that a register access takes at most */
 static uint32_t fifo_limit; /* bytes that wait when no transfer runs; more are lost and an overrun */
-static uint32_t receiving;
+static int has_shorts;      /* 0: as Renode's */
+static uint32_t receiving, rx_pointer, rx_left;
+static uint32_t counter;
 static uint8_t sent[1 << 14];
 static uint32_t num_sent;
 static int sender_stuck;
 static uint32_t sending, sending_for; /* accesses until ENDTX */
 
+static void start_receiving(void) {
+  receiving = 1;
+  rx_pointer = RAW(RXD_PTR);
+  rx_left = RAW(RXD_MAXCNT);
+  RAW(RXSTARTED) = 1;
+}
+
+static void count_a_byte(void) {
+  const int connected = (RAW(CHENSET) & 1) && RAW(EEP) == UARTE0_BASE + 0x108 && RAW(TEP) == 0x4000A008u;
+  if (connected && RAW(COUNTER_MODE) == 1 && RAW(COUNTER_BITMODE) == 3 && RAW(COUNTER_START)) counter++;
+}
+
 static void receive_what_waits(void) {
-  if (receiving && line_in != line_out) {
-    CHECK(RAW(RXD_MAXCNT) == 1);
-    *(uint8_t *)RAW(RXD_PTR) = line[line_out++ % sizeof line];
+  /* Renode: ENDRX holds back, and without it what comes after the end is written behind it. */
+  if (!has_shorts && receiving && !RAW(ENDRX) && line_in != line_out) {
+    *(uint8_t *)rx_pointer++ = line[line_out++ % sizeof line];
+    if (--rx_left == 0) RAW(ENDRX) = 1;
+  }
+  for (uint32_t i = 0; i < pace && has_shorts && receiving && line_in != line_out; i++) {
+    *(uint8_t *)rx_pointer++ = line[line_out++ % sizeof line];
+    count_a_byte();
+    if (--rx_left) continue;
     receiving = 0;
     RAW(ENDRX) = 1;
+    if (RAW(SHORTS) & 32) start_receiving();
+    else break;
   }
   while (line_in - line_out > fifo_limit) {
     line_in--; /* the newest is lost */
@@ -77,12 +117,35 @@ static void receive_what_waits(void) {
   }
 }
 
+static void counter_acts(void) {
+  if (RAW(COUNTER_CLEAR)) counter = RAW(COUNTER_CLEAR) = 0;
+  if (RAW(COUNTER_CAPTURE)) {
+    RAW(COUNTER_CAPTURE) = 0;
+    RAW(COUNTER_CC) = counter;
+  }
+}
+
 static void uarte_acts(void) {
+  if (!has_shorts) RAW(SHORTS) = 0;
+  if (RAW(STOPRX)) {
+    RAW(STOPRX) = 0;
+    receiving = 0;
+    RAW(RXTO) = RAW(ENDRX) = 1;
+  }
+  if (RAW(FLUSHRX)) {
+    RAW(FLUSHRX) = 0;
+    CHECK(!receiving);
+    RAW(ENDRX) = 1;
+  }
   if (RAW(STARTRX)) {
     RAW(STARTRX) = 0;
-    CHECK(!RAW(ENDRX)); /* else the driver would never know of this transfer's end */
-    receiving = 1;
+    if (has_shorts) {
+      CHECK(!receiving);
+      CHECK(!RAW(ENDRX)); /* else the driver would never know of this transfer's end */
+    }
+    start_receiving();
   }
+  counter_acts();
   receive_what_waits();
   if (RAW(STARTTX)) {
     RAW(STARTTX) = 0;
@@ -144,7 +207,7 @@ static uint32_t chance(uint32_t below) {
 
 static void interrupts(void) {
   sim_reg(0); /* the hardware goes on */
-  if (RAW(ENDRX) || RAW(ERROR)) UARTE0_Handler();
+  if (RAW(ENDRX) || RAW(ERROR) || (has_shorts && RAW(RXSTARTED))) UARTE0_Handler();
 }
 
 static void test_receive(void) {
@@ -214,6 +277,120 @@ static void test_an_overrun_is_counted(void) {
   interrupts();
   port_serial_stats(&after);
   CHECK(after.rx_framing == before.rx_framing + 1);
+}
+
+/* ---- in blocks ---- */
+
+static uint8_t block_in, block_out; /* a ramp through all these tests */
+
+static void come(uint32_t n) {
+  while (n--) line[line_in++ % sizeof line] = block_in++;
+}
+
+/* All that can be read now, in order. */
+static uint32_t read_all(void) {
+  uint8_t out[100];
+  uint32_t total = 0;
+  for (uint32_t nothing = 0; nothing < 3;) { /* the newest come one read later */
+    const size_t n = port_serial_read(out, 1 + chance(sizeof out - 1));
+    for (size_t i = 0; i < n; i++) CHECK(out[i] == block_out++);
+    total += n;
+    nothing = n ? 0 : nothing + 1;
+    interrupts();
+  }
+  CHECK(!nrf52_serial_waits());
+  return total;
+}
+
+static void test_blocks(void) {
+  port_serial_stats_t before, after;
+  uint8_t out[300];
+  uint32_t total = 0, taken = 0;
+  port_serial_stats(&before);
+  fifo_limit = 0; /* reception has no gap */
+  interrupts();
+  for (uint32_t round = 0; round < 5000; round++) {
+    uint32_t n = chance(64); /* at most a block until the interrupt */
+    const uint32_t credit = (uint32_t)port_serial_capacity() - (total - taken);
+    if (n > credit) n = credit;
+    come(n);
+    total += n;
+    if (chance(2)) sim_reg(0);
+    interrupts();
+    if (chance(1 + (round & 512 ? 8u : 2u))) continue; /* at times a slow reader: the credit is used up */
+    const size_t got = port_serial_read(out, chance(sizeof out));
+    for (size_t i = 0; i < got; i++) CHECK(out[i] == block_out++);
+    taken += got;
+  }
+  CHECK(taken + read_all() == total && total > 50000);
+  for (uint32_t n = 1; n < 200; n++) { /* the end of what came is never held back */
+    come(n % 63 + 1);
+    interrupts();
+    CHECK(nrf52_serial_waits());
+    CHECK(read_all() == n % 63 + 1);
+  }
+  port_serial_stats(&after);
+  CHECK(after.rx_overrun == before.rx_overrun && after.rx_framing == before.rx_framing);
+}
+
+/* More than the credit: reception stops with a whole block and goes on when there is room. */
+static void test_a_full_ring_of_blocks(void) {
+  const uint32_t more = (uint32_t)port_serial_capacity() + 1036;
+  fifo_limit = sizeof line;
+  for (uint32_t i = 0; i < more; i += 50) {
+    come(50);
+    interrupts();
+  }
+  CHECK(line_in != line_out && rx_left == 0);
+  pace = 1;
+  uint8_t out[50];
+  for (uint32_t taken = 0; taken < more;) {
+    const size_t n = port_serial_read(out, sizeof out);
+    for (size_t i = 0; i < n; i++) CHECK(out[i] == block_out++);
+    taken += n;
+    interrupts();
+  }
+  CHECK(line_in == line_out && read_all() == 0);
+  pace = 10000;
+}
+
+/* What was overwritten or lost is never given out as if it were in order; what comes after is right again. */
+static void recovers(void) {
+  uint8_t out[100];
+  for (int i = 0; i < 5; i++) {
+    (void)port_serial_read(out, sizeof out);
+    interrupts();
+  }
+  CHECK(!nrf52_serial_waits());
+  line_out = line_in;
+  block_out = block_in;
+  come(40);
+  interrupts();
+  CHECK(read_all() == 40);
+}
+
+static void test_an_interrupt_that_is_late_by_blocks(void) {
+  fifo_limit = sizeof line;
+  for (uint32_t late = 65; late < 400; late += 67) {
+    come(late + 64);
+    sim_reg(0);
+    interrupts();
+    uint8_t out[1000];
+    (void)port_serial_read(out, sizeof out);
+    recovers();
+  }
+}
+
+static void test_an_overrun_of_blocks(void) {
+  port_serial_stats_t before, after;
+  port_serial_stats(&before);
+  RAW(ERROR) = 1;
+  RAW(ERRORSRC) = 1;
+  counter += 3; /* counted, but never moved */
+  interrupts();
+  port_serial_stats(&after);
+  CHECK(after.rx_overrun == before.rx_overrun + 1);
+  recovers();
 }
 
 static void test_send(void) {
@@ -298,10 +475,21 @@ static void test_microphone(void) {
 
 int main(void) {
   nrf52_serial_init();
+  CHECK(port_serial_capacity() == 8192);
   test_receive();
   test_a_full_ring_holds_the_line_back();
   test_an_overrun_is_counted();
   test_send();
   test_microphone();
+  receiving = 0;
+  line_out = line_in;
+  has_shorts = 1;
+  nrf52_serial_init();
+  CHECK(port_serial_capacity() == 8192 - 128);
+  test_blocks();
+  test_a_full_ring_of_blocks();
+  test_an_interrupt_that_is_late_by_blocks();
+  test_an_overrun_of_blocks();
+  test_blocks();
   return 0;
 }

@@ -1,0 +1,141 @@
+"""``kws record``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from host_tools import ui
+from model_pipeline.errors import CheckFailed, KwsError
+
+if TYPE_CHECKING:
+    from host_tools.takes import Shelf, Take
+
+EXAMPLE = "Example: kws record hey_robot --folder hey_robot --speaker anna   or   … --from-file long.wav"
+_METER = 40  # characters, from -80 to 0 dB
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(epilog=EXAMPLE)
+    def record(
+        word: Annotated[str, typer.Argument(help="The word; one that is no keyword teaches what is not meant.")],
+        count: Annotated[int, typer.Option(min=1, help="Takes of this word by this speaker, old ones included.")] = 20,
+        speaker: Annotated[
+            str | None, typer.Option(help="Who speaks; a hash of it is kept.", show_default="the user's name")
+        ] = None,
+        folder: Annotated[Path, typer.Option(help="The project that kws new made.")] = Path("."),
+        from_file: Annotated[
+            Path | None, typer.Option(help="Cut this recording into takes, all of them, instead of the microphone.")
+        ] = None,
+        seconds: Annotated[float, typer.Option(min=1, help="Give up after so long without a word.")] = 20.0,
+        json: ui.Json = False,
+    ) -> None:
+        """Record takes of a word: each is found by its energy, checked and cut to one second.
+
+        All takes of a speaker go into training, or all into testing: which, is by the hash of Speech Commands.
+        """
+        import getpass
+
+        from host_tools import project
+        from host_tools.takes import Shelf
+        from model_pipeline.data.split import which_set
+
+        config, recordings = project.recordings_of(folder)
+        project.check_spelling(word)
+        shelf = Shelf(recordings, word, speaker if speaker is not None else getpass.getuser())
+        kept: list[str] = []
+        refused: list[dict[str, Any]] = []
+
+        def judge(take: Take) -> bool:
+            seconds = round(take.start / 16000, 2)
+            if take.reason:
+                refused.append({"second": seconds, "reason": take.reason})
+                ui.err.print(f"[yellow]{seconds:7.2f} s[/] not kept: {take.reason}")
+                return False
+            path = shelf.keep(take)
+            kept.append(str(path))
+            ui.err.print(f"[green]{seconds:7.2f} s[/] {ui.plain(str(path))}  {take.level_db:.0f} dB")
+            return True
+
+        try:
+            if from_file:
+                _cut(from_file, judge)
+            else:
+                _listen(word, shelf, count, seconds, judge)
+        except KeyboardInterrupt:
+            ui.err.print("stopped; what was kept stays, and the next call goes on from it")
+        result = {
+            "word": word,
+            "keyword": word in config.keywords,
+            "folder": str(shelf.folder),
+            "speaker": shelf.speaker,
+            "split": which_set(f"{shelf.speaker}_nohash_0.wav"),
+            "takes": len(shelf.taken()),
+            "kept": kept,
+            "refused": refused,
+        }
+        ui.emit(result, json, _human)
+        if not kept and refused:
+            raise CheckFailed("no take could be kept", hint="the reasons are above")
+
+
+def _human(values: dict[str, Any]) -> None:
+    ui.out.print(
+        f"{len(values['kept'])} takes kept, {len(values['refused'])} refused; {values['takes']} of {values['word']} by "
+        f"this speaker in {ui.plain(values['folder'])}"
+    )
+    use = {"training": "trains the model", "validation": "chooses the model", "testing": "measures the model"}
+    ui.out.print(f"  all that speaker {values['speaker']} says {use[values['split']]} ({values['split']})")
+    if not values["keyword"]:
+        ui.out.print("  no keyword of this project: the model learns it as another word")
+
+
+def _cut(path: Path, judge: Any) -> None:
+    from host_tools import takes
+    from model_pipeline.data.audio import read_audio, resample, to_int16
+
+    with ui.progress(f"cut {path.name}"):
+        found = list(takes.find(to_int16(resample(*read_audio(path))), ended=True))
+    if not found:
+        raise KwsError(f"no word in {path}", hint="words need pauses of a third of a second between them")
+    for take in found:
+        judge(take)
+
+
+def _listen(word: str, shelf: Shelf, count: int, patience: float, judge: Any) -> None:
+    from dataclasses import replace
+
+    import numpy as np
+    from rich.live import Live
+
+    from host_tools import microphone, takes
+
+    missing = count - len(shelf.taken())
+    if missing <= 0:
+        raise KwsError(f"{len(shelf.taken())} takes are there already", hint=f"--count {count + 20} for more")
+    text = word.replace("_", " ")
+    with microphone.blocks() as blocks, Live(console=ui.err, refresh_per_second=12, transient=True) as live:
+        sound = np.zeros(0, np.int16)
+        dropped = quiet = 0  # samples in front of ``sound``; samples since the last word
+        for number, block in enumerate(blocks):
+            sound = np.concatenate([sound, block])
+            quiet += len(block)
+            level = takes.level_db(block)
+            filled = int(np.clip((level + 80) / 80, 0, 1) * _METER)
+            meter = f"[cyan]{'█' * filled}[/][dim]{'·' * (_METER - filled)}[/]"
+            live.update(f"say [bold]{text}[/]  {meter} {level:4.0f} dB  {missing} to go")
+            if quiet > patience * 16000:
+                raise KwsError(f"heard no word in {patience:g} s", hint="python -m sounddevice lists the devices")
+            take = next(takes.find(sound, ended=False), None) if number % 5 == 4 else None
+            if take is None:
+                continue
+            missing -= judge(replace(take, start=take.start + dropped))
+            if not missing:
+                return
+            # The word goes; some of the room before it stays, or its level would be unknown.
+            room = sound[max(0, take.start - 6 * 16000) : take.start]
+            sound, dropped, quiet = np.concatenate([room, sound[take.end :]]), dropped + take.end - len(room), 0

@@ -1,0 +1,194 @@
+"""Words near a keyword in sound, by espeak-ng's phonemes and an edit distance over them.
+
+A word that a synthesiser has no spelling for is written in espeak-ng's own notation, ``[[h'eI m'oUb0t]]``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from model_pipeline.data.voices import PACKAGES, phonemes
+from model_pipeline.data.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS, as_text
+from model_pipeline.errors import MissingTool
+
+_DICTIONARY = Path("/usr/share/dict/words")
+_LONG = 5  # phonemes
+_FARTHEST = 0.6  # of the longer word's phonemes; beyond, two words have little in common
+
+# espeak-ng's consonants by manner (docs/phonemes.md of espeak-ng); every other mnemonic is a vowel.
+_MANNERS = (
+    ("p", "b", "t", "d", "k", "g"),
+    ("tS", "dZ"),
+    ("f", "v", "T", "D", "s", "z", "S", "Z", "h"),
+    ("m", "n", "N"),
+    ("l", "r", "w", "j"),
+)
+_MANNER = {sound: i for i, group in enumerate(_MANNERS) for sound in group}
+_VOICING = {frozenset(pair) for pair in (("p", "b"), ("t", "d"), ("k", "g"), ("f", "v"), ("s", "z"), ("S", "Z"))}
+_VOWELS = ("aI", "eI", "oU", "aU", "i:", "u:", "E", "I", "a", "0", "V", "U", "O:", "A:", "3:")
+_OPEN = ("0", "O", "O:", "A:", "A@", "O@", "V")
+_WEAK = ("@", "@2", "@5", "a#", "I2", "I#", "i", "3", "@L")
+
+
+def tokens(sound: str) -> tuple[str, ...]:
+    """espeak-ng's phonemes, separated by ``_`` and spaces, without stress and without the marks of allophones (the
+    flap of "water" is a t)."""
+    found = (re.sub(r"['’,%=|]", "", part) for part in re.split(r"[_\s]+", sound))
+    plain = (re.sub(r"(?<=.)[#2-]+$", "", part) for part in found)
+    return tuple(part for part in plain if part)
+
+
+def sounds(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The phonemes of each word.
+
+    Raises:
+        MissingTool: without espeak-ng.
+    """
+    spoken = phonemes([as_text(word) for word in words])
+    if words and not spoken:
+        raise MissingTool("espeak-ng, which knows how words sound, is not installed", hint=PACKAGES["espeak-ng"])
+    return {word: tokens(spoken[as_text(word)]) for word in words}
+
+
+def distance(a: Sequence[str], b: Sequence[str]) -> float:
+    """Edit distance of two phoneme strings as a share of the longer one, 0 (the same sound) to 1: an insertion or a
+    loss costs 1, a substitution less the more the two sounds have in common."""
+    row = [float(i) for i in range(len(b) + 1)]
+    for i, x in enumerate(a, 1):
+        last, row[0] = row[0], float(i)
+        for j, y in enumerate(b, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + _substitution(x, y))
+    return min(1.0, row[-1] / max(len(a), len(b), 1))
+
+
+def near_words(keywords: Sequence[str], count: int = 16) -> dict[str, list[str]]:
+    """At most ``count`` words near each keyword in sound and none that sounds the same as any of the keywords: of a
+    phrase its parts and its words with one replaced by a near one, single words of our lists and of
+    /usr/share/dict/words, and words that do not exist, made by replacing or dropping one phoneme.
+
+    Raises:
+        MissingTool: without espeak-ng.
+    """
+    candidates = _candidates()
+    parts = [part for keyword in keywords for part in as_text(keyword).split()]
+    known = sounds(list(dict.fromkeys([*candidates, *keywords, *parts])))
+    taken = {known[keyword] for keyword in keywords}
+    result: dict[str, list[str]] = {}
+    for keyword in keywords:
+        found: dict[tuple[str, ...], str] = {}
+        turns = _in_turn(_real(keyword, candidates, known), _made(known[keyword]), real=2)
+        texts = list(dict.fromkeys(itertools.islice(turns, 4 * count)))  # more than enough: some sound the same
+        heard = known | sounds([text for text in texts if text not in known])
+        for text in texts:
+            if heard[text] not in taken and not _holds(heard[text], known[keyword]) and len(found) < count:
+                found.setdefault(heard[text], text)
+        result[keyword] = list(found.values())
+    return result
+
+
+def homophones(keywords: Sequence[str], words: Sequence[str] = ()) -> dict[str, str]:
+    """Those of ``words`` (none: of all that we know) that sound the same as a keyword, and as which: write, right.
+
+    Raises:
+        MissingTool: without espeak-ng.
+    """
+    words = words or _candidates()
+    known = sounds(list(dict.fromkeys([*keywords, *words])))
+    taken = {known[keyword]: keyword for keyword in reversed(keywords)}
+    return {word: taken[known[word]] for word in words if known[word] in taken and word not in keywords}
+
+
+def _holds(sound: tuple[str, ...], keyword: tuple[str, ...]) -> bool:
+    """Whether a long keyword is said whole in it ("hey robots"): who hears that has heard the keyword."""
+    size = len(keyword)
+    return size >= _LONG and any(sound[i : i + size] == keyword for i in range(len(sound) - size + 1))
+
+
+def _real(keyword: str, candidates: Sequence[str], known: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    """Words and phrases that can be written, nearest first."""
+    words = as_text(keyword).split()
+    if len(words) > 1:
+        for length in range(len(words) - 1, 0, -1):
+            for first in range(len(words) - length + 1):
+                yield " ".join(words[first : first + length])
+        ranked = [_nearest(known[word], candidates, known) for word in words]
+        for swaps in itertools.zip_longest(*ranked):
+            for i, swap in enumerate(swaps):
+                if swap:
+                    yield " ".join([*words[:i], swap, *words[i + 1 :]])
+    else:
+        yield from _nearest(known[keyword], candidates, known)
+
+
+def _nearest(sound: tuple[str, ...], candidates: Sequence[str], known: dict[str, tuple[str, ...]]) -> list[str]:
+    ranked = sorted((distance(sound, known[word]), i, word) for i, word in enumerate(candidates))
+    return [word for far, _, word in ranked if 0 < far <= _FARTHEST]
+
+
+def _made(sound: tuple[str, ...]) -> Iterator[str]:
+    """Words that do not exist, in espeak-ng's notation, each place of the word by turns. What a speaker may make of
+    the keyword himself is left out: voicing, weak vowels, an h that is not said, a last stop that is not released."""
+    choices = []
+    for i, phoneme in enumerate(sound):
+        swaps = [other for other in _alternatives(phoneme) if _substitution(phoneme, other) >= 0.5]
+        changed = [(*sound[:i], other, *sound[i + 1 :]) for other in swaps]
+        if phoneme in _MANNER and phoneme != "h" and 0 < i < len(sound) - 1 and len(sound) > 3:
+            changed.insert(0, (*sound[:i], *sound[i + 1 :]))
+        # A place's own start in its list of swaps, or all would become the same sound.
+        turn = 3 * i % max(1, len(changed))
+        choices.append(changed[turn:] + changed[:turn])
+    for row in itertools.zip_longest(*choices):
+        for made in row:
+            if made:
+                yield notation(made)
+
+
+def notation(sound: Sequence[str]) -> str:
+    """Phonemes as espeak-ng takes them in text; strong vowels are stressed. The separator keeps "t" and "S" two."""
+    return f"[[{'|'.join(p if p in _MANNER or p in _WEAK else chr(39) + p for p in sound)}]]"
+
+
+def _alternatives(phoneme: str) -> Sequence[str]:
+    if phoneme in _MANNER:
+        # h begins syllables and N ends them; Z is rare.
+        return [p for p in _MANNERS[_MANNER[phoneme]] if p not in (phoneme, "h", "N", "Z")]
+    # Many accents make one vowel of these.
+    same = _OPEN if phoneme in _OPEN else (phoneme,)
+    return () if phoneme in _WEAK else [p for p in _VOWELS if p not in same]
+
+
+@cache
+def _substitution(x: str, y: str) -> float:
+    if x == y:
+        return 0.0
+    if (x in _MANNER) != (y in _MANNER):
+        return 2.0  # never better than a loss and an insertion
+    if x not in _MANNER:
+        return 0.3 if x in _WEAK and y in _WEAK else 0.5
+    if frozenset((x, y)) in _VOICING:
+        return 0.3
+    return 0.5 if _MANNER[x] == _MANNER[y] else 1.0
+
+
+def _in_turn(first: Iterable[str], second: Iterable[str], real: int) -> Iterator[str]:
+    """``real`` of the first, then one of the second, until both are at their ends."""
+    end = object()
+    a, b = iter(first), iter(second)
+    while True:
+        batch = [*itertools.islice(a, real), *([x] if (x := next(b, end)) is not end else [])]
+        if not batch:
+            return
+        yield from batch  # type: ignore[misc]
+
+
+def _candidates() -> list[str]:
+    """Our lists, everyday words and the system's word list, if there is one."""
+    words = COMMON_WORDS.read_text(encoding="utf-8").split()
+    if _DICTIONARY.is_file():
+        words += _DICTIONARY.read_text(encoding="utf-8", errors="replace").split()
+    plain = (word for word in words if re.fullmatch(r"[a-z]{2,12}", word))
+    return list(dict.fromkeys([*NEAR_WORDS, *OTHER_WORDS, *plain]))
