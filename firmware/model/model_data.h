@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x2c2ea6cc3b9a09d6ull
+#define KWS_MODEL_DATA_ID 0x0acb21b840ed8c4aull
 
 #ifdef __cplusplus
 extern "C" {

@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x2c2ea6cc3b9a09d6ull
+#define KWS_RESOLVER_MODEL_ID 0x0acb21b840ed8c4aull
 
 using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
 
