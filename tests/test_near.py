@@ -134,7 +134,7 @@ def test_what_fires_is_counted_at_the_word_that_was_said(tmp_path: Path, monkeyp
 
 
 def test_a_detection_belongs_to_the_clip_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from model_pipeline.streaming import Detection
+    from model_pipeline.streaming.detector import Detection
 
     model = model_folder(tmp_path / "model", sliding_net(), ["yes", "no", "up", "unknown", "silence"])
     recogniser = evaluation.Recogniser(model)
