@@ -78,12 +78,12 @@ class QuantConv(keras.layers.Layer):
             kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(
                 kernel, -top, top, num_bits=8, narrow_range=True
             )
-        if not self.depthwise:
-            y = tf.nn.conv2d(x, kernel, (1, *self.strides, 1), "VALID")
-        elif self.exporting:
-            y = tf.nn.depthwise_conv2d(x, kernel[..., None], (1, *self.strides, 1), "VALID")
+        kernel = kernel[..., None] if self.depthwise else kernel
+        if self.exporting:
+            convolve = tf.nn.depthwise_conv2d if self.depthwise else tf.nn.conv2d
+            y = convolve(x, kernel, (1, *self.strides, 1), "VALID")
         else:
-            y = _depthwise(x, kernel[..., None], self.strides)
+            y = (_depthwise if self.depthwise else _convolution)(x, kernel, self.strides)
         return tf.nn.bias_add(y, self.bias.value)
 
     def get_config(self) -> dict[str, Any]:
@@ -115,6 +115,42 @@ class Depthwise(keras.layers.DepthwiseConv2D):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         return {"size": config.pop("kernel_size"), "steps": self.steps, **config}
+
+
+def _convolution(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
+    """Unpadded convolution for training: as a product of matrices where each position is used once, which is four times
+    faster on a CPU than TensorFlow's convolution over all that is left of frequency."""
+    time, frequency, channels, filters = kernel.shape
+    if time == 1 and frequency == x.shape[2] and tuple(strides) == (1, 1):
+        flat = tf.reshape(x, (-1, frequency * channels)) @ tf.reshape(kernel, (frequency * channels, filters))
+        return tf.reshape(flat, (-1, x.shape[1], 1, filters))
+    return tf.nn.conv2d(x, kernel, (1, *strides, 1), "VALID")
+
+
+@keras.saving.register_keras_serializable("micro_kws")
+class Conv(keras.layers.Conv2D):
+    """Keras' layer with `_convolution` in it."""
+
+    def call(self, x: Any) -> Any:
+        y = _convolution(x, self.kernel.value, self.strides)
+        return tf.nn.bias_add(y, self.bias.value) if self.use_bias else y
+
+
+@keras.saving.register_keras_serializable("micro_kws")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Keras' layer, with TensorFlow's fused operator where one device trains: three times faster on a CPU."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if not training or self.synchronized:
+            return super().call(x, training=training)
+        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            x, self.gamma.value, self.beta.value, epsilon=self.epsilon, is_training=True
+        )
+        values = tf.cast(tf.size(x) / tf.shape(x)[-1], tf.float32)
+        variance *= 1.0 - 1.0 / values  # the operator's is that of a sample, Keras' is not
+        for seen, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            seen.assign(seen * self.momentum + value * (1.0 - self.momentum))
+        return y
 
 
 def _depthwise(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
@@ -216,12 +252,14 @@ class Net:
             y = Depthwise(size, strides, use_bias=bias, name=name)(x)
         elif depthwise:
             y = keras.layers.DepthwiseConv2D(size, strides, use_bias=bias, name=name)(x)
+        elif self.form == "float":
+            y = Conv(filters, size, strides, use_bias=bias, name=name)(x)
         else:
             y = keras.layers.Conv2D(filters, size, strides, use_bias=bias, name=name)(x)
         positions = y.shape[1] * y.shape[2]
         self.macs += positions * size[0] * size[1] * filters * (1 if depthwise else x.shape[-1])
         if self.form == "float" and normalize:
-            y = keras.layers.BatchNormalization(momentum=0.9, epsilon=BN_EPSILON, name=f"{name}_bn")(y)
+            y = BatchNorm(momentum=0.9, epsilon=BN_EPSILON, name=f"{name}_bn")(y)
         return self._activate(y, relu, name)
 
 
