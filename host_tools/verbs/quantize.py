@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from host_tools import ui
+from host_tools import recipe, ui
 
-EXAMPLE = "Example: kws quantize runs/mine/train --config default --data data/speech_commands --out runs/mine/model"
+EXAMPLE = "Example: kws quantize runs/mine/train --recipe default --data data/speech_commands --out runs/mine/model"
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,8 @@ def register(app: typer.Typer) -> None:
         trained: Annotated[Path, typer.Argument(help="The folder that kws train wrote.", show_default=False)],
         data: Annotated[Path, typer.Option("--data", "-d", help="The data folder that it was trained on.")],
         out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.tflite and model.json; replaced.")],
-        config: Annotated[str, typer.Option("--config", "-c", help="TOML file, or a built-in name.")] = "demo",
+        config: recipe.Recipe = "demo",
+        teacher: recipe.Teacher = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", help="Replace a setting: train.quantization=ptq.")
         ] = None,
@@ -29,8 +30,8 @@ def register(app: typer.Typer) -> None:
         """Make the int8 model: post-training and quantisation-aware, and the better of both is kept."""
         from model_pipeline.child import run_step
 
-        arguments = ["--config", config, "--trained", str(trained), "--data", str(data), "--out", str(out)]
-        arguments += [f"--set={setting}" for setting in settings or []]
+        arguments = recipe.arguments(config, settings, teacher)
+        arguments += ["--trained", str(trained), "--data", str(data), "--out", str(out)]
         with ui.progress("quantising") as progress:
             result = run_step("model_pipeline.quantize", arguments, progress)
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from host_tools import ui
+from host_tools import recipe, ui
 
-EXAMPLE = "Example: kws train --config default --data data/speech_commands --out runs/mine/train"
+EXAMPLE = "Example: kws train --recipe default --data data/speech_commands --out runs/mine/train"
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
             typer.Option("--data", "-d", help="A data folder, or the folder or URL of a sharded set (kws data shard)."),
         ],
         out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.keras, train.json and log.csv.")],
-        config: Annotated[str, typer.Option("--config", "-c", help="TOML file, or a built-in name.")] = "demo",
+        config: recipe.Recipe = "demo",
+        teacher: recipe.Teacher = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", help="Replace a setting: train.epochs=5; may be repeated.")
         ] = None,
@@ -38,8 +39,7 @@ def register(app: typer.Typer) -> None:
         """Train the float network. Goes on from its last epoch after a stop; Ctrl-C keeps the best so far."""
         from model_pipeline.child import run_step
 
-        arguments = ["--config", config, "--data", data, "--out", str(out)]
-        arguments += [f"--set={setting}" for setting in settings or []]
+        arguments = [*recipe.arguments(config, settings, teacher), "--data", data, "--out", str(out)]
         if strategy:
             arguments.append(f"--set=train.strategy={strategy}")
         with ui.progress("training") as progress:
