@@ -108,6 +108,38 @@ def spec_augment(
     return features
 
 
+def warp(features: np.ndarray, rng: np.random.Generator, percent: float, frames: float, channels: float) -> np.ndarray:
+    """Each example stretched and moved in time and moved along frequency: what speed, place and pitch do to sound (a
+    vocal tract of another length moves a mel spectrum; Jaitly and Hinton, 2013), done to features that were made once.
+    Values are moved, not interpolated: blurred features would be learnt as such. The edges are repeated.
+
+    Args:
+        features: int8 [n, t, c].
+        percent, frames, channels: the most by which time is stretched, and moved, and frequency is moved.
+
+    Returns:
+        int8 [n, t, c].
+    """
+    count, time, bands = features.shape
+    speed = (1 + percent / 100) ** rng.uniform(-1, 1, (count, 1))
+    middle = (time - 1) / 2
+    frame = speed * (np.arange(time) - middle) + middle + rng.uniform(-frames, frames, (count, 1))
+    channel = np.arange(bands) + rng.uniform(-channels, channels, (count, 1))
+    frame, channel = (
+        np.clip(np.rint(places), 0, length - 1).astype(int) for places, length in ((frame, time), (channel, bands))
+    )
+    return np.asarray(features[np.arange(count)[:, None, None], frame[:, :, None], channel[:, None, :]])
+
+
+def vary(features: np.ndarray, rng: np.random.Generator, config: TrainConfig) -> np.ndarray:
+    """What makes new examples of features int8 [n, t, c] that are used in every epoch; they may be changed in place."""
+    if config.warp_percent or config.warp_frames or config.warp_channels:
+        features = warp(features, rng, config.warp_percent, config.warp_frames, config.warp_channels)
+    if config.spec_augment:
+        spec_augment(features, rng, config.spec_frames, config.spec_channels, config.spec_masks)
+    return features
+
+
 def model_input(audio: np.ndarray, frontend: FrontendConfig, frames: int) -> np.ndarray:
     """The model's int8 input of whole clips: int16 [n, 16000] to int8 [n, frames, channels], made as the firmware
     makes it (the last ``frames`` frames; missing ones in front are the zero point -128)."""

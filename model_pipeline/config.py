@@ -126,11 +126,21 @@ class TrainConfig(_Strict):
     spec_frames: int = Field(6, ge=0)  # the widest mask in time
     spec_channels: int = Field(5, ge=0)  # the widest mask in frequency
     spec_masks: int = Field(1, ge=1, le=10)  # of each kind
+    # Features that were made once (of [scenes] or a sharded set) are also stretched in time, and moved by frames and
+    # along frequency by channels: at most so much.
+    warp_percent: float = Field(0.0, ge=0, le=40)
+    warp_frames: float = Field(0.0, ge=0, le=20)
+    warp_channels: float = Field(0.0, ge=0, le=8)
     # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
     teacher_width: float = Field(0.0, ge=0, le=16)  # 0: no teacher
     teacher_epochs: int = Field(40, ge=1, le=10000)
     teacher_share: float = Field(0.7, ge=0, le=1)  # of the loss
     temperature: float = Field(2.0, gt=0, le=20)
+    # How far the labels' shares of the examples are taken out of what is learnt: 0: not, 1: as if all were as frequent
+    # (logit adjustment; Menon and others, arXiv:2007.07314).
+    balance: float = Field(0.0, ge=0, le=2)
+    # A label to which a pool's teacher gives a smaller probability is taken for a mistake; it alone is believed then.
+    distrust: float = Field(0.0, ge=0, lt=1)
     seed: int = 1
     quantization: Literal["ptq", "qat", "best"] = "best"
     qat_epochs: int = Field(6, ge=1, le=1000)
@@ -159,6 +169,7 @@ class ScenesConfig(_Strict):
     # A network that learns these examples first; the model then learns its answers to them.
     teacher: Literal["none", "speech_embedding"] = "none"
     teacher_steps: int = Field(3000, ge=1)
+    teacher_examples: int = Field(100_000, ge=1)  # the first so many; what it hears of each is kept, 8 KB
     teacher_learning_rate: float = Field(4e-4, gt=0, le=1)
     seed: int = Field(1, ge=0)
     # Shares of the examples; those without clips fall away.

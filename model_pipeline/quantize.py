@@ -162,6 +162,7 @@ def aware(
         teacher,
         settings.teacher_share,
         settings.temperature,
+        balance=prepared.balance(config),
     )
     quants = [layer for layer in network.layers if isinstance(layer, FakeQuant)]
     for layer in quants:

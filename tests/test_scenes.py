@@ -13,7 +13,7 @@ from scipy.signal import correlate
 from model_pipeline.config import Config, FrontendConfig, ScenesConfig, TrainConfig, load_config, with_settings
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale, load_manifest
-from model_pipeline.training.pool import Pool, PoolStream
+from model_pipeline.training.pool import Pool, PoolStream, trusted
 from model_pipeline.training.scenes import CONTEXT, NONE, SCENE, Scenes, Speech
 
 UNKNOWN, SILENCE = 2, 3
@@ -98,7 +98,7 @@ def make(pool: Pool, speech: Speech, count: int = 1200, key: str = "k", fail_at:
             raise KeyboardInterrupt
 
     frontend = FrontendConfig()
-    pool.make(key, count, lambda: scenes(speech), frontend, frontend.frames(16000), None, 1, report)
+    pool.make(key, count, lambda: scenes(speech), frontend, frontend.frames(16000), 1, report)
 
 
 def test_a_pool_that_was_interrupted_goes_on_to_the_same_examples(tmp_path: Path, speech: Speech) -> None:
@@ -115,6 +115,22 @@ def test_a_pool_that_was_interrupted_goes_on_to_the_same_examples(tmp_path: Path
     assert (whole.folder / "features.npy").stat().st_mtime_ns == before
     make(whole, speech, count=500, key="other")
     assert len(whole.array("labels")) == 500
+
+
+def test_a_pool_grows_to_what_it_would_be_at_once(tmp_path: Path, speech: Speech) -> None:
+    whole, grown = Pool(tmp_path / "whole"), Pool(tmp_path / "grown")
+    make(whole, speech, count=1200)
+    make(grown, speech, count=700)
+    make(grown, speech, count=1200)
+    for name in ("features", "labels"):
+        np.testing.assert_array_equal(whole.array(name), grown.array(name))
+
+
+def test_labels_that_the_teacher_does_not_believe_are_not_learnt() -> None:
+    logits = np.log(np.array([[0.9, 0.1], [0.02, 0.98], [0.02, 0.98], [0.5, 0.5]]))
+    labels = np.array([0, 0, 1, NONE])
+    assert trusted(labels, logits, 0.05).tolist() == [0, NONE, 1, NONE]
+    assert trusted(labels, logits, 0.0).tolist() == labels.tolist()
 
 
 def test_a_pools_features_are_the_front_ends(tmp_path: Path, speech: Speech) -> None:
@@ -146,6 +162,7 @@ SETTINGS = [
     'keywords=["rise", "fall"]',
     "scenes.examples=1200",
     "scenes.teacher_steps=4",
+    "scenes.teacher_examples=400",
     "train.width=0.5",
     "train.epochs=3",
     "train.batch=20",
@@ -170,7 +187,10 @@ def test_training_on_scenes_with_a_teacher(tmp_path: Path, config: Config) -> No
     taught = with_settings(config, ["scenes.teacher=speech_embedding"])
     summary = train(taught, data, tmp_path / "train")
     pool = Pool(tmp_path / "train" / "pool")
-    assert pool.array("logits").shape == (1200, 4) and np.isfinite(pool.array("logits")).all()
+    logits = np.array(pool.array("logits"))
+    assert logits.shape == (1200, 4) and np.isfinite(logits).all()
+    # The first 500 were answered for from what was kept of them, the others while they were made.
+    assert np.all(np.ptp(logits, axis=1) > 0) and len(np.unique(logits[:, 0])) > 1000
     assert not (pool.folder / "heard.npy").exists()
     assert summary["validation_accuracy"] >= 0.7
     to_int8(taught, tmp_path / "train", data, tmp_path / "model")

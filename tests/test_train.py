@@ -15,7 +15,7 @@ import pytest
 import tiny_data
 
 from model_pipeline import augment
-from model_pipeline.augment import FeatureStream, Noise, augment_audio, model_input, silence_audio, spec_augment
+from model_pipeline.augment import FeatureStream, Noise, augment_audio, model_input, silence_audio, spec_augment, warp
 from model_pipeline.child import run_step
 from model_pipeline.config import Config, FrontendConfig, TrainConfig, load_config, with_settings
 from model_pipeline.data.dataset import Dataset
@@ -226,6 +226,59 @@ def test_spec_augment_masks_at_most_what_it_says() -> None:
     masked_frames = (x == -128).all(2).sum(1)
     assert masked_frames.max() <= 16 and masked_frames.max() > 8
     assert (x == -128).all(1).sum(1).max() <= 12
+
+
+def test_fused_normalisation_is_keras_own() -> None:
+    import keras
+    import tensorflow as tf
+
+    from model_pipeline.models.net import BatchNorm
+
+    x = tf.random.stateless_normal((6, 5, 3, 4), (1, 2)) * 3 + 1
+    ours, theirs = BatchNorm(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
+    np.testing.assert_allclose(ours(x, training=True), theirs(x, training=True), atol=1e-5)
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    np.testing.assert_allclose(ours(x), theirs(x), atol=1e-5)
+
+
+def test_balance_takes_the_labels_shares_out_of_what_is_learnt() -> None:
+    import keras
+
+    from model_pipeline.training.trainer import Trainer
+
+    share = np.array([0.1, 0.1, 0.8])
+
+    def said(balance: np.ndarray | None) -> np.ndarray:
+        # One bias for each label, and an input that tells nothing: what is learnt is the labels' shares alone.
+        inputs = keras.Input((2, 2, 1))
+        model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+        trainer = Trainer(model, 0.05, 0.0, 0.0, 0.0, 1.0, balance=balance)
+        for _ in range(150):
+            trainer.step(np.full((10, 2, 2), -128, np.int8), np.repeat([0, 1, 2], [1, 1, 8]))
+        logits = trainer.logits(np.full((1, 2, 2), -128, np.int8))[0]
+        return np.exp(logits) / np.exp(logits).sum()
+
+    np.testing.assert_allclose(said(None), share, atol=0.02)
+    np.testing.assert_allclose(said(np.log(share).astype(np.float32)), np.full(3, 1 / 3), atol=0.02)
+
+
+def test_warp_moves_values_and_makes_none_up() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.permuted(np.tile(np.arange(1, 9, dtype=np.int8), (20, 6, 5)), axis=2)
+    np.testing.assert_array_equal(warp(x, rng, 0, 0, 0), x)
+    # One frame and one channel of each are set: they are moved by no more than was asked for, and not blurred.
+    x[:] = -128
+    x[:, 3] = 5
+    at = np.argwhere(warp(x, rng, 0, 2, 0) == 5)
+    assert set(at[:, 1]) == {1, 2, 3, 4, 5}
+    x[:] = -128
+    x[:, :, 20] = 7
+    moved = warp(x, rng, 0, 0, 1.4)
+    assert set(np.unique(moved)) == {-128, 7} and set(np.argwhere(moved == 7)[:, 2]) == {19, 20, 21}
+    whole = np.tile(np.arange(49, dtype=np.int8)[:, None], (50, 1, 4))
+    steps = np.diff(warp(whole, rng, 10, 0, 0)[:, :, 0].astype(int), axis=1)
+    assert steps.min() == 0 and steps.max() == 2  # some slower, some faster
 
 
 def _stream(workers: int) -> FeatureStream:

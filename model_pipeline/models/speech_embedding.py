@@ -32,6 +32,7 @@ BANDS = 32
 _PAD = SAMPLE_RATE * 3 // 20  # zeros on both sides of a window, so that there are enough vectors
 _WINDOW, _HOP, _FFT = 400, 160, 512
 FRAMES = (CLIP_SAMPLES + 2 * _PAD - _FFT) // _HOP + 1
+_TOGETHER = 8  # windows: so few stay in the processor's cache
 _FLOOR = -0.4  # of its activations, after a leaky ReLU of slope 0.2
 _POOLS = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}  # after which convolution, (time, frequency)
 
@@ -39,13 +40,16 @@ _POOLS = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}  # after whi
 def features(windows: NDArray[np.int16]) -> NDArray[np.float16]:
     """What the network takes for windows of a second: int16 [n, 16000] to float16 [n, FRAMES, 32], log power in bels,
     at most 80 dB under the window's loudest."""
-    padded = np.pad(windows, ((0, 0), (_PAD, _PAD))).astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT, axis=1)[:, ::_HOP]
     window, bands = _filters()
-    spectrum = scipy.fft.rfft(frames * window, axis=-1)[..., : len(bands)]
-    power = (spectrum.real**2 + spectrum.imag**2).reshape(-1, len(bands)) @ bands
-    level = np.log10(np.maximum(power, np.float32(1e-10))).reshape(len(windows), FRAMES, BANDS)
-    return (np.maximum(level, level.max(axis=(1, 2), keepdims=True) - 8) + 2).astype(np.float16)
+    made = np.empty((len(windows), FRAMES, BANDS), np.float16)
+    for first in range(0, len(windows), _TOGETHER):
+        padded = np.pad(windows[first : first + _TOGETHER], ((0, 0), (_PAD, _PAD))).astype(np.float32)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT, axis=1)[:, ::_HOP]
+        spectrum = scipy.fft.rfft(frames * window, axis=-1)[..., : len(bands)]
+        power = (spectrum.real**2 + spectrum.imag**2).reshape(-1, len(bands)) @ bands
+        level = np.log10(np.maximum(power, np.float32(1e-10))).reshape(len(padded), FRAMES, BANDS)
+        made[first : first + _TOGETHER] = np.maximum(level, level.max(axis=(1, 2), keepdims=True) - 8) + 2
+    return made
 
 
 def speech_embedding(labels: int) -> keras.Model:

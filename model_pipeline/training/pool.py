@@ -17,23 +17,34 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+from scipy.special import softmax
 
-from model_pipeline.augment import spec_augment
+from model_pipeline.augment import vary
 from model_pipeline.config import FrontendConfig, TrainConfig
 from model_pipeline.features import clip_features, quantize
-from model_pipeline.files import write_json
+from model_pipeline.files import atomic_path, write_json
 from model_pipeline.manifest import input_scale
 from model_pipeline.training.scenes import CONTEXT, NONE, Scenes
 
 Report = Callable[[int, int, str], None]
 Batch = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.float32]]
-_PART = 500  # scenes made at once: 60 MB
+Answer = Callable[[NDArray[np.int16]], NDArray]
+PART = 500  # scenes made at once: 60 MB
 _STATE = "pool.json"
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a teacher takes for a window: its shape and type, and its maker, for int16 [n, 16000]."""
+
+    shape: tuple[int, ...]
+    dtype: type
+    maker: Answer
+
+
+@dataclass(frozen=True)
 class Pool:
-    """A folder of examples. ``windows``: also keep each window's audio as the teacher wants it."""
+    """A folder of examples."""
 
     folder: Path
 
@@ -59,50 +70,55 @@ class Pool:
         scenes: Callable[[], Scenes],
         frontend: FrontendConfig,
         frames: int,
-        heard: tuple[tuple[int, ...], type, Callable[[NDArray[np.int16]], NDArray]] | None,
         seed: int,
         report: Report,
+        keep: Kept | None = None,
+        answer: Answer | None = None,
     ) -> None:
-        """Makes ``count`` examples where they are not there yet under ``key``; goes on after a kill. The same seed
-        gives the same examples whatever the number of threads.
+        """Makes ``count`` examples where they are not there yet under ``key``; goes on after a kill, or from fewer. The
+        same seed gives the same examples whatever the number of threads and the steps in which they were made.
 
         Args:
             scenes: called only if something is to be made.
-            heard: shape, type and maker of what a teacher takes for int16 [n, 16000]; kept in ``heard.npy``.
+            keep: what a teacher takes, to be kept in ``heard.npy``.
+            answer: a teacher's logits of windows int16 [n, 16000], to be kept in ``logits.npy``.
         """
-        state = self.state()
-        if state.get("key") != key:
+        if self.state().get("key") != key:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / _STATE).unlink(missing_ok=True)
-            shapes: dict[str, tuple[tuple[int, ...], type]] = {
-                "features": ((frames, frontend.channels), np.int8),
-                "labels": ((), np.int16),
-            }
-            if heard:
-                shapes["heard"] = (heard[0], heard[1])
-            for name, (shape, dtype) in shapes.items():
-                open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=dtype, shape=(count, *shape))
-            self.note(key=key, count=count, made=0)
+            for path in self.folder.glob("*"):
+                if path.name == _STATE or path.suffix == ".npy":
+                    path.unlink()
+            self.note(key=key, made=0)
         made = int(self.state()["made"])
         if made >= count:
             return
         report(made, count, "finding the words in the clips")
         maker, scale = scenes(), input_scale(frontend)
-        arrays = {name: self.array(name, "r+") for name in ("features", "labels", *(["heard"] if heard else []))}
+        arrays = {
+            "features": self.grow("features", count, (frames, frontend.channels), np.int8),
+            "labels": self.grow("labels", count, (), np.int16),
+        }
+        if keep:
+            arrays["heard"] = self.grow("heard", count, keep.shape, keep.dtype)
+        if answer:
+            arrays["logits"] = self.grow("logits", count, self.array("logits").shape[1:], np.float16)
 
         def part(first: int) -> None:
             rng = np.random.default_rng([seed, first])
-            n = min(_PART, count - first)
+            n = min(PART, count - first)
+            rows = slice(first, first + n)
             audio, starts, labels = maker.make(maker.plan(n, rng), rng)
             for start in np.unique(starts):
-                rows = np.flatnonzero(starts == start)
-                features = quantize(clip_features(frontend, audio[rows, start:]), scale)
-                arrays["features"][first + rows] = features[:, -frames:]
-            arrays["labels"][first : first + n] = labels
-            if heard:
-                arrays["heard"][first : first + n] = heard[2](audio[:, CONTEXT:])
+                some = np.flatnonzero(starts == start)
+                features = quantize(clip_features(frontend, audio[some, start:]), scale)
+                arrays["features"][first + some] = features[:, -frames:]
+            arrays["labels"][rows] = labels
+            if keep:
+                arrays["heard"][rows] = keep.maker(audio[:, CONTEXT:])
+            if answer:
+                arrays["logits"][rows] = answer(audio[:, CONTEXT:])
 
-        firsts = list(range(made, count, _PART))
+        firsts = list(range(made // PART * PART, count, PART))
         workers = os.cpu_count() or 1
         with ThreadPoolExecutor(workers) as pool:
             for at in range(0, len(firsts), workers):
@@ -110,8 +126,30 @@ class Pool:
                 list(pool.map(part, some))
                 for array in arrays.values():
                     array.flush()
-                self.note(made=min(count, some[-1] + _PART))
-                report(min(count, some[-1] + _PART), count, "making examples")
+                self.note(made=min(count, some[-1] + PART))
+                report(min(count, some[-1] + PART), count, "making examples")
+
+    def grow(self, name: str, count: int, shape: tuple[int, ...], dtype: type) -> np.memmap:
+        """One of the arrays with ``count`` rows, mapped for writing; the rows that it had stay."""
+        path = self.folder / f"{name}.npy"
+        had = self.array(name) if path.exists() else None
+        if had is None or len(had) != count:
+            with atomic_path(path) as temporary:
+                new = open_memmap(temporary, mode="w+", dtype=dtype, shape=(count, *shape))
+                if had is not None:
+                    new[: min(len(had), count)] = had[:count]
+                new.flush()
+        return self.array(name, "r+")
+
+
+def trusted(labels: NDArray, logits: NDArray, least: float) -> NDArray:
+    """``labels`` [n], `NONE` where a teacher's logits [n, labels] give the label a probability under ``least``: a clip
+    that was mislabelled, or a word that noise has drowned. What the teacher says of them is still learnt."""
+    if not least:
+        return labels
+    said = softmax(np.asarray(logits, np.float32), axis=1)
+    probability = said[np.arange(len(labels)), np.maximum(labels, 0)]
+    return np.where(probability < least, np.asarray(NONE, labels.dtype), labels)
 
 
 class PoolStream:
@@ -119,13 +157,20 @@ class PoolStream:
 
     def __init__(self, pool: Pool, config: TrainConfig) -> None:
         self.pool, self.config = pool, config
-        self.features, self.labels = pool.array("features"), pool.array("labels")
+        self.features, self.labels = pool.array("features"), np.array(pool.array("labels"))
         self.logits = pool.array("logits") if pool.state().get("taught") else None
+        if self.logits is not None:
+            self.labels = trusted(self.labels, self.logits, config.distrust)
 
     @property
     def clips(self) -> int:
         """Examples in an epoch."""
         return len(self.labels)
+
+    def prior(self, labels: int) -> list[float]:
+        """Each label's share of the examples that have one."""
+        counts = np.bincount(self.labels[self.labels != NONE], minlength=labels)
+        return [float(share) for share in counts / max(1, counts.sum())]
 
     def representative(self, count: int) -> NDArray[np.int8]:
         """``count`` examples for measuring ranges."""
@@ -146,8 +191,6 @@ class PoolStream:
         size = min(c.batch, len(order))
         for start in range(0, len(order) - size + 1, size):
             rows = np.sort(order[start : start + size])  # in the order of the file
-            x = np.array(self.features[rows])
-            if c.spec_augment:
-                spec_augment(x, rng, c.spec_frames, c.spec_channels, c.spec_masks)
+            x = vary(np.array(self.features[rows]), rng, c)
             logits = np.zeros((size, 0)) if self.logits is None else self.logits[rows]
             yield x, self.labels[rows].astype(np.int64), logits.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from model_pipeline.data.dataset import Clip, Dataset, read_description
 from model_pipeline.data.synth import synthesize
 from model_pipeline.errors import KwsError
 from model_pipeline.streaming import negatives
-from model_pipeline.training.pool import Pool, PoolStream
+from model_pipeline.training.pool import PART, Kept, Pool, PoolStream
 from model_pipeline.training.records import (
     PrecomputedStream,
     ShardedDataset,
@@ -43,6 +44,19 @@ class Prepared:
     stream: FeatureStream | PoolStream | ShardStream | PrecomputedStream
     teacher: dict[str, Any]  # what is known of the one that the examples' logits are of
     validation: tuple[np.ndarray, np.ndarray]  # int8 [n, frames, channels], int [n]
+    prior: list[float] | None = None  # each label's share of the examples, where it is known
+
+    def balance(self, config: Config) -> np.ndarray | None:
+        """What `TrainConfig.balance` adds to the logits in training: float32 [labels].
+
+        Raises:
+            KwsError: it is asked for where the labels' shares are not known.
+        """
+        if not config.train.balance:
+            return None
+        if self.prior is None:
+            raise KwsError("train.balance needs [scenes]", hint="--set train.balance=0")
+        return np.float32(config.train.balance) * np.log(np.maximum(self.prior, 1e-4), dtype=np.float32)
 
 
 def open_dataset(data: str | Path, config: Config) -> Dataset:
@@ -97,12 +111,15 @@ def prepare(config: Config, data: str | Path, trained: Path, report: Callable[[i
     made = read_index(data)["epochs"] if is_sharded(data) else None
     size = config.train.buffer_clips or _quarter_of_memory()
     teacher: dict[str, Any] = {}
+    prior: list[float] | None = None
     if made:
         _check_made(made, config, data)
         stream, teacher = PrecomputedStream(data, made["files"], config, frames, size), made["teacher"]
+        prior = made.get("prior")
     elif config.scenes.examples:
         pool = _pool(config, dataset, extra, frames, trained, report)
         stream, teacher = PoolStream(pool, config.train), pool.state().get("teacher", {})
+        prior = stream.prior(len(config.labels))
     elif isinstance(dataset, ShardedDataset):
         report(0, 1, "reading the sharded set")
         sources = [source for source in (dataset, extra) if isinstance(source, ShardedDataset)]
@@ -110,7 +127,7 @@ def prepare(config: Config, data: str | Path, trained: Path, report: Callable[[i
     else:
         stream = augmented(_speech(dataset, extra, report))
     heard = features_of(dataset, dataset.evaluation("validation"), config, frames)
-    return Prepared(dataset, extra, frames, stream, teacher, heard)
+    return Prepared(dataset, extra, frames, stream, teacher, heard, prior)
 
 
 def _quarter_of_memory() -> int:
@@ -168,11 +185,15 @@ def _pool(
     there yet."""
     c = config.scenes
     connected = negatives.recordings(Path(c.connected), "training") if c.connected else []
-    parts: list[Any] = [c.recipe(), config.frontend.model_dump(mode="json"), config.keywords]
+    # The teacher learns from the first ones alone; it answers for the others while they are made.
+    first = min(c.examples, -(-c.teacher_examples // PART) * PART) if c.teacher != "none" else c.examples
+    recipe = {**c.recipe(), "examples": 0, "teacher_examples": first if c.teacher != "none" else 0}
+    parts: list[Any] = [recipe, config.frontend.model_dump(mode="json"), config.keywords]
     parts += [d.content_hash() for d in (dataset, extra) if d]
     parts += [[p.name, p.stat().st_size] for p in connected]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    @functools.cache
     def scenes() -> Scenes:
         speech = _speech(dataset, extra, report)
         rng = np.random.default_rng([c.seed, 3])
@@ -182,18 +203,20 @@ def _pool(
         return Scenes(speech, dataset.unknown, noise, negatives.read(connected, report), c)
 
     pool = Pool(Path(c.folder) if c.folder else trained / "pool")
-    heard = None
-    if c.teacher == "speech_embedding":
-        from model_pipeline.models import speech_embedding
+    make = functools.partial(
+        pool.make, key, scenes=scenes, frontend=config.frontend, frames=frames, seed=c.seed, report=report
+    )
+    if c.teacher == "none":
+        make(count=c.examples)
+        return pool
+    from model_pipeline.models import speech_embedding
+    from model_pipeline.training.teacher import teach
 
-        heard = ((speech_embedding.FRAMES, speech_embedding.BANDS), np.float16, speech_embedding.features)
-    pool.make(key, c.examples, scenes, config.frontend, frames, heard, c.seed, report)
-    if heard:
-        from model_pipeline.training.teacher import teach
-
-        clips = dataset.evaluation("validation")
-        judged = dataset.audio(clips), np.array([clip.label for clip in clips], np.int64)
-        teach(pool, c, len(config.labels), judged, report)
+    heard = Kept((speech_embedding.FRAMES, speech_embedding.BANDS), np.float16, speech_embedding.features)
+    make(count=first, keep=heard)
+    clips = dataset.evaluation("validation")
+    judged = dataset.audio(clips), np.array([clip.label for clip in clips], np.int64)
+    make(count=c.examples, answer=teach(pool, c, len(config.labels), judged, report))
     return pool
 
 

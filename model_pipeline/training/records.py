@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model_pipeline.augment import FeatureStream, spec_augment
+from model_pipeline.augment import FeatureStream, vary
 from model_pipeline.config import Config, DataConfig
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, labelled_clip
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
+from model_pipeline.training.pool import trusted
 
 INDEX = "index.json"
 FORMAT = 1
@@ -302,13 +303,12 @@ class PrecomputedStream:
         left = self.clips // settings.batch  # the same number of steps in every epoch
         for block in self._blocks(files):
             order = rng.permutation(len(block[0]))
-            if settings.spec_augment:
-                spec_augment(block[0], rng, settings.spec_frames, settings.spec_channels, settings.spec_masks)
             arrays = [a[order] for a in block]
             arrays = [np.concatenate(pair) for pair in zip(held, arrays, strict=True)] if held else arrays
             whole = min(left, len(arrays[0]) // settings.batch)
             for start in range(0, whole * settings.batch, settings.batch):
-                yield tuple(a[start : start + settings.batch] for a in arrays)
+                features, labels, logits = (a[start : start + settings.batch] for a in arrays)
+                yield vary(features, rng, settings), labels, logits
             left -= whole
             held = [a[whole * settings.batch :] for a in arrays]
 
@@ -328,6 +328,8 @@ class PrecomputedStream:
 
         labels = np.concatenate([rows["label"] for rows in held])
         logits = joined("logits", np.float32).reshape(len(labels), -1)
+        if logits.shape[1]:
+            labels = trusted(labels, logits, self.config.distrust)
         return joined("features", np.int8).reshape(-1, *self.shape).copy(), labels, logits
 
 

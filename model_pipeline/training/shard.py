@@ -159,8 +159,9 @@ def _write_clips(
 def _write_epochs(
     writer: _Writer, config: Config, data: str | Path, stage: Path, epochs: int, per_shard: int
 ) -> dict[str, Any]:
-    # The masks of SpecAugment cost nothing: they are drawn when the inputs are used.
-    plain = config.model_copy(update={"train": config.train.model_copy(update={"spec_augment": False, "batch": 100})})
+    # What is drawn and judged when the inputs are used is not done here.
+    later = {"spec_augment": False, "warp_percent": 0.0, "warp_frames": 0.0, "warp_channels": 0.0, "distrust": 0.0}
+    plain = config.model_copy(update={"train": config.train.model_copy(update={**later, "batch": 100})})
     prepared = prepare(plain, data, stage, writer.report)
     writer.done, writer.clips = 0, prepared.stream.clips * epochs
     files: list[list[dict[str, Any]]] = []
@@ -183,6 +184,7 @@ def _write_epochs(
         "frontend": config.frontend.model_dump(mode="json"),
         "recipe": config.train.recipe(),
         "teacher": prepared.teacher,
+        "prior": prepared.prior,
         "files": files,
     }
 

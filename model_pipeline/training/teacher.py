@@ -6,12 +6,13 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from model_pipeline.config import ScenesConfig
 from model_pipeline.files import atomic_path
 from model_pipeline.models import speech_embedding
-from model_pipeline.training.pool import NONE, Pool, Report
+from model_pipeline.training.pool import NONE, Answer, Pool, Report
 from model_pipeline.training.trainer import schedule
 
 _BATCH = 64
@@ -24,25 +25,31 @@ def teach(
     labels: int,
     validation: tuple[NDArray[np.int16], NDArray[np.int64]],
     report: Report,
-) -> None:
+) -> Answer:
     """Trains (or goes on after a kill), then fills ``logits.npy``. ``teacher.keras`` and its accuracy are kept.
 
     Args:
         validation: int16 [n, 16000] and labels [n]; only to be reported.
+
+    Returns:
+        What it says of windows: int16 [n, 16000] to logits [n, labels].
     """
-    if pool.state().get("taught"):
-        return
     model = _train(pool, config, labels, validation, report)
-    heard = pool.array("heard")
-    logits = np.lib.format.open_memmap(
-        pool.folder / "logits.npy", mode="w+", dtype=np.float16, shape=(len(heard), labels)
-    )
-    for start in range(0, len(heard), 1000):
-        report(start, len(heard), "the teacher's answers")
-        logits[start : start + 1000] = model.predict(heard[start : start + 1000].astype(np.float32), 200, verbose=0)
-    logits.flush()
-    pool.note(taught=True)
-    (pool.folder / "heard.npy").unlink()
+    say = tf.function(lambda x: model(tf.cast(x, tf.float32), training=False), reduce_retracing=True, autograph=False)
+    if not pool.state().get("taught"):
+        heard = pool.array("heard")
+        logits = pool.grow("logits", len(heard), (labels,), np.float16)
+        for start in range(0, len(heard), 1000):
+            report(start, len(heard), "the teacher's answers")
+            logits[start : start + 1000] = _in_parts(say, heard[start : start + 1000])
+        logits.flush()
+        pool.note(taught=True)
+    (pool.folder / "heard.npy").unlink(missing_ok=True)
+    return lambda windows: _in_parts(say, speech_embedding.features(windows))
+
+
+def _in_parts(say: Any, heard: NDArray) -> NDArray[np.float32]:
+    return np.concatenate([say(heard[i : i + 50]).numpy() for i in range(0, len(heard), 50)])
 
 
 def _train(

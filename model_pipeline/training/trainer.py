@@ -38,12 +38,19 @@ class Trainer:
         teacher_share: float = 0.0,
         temperature: float = 1.0,
         replicas: Replicas | None = None,
+        balance: np.ndarray | None = None,
     ) -> None:
+        """
+        Args:
+            balance: float32 [labels], what the labels' shares of the examples add to logits; taken out of what the
+                model learns.
+        """
         self.model, self.average, self.scale = model, average, scale
         self.teacher, self.teacher_share, self.temperature = teacher, teacher_share, temperature
         self.replicas = replicas or Replicas(tf.distribute.get_strategy())
         self.label_smoothing = label_smoothing
         self.labels = model.output_shape[-1]
+        self.balance = np.zeros(self.labels, np.float32) if balance is None else balance
         with self.replicas.strategy.scope():
             self.optimizer = AdamW(learning_rate, weight_decay=weight_decay, clipnorm=5.0)
             self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
@@ -72,12 +79,12 @@ class Trainer:
         real = self._real(x)
         with tf.GradientTape() as tape:
             logits = self.model(real, training=True)
-            loss = tf.reduce_mean(self._loss(y, logits))
+            loss = tf.reduce_mean(self._loss(y, logits + self.balance))
             if self.teacher is not None:
                 told = self.teacher(real, training=False)
             if told.shape[-1]:
                 # Hinton and others, arXiv:1503.02531; the square keeps the gradients' size.
-                soft = tf.nn.softmax(told / self.temperature)
+                soft = tf.nn.softmax((told - self.balance) / self.temperature)
                 apart = tf.nn.softmax_cross_entropy_with_logits(soft, logits / self.temperature)
                 imitation = self.temperature**2 * tf.reduce_mean(apart)
                 loss = (1.0 - self.teacher_share) * loss + self.teacher_share * imitation
