@@ -139,6 +139,8 @@ class TrainConfig(_Strict):
     # How far the labels' shares of the examples are taken out of what is learnt: 0: not, 1: as if all were as frequent
     # (logit adjustment; Menon and others, arXiv:2007.07314).
     balance: float = Field(0.0, ge=0, le=2)
+    # How much of that quantisation puts back: more of unknown, so fewer false accepts and fewer words heard.
+    lean: float = Field(0.0, ge=0, le=2)
     # A label to which a pool's teacher gives a smaller probability is taken for a mistake; it alone is believed then.
     distrust: float = Field(0.0, ge=0, lt=1)
     seed: int = 1
@@ -153,7 +155,7 @@ class TrainConfig(_Strict):
 
     def recipe(self) -> dict[str, Any]:
         """What the float network depends on, as JSON values."""
-        later = {"quantization", "qat_epochs", "qat_learning_rate"}  # what `quantize` does
+        later = {"quantization", "qat_epochs", "qat_learning_rate", "lean"}  # what `quantize` does
         return self.model_dump(
             mode="json", exclude=later | {"strategy", "replicas", "worker_deadline_s", "buffer_clips"}
         )

@@ -33,7 +33,7 @@ from model_pipeline.evaluate import brief, runner, score
 from model_pipeline.files import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
 from model_pipeline.models import architecture, build, fold
-from model_pipeline.models.net import FakeQuant, QuantConv
+from model_pipeline.models.net import FakeQuant, Net, QuantConv
 from model_pipeline.training.prepare import Prepared, prepare
 from model_pipeline.training.trainer import Trainer, schedule
 
@@ -118,6 +118,7 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
         frontend.feature_max,
     )
     fold(model, folded, net)
+    _lean(folded, net, prepared.shares(config.train.lean))
     scale = input_scale(frontend)
     examples = prepared.stream.representative(_REPRESENTATIVE)
 
@@ -130,6 +131,13 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
             yield [((row.astype(np.float32) + 128.0) * scale)[None, ..., None]]
 
     return convert(folded, representative)
+
+
+def _lean(model: keras.Model, net: Net, shares: np.ndarray | None) -> None:
+    """Adds ``shares`` float32 [labels] to the logits."""
+    if shares is not None:
+        classifier = model.get_layer(net.convolutions[-1])
+        classifier.bias.assign(np.asarray(classifier.bias) + shares)
 
 
 def aware(
@@ -151,6 +159,7 @@ def aware(
         frontend.feature_max,
     )
     fold(model, network, net)
+    _lean(network, net, prepared.shares(settings.lean))
     steps = max(1, prepared.stream.clips // settings.batch)
     trainer = Trainer(
         network,
@@ -162,7 +171,7 @@ def aware(
         teacher,
         settings.teacher_share,
         settings.temperature,
-        balance=prepared.balance(config),
+        balance=prepared.shares(settings.balance - settings.lean),
     )
     quants = [layer for layer in network.layers if isinstance(layer, FakeQuant)]
     for layer in quants:

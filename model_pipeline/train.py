@@ -115,7 +115,7 @@ def _train(
         settings.teacher_share,
         settings.temperature,
         replicas,
-        prepared.balance(config),
+        prepared.shares(settings.balance),
     )
     key = recipe_key(config, prepared)
     state = resume(out / CHECKPOINT, key, trainer, replicas)

@@ -133,6 +133,19 @@ def test_labels_that_the_teacher_does_not_believe_are_not_learnt() -> None:
     assert trusted(labels, logits, 0.0).tolist() == labels.tolist()
 
 
+def test_quantisation_leans_to_the_labels_shares() -> None:
+    pytest.importorskip("tensorflow")
+    from model_pipeline.models import architecture, build
+    from model_pipeline.quantize import _lean
+
+    model, net = build(architecture("ds_tcn"), "folded", 49, 40, 4, 0.5, 26.0)
+    x = np.random.default_rng(1).uniform(0, 26, (3, 49, 40, 1)).astype(np.float32)
+    before = model(x).numpy()
+    shares = np.array([0.0, -1.0, 2.0, 0.5], np.float32)
+    _lean(model, net, shares)
+    np.testing.assert_allclose(model(x).numpy() - before, np.tile(shares, (3, 1)), atol=1e-4)
+
+
 def test_a_pools_features_are_the_front_ends(tmp_path: Path, speech: Speech) -> None:
     pool, frontend = Pool(tmp_path), FrontendConfig()
     make(pool, speech, count=20)
@@ -184,7 +197,7 @@ def test_training_on_scenes_with_a_teacher(tmp_path: Path, config: Config) -> No
     from model_pipeline.train import train
 
     data = tiny_data.make(tmp_path / "data")
-    taught = with_settings(config, ["scenes.teacher=speech_embedding"])
+    taught = with_settings(config, ["scenes.teacher=speech_embedding", "train.balance=0.5", "train.lean=0.2"])
     summary = train(taught, data, tmp_path / "train")
     pool = Pool(tmp_path / "train" / "pool")
     logits = np.array(pool.array("logits"))

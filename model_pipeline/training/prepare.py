@@ -46,17 +46,19 @@ class Prepared:
     validation: tuple[np.ndarray, np.ndarray]  # int8 [n, frames, channels], int [n]
     prior: list[float] | None = None  # each label's share of the examples, where it is known
 
-    def balance(self, config: Config) -> np.ndarray | None:
-        """What `TrainConfig.balance` adds to the logits in training: float32 [labels].
+    def shares(self, amount: float) -> np.ndarray | None:
+        """What the labels' shares of the examples add to logits, times ``amount``: float32 [labels]; None for 0.
 
         Raises:
-            KwsError: it is asked for where the labels' shares are not known.
+            KwsError: the shares are not known.
         """
-        if not config.train.balance:
+        if not amount:
             return None
         if self.prior is None:
-            raise KwsError("train.balance needs [scenes]", hint="--set train.balance=0")
-        return np.float32(config.train.balance) * np.log(np.maximum(self.prior, 1e-4), dtype=np.float32)
+            raise KwsError(
+                "train.balance and train.lean need [scenes]", hint="--set train.balance=0 --set train.lean=0"
+            )
+        return np.float32(amount) * np.log(np.maximum(self.prior, 1e-4), dtype=np.float32)
 
 
 def open_dataset(data: str | Path, config: Config) -> Dataset:
