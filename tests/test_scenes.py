@@ -10,7 +10,15 @@ import pytest
 import tiny_data
 from scipy.signal import correlate
 
-from model_pipeline.config import Config, FrontendConfig, ScenesConfig, TrainConfig, load_config, with_settings
+from model_pipeline.config import (
+    Config,
+    FrontendConfig,
+    ScenesConfig,
+    ShapeConfig,
+    TrainConfig,
+    load_config,
+    with_settings,
+)
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale, load_manifest
 from model_pipeline.training.pool import Pool, PoolStream, trusted
@@ -138,7 +146,7 @@ def test_quantisation_leans_to_the_labels_shares() -> None:
     from model_pipeline.models import architecture, build
     from model_pipeline.quantize import _lean
 
-    model, net = build(architecture("ds_tcn"), "folded", 49, 40, 4, 0.5, 26.0)
+    model, net = build(architecture("tcn", ShapeConfig(front=4, body=8)), "folded", 49, 40, 4, 1.0, 26.0)
     x = np.random.default_rng(1).uniform(0, 26, (3, 49, 40, 1)).astype(np.float32)
     before = model(x).numpy()
     shares = np.array([0.0, -1.0, 2.0, 0.5], np.float32)
