@@ -14,6 +14,7 @@ from host_tools import costs, metrics
 from host_tools.report import TEMPLATES
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import brief
+from model_pipeline.intervals import wilson
 from model_pipeline.manifest import Manifest, load_manifest
 
 ProgressCallback = Callable[[int, int, str], None]
@@ -102,7 +103,7 @@ def _share(values: dict[str, Any]) -> str:
 def _interval(values: dict[str, Any]) -> str:
     """The 95 % interval (Wilson) of the same."""
     good, of = _counts(values)
-    low, high = metrics.wilson(good, of)
+    low, high = wilson(good, of)
     return f"{100 * low:.1f} to {100 * high:.1f} %" if of else "–"
 
 

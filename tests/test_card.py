@@ -15,6 +15,7 @@ from host_tools import card, costs
 from model_pipeline import evaluate as evaluation
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import MissingTool
+from model_pipeline.intervals import wilson
 from model_pipeline.manifest import load_manifest, record_accuracy
 
 LABELS = ["rise", "fall", "unknown", "silence"]
@@ -67,7 +68,7 @@ def test_what_is_recorded_is_in_the_card(model: Path, data: Path) -> None:
     text = card.render(manifest, BOARDS)
     share = f"{100 * result['correct'] / result['count']:.1f} %"
     assert f"**{share}** of {result['count']} testing clips" in text
-    low, high = evaluation.wilson(recorded["words"]["rise"]["correct"], 8)
+    low, high = wilson(recorded["words"]["rise"]["correct"], 8)
     assert f"| 8 | {100 * low:.1f} to {100 * high:.1f} % |" in text
     assert "| 20 dB |" in text and "| 0 dB |" in text
     assert "| bright \\| light | 3 of 4 | rise 2, fall 1 |" in text and "1 of 2 near words never fired" in text
