@@ -16,6 +16,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import brief
 from model_pipeline.intervals import wilson
 from model_pipeline.manifest import Manifest, load_manifest
+from model_pipeline.streaming import evaluate
 
 ProgressCallback = Callable[[int, int, str], None]
 
@@ -50,6 +51,8 @@ def _of_run(folder: Path) -> str:
         raise KwsError(f"the run in {folder} is not whole: {error}", hint="kws run again") from error
     manifest = load_manifest(folder / "model")
     measured = {"testing": brief(checked)} | ({"near": expected["near"]} if expected["near"] else {})
+    if expected.get("streaming"):
+        measured["streaming"] = evaluate.brief(expected["streaming"])
     return render(manifest.model_copy(update={"accuracy": manifest.accuracy | measured}), expected["boards"])
 
 

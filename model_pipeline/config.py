@@ -211,6 +211,8 @@ class MeasureConfig(_Strict):
 
     clips: int = Field(60, ge=1)  # spread evenly over the labels of the test split
     near_takes: int = Field(4, ge=0)  # of each near word, by held-out voices; 0: they are not tried
+    # Test keywords said in noise, for misses and false accepts in a stream; 0: none.
+    session_keywords: int = Field(400, ge=0)
 
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
