@@ -20,8 +20,8 @@ SNR_DB = 10.0  # of the sessions
 
 
 def expect(config: Config, data: Path, model: Path, exported: Path, progress: ProgressCallback) -> dict[str, Any]:
-    """``streaming`` (`evaluate_streaming` on the test split; None if not asked for), ``near`` (see `evaluate_near`; None
-    if not asked for or without a synthesiser) and ``boards`` (see `costs.on_boards`)."""
+    """``streaming`` (of `evaluate_streaming` on the test split; None if not asked for), ``near`` (of `evaluate_near`;
+    None if not asked for or without a synthesiser) and ``boards`` (`costs.on_boards`)."""
     streaming = None
     if config.measure.session_keywords:
         plan = Plan(limit=config.measure.session_keywords)

@@ -99,8 +99,7 @@ def _session(title: str, values: dict[str, Any]) -> None:
     causes = ", ".join(f"{n} at {cause}" for cause, n in values["false_by_cause"].items())
     ui.out.print(
         f"[bold]{title}[/], {values['hours']:.2f} h: {_share(misses)} of {misses['total']} keywords missed, "
-        f"{rate['count']} false accepts ({_rate(rate)})"
-        + (f": {causes}" if causes else "")
+        f"{rate['count']} false accepts ({_rate(rate)})" + (f": {causes}" if causes else "")
     )
     if response["count"]:
         ui.out.print(

@@ -281,6 +281,7 @@ def _manifest(
         output=tensor(graph.outputs[0]),
         detector=detector_defaults(config.detector, len(config.labels), config.frontend.hop_ms),
         compile=config.compile,
+        streaming=config.streaming,
         architecture=config.train.architecture,
         parameters=history["parameters"],
         macs=history["macs"],
