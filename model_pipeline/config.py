@@ -156,6 +156,7 @@ class ScenesConfig(_Strict):
     folder: str = ""  # where they are kept, for several trainings; empty: beside the trained network
     # Connected speech without keywords: a folder of recordings, of which one part is heard in training.
     connected: str = ""
+    connected_licence: str = ""  # of them, for the manifest
     # A network that learns these examples first; the model then learns its answers to them.
     teacher: Literal["none", "speech_embedding"] = "none"
     teacher_steps: int = Field(3000, ge=1)
@@ -180,7 +181,7 @@ class ScenesConfig(_Strict):
 
     def recipe(self) -> dict[str, Any]:
         """What the examples depend on, as JSON values."""
-        return self.model_dump(mode="json", exclude={"folder"})
+        return self.model_dump(mode="json", exclude={"folder", "connected_licence"})
 
 
 class DetectorConfig(_Strict):

@@ -310,7 +310,12 @@ def _scenes(config: Config, prepared: Prepared) -> dict[str, Any]:
     c = config.scenes
     if not c.examples:
         return {}
-    return {"examples": c.examples, "connected_speech": c.connected, "teacher": prepared.teacher}
+    return {
+        "examples": c.examples,
+        "connected_speech": c.connected,
+        "connected_licence": c.connected_licence,
+        "teacher": prepared.teacher,
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -85,6 +85,22 @@ def test_what_is_recorded_is_in_the_card(model: Path, data: Path) -> None:
     assert "figures of `near` were recorded with other detector settings" in card.render(changed, BOARDS)
 
 
+def test_what_examples_were_made_of_is_in_the_card_with_its_licence(model: Path) -> None:
+    manifest = load_manifest(model)
+    teacher = {"source": "a large network (BSD)", "validation_accuracy": 0.965}
+    scenes = {"examples": 5000, "connected_speech": "../talk", "connected_licence": "CC0", "teacher": teacher}
+
+    def text(**changes: Any) -> str:
+        return card.render(manifest.model_copy(update={"training_data": {"scenes": scenes | changes}}), [])
+
+    assert "from 5,000 examples" in text() and "talk (licence: CC0)" in text()
+    assert "a large network (BSD), right on 96.5 % of the validation clips" in text()
+    del scenes["connected_licence"]  # manifests of before
+    assert "talk (licence: not recorded)" in text()
+    assert "onnected speech without keywords is" not in text(connected_speech="")
+    assert "the teacher" not in text(teacher={})
+
+
 def _near(detector: dict[str, Any]) -> dict[str, Any]:
     def row(word: str, fired: int, heard: dict[str, int]) -> dict[str, Any]:
         return {"word": word, "takes": 4, "fired": {"count": fired, "total": 4}, "as": heard}
