@@ -14,7 +14,9 @@ from host_tools import costs, metrics
 from host_tools.report import TEMPLATES
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import brief
+from model_pipeline.intervals import wilson
 from model_pipeline.manifest import Manifest, load_manifest
+from model_pipeline.streaming import evaluate
 
 ProgressCallback = Callable[[int, int, str], None]
 
@@ -49,6 +51,8 @@ def _of_run(folder: Path) -> str:
         raise KwsError(f"the run in {folder} is not whole: {error}", hint="kws run again") from error
     manifest = load_manifest(folder / "model")
     measured = {"testing": brief(checked)} | ({"near": expected["near"]} if expected["near"] else {})
+    if expected.get("streaming"):
+        measured["streaming"] = evaluate.brief(expected["streaming"])
     return render(manifest.model_copy(update={"accuracy": manifest.accuracy | measured}), expected["boards"])
 
 
@@ -102,7 +106,7 @@ def _share(values: dict[str, Any]) -> str:
 def _interval(values: dict[str, Any]) -> str:
     """The 95 % interval (Wilson) of the same."""
     good, of = _counts(values)
-    low, high = metrics.wilson(good, of)
+    low, high = wilson(good, of)
     return f"{100 * low:.1f} to {100 * high:.1f} %" if of else "–"
 
 

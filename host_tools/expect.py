@@ -1,4 +1,4 @@
-"""What to expect of a model before any board is flashed: near words, and the cost on each board."""
+"""What to expect of a model before any board is flashed: in a stream, at near words, and its cost on each board."""
 
 from __future__ import annotations
 
@@ -11,21 +11,29 @@ from rich.table import Table
 from host_tools import costs, listening, metrics, ui
 from model_pipeline.config import Config
 from model_pipeline.errors import MissingTool
+from model_pipeline.streaming.evaluate import evaluate_streaming
 from model_pipeline.streaming.near import evaluate_near
+from model_pipeline.streaming.sessions import Plan
 
 ProgressCallback = Callable[[int, int, str], None]
+SNR_DB = 10.0  # of the sessions
 
 
-def expect(config: Config, model: Path, exported: Path, progress: ProgressCallback) -> dict[str, Any]:
-    """``near`` (see `evaluate_near`; None if not asked for or without a synthesiser) and ``boards`` (see
-    `costs.on_boards`)."""
+def expect(config: Config, data: Path, model: Path, exported: Path, progress: ProgressCallback) -> dict[str, Any]:
+    """``streaming`` (of `evaluate_streaming` on the test split; None if not asked for), ``near`` (of `evaluate_near`;
+    None if not asked for or without a synthesiser) and ``boards`` (`costs.on_boards`)."""
+    streaming = None
+    if config.measure.session_keywords:
+        plan = Plan(limit=config.measure.session_keywords)
+        found = evaluate_streaming(model, data, snr_db=(SNR_DB,), plan=plan, progress=progress, det=False)
+        streaming = {key: found[key] for key in ("split", "detector", "sessions", "speech", "noise")}
     near = None
     if config.measure.near_takes:
         try:
             near = evaluate_near(model, config.synth.near_words, config.measure.near_takes, config.synth, progress)
         except MissingTool as error:
             progress(0, 1, str(error))
-    return {"near": near, "boards": costs.on_boards(exported, config.engine, progress)}
+    return {"streaming": streaming, "near": near, "boards": costs.on_boards(exported, config.engine, progress)}
 
 
 def show(results: dict[str, Any]) -> None:
@@ -49,6 +57,8 @@ def show(results: dict[str, Any]) -> None:
         text = "recordings of people" if name == "people" else f"voices of {name}"
         found = metrics.proportion(group["correct"], group["clips"])
         ui.out.print(f"  {text}: {_percent(found['value'])} of {group['clips']} ({_interval(found)})")
+    if expected["streaming"]:
+        listening.figures(expected["streaming"], words=False)
     if expected["near"]:
         listening.near(expected["near"], shown=10)
     boards(expected["boards"])

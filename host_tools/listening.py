@@ -18,10 +18,12 @@ def evaluation(result: dict[str, Any]) -> None:
     figures(result)
 
 
-def figures(result: dict[str, Any]) -> None:
-    """Sessions, speech and noise of `model_pipeline.streaming.evaluate.judge`."""
+def figures(result: dict[str, Any], *, words: bool = True) -> None:
+    """Sessions, speech and noise of `model_pipeline.streaming.evaluate.judge`, with each word's if ``words``."""
     for name, values in result["sessions"].items():
         _session("own recordings" if name == "own" else f"sessions at {name} dB SNR", values)
+        if words:
+            _words(values)
     for name in ("speech", "noise"):
         if result[name]:
             rate = result[name]["false_accepts"]
@@ -94,15 +96,19 @@ def _detector(detector: dict[str, Any], labels: list[str], hop_ms: float) -> Non
 def _session(title: str, values: dict[str, Any]) -> None:
     misses, response = values["misses"], values["response_ms"]
     rate = values["false_accepts"]
+    causes = ", ".join(f"{n} at {cause}" for cause, n in values["false_by_cause"].items())
     ui.out.print(
         f"[bold]{title}[/], {values['hours']:.2f} h: {_share(misses)} of {misses['total']} keywords missed, "
-        f"{rate['count']} false accepts ({_rate(rate)})"
+        f"{rate['count']} false accepts ({_rate(rate)})" + (f": {causes}" if causes else "")
     )
     if response["count"]:
         ui.out.print(
             f"  answer {response['median']:.0f} ms after the word's end (median; 95 %: {response['p95']:.0f} ms; "
             f"{_share(response['over_400_ms'])} take over 400 ms)"
         )
+
+
+def _words(values: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("", "said", "missed", "95 % interval", "false", "median", "95 % within"):
         table.add_column(column, justify="left" if not column else "right")

@@ -75,7 +75,7 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
     def look_ahead(progress: ProgressCallback) -> None:
         from host_tools.expect import expect
 
-        write_json(folder / "expect" / "expect.json", expect(config, model, generated, progress))
+        write_json(folder / "expect" / "expect.json", expect(config, data, model, generated, progress))
 
     def build(progress: ProgressCallback) -> None:
         builder.build(config.board, generated, engine=config.engine, out=built, progress=progress)
@@ -158,11 +158,16 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
         ),
         Step(
             "expect",
-            "what to expect: near words, cost on each board",
+            "what to expect: in a stream, at near words, on each board",
             ("expect",),
             look_ahead,
-            inputs=("quantize", "export"),
-            settings={"synth": settings["synth"], "takes": config.measure.near_takes, "engine": config.engine},
+            inputs=(first.name, "quantize", "export"),
+            settings={
+                "synth": settings["synth"],
+                "takes": config.measure.near_takes,
+                "session_keywords": config.measure.session_keywords,
+                "engine": config.engine,
+            },
             sources=(
                 *("firmware/app", "firmware/core", "firmware/engines", "firmware/ports", "boards"),
                 *("model_pipeline/streaming", "host_tools/costs.py", "host_tools/realtime.py", *_FEATURES, *_DATA),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,23 +9,13 @@ from typing import Any
 import numpy as np
 
 from host_tools.protocol import Info, Stats
+from model_pipeline.intervals import wilson
 
-_Z95 = 1.959963984540054  # 97.5 % point of the standard normal distribution
 _CALIBRATION_TOLERANCE = 1e-3
 
 
-def wilson(correct: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (E. B. Wilson, 1927), as fractions. (0, 1) for no trials."""
-    if total == 0:
-        return 0.0, 1.0
-    z2 = _Z95 * _Z95
-    centre = (correct + z2 / 2) / (total + z2)
-    half = _Z95 / (total + z2) * math.sqrt(correct * (total - correct) / total + z2 / 4)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def proportion(correct: int, total: int) -> dict[str, float | int | None]:
-    """``correct``, ``total``, ``value`` (None for no trials) and the interval ``low``, ``high``."""
+    """``correct``, ``total``, ``value`` (None for no trials) and the 95 % interval ``low``, ``high``."""
     low, high = wilson(correct, total)
     return {
         "correct": correct,

@@ -61,6 +61,7 @@ def render(results: dict[str, Any]) -> str:
     )
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f} %"
     environment.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
+    environment.filters["rate"] = lambda value: "–" if value is None else f"{value:.1f}"
     environment.filters["seconds"] = _seconds
     environment.filters["kb"] = lambda value: "–" if value is None else f"{value / 1024:.1f} KB"
     return environment.get_template("report.html.j2").render(

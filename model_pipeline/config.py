@@ -168,6 +168,7 @@ class ScenesConfig(_Strict):
     folder: str = ""  # where they are kept, for several trainings; empty: beside the trained network
     # Connected speech without keywords: a folder of recordings, of which one part is heard in training.
     connected: str = ""
+    connected_licence: str = ""  # of them, for the manifest
     # A network that learns these examples first; the model then learns its answers to them.
     teacher: Literal["none", "speech_embedding"] = "none"
     teacher_steps: int = Field(3000, ge=1)
@@ -193,7 +194,7 @@ class ScenesConfig(_Strict):
 
     def recipe(self) -> dict[str, Any]:
         """What the examples depend on, as JSON values."""
-        return self.model_dump(mode="json", exclude={"folder"})
+        return self.model_dump(mode="json", exclude={"folder", "connected_licence"})
 
 
 class DetectorConfig(_Strict):
@@ -224,6 +225,8 @@ class MeasureConfig(_Strict):
 
     clips: int = Field(60, ge=1)  # spread evenly over the labels of the test split
     near_takes: int = Field(4, ge=0)  # of each near word, by held-out voices; 0: they are not tried
+    # Test keywords said in noise, for misses and false accepts in a stream; 0: none.
+    session_keywords: int = Field(400, ge=0)
 
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]

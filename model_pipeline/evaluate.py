@@ -19,6 +19,7 @@ from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import Split
 from model_pipeline.data.voices import group_of
 from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.intervals import wilson
 from model_pipeline.manifest import load_manifest, record_accuracy
 
 Engine = Literal["tflm", "aot"]
@@ -158,16 +159,6 @@ def by_speaker(clips: Sequence[Clip], right: np.ndarray) -> dict[str, Any]:
 
 def _counts(values: Sequence[bool]) -> dict[str, int]:
     return {"correct": sum(values), "clips": len(values)}
-
-
-def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share (E. B. Wilson, JASA 22, 1927); z = 1.96 gives 95 %."""
-    if count == 0:
-        return 0.0, 1.0
-    p, z2 = correct / count, z * z
-    middle = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = z / (1 + z2 / count) * math.sqrt(p * (1 - p) / count + z2 / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def runner(tflite: bytes, engine: Engine = "tflm") -> Callable[[np.ndarray], np.ndarray]:

@@ -35,7 +35,7 @@ def export(
     out: Path,
     progress: Progress | None = None,
     *,
-    streaming: int = 0,
+    streaming: int | None = None,
     choice: CompileConfig | None = None,
 ) -> dict[str, Any]:
     """Writes the generated folder ``out``, whole or not at all.
@@ -47,7 +47,9 @@ def export(
         model_dir: holds ``model.tflite`` and ``model.json``.
         streaming: 0: the engine takes the whole window at each inference; else feature frames of a hop that divide
             the window: it takes only those and keeps what it needs of the others (docs/streaming-plan.md).
-        choice: how constants are packed; None: as the manifest says. The exported manifest says what was chosen.
+        choice: how constants are packed.
+
+    Both as the manifest says where they are None; the exported manifest says what was chosen.
 
     Returns:
         What was made: files, arena sizes, MACs and the layers.
@@ -65,6 +67,7 @@ def export(
     manifest = load_manifest(model_dir)
     tflite = (model_dir / "model.tflite").read_bytes()
     choice = choice or manifest.compile
+    streaming = manifest.streaming if streaming is None else streaming
     program = compile_model(tflite, **choice.model_dump())
     _check_agreement(manifest, program)
     if streaming:
@@ -92,7 +95,7 @@ def export(
     }
     with atomic_dir(out) as folder:
         shutil.copyfile(model_dir / "model.tflite", folder / "model.tflite")
-        save_manifest(manifest.model_copy(update={"compile": choice}), folder / "model.json")
+        save_manifest(manifest.model_copy(update={"compile": choice, "streaming": streaming}), folder / "model.json")
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         report(3, 4, "in place")

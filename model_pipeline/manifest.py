@@ -51,6 +51,7 @@ class Manifest(_Strict):
     output: Quantization
     detector: DetectorDefaults
     compile: CompileConfig = CompileConfig()  # what `kws export` does unless told otherwise
+    streaming: int = Field(0, ge=0)  # feature frames that an inference takes, likewise; 0: the whole window
     architecture: str = ""
     parameters: int = 0
     macs: int = 0

@@ -291,6 +291,7 @@ def _manifest(
         output=tensor(graph.outputs[0]),
         detector=detector_defaults(config.detector, len(config.labels), config.frontend.hop_ms),
         compile=config.compile,
+        streaming=config.streaming,
         architecture=config.train.architecture,
         parameters=history["parameters"],
         macs=history["macs"],
@@ -319,7 +320,12 @@ def _scenes(config: Config, prepared: Prepared) -> dict[str, Any]:
     c = config.scenes
     if not c.examples:
         return {}
-    return {"examples": c.examples, "connected_speech": c.connected, "teacher": prepared.teacher}
+    return {
+        "examples": c.examples,
+        "connected_speech": c.connected,
+        "connected_licence": c.connected_licence,
+        "teacher": prepared.teacher,
+    }
 
 
 def _versions() -> dict[str, str]:

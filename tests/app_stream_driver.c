@@ -36,14 +36,7 @@ const kws_engine_info_t *kws_engine_info(void) {
 
 uint32_t port_ticks(void) { return 0; }
 uint32_t port_interrupt_ticks(void) { return 0; }
-int port_audio_start(uint32_t hz) { return hz ? -1 : 0; }
-size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped) {
-  (void)out;
-  (void)max;
-  *dropped = 0;
-  return 0;
-}
-void port_audio_stop(void) {}
+#include "no_audio.h"
 
 void app_log(uint8_t level, const char *text) { printf("log %d %s\n", level, text); }
 void app_send_features(uint32_t frame, const uint16_t *f) { printf("features %u %u\n", frame, f[0]); }

@@ -175,24 +175,28 @@ def mean(draw: st.DrawFn) -> Case:
     return one_op(b, "MEAN", source, [axis], target, shape, draw(SEEDS), options="ReducerOptions", keepDims=keep)
 
 
+def two_operands(draw: st.DrawFn, b: ModelBuilder, source: int, shape: tuple[int, ...], scale: np.float32) -> list[int]:
+    """The input and a constant of ``scale``, the constant and the input, or the input twice."""
+    kind = draw(st.sampled_from(["after", "before", "twice", "broadcast"]))
+    if kind == "twice":
+        return [source, source]
+    side = tuple(1 if kind == "broadcast" and draw(st.booleans()) else n for n in shape)
+    values = np.random.default_rng(draw(SEEDS)).integers(-128, 128, side).astype(np.int8)
+    other = b.tensor(side, scale, draw(ZERO_POINTS), values)
+    return [other, source] if kind == "before" else [source, other]
+
+
 @st.composite
 def add(draw: st.DrawFn) -> Case:
-    """The input and a constant, the constant and the input, or the input twice."""
     b = ModelBuilder()
     rank = draw(st.integers(1, 4))
     shape = tuple(draw(st.lists(st.integers(1, 6), min_size=rank, max_size=rank)))
     scale1 = draw(SCALES)
     scale2 = np.float32(scale1 * 2.0 ** draw(st.floats(-4, 4)))
     source = b.tensor(shape, scale1, draw(ZERO_POINTS))
-    kind = draw(st.sampled_from(["after", "before", "twice", "broadcast"]))
-    other = source
-    if kind != "twice":
-        side = tuple(1 if kind == "broadcast" and draw(st.booleans()) else n for n in shape)
-        values = np.random.default_rng(draw(SEEDS)).integers(-128, 128, side).astype(np.int8)
-        other = b.tensor(side, scale2, draw(ZERO_POINTS), values)
+    operands = two_operands(draw, b, source, shape, scale2)
     out_scale = np.float32(max(scale1, scale2) * 2.0 ** draw(st.floats(-3, 3)))
     target = b.tensor(shape, out_scale, draw(ZERO_POINTS))
-    operands = [other, source] if kind == "before" else [source, other]
     b.op("ADD", operands, [target], "AddOptions", fusedActivationFunction=draw(FUSED))
     return Case(b.build([source], [target]), data(np.random.default_rng(draw(SEEDS)), shape), shape)
 

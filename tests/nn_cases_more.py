@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from nn_cases import FUSED, RUNS, SCALES, SEEDS, ZERO_POINTS, Case, data, one_op
+from nn_cases import FUSED, RUNS, SCALES, SEEDS, ZERO_POINTS, Case, data, one_op, two_operands
 from tflite_builder import ModelBuilder, schema
 
 TYPES = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16}
@@ -26,22 +26,16 @@ def typed(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.nd
 
 @st.composite
 def pairwise(draw: st.DrawFn) -> Case:
-    """SUB and MUL of the input and a constant, the other way round, or of the input and itself."""
+    """SUB and MUL of `two_operands`."""
     b = ModelBuilder()
     shape = draw(shapes())
     name = draw(st.sampled_from(["SUB", "MUL"]))
     scale1 = draw(SCALES)
     scale2 = np.float32(scale1 * 2.0 ** draw(st.floats(-4, 4)))
     source = b.tensor(shape, scale1, draw(ZERO_POINTS))
-    kind = draw(st.sampled_from(["after", "before", "twice", "broadcast"]))
-    other = source
-    if kind != "twice":
-        side = tuple(1 if kind == "broadcast" and draw(st.booleans()) else n for n in shape)
-        values = np.random.default_rng(draw(SEEDS)).integers(-128, 128, side).astype(np.int8)
-        other = b.tensor(side, scale2, draw(ZERO_POINTS), values)
+    operands = two_operands(draw, b, source, shape, scale2)
     typical = max(scale1, scale2) if name == "SUB" else scale1 * scale2 * 64
     target = b.tensor(shape, np.float32(typical * 2.0 ** draw(st.floats(-3, 3))), draw(ZERO_POINTS))
-    operands = [other, source] if kind == "before" else [source, other]
     b.op(name, operands, [target], "SubOptions" if name == "SUB" else "MulOptions", fusedActivationFunction=draw(FUSED))
     return Case(b.build([source], [target]), data(np.random.default_rng(draw(SEEDS)), shape), shape)
 

@@ -15,6 +15,7 @@ from host_tools import card, costs
 from model_pipeline import evaluate as evaluation
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import MissingTool
+from model_pipeline.intervals import wilson
 from model_pipeline.manifest import load_manifest, record_accuracy
 
 LABELS = ["rise", "fall", "unknown", "silence"]
@@ -67,7 +68,7 @@ def test_what_is_recorded_is_in_the_card(model: Path, data: Path) -> None:
     text = card.render(manifest, BOARDS)
     share = f"{100 * result['correct'] / result['count']:.1f} %"
     assert f"**{share}** of {result['count']} testing clips" in text
-    low, high = evaluation.wilson(recorded["words"]["rise"]["correct"], 8)
+    low, high = wilson(recorded["words"]["rise"]["correct"], 8)
     assert f"| 8 | {100 * low:.1f} to {100 * high:.1f} % |" in text
     assert "| 20 dB |" in text and "| 0 dB |" in text
     assert "| bright \\| light | 3 of 4 | rise 2, fall 1 |" in text and "1 of 2 near words never fired" in text
@@ -82,6 +83,22 @@ def test_what_is_recorded_is_in_the_card(model: Path, data: Path) -> None:
     assert width
     changed = manifest.model_copy(update={"detector": manifest.detector.model_copy(update={"min_count": 7})})
     assert "figures of `near` were recorded with other detector settings" in card.render(changed, BOARDS)
+
+
+def test_what_examples_were_made_of_is_in_the_card_with_its_licence(model: Path) -> None:
+    manifest = load_manifest(model)
+    teacher = {"source": "a large network (BSD)", "validation_accuracy": 0.965}
+    scenes = {"examples": 5000, "connected_speech": "../talk", "connected_licence": "CC0", "teacher": teacher}
+
+    def text(**changes: Any) -> str:
+        return card.render(manifest.model_copy(update={"training_data": {"scenes": scenes | changes}}), [])
+
+    assert "from 5,000 examples" in text() and "talk (licence: CC0)" in text()
+    assert "a large network (BSD), right on 96.5 % of the validation clips" in text()
+    del scenes["connected_licence"]  # manifests of before
+    assert "talk (licence: not recorded)" in text()
+    assert "onnected speech without keywords is" not in text(connected_speech="")
+    assert "the teacher" not in text(teacher={})
 
 
 def _near(detector: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,18 @@ def test_the_same_configuration_makes_the_same_files(tmp_path: Path) -> None:
 
 
 @needs_espeak
+def test_no_keyword_is_said_in_the_babble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[np.ndarray] = []
+    real = synth.noise.babble
+    monkeypatch.setattr(synth.noise, "babble", lambda clips, *rest: heard.append(clips) or real(clips, *rest))
+    config = _config('synth.engines=["espeak-ng"]')
+    synthesize(config, tmp_path / "data")
+    dataset = Dataset.open(tmp_path / "data", config.keywords)
+    others = [c for c in dataset.clips("training") if c.label == dataset.unknown]
+    assert {c.tobytes() for c in heard[0]} == {c.tobytes() for c in dataset.audio(others)}
+
+
+@needs_espeak
 def test_no_voice_is_heard_in_two_splits(tmp_path: Path) -> None:
     config = _config()
     synthesize(config, tmp_path / "data")

@@ -12,13 +12,15 @@ from scipy.stats import binomtest
 
 from host_tools import metrics
 from host_tools.protocol import Info, Stats
+from model_pipeline.intervals import wilson
 
 
 @given(st.integers(1, 5000), st.data())
 def test_wilson_equals_scipy(total: int, data: st.DataObject) -> None:
     correct = data.draw(st.integers(0, total))
     interval = binomtest(correct, total).proportion_ci(method="wilson")
-    assert metrics.wilson(correct, total) == pytest.approx((interval.low, interval.high), abs=1e-9)
+    assert wilson(correct, total) == pytest.approx((interval.low, interval.high), abs=1e-9)
+    assert wilson(0, 0) == (0.0, 1.0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=60))

@@ -13,6 +13,9 @@ import pytest
 
 from host_tools import metrics, report
 from model_pipeline.errors import KwsError
+from model_pipeline.streaming.detector import Detection
+from model_pipeline.streaming.scoring import match, poisson_rate, summary
+from model_pipeline.streaming.sessions import Event
 
 LABELS = ["yes", "no", "<b>&", "unknown", "silence"]
 
@@ -151,6 +154,21 @@ def test_the_page_shows_the_numbers(page: str) -> None:
         assert text in page, text
     assert "frames lost" in page
     assert "no answer" in page, "a clip whose answer was lost is listed"
+
+
+def test_the_page_shows_misses_and_false_accepts_in_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_figures", lambda _: {"confusion": "", "recall": ""})
+    events = [Event("yes", 16000, 24000), Event("yes", 64000, 70000), Event("no", 90000, 99000)]
+    outcome = match(events, [Detection(25600, 0, 200), Detection(80000, 1, 200)], LABELS, 3600 * 16000)
+    noise = {"false_accepts": poisson_rate(0, 0.5)}
+    streaming = {"sessions": {"10": summary(outcome, LABELS)}, "noise": noise}
+    page = report.render(example() | {"expect": {"streaming": streaming, "near": None, "boards": []}})
+    rows = [re.sub(r"<[^>]*>|\s+", " ", row).split() for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)]
+    found = {" ".join(row) for row in rows}
+    assert "3 keywords among other words in noise, 10 dB SNR: missed 66.7 % 20.8 % to 93.9 %" in found
+    assert "false accepts an hour there 1.0 0.0 to 5.6" in found
+    assert "answer after the word's end, median; 95 % within 100 ms 100 ms" in found
+    assert "false accepts an hour of noise (0.50 h) 0.0 0.0 to 7.4" in found
 
 
 def test_labels_are_escaped(page: str) -> None:

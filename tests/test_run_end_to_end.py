@@ -28,6 +28,7 @@ quantization = "ptq"
 [measure]
 clips = 5
 near_takes = 1
+session_keywords = 4
 """
 
 
@@ -68,12 +69,15 @@ def test_the_main_job_then_again_then_more_then_stopped(tmp_path: Path) -> None:
 
     near = results["expect"]["near"]
     assert [row["word"] for row in near["keywords"]] == ["yes", "stop"] and len(near["near"]) > 20
+    streaming = results["expect"]["streaming"]
+    assert streaming["sessions"]["10"]["keywords"] == 4 and streaming["noise"]["false_accepts"]["hours"] > 0.1
     costs = {row["board"]: row for row in results["expect"]["boards"]}
     assert costs["disco_f407vg"]["memory"]["flash"] == results["build"]["flash_total"]
     assert costs["nucleo_l4r5zi"]["realtime"]["load"] > costs["disco_f407vg"]["realtime"]["load"] > 0
 
     text = card.card(run)
     assert "# Model card: loop" in text and "| stop |" in text and "| nucleo_l4r5zi | 1" in text
+    assert "| 10 dB | 4 |" in text
 
     again = _run(tmp_path)
     assert [o["reused"] for o in again["outcomes"]] == [True] * 9

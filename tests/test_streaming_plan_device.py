@@ -14,6 +14,8 @@ from host_tools.build import build
 from model_pipeline.compiler import compile_model
 from model_pipeline.errors import KwsError
 from model_pipeline.export import export
+from model_pipeline.manifest import load_manifest
+from model_pipeline.streaming.calibrate import store
 
 
 @requires_m4
@@ -43,6 +45,23 @@ def test_a_hop_takes_a_tenth_of_the_windows_instructions():
     whole = profile.measure(window, np.stack([sound[at : at + 49] for at in range(4)]), calls=False)
     assert np.array_equal(hop.outputs[48:], whole.outputs)
     assert hop.total <= whole.total / 10
+
+
+def test_a_streaming_folder_stays_one_when_it_is_exported_again_or_calibrated(tmp_path):
+    export(SHIPPED, tmp_path / "plan", streaming=7)
+    plan = {p.name: p.read_bytes() for p in (tmp_path / "plan").iterdir()}
+    manifest = load_manifest(tmp_path / "plan")
+    assert manifest.streaming == 7 and "#define KWS_AOT_STEP_FRAMES 7" in plan["model_aot.h"].decode()
+
+    assert export(tmp_path / "plan", tmp_path / "again")["streaming"] == 7
+    assert {p.name: p.read_bytes() for p in (tmp_path / "again").iterdir()} == plan
+    store(tmp_path / "again", manifest.detector.model_copy(update={"window": 7}), {})
+    assert (tmp_path / "again" / "model_aot.c").read_bytes() == plan["model_aot.c"]
+    assert load_manifest(tmp_path / "again").streaming == 7
+
+    assert export(tmp_path / "plan", tmp_path / "whole", streaming=0)["streaming"] == 0
+    assert load_manifest(tmp_path / "whole").streaming == 0
+    assert "#define KWS_AOT_STEP_FRAMES 0" in (tmp_path / "whole" / "model_aot.h").read_text()
 
 
 def test_a_hop_that_does_not_divide_the_window_is_refused(tmp_path):

@@ -14,7 +14,7 @@ from model_pipeline.streaming.corpus import Corpus, Heard, Without
 from model_pipeline.streaming.detector import Detection
 from model_pipeline.streaming.evaluate import det_curve, judge, shifted
 from model_pipeline.streaming.negatives import Stretch
-from model_pipeline.streaming.scoring import match, poisson_rate, response_ms, share, summary
+from model_pipeline.streaming.scoring import match, poisson_rate, response_ms, summary
 from model_pipeline.streaming.sessions import Event
 
 LABELS = ["yes", "no", "unknown", "silence"]
@@ -91,17 +91,6 @@ def test_poisson_interval() -> None:
         assert found["high"] == pytest.approx(stats.chi2.ppf(0.975, 2 * count + 2) / 2 / 0.5)
         assert found["per_hour"] == count * 2
     assert poisson_rate(0, 0.0)["per_hour"] is None
-
-
-@given(st.integers(0, 300), st.integers(0, 300))
-def test_wilson_interval(a: int, b: int) -> None:
-    count, total = min(a, b), max(a, b)
-    found = share(count, total)
-    if total == 0:
-        assert (found["value"], found["low"], found["high"]) == (None, 0.0, 1.0)
-        return
-    expected = stats.binomtest(count, total).proportion_ci(0.95, "wilson")
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 def test_response_time_is_from_the_words_end_to_the_detections_sample() -> None:

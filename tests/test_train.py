@@ -20,7 +20,7 @@ from model_pipeline.child import run_step
 from model_pipeline.config import Config, FrontendConfig, TrainConfig, load_config, with_settings
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
-from model_pipeline.evaluate import evaluate, runner, wilson
+from model_pipeline.evaluate import evaluate, runner
 from model_pipeline.manifest import input_scale, load_manifest
 
 SETTINGS = [
@@ -308,9 +308,3 @@ def test_batches_are_the_same_for_any_number_of_threads_and_after_a_resume(monke
     labels = np.bincount(np.concatenate([y for _, y in one[0]]))
     assert labels.tolist() == [20, 20, 30, 10]
     assert any((x1 != x2).any() for (x1, _), (x2, _) in zip(one[0], one[1], strict=True))
-
-
-def test_wilson_interval() -> None:
-    low, high = wilson(90, 100)  # R: binom::binom.wilson(90, 100) = 0.8256343, 0.9447708
-    assert low == pytest.approx(0.8256343, abs=1e-6) and high == pytest.approx(0.9447708, abs=1e-6)
-    assert wilson(0, 0) == (0.0, 1.0) and wilson(5, 5)[1] == 1.0

@@ -28,9 +28,9 @@ def register(app: typer.Typer) -> None:
             if board:
                 _show(values["boards"][0])
                 return
-            table = Table("board", "family", "flash", "RAM", "core", "emulators", "name")
-            for column in table.columns[:-1]:
-                column.no_wrap = True
+            table = Table(box=None, padding=(0, 1, 0, 0))
+            for title in ("board", "family", "flash", "RAM", "core", "emulators", "name"):
+                table.add_column(title, no_wrap=title != "name")
             for b in values["boards"]:
                 memory, clock = b["memory"], b["clock"]
                 table.add_row(

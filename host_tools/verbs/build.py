@@ -27,11 +27,13 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option("--out", "-o", help="Folder for the result.", show_default="build/BOARD")
         ] = None,
         streaming: Annotated[
-            int,
+            int | None,
             typer.Option(
-                metavar="HOP", help="Export the model anew, to compute only what HOP new frames change (engine aot)."
+                metavar="HOP",
+                help="Export the model anew: only what HOP new frames change is computed (engine aot); 0: all.",
+                show_default="as exported",
             ),
-        ] = 0,
+        ] = None,
         size: kernels.Size = None,
         max_constants: kernels.MaxConstants = None,
         profile: Annotated[
@@ -50,7 +52,7 @@ def register(app: typer.Typer) -> None:
         from host_tools import build as builder
         from host_tools import realtime
 
-        if streaming or (size, max_constants) != (None, None):
+        if (streaming, size, max_constants) != (None, None, None):
             from model_pipeline.export import export
 
             if engine != "aot":

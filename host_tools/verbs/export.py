@@ -20,8 +20,13 @@ def register(app: typer.Typer) -> None:
         model: Annotated[Path, typer.Argument(help="Folder with model.tflite and model.json.", show_default=False)],
         out: Annotated[Path, typer.Option("--out", "-o", help="The generated folder; replaced if it exists.")],
         streaming: Annotated[
-            int, typer.Option(metavar="HOP", help="Compute only what HOP new feature frames change; 0: whole windows.")
-        ] = 0,
+            int | None,
+            typer.Option(
+                metavar="HOP",
+                help="Compute only what HOP new feature frames change; 0: whole windows.",
+                show_default="as model.json says",
+            ),
+        ] = None,
         size: kernels.Size = None,
         portable: kernels.Portable = False,
         max_constants: kernels.MaxConstants = None,

@@ -85,6 +85,7 @@ class HostPrograms:
         self._target = self._build(Path(self._folder))
         if not sanitize:
             self._library = ctypes.CDLL(str(self._target))
+            self._finalizer()  # what is loaded needs no file, and so not even a kill leaves one
             self._library.kws_host_run.argtypes = [ctypes.c_uint32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
             self._library.kws_host_run.restype = None
             self._library.kws_host_set_trace.argtypes = [ctypes.c_void_p, ctypes.c_size_t]

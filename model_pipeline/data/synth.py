@@ -88,7 +88,7 @@ def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], No
         if failed > len(jobs) // 10:
             raise KwsError(f"{failed} of {len(jobs)} clips could not be spoken")
         made = [job for job in jobs if (folder / job.path).exists()]
-        _write_noise(folder / NOISE_FOLDER, made, folder, config.synth.seed)
+        _write_noise(folder / NOISE_FOLDER, made, config.keywords, folder, config.synth.seed)
         own = _add_recordings(Path(config.data.recordings), folder) if config.data.recordings else {}
         for split in ("validation", "testing"):
             names = [*(j.path for j in made if j.split == split), *(n for n, s in own.items() if s == split)]
@@ -314,12 +314,12 @@ def _add_recordings(source: Path, folder: Path) -> dict[str, Split]:
     return own
 
 
-def _write_noise(target: Path, jobs: Sequence[_Job], folder: Path, seed: int) -> None:
-    """20 s of each formula noise, and babble of the training voices."""
+def _write_noise(target: Path, jobs: Sequence[_Job], keywords: Sequence[str], folder: Path, seed: int) -> None:
+    """20 s of each formula noise, and babble of the training voices, in which no keyword is said."""
     target.mkdir()
     rng = np.random.default_rng([seed, 1])
     for kind in noise.KINDS:
         write_wav(target / f"{kind}.wav", noise.generate(kind, 20, rng))
-    training = [folder / job.path for job in jobs if job.split == "training"]
-    some = [training[i] for i in rng.permutation(len(training))[:200]]
+    others = [folder / job.path for job in jobs if job.split == "training" and job.word not in keywords]
+    some = [others[i] for i in rng.permutation(len(others))[:200]]
     write_wav(target / "babble.wav", noise.babble(read_clips(some), 20, rng))

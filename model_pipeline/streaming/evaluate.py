@@ -33,6 +33,7 @@ def evaluate_streaming(
     plan: Plan | None = None,
     progress: ProgressCallback | None = None,
     *,
+    det: bool = True,
     record: bool = False,
 ) -> dict[str, Any]:
     """Runs model and detector over long audio as the firmware does.
@@ -43,6 +44,7 @@ def evaluate_streaming(
         negative: a folder of recordings in which no keyword is said.
         part: which part of them (`negatives.part_of`); None: all.
         own_sessions: recordings with their truth (`sessions.read_sessions`), instead of or beside ``data``.
+        det: also the curves.
         record: write the figures into ``model.json``.
 
     Returns:
@@ -60,7 +62,7 @@ def evaluate_streaming(
     # Fine enough for the detector's stride, and no finer: a wide plan gives every hop at no cost.
     listener = Listener(recogniser, manifest.detector.stride_hops, progress)
     _listen(listener, manifest, data, split, snr_db, negative, part, own_sessions, plan or Plan())
-    result = judge(listener.corpus, manifest.detector)
+    result = judge(listener.corpus, manifest.detector, det=det)
     result = {
         "model": manifest.model_hash,
         "name": manifest.name,
@@ -73,7 +75,7 @@ def evaluate_streaming(
         **result,
     }
     if record:
-        record_accuracy(model, "streaming", _brief(result))
+        record_accuracy(model, "streaming", brief(result))
     return result
 
 
@@ -189,12 +191,12 @@ def _false(parts: Sequence[Without], detector: DetectorDefaults, labels: Sequenc
     }
 
 
-def _brief(result: dict[str, Any]) -> dict[str, Any]:
+def brief(result: dict[str, Any]) -> dict[str, Any]:
     """What the manifest keeps."""
-    brief: dict[str, Any] = {"split": result["split"], "detector": result["detector"]}
+    kept: dict[str, Any] = {"split": result["split"], "detector": result["detector"]}
     for snr, values in result["sessions"].items():
         response = values["response_ms"]
-        brief[f"sessions_{snr}_db" if snr != "own" else "own_sessions"] = {
+        kept[f"sessions_{snr}_db" if snr != "own" else "own_sessions"] = {
             "keywords": values["keywords"],
             "misses": round(values["misses"]["value"] or 0.0, 5),
             "interval95": [round(values["misses"][k], 5) for k in ("low", "high")],
@@ -204,10 +206,10 @@ def _brief(result: dict[str, Any]) -> dict[str, Any]:
     for name in ("speech", "noise"):
         if result[name]:
             rate = result[name]["false_accepts"]
-            brief[name] = {
+            kept[name] = {
                 "hours": rate["hours"],
                 "false_accepts": rate["count"],
                 "per_hour": round(rate["per_hour"], 3),
                 "interval95": [round(rate[k], 3) for k in ("low", "high")],
             }
-    return brief
+    return kept

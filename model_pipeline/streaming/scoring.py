@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from model_pipeline.intervals import wilson
 from model_pipeline.streaming.detector import Detection
 from model_pipeline.streaming.sessions import Event
 
@@ -93,20 +94,9 @@ def poisson_rate(count: int, hours: float) -> dict[str, Any]:
 
 
 def share(count: int, total: int) -> dict[str, Any]:
-    """``count`` of ``total`` as a fraction with Wilson's 95 % interval (E. B. Wilson, JASA 22, 1927)."""
-    if not total:
-        return {"count": 0, "total": 0, "value": None, "low": 0.0, "high": 1.0}
-    z2 = 1.959964**2
-    p = count / total
-    middle = (p + z2 / (2 * total)) / (1 + z2 / total)
-    half = 1.959964 / (1 + z2 / total) * float(np.sqrt(p * (1 - p) / total + z2 / (4 * total * total)))
-    return {
-        "count": count,
-        "total": total,
-        "value": p,
-        "low": max(0.0, middle - half),
-        "high": min(1.0, middle + half),
-    }
+    """``count`` of ``total`` as a fraction with its 95 % interval (`intervals.wilson`)."""
+    low, high = wilson(count, total)
+    return {"count": count, "total": total, "value": count / total if total else None, "low": low, "high": high}
 
 
 def response_ms(hits: Sequence[tuple[Event, Detection]]) -> dict[str, Any]:

@@ -16,12 +16,16 @@ __attribute__((naked)) void SysTick_Handler(void) { __asm volatile("mrs r0, msp\
 
 uint32_t cortexm_systick_ticks(void) {
   /* Read until no tick fell between; bounded, since an interrupt comes once a millisecond. */
-  uint32_t ms, value;
+  uint32_t ms, value, waits;
   int tries = 4;
   do {
     ms = cortexm_millis;
     value = SYST_CVR;
-  } while (ms != cortexm_millis && --tries);
+    /* In another interrupt's handler the millisecond has to wait: the count began anew, cortexm_millis does not know.
+     * The interrupt comes with the count's 0, one tick before it begins anew. */
+    waits = SCB_ICSR & SCB_ICSR_PENDSTSET;
+    if (waits && (value = SYST_CVR) != 0) ms++;
+  } while (!waits && ms != cortexm_millis && --tries);
   return ms * (systick_reload + 1) + (systick_reload - value);
 }
 

@@ -24,9 +24,9 @@ void port_watchdog_feed(void) {
 }
 
 __attribute__((used)) void cortexm_millisecond(const uint32_t *frame) {
-  const uint32_t entered = cortexm_ticks();
   const uint32_t now = cortexm_millis + 1u;
-  cortexm_millis = now;
+  cortexm_millis = now; /* first: SysTick, where ticks are its, has begun anew */
+  const uint32_t entered = cortexm_ticks();
   if (started && now - fed_at > LIMIT_MS) cortexm_watchdog_bite(frame);
   cortexm_interrupt_ticks += cortexm_ticks() - entered;
 }
