@@ -146,7 +146,8 @@ def test_quantisation_leans_to_the_labels_shares() -> None:
     from model_pipeline.models import architecture, build
     from model_pipeline.quantize import _lean
 
-    model, net = build(architecture("tcn", ShapeConfig(front=4, body=8)), "folded", 49, 40, 4, 1.0, 26.0)
+    # Not "folded", which TensorFlow itself can't run.
+    model, net = build(architecture("tcn", ShapeConfig(front=4, body=8)), "float", 49, 40, 4, 1.0, 26.0)
     x = np.random.default_rng(1).uniform(0, 26, (3, 49, 40, 1)).astype(np.float32)
     before = model(x).numpy()
     shares = np.array([0.0, -1.0, 2.0, 0.5], np.float32)
@@ -211,7 +212,7 @@ def test_training_on_scenes_with_a_teacher(tmp_path: Path, config: Config) -> No
     logits = np.array(pool.array("logits"))
     assert logits.shape == (1200, 4) and np.isfinite(logits).all()
     # The first 500 were answered for from what was kept of them, the others while they were made.
-    assert np.all(np.ptp(logits, axis=1) > 0) and len(np.unique(logits[:, 0])) > 1000
+    assert np.all(np.ptp(logits, axis=1) > 0) and len(np.unique(logits, axis=0)) > 1150
     assert not (pool.folder / "heard.npy").exists()
     assert summary["validation_accuracy"] >= 0.7
     to_int8(taught, tmp_path / "train", data, tmp_path / "model")
