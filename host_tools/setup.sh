@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what micro-kws needs and is not there yet: Debian packages (as root or by sudo) and the virtual environment
-# .venv. Run again at any time: what is in place costs nothing. Usage: sh host_tools/setup.sh [extras, default train,teacher,search,dev]
+# .venv. Run again at any time: what is in place costs nothing. Usage: sh host_tools/setup.sh [extras, default train,teacher,voices,search,dev]
 set -eu
 cd "$(dirname "$0")/.."
-extras=${1:-train,teacher,search,dev}
+extras=${1:-train,teacher,voices,search,dev}
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 # command that must exist = package that brings it

@@ -57,6 +57,10 @@ class FrontendConfig(_Strict):
         return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.hop_samples
 
 
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
+Engine = Literal["espeak-ng", "flite", "festival", "kokoro", "hibari"]
+
+
 class SynthConfig(_Strict):
     """How much synthetic speech is made."""
 
@@ -66,7 +70,10 @@ class SynthConfig(_Strict):
     # Words near the keywords in sound, three times as many clips of each; empty: those of the usual commands, unless
     # unknown_words is given. `kws new` writes those of its words; [[…]] is espeak-ng's notation.
     near_words: list[str] = Field(default_factory=list)
-    engines: list[Literal["espeak-ng", "flite", "festival"]] = ["espeak-ng", "flite", "festival"]
+    # So many clips more of single words, keywords or others: for one that is said often and sounds like a keyword.
+    more: dict[Word, Annotated[int, Field(ge=0, le=20000)]] = Field(default_factory=dict)
+    # kokoro and hibari come with micro-kws[voices].
+    engines: list[Engine] = ["espeak-ng", "flite", "festival"]
     seed: int = Field(1, ge=0)
 
 
@@ -227,9 +234,6 @@ class MeasureConfig(_Strict):
     near_takes: int = Field(4, ge=0)  # of each near word, by held-out voices; 0: they are not tried
     # Test keywords said in noise, for misses and false accepts in a stream; 0: none.
     session_keywords: int = Field(400, ge=0)
-
-
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
 
 
 class Config(_Strict):

