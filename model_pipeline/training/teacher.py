@@ -17,6 +17,7 @@ from model_pipeline.training.trainer import schedule
 
 _BATCH = 64
 _EPOCH = 250  # steps between two backups
+_MASKS = ((1, 14), (2, 5))  # SpecAugment: axis (time, bands) and the widest mask
 
 
 def teach(
@@ -112,7 +113,15 @@ class _Batches(keras.utils.PyDataset):
     def __getitem__(self, step: int) -> tuple[Any, Any]:
         rng = np.random.default_rng([self.seed, self.epoch, step])
         rows = np.sort(rng.choice(self.index, min(_BATCH, len(self.index)), replace=False))
-        return self.heard[rows].astype(np.float32), self.one_hot[self.hard[rows]]
+        heard = self.heard[rows].astype(np.float32)
+        level = heard.mean(axis=(1, 2), keepdims=True)
+        for axis, widest in _MASKS:
+            width, place = rng.integers(0, widest + 1, len(rows)), rng.random(len(rows))
+            first = (place * (heard.shape[axis] - width)).astype(int)
+            at = np.arange(heard.shape[axis])
+            hidden = (at >= first[:, None]) & (at < (first + width)[:, None])
+            heard = np.where(hidden[:, :, None] if axis == 1 else hidden[:, None, :], level, heard)
+        return heard, self.one_hot[self.hard[rows]]
 
 
 class _Progress(keras.callbacks.Callback):
