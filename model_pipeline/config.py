@@ -138,6 +138,7 @@ class TrainConfig(_Strict):
     warp_percent: float = Field(0.0, ge=0, le=40)
     warp_frames: float = Field(0.0, ge=0, le=20)
     warp_channels: float = Field(0.0, ge=0, le=8)
+    mixup: float = Field(0.0, ge=0, le=2)  # both parameters of the beta distribution of the shares; 0: none
     # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
     teacher_width: float = Field(0.0, ge=0, le=16)  # 0: no teacher
     teacher_epochs: int = Field(40, ge=1, le=10000)

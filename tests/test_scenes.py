@@ -21,7 +21,7 @@ from model_pipeline.config import (
 )
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale, load_manifest
-from model_pipeline.training.pool import Pool, PoolStream, trusted
+from model_pipeline.training.pool import Pool, PoolStream, mixed, trusted
 from model_pipeline.training.scenes import CONTEXT, NONE, SCENE, Scenes, Speech
 
 UNKNOWN, SILENCE = 2, 3
@@ -139,6 +139,22 @@ def test_labels_that_the_teacher_does_not_believe_are_not_learnt() -> None:
     labels = np.array([0, 0, 1, NONE])
     assert trusted(labels, logits, 0.05).tolist() == [0, NONE, 1, NONE]
     assert trusted(labels, logits, 0.0).tolist() == labels.tolist()
+
+
+def test_mixup_mixes_features_and_answers_alike() -> None:
+    rng = np.random.default_rng(6)
+    labels = np.repeat([0, 1], 200)
+    x = np.where(labels[:, None, None] == 0, np.int8(-100), np.int8(100)) * np.ones((1, 3, 2), np.int8)
+    logits = np.where(np.eye(2)[labels] == 1, 0.0, -20.0).astype(np.float32)
+    features, kept, told = mixed((x, labels, logits), rng, TrainConfig(mixup=0.5))
+    share = (features[:, 0, 0].astype(float) + 100) / 200  # of label 1
+    np.testing.assert_allclose(np.exp(told)[:, 1], share, atol=0.004)
+    assert 0.2 < np.mean((share > 0.02) & (share < 0.98)) < 0.6
+    own = np.where(labels == 1, share, 1 - share)
+    assert own.min() >= 0.49 and np.all((kept == labels) | (kept == NONE))
+    assert np.all(kept[own < 0.79] == NONE) and np.all(kept[own > 0.81] != NONE)
+    same = mixed((x, labels, logits[:, :0]), rng, TrainConfig(mixup=0.5))  # no teacher
+    assert same[0] is x and mixed((x, labels, logits), rng, TrainConfig())[0] is x
 
 
 def test_quantisation_leans_to_the_labels_shares() -> None:

@@ -152,6 +152,23 @@ def trusted(labels: NDArray, logits: NDArray, least: float) -> NDArray:
     return np.where(probability < least, np.asarray(NONE, labels.dtype), labels)
 
 
+def mixed(batch: Batch, rng: np.random.Generator, config: TrainConfig) -> Batch:
+    """With ``config.mixup``: each example with some of another in it (Zhang and others, arXiv:1710.09412), and the
+    teacher's probabilities mixed alike; without a teacher as it is. The hard label stays where 0.8 is of it."""
+    features, labels, logits = batch
+    if not config.mixup or not logits.shape[1]:
+        return batch
+    share = rng.beta(config.mixup, config.mixup, len(labels))
+    share = np.maximum(share, 1 - share).astype(np.float32)
+    other = rng.permutation(len(labels))
+    a = share[:, None, None]
+    x = np.rint(a * features + (1 - a) * features[other]).astype(np.int8)
+    told = softmax(logits, axis=1)
+    told = share[:, None] * told + (1 - share[:, None]) * told[other]
+    kept = (share >= 0.8) | (labels[other] == labels)
+    return x, np.where(kept, labels, NONE), np.log(np.maximum(told, 1e-9)).astype(np.float32)
+
+
 class PoolStream:
     """Epochs over a `Pool`, shuffled anew each time."""
 
@@ -193,4 +210,4 @@ class PoolStream:
             rows = np.sort(order[start : start + size])  # in the order of the file
             x = vary(np.array(self.features[rows]), rng, c)
             logits = np.zeros((size, 0)) if self.logits is None else self.logits[rows]
-            yield x, self.labels[rows].astype(np.int64), logits.astype(np.float32)
+            yield mixed((x, self.labels[rows].astype(np.int64), logits.astype(np.float32)), rng, c)

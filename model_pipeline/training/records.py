@@ -24,7 +24,7 @@ from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, labelled_clip
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
-from model_pipeline.training.pool import trusted
+from model_pipeline.training.pool import mixed, trusted
 
 INDEX = "index.json"
 FORMAT = 1
@@ -308,7 +308,7 @@ class PrecomputedStream:
             whole = min(left, len(arrays[0]) // settings.batch)
             for start in range(0, whole * settings.batch, settings.batch):
                 features, labels, logits = (a[start : start + settings.batch] for a in arrays)
-                yield vary(features, rng, settings), labels, logits
+                yield mixed((vary(features, rng, settings), labels, logits), rng, settings)
             left -= whole
             held = [a[whole * settings.batch :] for a in arrays]
 
