@@ -15,7 +15,7 @@ Teacher = Annotated[
     typer.Option(
         "--teacher/--no-teacher",
         help="Learn from a large network, which is trained first: Google's speech embedding where the recipe has "
-        "[scenes], else the same network at twice the width.",
+        "\\[scenes], else the same network at twice the width.",
         show_default="the recipe's",
     ),
 ]
