@@ -4,8 +4,8 @@
 
 /* MODEL_ID: the hash as a number; INPUT_SCALE_BITS: float32, as its bits. */
 #define KWS_MODEL_NAME "default"
-#define KWS_MODEL_HASH "0acb21b840ed8c4a"
-#define KWS_MODEL_ID 0x0acb21b840ed8c4aull
+#define KWS_MODEL_HASH "8b70820d7004d484"
+#define KWS_MODEL_ID 0x8b70820d7004d484ull
 #define KWS_NUM_LABELS 10
 #define KWS_LABELS "yes\012no\012up\012down\012left\012right\012stop\012go\012unknown\012silence"
 #define KWS_SAMPLE_RATE 16000
@@ -19,11 +19,11 @@
 #define KWS_INPUT_SCALE_BITS 0x3dd0d0d1u
 #define KWS_FEATURE_MULTIPLIER 25108
 #define KWS_FEATURE_SHIFT 16
-#define KWS_DET_WINDOW 5
+#define KWS_DET_WINDOW 4
 #define KWS_DET_MIN_COUNT 1
 #define KWS_DET_REFRACTORY 12000u
-#define KWS_DET_THRESHOLDS {148, 178, 172, 160, 178, 160, 154, 136, 0, 0}
+#define KWS_DET_THRESHOLDS {154, 178, 178, 184, 166, 172, 154, 142, 0, 0}
 #define KWS_STRIDE_HOPS 5
-#define KWS_TFLM_ARENA_BYTES 31472u
+#define KWS_TFLM_ARENA_BYTES 31120u
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x0acb21b840ed8c4aull
+#define KWS_MODEL_DATA_ID 0x8b70820d7004d484ull
 
 #ifdef __cplusplus
 extern "C" {

@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x0acb21b840ed8c4aull
+#define KWS_RESOLVER_MODEL_ID 0x8b70820d7004d484ull
 
 using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
 
