@@ -15,7 +15,7 @@ from model_pipeline.files import kernels_hash
 from model_pipeline.manifest import load_manifest
 
 FIRMWARE = Path(__file__).resolve().parent.parent / "firmware"
-LIMITS = {"model": ("default", 1_200_000, 40 * 1024)}  # MACs, constants
+LIMITS = {"model": ("default", 1_200_000, 40 * 1024), "tiny": ("tiny", 400_000, 40 * 1024)}  # MACs, constants
 
 
 @pytest.mark.parametrize("name", LIMITS)
