@@ -7,9 +7,9 @@
 /* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h.
  * *_TYPE: of the elements; the functions give their bytes, aligned for that type.
  * KERNELS: of firmware/core/nn, whose packing of weights this code follows; a build checks it. */
-#define KWS_AOT_MODEL_HASH "1c45f79da8e75cd1"
+#define KWS_AOT_MODEL_HASH "00eb695e23106b7f"
 #define KWS_AOT_KERNELS "db4f85d0a5144a21"
-#define KWS_AOT_MODEL_ID 0x1c45f79da8e75cd1ull
+#define KWS_AOT_MODEL_ID 0x00eb695e23106b7full
 #define KWS_AOT_ARENA_BYTES 9576u
 #define KWS_AOT_MACS 368456u
 #define KWS_AOT_INPUT_BYTES 1960u

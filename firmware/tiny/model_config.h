@@ -4,8 +4,8 @@
 
 /* MODEL_ID: the hash as a number; INPUT_SCALE_BITS: float32, as its bits. */
 #define KWS_MODEL_NAME "tiny"
-#define KWS_MODEL_HASH "1c45f79da8e75cd1"
-#define KWS_MODEL_ID 0x1c45f79da8e75cd1ull
+#define KWS_MODEL_HASH "00eb695e23106b7f"
+#define KWS_MODEL_ID 0x00eb695e23106b7full
 #define KWS_NUM_LABELS 10
 #define KWS_LABELS "yes\012no\012up\012down\012left\012right\012stop\012go\012unknown\012silence"
 #define KWS_SAMPLE_RATE 16000
@@ -19,11 +19,11 @@
 #define KWS_INPUT_SCALE_BITS 0x3dd0d0d1u
 #define KWS_FEATURE_MULTIPLIER 25108
 #define KWS_FEATURE_SHIFT 16
-#define KWS_DET_WINDOW 4
+#define KWS_DET_WINDOW 7
 #define KWS_DET_MIN_COUNT 1
 #define KWS_DET_REFRACTORY 12000u
-#define KWS_DET_THRESHOLDS {148, 172, 154, 196, 208, 160, 202, 142, 0, 0}
-#define KWS_STRIDE_HOPS 5
+#define KWS_DET_THRESHOLDS {142, 220, 190, 154, 190, 190, 136, 136, 0, 0}
+#define KWS_STRIDE_HOPS 3
 #define KWS_TFLM_ARENA_BYTES 18512u
 
 #endif

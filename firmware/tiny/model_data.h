@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x1c45f79da8e75cd1ull
+#define KWS_MODEL_DATA_ID 0x00eb695e23106b7full
 
 #ifdef __cplusplus
 extern "C" {

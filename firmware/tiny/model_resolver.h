@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x1c45f79da8e75cd1ull
+#define KWS_RESOLVER_MODEL_ID 0x00eb695e23106b7full
 
 using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
 
