@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from model_pipeline.augment import spec_augment
 from model_pipeline.config import ScenesConfig
 from model_pipeline.files import atomic_path
 from model_pipeline.models import speech_embedding
@@ -17,7 +18,7 @@ from model_pipeline.training.trainer import schedule
 
 _BATCH = 64
 _EPOCH = 250  # steps between two backups
-_MASKS = ((1, 14), (2, 5))  # SpecAugment: axis (time, bands) and the widest mask
+_MASKS = (14, 5)  # SpecAugment: frames and bands of the widest mask
 
 
 def teach(
@@ -114,13 +115,7 @@ class _Batches(keras.utils.PyDataset):
         rng = np.random.default_rng([self.seed, self.epoch, step])
         rows = np.sort(rng.choice(self.index, min(_BATCH, len(self.index)), replace=False))
         heard = self.heard[rows].astype(np.float32)
-        level = heard.mean(axis=(1, 2), keepdims=True)
-        for axis, widest in _MASKS:
-            width, place = rng.integers(0, widest + 1, len(rows)), rng.random(len(rows))
-            first = (place * (heard.shape[axis] - width)).astype(int)
-            at = np.arange(heard.shape[axis])
-            hidden = (at >= first[:, None]) & (at < (first + width)[:, None])
-            heard = np.where(hidden[:, :, None] if axis == 1 else hidden[:, None, :], level, heard)
+        spec_augment(heard, rng, *_MASKS, fill=heard.mean(axis=(1, 2), keepdims=True))
         return heard, self.one_hot[self.hard[rows]]
 
 
