@@ -87,19 +87,13 @@ def silence_audio(noise: Noise, count: int, rng: np.random.Generator) -> np.ndar
 
 
 def spec_augment(
-    features: np.ndarray,
-    rng: np.random.Generator,
-    frames: int,
-    channels: int,
-    masks: int = 1,
-    fill: np.ndarray | int = -128,
+    features: np.ndarray, rng: np.random.Generator, frames: int, channels: int, masks: int = 1
 ) -> np.ndarray:
     """SpecAugment (Park and others, arXiv:1904.08779) without warping: ``masks`` in time of at most ``frames`` and as
-    many in frequency of at most ``channels``.
+    many in frequency of at most ``channels``, set to the lowest value.
 
     Args:
-        features: [n, frames, channels]; changed in place and returned.
-        fill: what masks are set to, or one value for each of n, [n, 1, 1]; an int8 feature's lowest.
+        features: int8 [n, frames, channels]; changed in place and returned.
     """
     count: int = len(features)
     for axis, widest in ((1, frames), (2, channels)):
@@ -110,7 +104,7 @@ def spec_augment(
             start = (rng.random(count)[:, None] * (total - width)).astype(int)
             mask = (index >= start) & (index < start + width)
             mask = mask[:, :, None] if axis == 1 else mask[:, None, :]
-            np.copyto(features, fill, where=mask)
+            np.copyto(features, -128, where=mask)
     return features
 
 

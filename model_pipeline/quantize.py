@@ -304,7 +304,8 @@ def _manifest(
             "split_rule": summary["split_rule"],
             "splits": summary["splits"],
             "noise_seconds": summary["noise"],
-            "extra": prepared.extra.summary() if prepared.extra else {},
+            # A path of this machine tells nobody else anything; the hash does.
+            "extra": {k: v for k, v in prepared.extra.summary().items() if k != "folder"} if prepared.extra else {},
             "scenes": _scenes(config, prepared),
         },
         accuracy={
@@ -322,7 +323,7 @@ def _scenes(config: Config, prepared: Prepared) -> dict[str, Any]:
         return {}
     return {
         "examples": c.examples,
-        "connected_speech": c.connected,
+        "connected_speech": Path(c.connected).name,
         "connected_licence": c.connected_licence,
         "teacher": prepared.teacher,
     }

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from model_pipeline.augment import spec_augment
 from model_pipeline.config import ScenesConfig
 from model_pipeline.files import atomic_path
 from model_pipeline.models import speech_embedding
@@ -18,7 +17,6 @@ from model_pipeline.training.trainer import schedule
 
 _BATCH = 64
 _EPOCH = 250  # steps between two backups
-_MASKS = (14, 5)  # SpecAugment: frames and bands of the widest mask
 
 
 def teach(
@@ -114,9 +112,7 @@ class _Batches(keras.utils.PyDataset):
     def __getitem__(self, step: int) -> tuple[Any, Any]:
         rng = np.random.default_rng([self.seed, self.epoch, step])
         rows = np.sort(rng.choice(self.index, min(_BATCH, len(self.index)), replace=False))
-        heard = self.heard[rows].astype(np.float32)
-        spec_augment(heard, rng, *_MASKS, fill=heard.mean(axis=(1, 2), keepdims=True))
-        return heard, self.one_hot[self.hard[rows]]
+        return self.heard[rows].astype(np.float32), self.one_hot[self.hard[rows]]
 
 
 class _Progress(keras.callbacks.Callback):
