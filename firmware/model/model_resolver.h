@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x8b70820d7004d484ull
+#define KWS_RESOLVER_MODEL_ID 0x4df12d20c2370c39ull
 
 using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
 

@@ -4,8 +4,8 @@
 
 /* MODEL_ID: the hash as a number; INPUT_SCALE_BITS: float32, as its bits. */
 #define KWS_MODEL_NAME "tiny"
-#define KWS_MODEL_HASH "00eb695e23106b7f"
-#define KWS_MODEL_ID 0x00eb695e23106b7full
+#define KWS_MODEL_HASH "1089705ab6adcb87"
+#define KWS_MODEL_ID 0x1089705ab6adcb87ull
 #define KWS_NUM_LABELS 10
 #define KWS_LABELS "yes\012no\012up\012down\012left\012right\012stop\012go\012unknown\012silence"
 #define KWS_SAMPLE_RATE 16000
@@ -16,14 +16,14 @@
 #define KWS_INPUT_BYTES 1960
 #define KWS_OUTPUT_BYTES 10
 #define KWS_INPUT_ZERO_POINT (-128)
-#define KWS_INPUT_SCALE_BITS 0x3dd0d0d1u
-#define KWS_FEATURE_MULTIPLIER 25108
+#define KWS_INPUT_SCALE_BITS 0x3e109091u
+#define KWS_FEATURE_MULTIPLIER 18133
 #define KWS_FEATURE_SHIFT 16
-#define KWS_DET_WINDOW 7
+#define KWS_DET_WINDOW 6
 #define KWS_DET_MIN_COUNT 1
 #define KWS_DET_REFRACTORY 12000u
-#define KWS_DET_THRESHOLDS {142, 220, 190, 154, 190, 190, 136, 136, 0, 0}
-#define KWS_STRIDE_HOPS 3
+#define KWS_DET_THRESHOLDS {136, 202, 148, 142, 184, 136, 142, 136, 0, 0}
+#define KWS_STRIDE_HOPS 4
 #define KWS_TFLM_ARENA_BYTES 18512u
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x00eb695e23106b7full
+#define KWS_MODEL_DATA_ID 0x1089705ab6adcb87ull
 
 #ifdef __cplusplus
 extern "C" {
