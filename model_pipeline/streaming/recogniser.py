@@ -105,25 +105,27 @@ class Recogniser:
     def _use_wide(self, tflite: bytes, plain: Program, count: int) -> None:
         frames, channels = self.manifest.window_frames, self.manifest.frontend.channels
         try:
-            program = widen(tflite, frames, _CHUNK)
+            plan = widen(tflite, frames, _CHUNK)
         except NotWide as reason:
             self.why_not_wide = str(reason)
             return
-        owner = HostPrograms([program] * count, flags=_FLAGS)
+        self._owner = HostPrograms([plan.program] * count, flags=_FLAGS)
+        self._step, self._windows = plan.step, plan.windows
         firmware = HostPrograms([plain])
         rng = np.random.default_rng(1)
+        hops = plan.step * plan.windows
         # Loud and quiet stretches, as random values all over give every window the same mean.
-        level = np.repeat(rng.integers(1, 128, frames + _CHUNK), 8)[: frames + _CHUNK - 1, None]
+        level = np.repeat(rng.integers(1, 128, frames + hops), 8)[: frames + hops - 1, None]
         probe = (rng.integers(-128, 128, (len(level), channels)) * level // 128).astype(np.int8)
-        some = rng.choice(_CHUNK, 16, replace=False)
+        some = rng.choice(hops, min(16, hops), replace=False)
         expected = firmware.programs[0].run(np.stack([probe[i : i + frames] for i in some]))
-        found = owner.programs[0].run(probe).reshape(_CHUNK, -1)[some]
+        found = self._run_wide(0, probe, 1)[some]
         if not np.array_equal(expected, found):
             raise CheckFailed(
                 f"{self.manifest.name}: the compiled plan and the one with shared columns give different results",
                 hint="a bug in a kernel or in the compiler; please report it with the model",
             )
-        self._owner, self.wide, self.why_not_wide = owner, True, ""
+        self.wide, self.why_not_wide = True, ""
 
     @property
     def labels(self) -> list[str]:
@@ -155,7 +157,8 @@ class Recogniser:
         count = len(frames) - size + 1
         outputs = np.empty((len(range(0, count, stride)), len(self.labels)), np.int8)
         # In hops; multiples of the stride, so that each chunk begins with a result.
-        span = max(_CHUNK // stride, 1) * stride if self.wide else _CHUNK * stride
+        hops = self._windows * self._step if self.wide else _CHUNK
+        span = max(hops // stride, 1) * stride if self.wide else hops * stride
         starts = range(0, count, span)
         run = self._run_wide if self.wide else self._run_windows
         lanes = len(self._owner.programs)
@@ -166,7 +169,7 @@ class Recogniser:
             for start in starts[which::lanes]:
                 if stopped.is_set():
                     return
-                end = min(start + (min(span, _CHUNK) if self.wide else span), count)
+                end = min(start + (min(span, hops) if self.wide else span), count)
                 rows = run(which, frames[start : end + size - 1], stride)
                 outputs[start // stride : start // stride + len(rows)] = rows
                 if progress and which == 0:
@@ -186,7 +189,10 @@ class Recogniser:
         return self._owner.programs[which].run(np.ascontiguousarray(windows.transpose(0, 2, 1)))
 
     def _run_wide(self, which: int, frames: NDArray[np.int8], stride: int) -> NDArray[np.int8]:
+        step, windows, program = self._step, self._windows, self._owner.programs[which]
         rows = len(frames) - self.manifest.window_frames + 1
-        if rows < _CHUNK:  # the recording's end
-            frames = np.pad(frames, ((0, _CHUNK - rows), (0, 0)))
-        return self._owner.programs[which].run(frames).reshape(_CHUNK, -1)[:rows:stride]
+        if rows < step * windows:  # the recording's end
+            frames = np.pad(frames, ((0, step * windows - rows), (0, 0)))
+        size = self.manifest.window_frames + step * (windows - 1)
+        phases = [program.run(frames[phase : phase + size]).reshape(windows, -1) for phase in range(step)]
+        return np.stack(phases, axis=1).reshape(step * windows, -1)[:rows:stride]

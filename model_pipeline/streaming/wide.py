@@ -1,13 +1,15 @@
 """One plan for many windows: a model whose every layer slides along time computes each column only once.
 
-A model with unpadded, unstrided convolutions along time gives, on an input that is ``n - 1`` frames longer, the
-results of ``n`` windows one hop apart: the same integer sums, so the same bits. Only the shapes of the graph change.
+A model with unpadded convolutions along time gives, on an input that is ``n - 1`` frames longer, the results of ``n``
+windows one hop apart: the same integer sums, so the same bits. Only the shapes of the graph change. With strides along
+time, whose product is ``step``, the windows are ``step`` hops apart, and the plan runs once for each phase.
 This is what makes an hour of audio a matter of seconds on the host, for every hop.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 from model_pipeline.compiler.ir import Graph, Operator, Tensor
@@ -33,35 +35,60 @@ class NotWide(Exception):
     """This model can't be run so; the text says why."""
 
 
-def widen(tflite: bytes, frames: int, windows: int) -> Program:
-    """The plan that takes ``frames + windows - 1`` frames and gives the outputs of ``windows`` windows.
+@dataclass(frozen=True)
+class Wide:
+    """A program of input [1, frames + step * (windows - 1), …] and output [windows, labels], ``step`` hops apart."""
+
+    program: Program
+    step: int
+    windows: int
+
+
+def widen(tflite: bytes, frames: int, hops: int) -> Wide:
+    """The plan that gives, over its phases, the outputs of the windows of about ``hops`` hops in a row (rounded down to
+    a multiple of its step, but one window at least).
 
     Args:
         tflite: a model that `compile_model` takes, with ``frames`` in dimension 1 of its input.
 
-    Returns:
-        A program of input [1, frames + windows - 1, …] and output [windows, labels].
-
     Raises:
-        NotWide: an operator pads or strides along time, mixes all of it, or is not known here.
+        NotWide: an operator pads along time, mixes all of it, or is not known here.
     """
     graph = read_model(tflite)[0]
     operators = prune(graph)
+    pace = _paces(graph, operators)
+    step = max(pace.values())
+    windows = max(1, hops // step)
+    more = {tensor: (windows - 1) * step // frames_a_column for tensor, frames_a_column in pace.items()}
     length: dict[int, int] = {}  # id of a tensor: its columns along time for one window
     source = graph.inputs[0]
     if len(source.shape) < 3 or source.shape[:2] != (1, frames):
         raise NotWide(f"its input has shape {list(source.shape)}")
     length[id(source)] = frames
-    _lengthen(source, 1, windows)
+    _lengthen(source, 1, more[id(source)])
     for operator in operators:
-        _widen(operator, length, windows)
+        _widen(operator, length, more, windows)
     target = graph.outputs[0]
     if length.get(id(target)) != 1 or target.size != windows * target.shape[-1]:
         raise NotWide(f"its output of shape {list(target.shape)} is no row for each window")
-    return _program(graph, operators, tflite)
+    return Wide(_program(graph, operators, tflite), step, windows)
 
 
-def _widen(operator: Operator, length: dict[int, int], windows: int) -> None:
+def _paces(graph: Graph, operators: list[Operator]) -> dict[int, int]:
+    """Frames from one column of a tensor to its next, by the tensor's id."""
+    pace = {id(graph.inputs[0]): 1}
+    for operator in operators:
+        given: Any = operator.options
+        moving = [t for t in operator.inputs if t is not None and id(t) in pace]
+        strided = operator.name in _DILATION_H or operator.name in _POOLS
+        for target in operator.outputs if moving else ():
+            # A stride does no harm where a window gives one column.
+            stride = given.integer(_STRIDE_H) if strided and target.shape[1] != 1 else 1
+            pace[id(target)] = pace[id(moving[0])] * stride
+    return pace
+
+
+def _widen(operator: Operator, length: dict[int, int], more: dict[int, int], windows: int) -> None:
     moving = [t for t in operator.inputs if t is not None and id(t) in length]
     if not moving:
         raise NotWide(f"{operator.place} does not depend on the input")
@@ -75,44 +102,42 @@ def _widen(operator: Operator, length: dict[int, int], windows: int) -> None:
             weights = operator.inputs[1]
             assert weights is not None
             side, dilation = weights.shape[_KERNEL_AXIS], given.integer(_DILATION_H[operator.name], default=1)
-        out = columns - (side - 1) * dilation
+        span, stride = (side - 1) * dilation + 1, given.integer(_STRIDE_H)
+        out = (columns - span) // stride + 1
         if target.shape[1] != out or (given.integer(0, "b") != _VALID and side != 1):
-            # A stride does no harm where a window gives one column.
-            raise NotWide(f"{operator.place} pads or strides along time")
-        if given.integer(_STRIDE_H) != 1:
-            if out != 1:
-                raise NotWide(f"{operator.place} strides along time")
+            raise NotWide(f"{operator.place} pads along time")
+        if stride != 1 and out == 1:
             operator.options = _Unstrided(given)  # type: ignore[assignment]
-        _lengthen(target, 1, windows)
+        _lengthen(target, 1, more[id(target)])
         length[id(target)] = out
     elif operator.name == "ADD":
         others = [t for t in operator.inputs if t is not None and t is not source]
         same = all(length.get(id(t)) == columns or (t.data is not None and _still(t)) for t in others)
         if not same or len(target.shape) < 3 or target.shape[1] != columns:
             raise NotWide(f"{operator.place} adds what moves differently")
-        _lengthen(target, 1, windows)
+        _lengthen(target, 1, more[id(target)])
         length[id(target)] = columns
     elif operator.name in _EACH:
         target.shape = source.shape
         length[id(target)] = columns
     elif operator.name in _RESHAPES:
         if len(target.shape) >= 3 and target.shape[:2] == (1, columns):
-            _lengthen(target, 1, windows)
+            _lengthen(target, 1, more[id(target)])
         elif columns == 1 and target.shape[0] == 1:
-            _lengthen(target, 0, windows)  # a row for each window
+            _lengthen(target, 0, windows - 1)  # a row for each window
         else:
             raise NotWide(f"{operator.place} mixes time with something else")
         length[id(target)] = columns
     elif operator.name == "FULLY_CONNECTED" and columns == 1 and len(target.shape) == 2 and source.size % windows == 0:
-        _lengthen(target, 0, windows)
+        _lengthen(target, 0, windows - 1)
         length[id(target)] = 1
     else:
         raise NotWide(f"{operator.place} is not known to slide along time")
 
 
-def _lengthen(tensor: Tensor, axis: int, windows: int) -> None:
+def _lengthen(tensor: Tensor, axis: int, more: int) -> None:
     shape = list(tensor.shape)
-    shape[axis] += windows - 1
+    shape[axis] += more
     tensor.shape = tuple(shape)
 
 
