@@ -189,7 +189,8 @@ class Search:
         """The whole recipe for a network of these parameters."""
         base, hop = self.config, params["hop_ms"]
         stride = max(1, round(base.detector.stride_hops * base.frontend.hop_ms / hop))  # about as often a second
-        shape = ShapeConfig(**{key: params[key] for key in ShapeConfig.model_fields})
+        own = base.train.shape.model_dump()  # what is not looked for stays
+        shape = ShapeConfig(**{key: params.get(key, value) for key, value in own.items()})
         return base.model_copy(
             update={
                 "name": name or base.name,

@@ -3,13 +3,15 @@
 | | |
 |---|---|
 | input | log-mel, frames x channels |
-| front | 3x3 convolution, then depthwise 3x5, over time and frequency, both halving frequency: `front` channels |
+| front | 3x3 convolution, then depthwise 3x5, both halving frequency: `front` channels |
+| between | `front_blocks` blocks as those of the body, but depthwise 3x3 |
 | collapse | one convolution over all that is left of frequency: `body` channels |
-| body | `blocks` blocks: depthwise over `kernel` frames (unpadded), then a residual pointwise layer |
+| body | `blocks` blocks: depthwise over `kernel` steps (unpadded), then a residual pointwise layer |
 | head | mean over time, 1x1 convolution |
 | operators | CONV_2D, DEPTHWISE_CONV_2D, ADD, AVERAGE_POOL_2D, RESHAPE, SOFTMAX |
 
-`ds_tcn`, whose card says why it is built so, is this network at given sizes; `kws search` looks for others.
+The first convolution moves by `step` frames. `ds_tcn`, whose card says why it is built so, is this network at given
+sizes; `kws search` looks for others.
 """
 
 from __future__ import annotations
@@ -31,12 +33,15 @@ def tcn(shape: ShapeConfig) -> Architecture:
     def network(net: Net, x: Any, labels: int, width: float) -> Any:
         if x.shape[1] < shape.frames:
             raise KwsError(
-                f"{shape.blocks} blocks over {shape.kernel} frames need {shape.frames} frames; "
+                f"{shape.blocks} blocks over {shape.kernel} steps need {shape.frames} frames; "
                 f"the window has {x.shape[1]}",
                 hint="fewer blocks, a shorter kernel, or a shorter hop",
             )
         # Few channels (FrontendConfig allows 4) leave no room for the usual steps along frequency.
-        x = net.conv(x, shape.front, (3, 3), (1, 2 if x.shape[2] >= 16 else 1))
+        x = net.conv(x, shape.front, (3, 3), (shape.step, 2 if x.shape[2] >= 16 else 1))
+        for _ in range(shape.front_blocks):
+            x = net.depthwise(x, (3, min(3, x.shape[2])))
+            x = net.add(x, net.conv(x, shape.front, relu=False))
         x = net.depthwise(x, (3, min(5, x.shape[2])), (1, 2 if x.shape[2] >= 12 else 1), relu=True)
         x = net.conv(x, shape.body, (1, x.shape[2]))
         for _ in range(shape.blocks):
