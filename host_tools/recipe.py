@@ -14,8 +14,8 @@ Teacher = Annotated[
     bool | None,
     typer.Option(
         "--teacher/--no-teacher",
-        help="Learn from a large network, which is trained first: Whisper's encoder where the recipe has \\[scenes], "
-        "else the same network at twice the width.",
+        help="Learn from a large network, which is trained first: Google's speech embedding where the recipe has "
+        "\\[scenes], else the same network at twice the width.",
         show_default="the recipe's",
     ),
 ]
@@ -32,8 +32,8 @@ def arguments(recipe: str, settings: Sequence[str] | None, teacher: bool | None)
         settings += ["scenes.teacher=none", "train.teacher_width=0"]
     elif teacher:
         config = with_settings(load_config(recipe), settings)
-        if config.scenes.examples and config.scenes.teacher == "none":
-            settings += ["scenes.teacher=whisper"]
-        elif not config.scenes.examples and not config.train.teacher_width:
+        if config.scenes.examples:
+            settings += ["scenes.teacher=speech_embedding"]
+        elif not config.train.teacher_width:
             settings += ["train.teacher_width=2"]
     return ["--config", recipe, *(f"--set={setting}" for setting in settings)]

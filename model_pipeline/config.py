@@ -180,11 +180,11 @@ class ScenesConfig(_Strict):
     # Connected speech without keywords: a folder of recordings, of which one part is heard in training.
     connected: str = ""
     connected_licence: str = ""  # of them, for the manifest
-    # Networks that learn these examples first; the model then learns their answers to them, or their mean.
-    teacher: Literal["none", "speech_embedding", "whisper", "speech_embedding+whisper"] = "none"
-    teacher_steps: int = Field(0, ge=0)  # 0: what suits each; likewise the rate
-    teacher_examples: int = Field(100_000, ge=1)  # the first so many; what they hear of each is kept, 8 and 16 KB
-    teacher_learning_rate: float = Field(0.0, ge=0, le=1)
+    # A network that learns these examples first; the model then learns its answers to them.
+    teacher: Literal["none", "speech_embedding", "whisper"] = "none"
+    teacher_steps: int = Field(3000, ge=1)
+    teacher_examples: int = Field(100_000, ge=1)  # the first so many; what it hears of each is kept, 8 or 16 KB
+    teacher_learning_rate: float = Field(0.0, ge=0, le=1)  # 0: what suits this teacher
     seed: int = Field(1, ge=0)
     # Shares of the examples; those without clips fall away.
     keywords: float = Field(0.53, ge=0)
@@ -202,11 +202,6 @@ class ScenesConfig(_Strict):
     word_before: float = Field(0.55, ge=0, le=1)
     room: float = Field(0.25, ge=0, le=1)
     speed_percent: float = Field(12.0, ge=0, le=40)
-
-    @property
-    def teachers(self) -> list[str]:
-        """The modules of `model_pipeline.models` that teach."""
-        return [] if self.teacher == "none" else self.teacher.split("+")
 
     def recipe(self) -> dict[str, Any]:
         """What the examples depend on, as JSON values."""

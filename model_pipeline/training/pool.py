@@ -2,14 +2,14 @@
 teacher says of each. Arrays are mapped, not read, so they may be larger than memory.
 
 ``features.npy`` int8 [n, frames, channels]; ``labels.npy`` int16 [n] (`NONE`: no hard label); ``logits.npy`` float16
-[n, labels], the teachers'; ``pool.json``: what they were made from and how far.
+[n, labels], the teacher's; ``pool.json``: what they were made from and how far.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ class Pool:
         frames: int,
         seed: int,
         report: Report,
-        keep: Mapping[str, Kept] | None = None,
+        keep: Kept | None = None,
         answer: Answer | None = None,
     ) -> None:
         """Makes ``count`` examples where they are not there yet under ``key``; goes on after a kill, or from fewer. The
@@ -80,7 +80,7 @@ class Pool:
 
         Args:
             scenes: called only if something is to be made.
-            keep: what teachers take, by the name of the array in which it is kept.
+            keep: what a teacher takes, to be kept in ``heard.npy``.
             answer: a teacher's logits of windows int16 [n, 16000], to be kept in ``logits.npy``.
         """
         if self.state().get("key") != key:
@@ -98,9 +98,8 @@ class Pool:
             "features": self.grow("features", count, (frames, frontend.channels), np.int8),
             "labels": self.grow("labels", count, (), np.int16),
         }
-        keep = keep or {}
-        for name, what in keep.items():
-            arrays[name] = self.grow(name, count, what.shape, what.dtype)
+        if keep:
+            arrays["heard"] = self.grow("heard", count, keep.shape, keep.dtype)
         if answer:
             arrays["logits"] = self.grow("logits", count, self.array("logits").shape[1:], np.float16)
 
@@ -114,8 +113,8 @@ class Pool:
                 features = quantize(clip_features(frontend, audio[some, start:]), scale)
                 arrays["features"][first + some] = features[:, -frames:]
             arrays["labels"][rows] = labels
-            for name, what in keep.items():
-                arrays[name][rows] = what.maker(audio[:, CONTEXT:])
+            if keep:
+                arrays["heard"][rows] = keep.maker(audio[:, CONTEXT:])
             if answer:
                 arrays["logits"][rows] = answer(audio[:, CONTEXT:])
 

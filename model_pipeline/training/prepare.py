@@ -188,8 +188,8 @@ def _pool(
     c = config.scenes
     connected = negatives.recordings(Path(c.connected), "training") if c.connected else []
     # The teacher learns from the first ones alone; it answers for the others while they are made.
-    first = min(c.examples, -(-c.teacher_examples // PART) * PART) if c.teachers else c.examples
-    recipe = {**c.recipe(), "examples": 0, "teacher_examples": first if c.teachers else 0}
+    first = min(c.examples, -(-c.teacher_examples // PART) * PART) if c.teacher != "none" else c.examples
+    recipe = {**c.recipe(), "examples": 0, "teacher_examples": first if c.teacher != "none" else 0}
     parts: list[Any] = [recipe, config.frontend.model_dump(mode="json"), config.keywords]
     parts += [d.content_hash() for d in (dataset, extra) if d]
     parts += [[p.name, p.stat().st_size] for p in connected]
@@ -208,18 +208,14 @@ def _pool(
     make = functools.partial(
         pool.make, key, scenes=scenes, frontend=config.frontend, frames=frames, seed=c.seed, report=report
     )
-    if not c.teachers:
+    if c.teacher == "none":
         make(count=c.examples)
         return pool
-    from model_pipeline.training.teacher import heard_by, kept, teach
+    from model_pipeline.models import speech_embedding
+    from model_pipeline.training.teacher import teach
 
-    hear = {name: heard_by(name) for name in c.teachers}
-    for module in hear.values():
-        module.weights_file()  # before all that takes long
-    keep = {kept(name): Kept((m.FRAMES, m.BANDS), np.float16, m.features) for name, m in hear.items()}
-    make(count=first, keep=keep)
-    if pool.state().get("taught") and int(pool.state()["made"]) >= c.examples:
-        return pool
+    heard = Kept((speech_embedding.FRAMES, speech_embedding.BANDS), np.float16, speech_embedding.features)
+    make(count=first, keep=heard)
     clips = dataset.evaluation("validation")
     judged = dataset.audio(clips), np.array([clip.label for clip in clips], np.int64)
     make(count=c.examples, answer=teach(pool, c, len(config.labels), judged, report))

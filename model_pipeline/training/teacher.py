@@ -1,37 +1,22 @@
-"""Trains large networks that have heard much speech on a pool's examples, and writes down what they say of each.
-
-Of several, the answer is the mean of their probabilities: a network that knows more is surer too, and one that is less
-sure shows the small one what sounds alike.
-"""
+"""Trains the speech embedding on a pool's examples, and writes down what it says of each."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy.special import log_softmax, logsumexp
 
 from model_pipeline.config import ScenesConfig
 from model_pipeline.files import atomic_path
+from model_pipeline.models import speech_embedding
 from model_pipeline.training.pool import NONE, Answer, Pool, Report
 from model_pipeline.training.trainer import schedule
 
 _BATCH = 64
 _EPOCH = 250  # steps between two backups
-
-
-def heard_by(name: str) -> Any:
-    """A teacher's module: FRAMES, BANDS, STEPS, LEARNING_RATE, SOFTNESS, ``features``, ``network`` and ``source``."""
-    return importlib.import_module(f"model_pipeline.models.{name}")
-
-
-def kept(name: str) -> str:
-    """The array of a pool with what a teacher hears."""
-    return f"heard_{name}"
 
 
 def teach(
@@ -41,52 +26,26 @@ def teach(
     validation: tuple[NDArray[np.int16], NDArray[np.int64]],
     report: Report,
 ) -> Answer:
-    """Trains each of ``config.teachers`` (or goes on after a kill), then fills ``logits.npy``.
-
-    ``teacher_<name>.keras`` and accuracies are kept.
+    """Trains (or goes on after a kill), then fills ``logits.npy``. ``teacher.keras`` and its accuracy are kept.
 
     Args:
         validation: int16 [n, 16000] and labels [n]; only to be reported.
 
     Returns:
-        What they say of windows: int16 [n, 16000] to logits [n, labels].
+        What it says of windows: int16 [n, 16000] to logits [n, labels].
     """
-    says = {name: _ready(_train(pool, name, config, labels, validation, report), name) for name in config.teachers}
-
-    def answer(windows: NDArray[np.int16]) -> NDArray[np.float32]:
-        return together([_in_parts(say, heard_by(name).features(windows)) for name, say in says.items()])
-
-    if "teacher" not in pool.state():
-        right = np.mean(answer(validation[0]).argmax(1) == validation[1])
-        source = " and ".join(heard_by(name).source() for name in says)
-        pool.note(teacher={"source": source, "validation_accuracy": round(float(right), 5)})
+    model = _train(pool, config, labels, validation, report)
+    say = tf.function(lambda x: model(tf.cast(x, tf.float32), training=False), reduce_retracing=True, autograph=False)
     if not pool.state().get("taught"):
-        heard = {name: pool.array(kept(name)) for name in says}
-        count = len(pool.array("labels"))
-        logits = pool.grow("logits", count, (labels,), np.float16)
-        for start in range(0, count, 1000):
-            report(start, count, "the teachers' answers")
-            rows = slice(start, start + 1000)
-            logits[rows] = together([_in_parts(say, heard[name][rows]) for name, say in says.items()])
+        heard = pool.array("heard")
+        logits = pool.grow("logits", len(heard), (labels,), np.float16)
+        for start in range(0, len(heard), 1000):
+            report(start, len(heard), "the teacher's answers")
+            logits[start : start + 1000] = _in_parts(say, heard[start : start + 1000])
         logits.flush()
         pool.note(taught=True)
-    for name in says:
-        (pool.folder / f"{kept(name)}.npy").unlink(missing_ok=True)
-    return answer
-
-
-def together(logits: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The logarithm of the mean of the probabilities that logits [n, labels] each stand for."""
-    return np.asarray(logsumexp([log_softmax(some, axis=1) for some in logits], axis=0), np.float32) - np.float32(
-        np.log(len(logits))
-    )
-
-
-def _ready(model: keras.Model, name: str) -> Any:
-    softness = heard_by(name).SOFTNESS
-    return tf.function(
-        lambda x: model(tf.cast(x, tf.float32), training=False) / softness, reduce_retracing=True, autograph=False
-    )
+    (pool.folder / "heard.npy").unlink(missing_ok=True)
+    return lambda windows: _in_parts(say, speech_embedding.features(windows))
 
 
 def _in_parts(say: Any, heard: NDArray) -> NDArray[np.float32]:
@@ -95,40 +54,37 @@ def _in_parts(say: Any, heard: NDArray) -> NDArray[np.float32]:
 
 def _train(
     pool: Pool,
-    name: str,
     config: ScenesConfig,
     labels: int,
     validation: tuple[NDArray[np.int16], NDArray[np.int64]],
     report: Report,
 ) -> keras.Model:
-    path, backup = pool.folder / f"teacher_{name}.keras", pool.folder / f"teacher_{name}.backup"
-    module = heard_by(name)  # also makes its layers known
-    if path.exists() and name in pool.state().get("teachers", {}):
+    path = pool.folder / "teacher.keras"
+    if path.exists() and "teacher" in pool.state():
         return keras.saving.load_model(path, compile=False)
-    steps = config.teacher_steps or module.STEPS
     keras.utils.set_random_seed(config.seed)
-    model = module.network(labels)
-    batches = _Batches(pool, name, labels, min(_EPOCH, steps), config.seed)
-    sounds = module.features(validation[0]).astype(np.float32), np.eye(labels)[validation[1]]
+    model = speech_embedding.speech_embedding(labels)
+    batches = _Batches(pool, labels, min(_EPOCH, config.teacher_steps), config.seed)
+    sounds = speech_embedding.features(validation[0]).astype(np.float32), np.eye(labels)[validation[1]]
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.03)
     body = [layer for layer in model.layers if layer.name.startswith("body")]
     # Without XLA, which is several times slower for convolutions on a CPU.
     # The head alone first: what it would send back at random would harm the body.
     for layer in body:
         layer.trainable = False
-    if not backup.exists():
+    if not (pool.folder / "teacher.backup").exists():
         model.compile(keras.optimizers.AdamW(2e-3), loss, jit_compile=False)
         model.fit(batches, epochs=1, verbose=0)
     for layer in body:
         layer.trainable = True
-    rate = schedule(config.teacher_learning_rate or module.LEARNING_RATE, 100, steps)
+    rate = schedule(config.teacher_learning_rate, 100, config.teacher_steps)
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=2.0), loss, metrics=["accuracy"], jit_compile=False
     )
-    epochs = max(1, steps // batches.num_batches)
+    epochs = max(1, config.teacher_steps // batches.num_batches)
     callbacks = [
-        keras.callbacks.BackupAndRestore(str(backup)),
-        _Progress(batches, epochs, name.replace("_", " "), report),
+        keras.callbacks.BackupAndRestore(str(pool.folder / "teacher.backup")),
+        _Progress(batches, epochs, report),
     ]
     history = model.fit(
         batches, epochs=1 + epochs, initial_epoch=1, validation_data=sounds, verbose=0, callbacks=callbacks
@@ -136,17 +92,17 @@ def _train(
     with atomic_path(path) as temporary:
         model.save(temporary)
     accuracy = history.history.get("val_accuracy", [0.0])[-1]
-    pool.note(teachers={**pool.state().get("teachers", {}), name: {"validation_accuracy": round(float(accuracy), 5)}})
+    pool.note(teacher={"source": speech_embedding.source(), "validation_accuracy": round(float(accuracy), 5)})
     return model
 
 
 class _Batches(keras.utils.PyDataset):
     """Random examples with a hard label; the same ones for the same epoch."""
 
-    def __init__(self, pool: Pool, name: str, labels: int, steps: int, seed: int) -> None:
+    def __init__(self, pool: Pool, labels: int, steps: int, seed: int) -> None:
         super().__init__()
         self._num_batches, self.seed, self.epoch = steps, seed, 0
-        self.heard, self.hard = pool.array(kept(name)), pool.array("labels")
+        self.heard, self.hard = pool.array("heard"), pool.array("labels")
         self.index, self.one_hot = np.flatnonzero(self.hard != NONE), np.eye(labels, dtype=np.float32)
 
     @property
@@ -160,17 +116,16 @@ class _Batches(keras.utils.PyDataset):
 
 
 class _Progress(keras.callbacks.Callback):
-    def __init__(self, batches: _Batches, epochs: int, name: str, report: Report) -> None:
+    def __init__(self, batches: _Batches, epochs: int, report: Report) -> None:
         super().__init__()
-        self.batches, self.total, self.report = batches, epochs * batches.num_batches, report
-        self.name, self.best = f"teacher {name}", ""
+        self.batches, self.total, self.report, self.best = batches, epochs * batches.num_batches, report, ""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.batches.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         done = (self.batches.epoch - 1) * self.batches.num_batches + batch
-        self.report(done, self.total, self.name + self.best)
+        self.report(done, self.total, f"teacher{self.best}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.best = f", validation {100 * logs['val_accuracy']:.1f} %"
