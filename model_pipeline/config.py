@@ -99,7 +99,6 @@ class ShapeConfig(_Strict):
     """Sizes of architecture ``tcn``; the others have their own. `kws search` finds good ones."""
 
     front: int = Field(16, ge=1, le=256)  # channels of the front, which still has a frequency axis
-    front_blocks: int = Field(0, ge=0, le=4)  # residual blocks of the front, 3x3 each
     body: int = Field(64, ge=1, le=1024)  # channels of the sequence after it
     blocks: int = Field(5, ge=0, le=32)
     kernel: int = Field(7, ge=1, le=64)  # steps of a block's depthwise convolution
@@ -109,7 +108,7 @@ class ShapeConfig(_Strict):
     @property
     def frames(self) -> int:
         """Frames of the shortest window that these unpadded convolutions fit into."""
-        return 3 + self.step * (2 * (1 + self.front_blocks) + self.blocks * (self.kernel - 1))
+        return 3 + self.step * (2 + self.blocks * (self.kernel - 1))
 
 
 class TrainConfig(_Strict):
@@ -181,10 +180,10 @@ class ScenesConfig(_Strict):
     connected: str = ""
     connected_licence: str = ""  # of them, for the manifest
     # A network that learns these examples first; the model then learns its answers to them.
-    teacher: Literal["none", "speech_embedding", "whisper"] = "none"
+    teacher: Literal["none", "speech_embedding"] = "none"
     teacher_steps: int = Field(3000, ge=1)
-    teacher_examples: int = Field(100_000, ge=1)  # the first so many; what it hears of each is kept, 8 or 16 KB
-    teacher_learning_rate: float = Field(0.0, ge=0, le=1)  # 0: what suits this teacher
+    teacher_examples: int = Field(100_000, ge=1)  # the first so many; what it hears of each is kept, 8 KB
+    teacher_learning_rate: float = Field(4e-4, gt=0, le=1)
     seed: int = Field(1, ge=0)
     # Shares of the examples; those without clips fall away.
     keywords: float = Field(0.53, ge=0)

@@ -114,5 +114,5 @@ def test_only_a_narrower_network_of_the_same_layers_takes_weights(parent: keras.
 
 
 def test_a_window_that_is_too_short_is_refused() -> None:
-    with pytest.raises(KwsError, match="6 blocks over 5 frames need 29 frames; the window has 19"):
+    with pytest.raises(KwsError, match="6 blocks over 5 steps need 29 frames; the window has 19"):
         network(PARENT.model_copy(update={"blocks": 6}))

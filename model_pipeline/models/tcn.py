@@ -4,7 +4,6 @@
 |---|---|
 | input | log-mel, frames x channels |
 | front | 3x3 convolution, then depthwise 3x5, both halving frequency: `front` channels |
-| between | `front_blocks` blocks as those of the body, but depthwise 3x3 |
 | collapse | one convolution over all that is left of frequency: `body` channels |
 | body | `blocks` blocks: depthwise over `kernel` steps (unpadded), then a residual pointwise layer |
 | head | mean over time, 1x1 convolution |
@@ -39,9 +38,6 @@ def tcn(shape: ShapeConfig) -> Architecture:
             )
         # Few channels (FrontendConfig allows 4) leave no room for the usual steps along frequency.
         x = net.conv(x, shape.front, (3, 3), (shape.step, 2 if x.shape[2] >= 16 else 1))
-        for _ in range(shape.front_blocks):
-            x = net.depthwise(x, (3, min(3, x.shape[2])))
-            x = net.add(x, net.conv(x, shape.front, relu=False))
         x = net.depthwise(x, (3, min(5, x.shape[2])), (1, 2 if x.shape[2] >= 12 else 1), relu=True)
         x = net.conv(x, shape.body, (1, x.shape[2]))
         for _ in range(shape.blocks):
