@@ -107,14 +107,14 @@ def test_what_breaks_a_limit_is_never_trained(finished: Search) -> None:
 def test_it_begins_with_the_configuration_and_prunes_what_it_found(finished: Search) -> None:
     trained = finished.trained()
     assert len(trained) == 15
-    first = {"hop_ms": 30, "channels": 16, "front": 8, "body": 32, "blocks": 2, "kernel": 3}
+    first = {"hop_ms": 30, "channels": 16, "front": 8, "body": 32, "blocks": 2, "kernel": 3, "step": 1}
     assert trained[0].params == first and trained[0].user_attrs["origin"] == "start"
     pruned = [n for n, t in enumerate(trained) if t.user_attrs.get("parent")]
     assert pruned == [n for n in range(15) if n % PRUNE_EVERY == PRUNE_EVERY - 1]
     by_key = {t.user_attrs["key"]: t for t in finished.finished()}
     for trial in (trained[n] for n in pruned):
         parent = by_key[trial.user_attrs["parent"]]
-        same = ("hop_ms", "channels", "blocks", "kernel")
+        same = ("hop_ms", "channels", "blocks", "kernel", "step")
         assert all(trial.params[name] == parent.params[name] for name in same)
         assert trial.params["front"] <= parent.params["front"] and trial.params["body"] <= parent.params["body"]
         assert len(trial.user_attrs["accuracies"]) == 2  # half the epochs
@@ -245,7 +245,7 @@ def test_each_network_of_the_front_can_be_trained_in_full(finished: Search) -> N
     for row, trial in zip(result["front"], finished.front(), strict=True):
         config = load_config(row["config"])
         assert config.train.architecture == "tcn" and config.train.epochs == finished.config.train.epochs
-        assert config.train.shape.model_dump() == {k: trial.params[k] for k in ("front", "body", "blocks", "kernel")}
+        assert config.train.shape.model_dump() == {k: trial.params[k] for k in ("front", "body", "blocks", "kernel", "step")}
         assert (config.frontend.hop_ms, config.frontend.channels) == (trial.params["hop_ms"], trial.params["channels"])
         stride_ms = config.detector.stride_hops * config.frontend.hop_ms
         assert abs(stride_ms - finished.config.detector.stride_hops * 30) <= config.frontend.hop_ms / 2

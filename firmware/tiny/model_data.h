@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x1089705ab6adcb87ull
+#define KWS_MODEL_DATA_ID 0xd8387b2913e6d837ull
 
 #ifdef __cplusplus
 extern "C" {

@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x1089705ab6adcb87ull
+#define KWS_RESOLVER_MODEL_ID 0xd8387b2913e6d837ull
 
 using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
 

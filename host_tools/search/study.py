@@ -34,6 +34,7 @@ SPACE: dict[str, tuple[int, int, int]] = {
     "body": (16, 128, 4),
     "blocks": (1, 7, 1),
     "kernel": (3, 9, 2),
+    "step": (1, 2, 1),
 }
 SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)  # of the channels that pruning keeps
 PRUNE_EVERY = 4  # trained trials
@@ -189,8 +190,7 @@ class Search:
         """The whole recipe for a network of these parameters."""
         base, hop = self.config, params["hop_ms"]
         stride = max(1, round(base.detector.stride_hops * base.frontend.hop_ms / hop))  # about as often a second
-        own = base.train.shape.model_dump()  # what is not looked for stays
-        shape = ShapeConfig(**{key: params.get(key, value) for key, value in own.items()})
+        shape = ShapeConfig(**{key: params[key] for key in ShapeConfig.model_fields})
         return base.model_copy(
             update={
                 "name": name or base.name,
