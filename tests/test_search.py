@@ -245,7 +245,9 @@ def test_each_network_of_the_front_can_be_trained_in_full(finished: Search) -> N
     for row, trial in zip(result["front"], finished.front(), strict=True):
         config = load_config(row["config"])
         assert config.train.architecture == "tcn" and config.train.epochs == finished.config.train.epochs
-        assert config.train.shape.model_dump() == {k: trial.params[k] for k in ("front", "body", "blocks", "kernel", "step")}
+        assert config.train.shape.model_dump() == {
+            k: trial.params[k] for k in ("front", "body", "blocks", "kernel", "step")
+        }
         assert (config.frontend.hop_ms, config.frontend.channels) == (trial.params["hop_ms"], trial.params["channels"])
         stride_ms = config.detector.stride_hops * config.frontend.hop_ms
         assert abs(stride_ms - finished.config.detector.stride_hops * 30) <= config.frontend.hop_ms / 2
