@@ -19,6 +19,7 @@ from model_pipeline.config import (
     load_config,
     with_settings,
 )
+from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale, load_manifest
 from model_pipeline.training.pool import Pool, PoolStream, mixed, trusted
@@ -213,6 +214,20 @@ SETTINGS = [
 @pytest.fixture(scope="module")
 def config() -> Config:
     return with_settings(load_config("demo"), SETTINGS)
+
+
+def test_a_folder_with_other_examples_is_not_replaced(tmp_path: Path, config: Config) -> None:
+    pytest.importorskip("tensorflow")
+    from model_pipeline.training.prepare import prepare
+
+    data = tiny_data.make(tmp_path / "data")
+    own = with_settings(config, ["scenes.examples=40", f"scenes.folder={tmp_path / 'pool'}"])
+    prepare(own, data, tmp_path / "train", lambda *_: None)
+    kept = (tmp_path / "pool" / "features.npy").read_bytes()
+    with pytest.raises(KwsError, match="holds examples of other settings"):
+        prepare(with_settings(own, ["scenes.room=0.5"]), data, tmp_path / "train", lambda *_: None)
+    assert (tmp_path / "pool" / "features.npy").read_bytes() == kept
+    assert prepare(own, data, tmp_path / "train", lambda *_: None).stream.clips == 40
 
 
 @pytest.mark.slow

@@ -184,7 +184,11 @@ def _pool(
     report: Callable[[int, int, str], None],
 ) -> Pool:
     """The examples of ``config.scenes`` in ``trained/pool`` or their own folder, made and taught where they are not
-    there yet."""
+    there yet.
+
+    Raises:
+        KwsError: their own folder holds others.
+    """
     c = config.scenes
     connected = negatives.recordings(Path(c.connected), "training") if c.connected else []
     # The teacher learns from the first ones alone; it answers for the others while they are made.
@@ -205,6 +209,12 @@ def _pool(
         return Scenes(speech, dataset.unknown, noise, negatives.read(connected, report), c)
 
     pool = Pool(Path(c.folder) if c.folder else trained / "pool")
+    if c.folder and pool.state().get("key", key) != key and pool.state().get("made"):
+        # Hours of work, perhaps of another recipe; beside a network that is trained anew they are replaced.
+        raise KwsError(
+            f"{c.folder} holds examples of other settings or other data",
+            hint="name another scenes.folder, or delete this one",
+        )
     make = functools.partial(
         pool.make, key, scenes=scenes, frontend=config.frontend, frames=frames, seed=c.seed, report=report
     )
