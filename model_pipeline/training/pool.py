@@ -21,6 +21,7 @@ from scipy.special import softmax
 
 from model_pipeline.augment import vary
 from model_pipeline.config import FrontendConfig, TrainConfig
+from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.files import atomic_path, write_json
 from model_pipeline.manifest import input_scale
@@ -74,6 +75,7 @@ class Pool:
         report: Report,
         keep: Kept | None = None,
         answer: Answer | None = None,
+        replace: bool = True,
     ) -> None:
         """Makes ``count`` examples where they are not there yet under ``key``; goes on after a kill, or from fewer. The
         same seed gives the same examples whatever the number of threads and the steps in which they were made.
@@ -82,8 +84,18 @@ class Pool:
             scenes: called only if something is to be made.
             keep: what a teacher takes, to be kept in ``heard.npy``.
             answer: a teacher's logits of windows int16 [n, 16000], to be kept in ``logits.npy``.
+            replace: whether examples of another key make way.
+
+        Raises:
+            KwsError: they do not.
         """
-        if self.state().get("key") != key:
+        state = self.state()
+        if state.get("key") != key:
+            if state.get("made") and not replace:
+                raise KwsError(
+                    f"{self.folder} holds examples of other settings or other data",
+                    hint="name another scenes.folder, or delete this one",
+                )
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in self.folder.glob("*"):
                 if path.name == _STATE or path.suffix == ".npy":

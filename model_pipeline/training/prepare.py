@@ -209,14 +209,15 @@ def _pool(
         return Scenes(speech, dataset.unknown, noise, negatives.read(connected, report), c)
 
     pool = Pool(Path(c.folder) if c.folder else trained / "pool")
-    if c.folder and pool.state().get("key", key) != key and pool.state().get("made"):
-        # Hours of work, perhaps of another recipe; beside a network that is trained anew they are replaced.
-        raise KwsError(
-            f"{c.folder} holds examples of other settings or other data",
-            hint="name another scenes.folder, or delete this one",
-        )
     make = functools.partial(
-        pool.make, key, scenes=scenes, frontend=config.frontend, frames=frames, seed=c.seed, report=report
+        pool.make,
+        key,
+        scenes=scenes,
+        frontend=config.frontend,
+        frames=frames,
+        seed=c.seed,
+        report=report,
+        replace=not c.folder,  # its own folder may hold hours of work of another recipe
     )
     if c.teacher == "none":
         make(count=c.examples)
