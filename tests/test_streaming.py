@@ -111,6 +111,11 @@ def test_models_that_can_not_share_columns_say_why_and_run_window_by_window(tmp_
     assert np.array_equal(track.outputs, Oracle(tflite).run(windows, (1, FRAMES, 40, 1)))
 
 
+def test_a_network_that_pads_along_time_shares_no_columns(shared_data) -> None:
+    with pytest.raises(NotWide, match="pads along time"):
+        widen((shared_data / "mlperf_tiny" / "kws_ref_model.tflite").read_bytes(), FRAMES, 4)
+
+
 def test_shared_columns_that_differ_are_refused(folder, monkeypatch) -> None:
     other = widen(sliding_net(2), FRAMES, recogniser._CHUNK)
     monkeypatch.setattr(recogniser, "widen", lambda *_: other)

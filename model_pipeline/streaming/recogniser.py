@@ -110,10 +110,10 @@ class Recogniser:
             self.why_not_wide = str(reason)
             return
         self._owner = HostPrograms([plan.program] * count, flags=_FLAGS)
-        self._step, self._windows = plan.step, plan.windows
+        self._plan = plan
         firmware = HostPrograms([plain])
         rng = np.random.default_rng(1)
-        hops = plan.step * plan.windows
+        hops = plan.hops
         # Loud and quiet stretches, as random values all over give every window the same mean.
         level = np.repeat(rng.integers(1, 128, frames + hops), 8)[: frames + hops - 1, None]
         probe = (rng.integers(-128, 128, (len(level), channels)) * level // 128).astype(np.int8)
@@ -157,7 +157,7 @@ class Recogniser:
         count = len(frames) - size + 1
         outputs = np.empty((len(range(0, count, stride)), len(self.labels)), np.int8)
         # In hops; multiples of the stride, so that each chunk begins with a result.
-        hops = self._windows * self._step if self.wide else _CHUNK
+        hops = self._plan.hops if self.wide else _CHUNK
         span = max(hops // stride, 1) * stride if self.wide else hops * stride
         starts = range(0, count, span)
         run = self._run_wide if self.wide else self._run_windows
@@ -189,10 +189,10 @@ class Recogniser:
         return self._owner.programs[which].run(np.ascontiguousarray(windows.transpose(0, 2, 1)))
 
     def _run_wide(self, which: int, frames: NDArray[np.int8], stride: int) -> NDArray[np.int8]:
-        step, windows, program = self._step, self._windows, self._owner.programs[which]
+        plan, program = self._plan, self._owner.programs[which]
         rows = len(frames) - self.manifest.window_frames + 1
-        if rows < step * windows:  # the recording's end
-            frames = np.pad(frames, ((0, step * windows - rows), (0, 0)))
-        size = self.manifest.window_frames + step * (windows - 1)
-        phases = [program.run(frames[phase : phase + size]).reshape(windows, -1) for phase in range(step)]
-        return np.stack(phases, axis=1).reshape(step * windows, -1)[:rows:stride]
+        if rows < plan.hops:  # the recording's end
+            frames = np.pad(frames, ((0, plan.hops - rows), (0, 0)))
+        size = self.manifest.window_frames + plan.hops - plan.step
+        phases = [program.run(frames[phase : phase + size]).reshape(plan.windows, -1) for phase in range(plan.step)]
+        return np.stack(phases, axis=1).reshape(plan.hops, -1)[:rows:stride]

@@ -27,6 +27,7 @@ _FILTER_H = 4  # of Pool2DOptions
 _DILATION_H = {"CONV_2D": 5, "DEPTHWISE_CONV_2D": 6}
 _KERNEL_AXIS = 1  # [out_c, k_h, k_w, in_c] and [1, k_h, k_w, out_c]
 _POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+_SLIDING = (*_DILATION_H, *_POOLS)
 _EACH = ("SOFTMAX", "QUANTIZE", "RELU", "RELU6")  # value by value, or along the last dimension alone
 _RESHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
@@ -42,6 +43,11 @@ class Wide:
     program: Program
     step: int
     windows: int
+
+    @property
+    def hops(self) -> int:
+        """Windows one hop apart that all phases together give."""
+        return self.step * self.windows
 
 
 def widen(tflite: bytes, frames: int, hops: int) -> Wide:
@@ -80,7 +86,7 @@ def _paces(graph: Graph, operators: list[Operator]) -> dict[int, int]:
     for operator in operators:
         given: Any = operator.options
         moving = [t for t in operator.inputs if t is not None and id(t) in pace]
-        strided = operator.name in _DILATION_H or operator.name in _POOLS
+        strided = operator.name in _SLIDING
         for target in operator.outputs if moving else ():
             # A stride does no harm where a window gives one column.
             stride = given.integer(_STRIDE_H) if strided and target.shape[1] != 1 else 1
@@ -95,7 +101,7 @@ def _widen(operator: Operator, length: dict[int, int], more: dict[int, int], win
     source, target = moving[0], operator.outputs[0]
     columns = length[id(source)]
     given: Any = operator.options
-    if operator.name in _DILATION_H or operator.name in _POOLS:
+    if operator.name in _SLIDING:
         if operator.name in _POOLS:
             side, dilation = given.integer(_FILTER_H), 1
         else:
