@@ -15,10 +15,11 @@ import numpy as np
 from model_pipeline.config import FrontendConfig, TrainConfig
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
 from model_pipeline.features import clip_features, quantize
-from model_pipeline.manifest import input_scale
+from model_pipeline.manifest import input_scale, step_db
 from model_pipeline.native import shared_library
 
 _CHUNK = 200  # clips made at once: large enough for NumPy, small enough to share out over cores
+_COLOURS = 4  # shapes that a microphone's response is made of
 
 
 class Noise:
@@ -131,10 +132,38 @@ def warp(features: np.ndarray, rng: np.random.Generator, percent: float, frames:
     return np.asarray(features[np.arange(count)[:, None, None], frame[:, :, None], channel[:, None, :]])
 
 
-def vary(features: np.ndarray, rng: np.random.Generator, config: TrainConfig) -> np.ndarray:
+def recolour(
+    features: np.ndarray, rng: np.random.Generator, level_db: float, colour_db: float, step_db: float
+) -> np.ndarray:
+    """Each example louder or softer, and as another microphone would hear it: on plain log-mel features a gain is a
+    sum, and a microphone's response a gain for each channel. What the front end heard as nothing (-128) stays nothing.
+
+    The responses are smooth: half a cosine to two over the channels, of random sizes, the slower the larger.
+
+    Args:
+        features: int8 [n, t, c].
+        level_db: louder or softer by at most so much.
+        colour_db: the standard deviation of a response over examples and channels.
+        step_db: one step of the features.
+
+    Returns:
+        int8 [n, t, c].
+    """
+    count, _, bands = features.shape
+    order = np.arange(1, _COLOURS + 1)
+    shapes = np.cos(np.pi * order[:, None] * (np.arange(bands) + 0.5) / bands) / order[:, None]  # [m, c]
+    shapes *= colour_db / np.sqrt(np.mean(np.sum(shapes**2, axis=0)))
+    db = rng.uniform(-level_db, level_db, (count, 1)) + rng.standard_normal((count, _COLOURS)) @ shapes
+    moved = features + np.rint(db / step_db).astype(np.int16)[:, None, :]
+    return np.where(features > -128, np.clip(moved, -128, 127), features).astype(np.int8)
+
+
+def vary(features: np.ndarray, rng: np.random.Generator, config: TrainConfig, frontend: FrontendConfig) -> np.ndarray:
     """What makes new examples of features int8 [n, t, c] that are used in every epoch; they may be changed in place."""
     if config.warp_percent or config.warp_frames or config.warp_channels:
         features = warp(features, rng, config.warp_percent, config.warp_frames, config.warp_channels)
+    if config.level_db or config.colour_db:
+        features = recolour(features, rng, config.level_db, config.colour_db, step_db(frontend))
     if config.spec_augment:
         spec_augment(features, rng, config.spec_frames, config.spec_channels, config.spec_masks)
     return features

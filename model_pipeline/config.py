@@ -140,6 +140,10 @@ class TrainConfig(_Strict):
     warp_percent: float = Field(0.0, ge=0, le=40)
     warp_frames: float = Field(0.0, ge=0, le=20)
     warp_channels: float = Field(0.0, ge=0, le=8)
+    # They are also made louder or softer by at most so much, and heard by other microphones, whose responses have this
+    # standard deviation. For front ends without noise reduction and PCAN.
+    level_db: float = Field(0.0, ge=0, le=40)
+    colour_db: float = Field(0.0, ge=0, le=20)
     mixup: float = Field(0.0, ge=0, le=2)  # both parameters of the beta distribution of the shares; 0: none
     # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
     teacher_width: float = Field(0.0, ge=0, le=16)  # 0: no teacher
@@ -259,6 +263,14 @@ class Config(_Strict):
     detector: DetectorConfig = DetectorConfig()
     compile: CompileConfig = CompileConfig()
     measure: MeasureConfig = MeasureConfig()
+
+    @model_validator(mode="after")
+    def _plain(self) -> Config:
+        if (self.train.level_db or self.train.colour_db) and (self.frontend.noise_reduction or self.frontend.pcan):
+            raise ValueError(
+                "train.level_db and train.colour_db need frontend.noise_reduction = false and frontend.pcan = false"
+            )
+        return self
 
     @field_validator("keywords")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +94,12 @@ def feature_quantization(scale: float) -> tuple[int, int]:
 def input_scale(frontend: FrontendConfig) -> float:
     """The input's scale: 255 steps from 0 to ``feature_max``; the zero point is -128."""
     return frontend.feature_max / 255.0
+
+
+def step_db(frontend: FrontendConfig) -> float:
+    """The level that one step of the input stands for, without noise reduction and PCAN: a feature is 64 `FEATURE_STEP`
+    times the natural logarithm of an amplitude."""
+    return input_scale(frontend) / (64 * FEATURE_STEP * math.log(10) / 20)
 
 
 def detector_defaults(detector: DetectorConfig, labels: int, hop_ms: int) -> DetectorDefaults:

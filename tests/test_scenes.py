@@ -187,7 +187,7 @@ def test_a_pools_features_are_the_front_ends(tmp_path: Path, speech: Speech) -> 
 def test_epochs_are_shuffled_and_repeat(tmp_path: Path, speech: Speech) -> None:
     pool = Pool(tmp_path)
     make(pool, speech)
-    stream = PoolStream(pool, TrainConfig(batch=50, spec_augment=False))
+    stream = PoolStream(pool, TrainConfig(batch=50, spec_augment=False), FrontendConfig())
     first, second = (list(batches) for batches in stream.epochs(0, 2))
     again = list(next(stream.epochs(1, 2)))
     labelled = int(np.sum(pool.array("labels") != NONE))

@@ -15,13 +15,22 @@ import pytest
 import tiny_data
 
 from model_pipeline import augment
-from model_pipeline.augment import FeatureStream, Noise, augment_audio, model_input, silence_audio, spec_augment, warp
+from model_pipeline.augment import (
+    FeatureStream,
+    Noise,
+    augment_audio,
+    model_input,
+    recolour,
+    silence_audio,
+    spec_augment,
+    warp,
+)
 from model_pipeline.child import run_step
 from model_pipeline.config import Config, FrontendConfig, TrainConfig, load_config, with_settings
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import evaluate, runner
-from model_pipeline.manifest import input_scale, load_manifest
+from model_pipeline.manifest import input_scale, load_manifest, step_db
 
 SETTINGS = [
     "name=tiny",
@@ -279,6 +288,40 @@ def test_warp_moves_values_and_makes_none_up() -> None:
     whole = np.tile(np.arange(49, dtype=np.int8)[:, None], (50, 1, 4))
     steps = np.diff(warp(whole, rng, 10, 0, 0)[:, :, 0].astype(int), axis=1)
     assert steps.min() == 0 and steps.max() == 2  # some slower, some faster
+
+
+PLAIN = FrontendConfig(noise_reduction=False, pcan=False, feature_max=36)
+
+
+def test_recolour_is_what_a_gain_is_to_the_front_end() -> None:
+    loud = np.random.default_rng(0).normal(0, 500, (30, 16000))
+    x = model_input(loud.astype(np.int16), PLAIN, 49)
+    for db in (-20.0, -6.0):
+        soft = model_input(np.rint(loud * 10 ** (db / 20)).astype(np.int16), PLAIN, 49).astype(int)
+        assert (soft - x).mean() * step_db(PLAIN) == pytest.approx(db, abs=0.1)
+        # The level that is drawn is one of an example, within its bounds.
+        moved = recolour(x, np.random.default_rng(1), -db, 0, step_db(PLAIN)).astype(int) - x
+        assert (moved == moved[:, :1, :1]).all()
+        assert -db - 4 < np.abs(moved).max() * step_db(PLAIN) < -db + 0.3
+
+
+def test_recolour_draws_smooth_responses_and_leaves_nothing_nothing() -> None:
+    x = np.zeros((2000, 3, 40), np.int8)
+    x[:, 1] = -128
+    heard = recolour(x, np.random.default_rng(0), 0, 4, 0.5).astype(int)
+    assert (heard[:, 1] == -128).all() and (heard[:, 0] == heard[:, 2]).all()
+    db = 0.5 * heard[:, 0]
+    assert db.std() == pytest.approx(4, rel=0.05)
+    assert np.abs(np.diff(db)).mean() < 0.2 * np.abs(db - db.mean(1, keepdims=True)).mean()  # neighbours hear alike
+    # Loud values end at the top instead of coming round.
+    assert (recolour(np.full((50, 1, 40), 120, np.int8), np.random.default_rng(0), 40, 0, 0.5) > 0).all()
+
+
+def test_level_and_colour_need_plain_features() -> None:
+    settings = ["train.level_db=6"]
+    with pytest.raises(KwsError, match="noise_reduction"):
+        with_settings(load_config("demo"), settings)
+    assert with_settings(load_config("default"), settings).train.level_db == 6
 
 
 def _stream(workers: int) -> FeatureStream:

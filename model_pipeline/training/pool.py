@@ -184,8 +184,8 @@ def mixed(batch: Batch, rng: np.random.Generator, config: TrainConfig) -> Batch:
 class PoolStream:
     """Epochs over a `Pool`, shuffled anew each time."""
 
-    def __init__(self, pool: Pool, config: TrainConfig) -> None:
-        self.pool, self.config = pool, config
+    def __init__(self, pool: Pool, config: TrainConfig, frontend: FrontendConfig) -> None:
+        self.pool, self.config, self.frontend = pool, config, frontend
         self.features, self.labels = pool.array("features"), np.array(pool.array("labels"))
         self.logits = pool.array("logits") if pool.state().get("taught") else None
         if self.logits is not None:
@@ -220,6 +220,6 @@ class PoolStream:
         size = min(c.batch, len(order))
         for start in range(0, len(order) - size + 1, size):
             rows = np.sort(order[start : start + size])  # in the order of the file
-            x = vary(np.array(self.features[rows]), rng, c)
+            x = vary(np.array(self.features[rows]), rng, c, self.frontend)
             logits = np.zeros((size, 0)) if self.logits is None else self.logits[rows]
             yield mixed((x, self.labels[rows].astype(np.int64), logits.astype(np.float32)), rng, c)

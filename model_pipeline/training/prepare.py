@@ -120,7 +120,7 @@ def prepare(config: Config, data: str | Path, trained: Path, report: Callable[[i
         prior = made.get("prior")
     elif config.scenes.examples:
         pool = _pool(config, dataset, extra, frames, trained, report)
-        stream, teacher = PoolStream(pool, config.train), pool.state().get("teacher", {})
+        stream, teacher = PoolStream(pool, config.train, config.frontend), pool.state().get("teacher", {})
         prior = stream.prior(len(config.labels))
     elif isinstance(dataset, ShardedDataset):
         report(0, 1, "reading the sharded set")

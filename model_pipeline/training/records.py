@@ -271,7 +271,7 @@ class PrecomputedStream:
         Args:
             made: the shards of each epoch, from the index.
         """
-        self.place, self.epochs_made, self.config = place, made, config.train
+        self.place, self.epochs_made, self.config, self.frontend = place, made, config.train, config.frontend
         self.shape, self.buffer = (frames, config.frontend.channels), buffer
 
     def representative(self, count: int) -> np.ndarray:
@@ -308,7 +308,8 @@ class PrecomputedStream:
             whole = min(left, len(arrays[0]) // settings.batch)
             for start in range(0, whole * settings.batch, settings.batch):
                 features, labels, logits = (a[start : start + settings.batch] for a in arrays)
-                yield mixed((vary(features, rng, settings), labels, logits), rng, settings)
+                features = vary(features, rng, settings, self.frontend)
+                yield mixed((features, labels, logits), rng, settings)
             left -= whole
             held = [a[whole * settings.batch :] for a in arrays]
 

@@ -160,7 +160,8 @@ def _write_epochs(
     writer: _Writer, config: Config, data: str | Path, stage: Path, epochs: int, per_shard: int
 ) -> dict[str, Any]:
     # What is drawn and judged when the inputs are used is not done here.
-    later = {"spec_augment": False, "warp_percent": 0.0, "warp_frames": 0.0, "warp_channels": 0.0, "distrust": 0.0}
+    warps = dict.fromkeys(("warp_percent", "warp_frames", "warp_channels", "level_db", "colour_db"), 0.0)
+    later = {"spec_augment": False, "distrust": 0.0, **warps}
     plain = config.model_copy(update={"train": config.train.model_copy(update={**later, "batch": 100})})
     prepared = prepare(plain, data, stage, writer.report)
     writer.done, writer.clips = 0, prepared.stream.clips * epochs
