@@ -37,6 +37,7 @@ def evaluate(
     progress: ProgressCallback | None = None,
     *,
     snr_db: Sequence[float] = (),
+    gain_db: Sequence[float] = (),
     record: bool = False,
     data_config: DataConfig | None = None,
 ) -> dict[str, Any]:
@@ -45,12 +46,13 @@ def evaluate(
     Args:
         model: folder with ``model.tflite`` and ``model.json``.
         snr_db: run the spoken clips again in noise at each of these SNRs.
+        gain_db: run them again as much louder, or softer if negative.
         record: write the accuracy into ``model.json``.
 
     Returns:
         ``accuracy``, ``correct``, ``count``, ``interval`` (95 %, Wilson), ``labels``, ``confusion`` (rows: truth),
-        ``recall`` by label, ``speakers`` (see `by_speaker`), ``noise`` (`brief` of the spoken clips by SNR), and
-        ``clips``: name, label, predicted, output (int8 values) of each.
+        ``recall`` by label, ``speakers`` (see `by_speaker`), ``noise`` and ``gain`` (`brief` of the spoken clips by
+        SNR and by gain), and ``clips``: name, label, predicted, output (int8 values) of each.
 
     Raises:
         KwsError: no model, no data, a keyword that the data lacks, or a model that the engine refuses.
@@ -63,7 +65,7 @@ def evaluate(
         raise KwsError(f"{data} has no {split} clips of {', '.join(dataset.keywords)}")
     run = runner((Path(model) / "model.tflite").read_bytes(), engine)
     spoken = [clip for clip in clips if clip.label != dataset.silence]
-    total, done = len(clips) + len(snr_db) * len(spoken), 0
+    total, done = len(clips) + (len(snr_db) + len(gain_db)) * len(spoken), 0
 
     def outputs(clips: Sequence[Clip], change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         nonlocal done
@@ -83,11 +85,17 @@ def evaluate(
         # The same noise at each SNR.
         noisy = outputs(spoken, functools.partial(add_noise, noises=noises, snr_db=snr, rng=np.random.default_rng(1)))
         result["noise"][f"{snr:g}"] = brief(score(spoken, noisy, manifest.labels))
+    result["gain"] = {
+        f"{gain:g}": brief(score(spoken, outputs(spoken, functools.partial(amplify, gain_db=gain)), manifest.labels))
+        for gain in gain_db
+    }
     report(total, total, f"{engine}, {split} clips")
     if record:
         record_accuracy(model, split, brief(result))
         if snr_db:
             record_accuracy(model, "noise", {"split": split, "snr_db": result["noise"]})
+        if gain_db:
+            record_accuracy(model, "level", {"split": split, "gain_db": result["gain"]})
     return result
 
 
@@ -102,6 +110,11 @@ def add_noise(audio: np.ndarray, noises: Sequence[np.ndarray], snr_db: float, rn
         ratio = (np.mean(clip**2) + 1.0) / (np.mean(piece**2) + 1.0)
         clip += piece * np.sqrt(ratio) * 10 ** (-snr_db / 20)
     return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
+
+
+def amplify(audio: np.ndarray, gain_db: float) -> np.ndarray:
+    """Louder or softer clips, int16 [n, 16000] to the same: what is too loud is cut off, as in a recording."""
+    return np.clip(np.rint(audio * 10 ** (gain_db / 20)), -32768, 32767).astype(np.int16)
 
 
 def score(clips: Sequence[Clip], outputs: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:

@@ -52,25 +52,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_nothing_measured_is_said_so_everywhere(model: Path) -> None:
     text = card.render(load_manifest(model), [])
-    assert text.count("Not measured") == 8
-    for command in ("--snr 0", "--near --record", "--streaming --negative"):
+    assert text.count("Not measured") == 9
+    for command in ("--snr 0", "--gain -20", "--near --record", "--streaming --negative"):
         assert command in text
     assert "%" not in text.replace("95 %", "")  # and no figure is made up
 
 
 def test_what_is_recorded_is_in_the_card(model: Path, data: Path) -> None:
-    result = evaluation.evaluate(model, data, "testing", "aot", snr_db=(20.0, 0.0), record=True)
+    result = evaluation.evaluate(model, data, "testing", "aot", snr_db=(20.0, 0.0), gain_db=(-20.0, 6.0), record=True)
     record_accuracy(model, "near", _near(load_manifest(model).detector.model_dump()))
     manifest = load_manifest(model)
     recorded = manifest.accuracy["testing"]
     assert recorded["words"]["rise"]["clips"] == 8 and recorded["correct"] == result["correct"]
     assert set(manifest.accuracy["noise"]["snr_db"]) == {"20", "0"}
+    assert set(manifest.accuracy["level"]["gain_db"]) == {"-20", "6"}
     text = card.render(manifest, BOARDS)
     share = f"{100 * result['correct'] / result['count']:.1f} %"
     assert f"**{share}** of {result['count']} testing clips" in text
     low, high = wilson(recorded["words"]["rise"]["correct"], 8)
     assert f"| 8 | {100 * low:.1f} to {100 * high:.1f} % |" in text
-    assert "| 20 dB |" in text and "| 0 dB |" in text
+    assert all(f"| {db} dB |" in text for db in (20, 0, -20, 6))
     assert "| bright \\| light | 3 of 4 | rise 2, fall 1 |" in text and "1 of 2 near words never fired" in text
     assert "| big | 12.5 % of 168 MHz | 1,234,567 instructions, 10.2 ms | 300,000 | 100,001 B | 40,002 B |" in text
     assert "| none | not measured | not measured | not measured | not built here | not built here |" in text
@@ -138,6 +139,13 @@ def test_noise_is_added_at_the_snr(snr: float) -> None:
         assert 10 * np.log10(np.mean(clip**2) / np.mean(more**2)) == pytest.approx(snr, abs=0.1)
     assert np.abs(added[3]).max() < 20  # digital zero stays as good as silent
     assert np.array_equal(noisy, evaluation.add_noise(clips, noises, snr, np.random.default_rng(2)))
+
+
+def test_clips_are_as_much_louder_and_clipped_like_a_recording() -> None:
+    clips = np.array([[100, -1000, 32767, -32768]], np.int16)
+    np.testing.assert_array_equal(evaluation.amplify(clips, 0.0), clips)
+    np.testing.assert_array_equal(evaluation.amplify(clips, -20.0), [[10, -100, 3277, -3277]])
+    np.testing.assert_array_equal(evaluation.amplify(clips, 20.0), [[1000, -10000, 32767, -32768]])
 
 
 def test_boards_that_cannot_be_built_say_why(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,9 @@ def register(app: typer.Typer) -> None:
         snr: Annotated[
             list[float] | None, typer.Option(help="Also in noise at this SNR in dB; may be repeated. --streaming: 10.")
         ] = None,
+        gain: Annotated[
+            list[float] | None, typer.Option(help="Also so many dB louder, or softer (-20); may be repeated.")
+        ] = None,
         sessions: Annotated[Path | None, typer.Option(help="With --streaming: own labelled recordings.")] = None,
         keywords: Annotated[int, typer.Option(min=0, help="With --streaming: keywords; 0: each clip once.")] = 0,
         plot: Annotated[Path | None, typer.Option(help="With --streaming: picture of the DET curve.")] = None,
@@ -80,6 +83,8 @@ def register(app: typer.Typer) -> None:
             return
         if data is None:
             raise KwsError("no --data DIR to measure on", hint="kws data synth, import or download makes one")
+        if gain and streaming:
+            raise KwsError("--gain is for clips, not for --streaming")
         if streaming:
             from host_tools import listening
             from model_pipeline.streaming.evaluate import evaluate_streaming
@@ -108,7 +113,9 @@ def register(app: typer.Typer) -> None:
         if negative or sessions or plot or whole or keywords:
             raise KwsError("--negative, --whole, --sessions, --keywords and --plot go with --streaming")
         with ui.progress("evaluating") as progress:
-            result = run(model, data, split.value, engine.value, progress, snr_db=snr or (), record=record)
+            result = run(
+                model, data, split.value, engine.value, progress, snr_db=snr or (), gain_db=gain or (), record=record
+            )
         ui.emit(result, json, _human)
         if 100 * result["accuracy"] < minimum:
             raise CheckFailed(f"{100 * result['accuracy']:.2f} % is below the wanted {minimum:g} %")
@@ -141,10 +148,12 @@ def _human(values: dict[str, Any]) -> None:
         recall = values["recall"][label]
         table.add_row(label, *cells, "–" if recall is None else f"{100 * recall:.1f} %")
     ui.out.print(table)
-    for snr, found in values["noise"].items():
+    changed = {f"in noise at {snr} dB SNR": found for snr, found in values["noise"].items()}
+    changed |= {f"at {float(gain):+g} dB": found for gain, found in values["gain"].items()}
+    for how, found in changed.items():
         low, high = found["interval95"]
         ui.out.print(
-            f"in noise at {snr} dB SNR: {100 * found['accuracy']:.2f} % of {found['clips']} spoken clips "
+            f"{how}: {100 * found['accuracy']:.2f} % of {found['clips']} spoken clips "
             f"(95 %: {100 * low:.2f} to {100 * high:.2f})"
         )
     _speakers(values["speakers"])
