@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import sys
@@ -184,7 +185,7 @@ def aware(
         layer.momentum = 0.99
     for variable, weight in zip(trainer.average_weights, network.weights, strict=True):
         variable.assign(weight.value)
-    best, kept = -1.0, [np.asarray(w) for w in network.weights]
+    least, kept = math.inf, [np.asarray(w) for w in network.weights]
     total = settings.qat_epochs * steps
     # Epoch numbers beyond the float training's: other draws of the same augmentation.
     first = settings.epochs
@@ -193,9 +194,9 @@ def aware(
             trainer.step(*batch)
             report(epoch * steps + step, total, f"quantisation-aware epoch {epoch + 1}/{settings.qat_epochs}")
         with trainer.averaged():
-            accuracy = trainer.accuracy(*prepared.validation)
-            if accuracy >= best:
-                best, kept = accuracy, [np.asarray(w) for w in network.weights]
+            loss = trainer.judge(*prepared.validation)[1]
+            if loss <= least:
+                least, kept = loss, [np.asarray(w) for w in network.weights]
     for weight, value in zip(network.weights, kept, strict=True):
         weight.assign(value)
     for layer in network.layers:

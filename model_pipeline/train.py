@@ -47,7 +47,8 @@ def train(
     begin: Callable[[keras.Model], object] | None = None,
     after_epoch: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
-    """Trains by ``config`` on ``data``; the weights that were best on the validation clips are kept.
+    """Trains by ``config`` on ``data``; the weights with the least loss on the validation clips are kept. (Accuracy
+    stands long before the loss does: the first epoch that has a clip more right may be far from the best.)
 
     Of several workers (``config.train.strategy``) only the chief writes to ``out``; the others keep what they need
     for themselves in ``out/worker-<n>``.
@@ -138,6 +139,7 @@ def _train(
         summary.update(
             best_epoch=state["best_epoch"],
             validation_accuracy=state["best"],
+            validation_loss=state["least"],
             epochs=state["epoch"],
             stopped=stopped,
             seconds=round(time.monotonic() - started + state["seconds"], 1),
@@ -160,8 +162,9 @@ def _train(
             if not math.isfinite(loss):
                 raise KwsError("training diverged (the loss is no number)", hint="a lower learning_rate", exit_code=1)
             with trainer.averaged():
-                accuracy = trainer.accuracy(*prepared.validation)
-                better = {"best": accuracy, "best_epoch": epoch + 1} if accuracy >= state["best"] else {}
+                accuracy, cost = trainer.judge(*prepared.validation)
+                least = state["least"] is None or cost <= state["least"]
+                better = {"best": accuracy, "least": cost, "best_epoch": epoch + 1} if least else {}
                 if better and replicas.chief:
                     with atomic_path(out / "model.keras") as path:
                         model.save(path)
@@ -169,7 +172,13 @@ def _train(
             if journal:
                 rate = trainer.learning_rate()
                 journal.epoch(
-                    epoch + 1, loss=loss, accuracy=accuracy, learning_rate=rate, seconds=seconds, steps=len(losses)
+                    epoch + 1,
+                    loss=loss,
+                    accuracy=accuracy,
+                    validation_loss=cost,
+                    learning_rate=rate,
+                    seconds=seconds,
+                    steps=len(losses),
                 )
                 elapsed = time.monotonic() - started + state["seconds"]
                 save(out / CHECKPOINT, key, trainer, {**state, "seconds": elapsed})

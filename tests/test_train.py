@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -80,6 +81,11 @@ def test_training_learns_and_writes_what_it_did(trained: Path) -> None:
     assert summary["epochs"] == 8 and not summary["stopped"] and summary["macs"] > 0
     lines = (trained / "log.csv").read_text().splitlines()
     assert len(lines) == 9 and float(lines[-1].split(",")[1]) < float(lines[1].split(",")[1])
+    log = list(csv.DictReader(lines))
+    least = min(reversed(log), key=lambda row: float(row["validation_loss"]))
+    assert summary["best_epoch"] == int(least["epoch"])
+    assert summary["validation_accuracy"] == pytest.approx(float(least["validation_accuracy"]), abs=1e-5)
+    assert summary["validation_loss"] == pytest.approx(float(least["validation_loss"]), abs=1e-5)
     assert not list(trained.glob(".*"))
 
 

@@ -163,7 +163,7 @@ def test_kills_at_any_moment_change_nothing(trainings: Trainings, tmp_path: Path
         states = [json.loads(str(saved["state"])) for saved in (a, b)]
     assert states[0]["best_epoch"] == states[1]["best_epoch"] and states[0]["best"] == states[1]["best"]
     assert json.loads((killed / "train.json").read_text())["resumed_at"] >= 1
-    columns = ("epoch", "loss", "validation_accuracy", "learning_rate")
+    columns = ("epoch", "loss", "validation_accuracy", "validation_loss", "learning_rate")
     assert [[r[c] for c in columns] for r in _log(whole)] == [[r[c] for c in columns] for r in _log(killed)]
     assert sorted(p.name for p in killed.iterdir() if ".part" not in p.name) == sorted(p.name for p in whole.iterdir())
     _tensorboard(whole, exactly=True)
@@ -178,9 +178,10 @@ def _tensorboard(out: Path, exactly: bool) -> None:
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 found.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
-    assert set(found) == {"loss", "validation accuracy", "learning rate", "steps per second"}
+    columns = {tag: tag.replace(" ", "_") for tag in ("loss", "validation accuracy", "validation loss")}
+    assert set(found) == {*columns, "learning rate", "steps per second"}
     log = _log(out)
-    for tag, column in (("loss", "loss"), ("validation accuracy", "validation_accuracy")):
+    for tag, column in columns.items():
         assert dict(found[tag]) == pytest.approx({int(r["epoch"]): r[column] for r in log}, abs=1e-5)
         assert len(found[tag]) == len(log) if exactly else len(found[tag]) >= len(log)
 

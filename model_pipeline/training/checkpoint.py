@@ -18,7 +18,7 @@ from model_pipeline.training.distribute import Replicas
 from model_pipeline.training.prepare import Prepared
 from model_pipeline.training.trainer import Trainer
 
-_FORMAT = 2  # another one can't be gone on from
+_FORMAT = 3  # another one can't be gone on from
 
 
 def recipe_key(config: Config, prepared: Prepared) -> str:
@@ -42,12 +42,12 @@ def save(path: Path, key: str, trainer: Trainer, state: dict[str, Any]) -> None:
 
 def resume(path: Path, key: str, trainer: Trainer, replicas: Replicas) -> dict[str, Any]:
     """Puts ``trainer`` where ``path`` (on the chief's machine) left it, if there is such a file of this ``key``, and
-    gives its state: epochs done, the best accuracy and its epoch, the lines of the log, seconds so far.
+    gives its state: epochs done, the best epoch with its accuracy and loss, the lines of the log, seconds so far.
 
     Raises:
         KwsError: the file is broken, or the workers' data or recipes differ.
     """
-    state: dict[str, Any] = {"epoch": 0, "best": 0.0, "best_epoch": 0, "log": [], "seconds": 0.0}
+    state: dict[str, Any] = {"epoch": 0, "best": 0.0, "least": None, "best_epoch": 0, "log": [], "seconds": 0.0}
     there = replicas.chief and path.exists() and path.with_name("model.keras").exists()
     if replicas.from_chief(key.encode(), "comparing the workers' data").decode() != key:
         raise KwsError(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from model_pipeline.files import write_text
 
-_HEADER = "epoch,loss,validation_accuracy,learning_rate,seconds\n"
+_HEADER = "epoch,loss,validation_accuracy,validation_loss,learning_rate,seconds\n"
 
 
 class Journal:
@@ -23,14 +23,23 @@ class Journal:
         self._writer = tf.summary.create_file_writer(str(self.board))
 
     def epoch(
-        self, number: int, *, loss: float, accuracy: float, learning_rate: float, seconds: float, steps: int
+        self,
+        number: int,
+        *,
+        loss: float,
+        accuracy: float,
+        validation_loss: float,
+        learning_rate: float,
+        seconds: float,
+        steps: int,
     ) -> None:
         """Adds epoch ``number`` (from 1) of ``steps`` steps in ``seconds``."""
-        self.lines.append(f"{number},{loss:.5f},{accuracy:.5f},{learning_rate:.3g},{seconds:.1f}")
+        self.lines.append(f"{number},{loss:.5f},{accuracy:.5f},{validation_loss:.5f},{learning_rate:.3g},{seconds:.1f}")
         write_text(self.folder / "log.csv", _HEADER + "".join(f"{line}\n" for line in self.lines))
         with self._writer.as_default(step=number):
             tf.summary.scalar("loss", loss)
             tf.summary.scalar("validation accuracy", accuracy)
+            tf.summary.scalar("validation loss", validation_loss)
             tf.summary.scalar("learning rate", learning_rate)
             tf.summary.scalar("steps per second", steps / max(seconds, 1e-6))
         self._writer.flush()

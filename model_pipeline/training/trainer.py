@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.special import log_softmax
 
 from model_pipeline.training.distribute import Replicas
 
@@ -128,7 +129,15 @@ class Trainer:
 
     def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
         """The share of right answers, 0 without clips."""
-        return float(np.mean(self.logits(x).argmax(1) == y)) if len(y) else 0.0
+        return self.judge(x, y)[0]
+
+    def judge(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """The share of right answers and the mean cross entropy, 0 both without clips."""
+        if not len(y):
+            return 0.0, 0.0
+        logits = self.logits(x)
+        said = log_softmax(logits, axis=1)[np.arange(len(y)), y]
+        return float(np.mean(logits.argmax(1) == y)), float(-said.mean())
 
     def learning_rate(self) -> float:
         """The rate of the next step."""
