@@ -7,9 +7,9 @@
 /* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h.
  * *_TYPE: of the elements; the functions give their bytes, aligned for that type.
  * KERNELS: of firmware/core/nn, whose packing of weights this code follows; a build checks it. */
-#define KWS_AOT_MODEL_HASH "4df12d20c2370c39"
+#define KWS_AOT_MODEL_HASH "fecb30f8ed1da727"
 #define KWS_AOT_KERNELS "db4f85d0a5144a21"
-#define KWS_AOT_MODEL_ID 0x4df12d20c2370c39ull
+#define KWS_AOT_MODEL_ID 0xfecb30f8ed1da727ull
 #define KWS_AOT_ARENA_BYTES 16720u
 #define KWS_AOT_MACS 1103892u
 #define KWS_AOT_INPUT_BYTES 1960u

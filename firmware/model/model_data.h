@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x4df12d20c2370c39ull
+#define KWS_MODEL_DATA_ID 0xfecb30f8ed1da727ull
 
 #ifdef __cplusplus
 extern "C" {

@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x4df12d20c2370c39ull
+#define KWS_RESOLVER_MODEL_ID 0xfecb30f8ed1da727ull
 
 using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
 

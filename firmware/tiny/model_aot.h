@@ -7,9 +7,9 @@
 /* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h.
  * *_TYPE: of the elements; the functions give their bytes, aligned for that type.
  * KERNELS: of firmware/core/nn, whose packing of weights this code follows; a build checks it. */
-#define KWS_AOT_MODEL_HASH "d8387b2913e6d837"
+#define KWS_AOT_MODEL_HASH "3ccc9a9ad6ef8bf5"
 #define KWS_AOT_KERNELS "db4f85d0a5144a21"
-#define KWS_AOT_MODEL_ID 0xd8387b2913e6d837ull
+#define KWS_AOT_MODEL_ID 0x3ccc9a9ad6ef8bf5ull
 #define KWS_AOT_ARENA_BYTES 9888u
 #define KWS_AOT_MACS 398064u
 #define KWS_AOT_INPUT_BYTES 1960u

@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0xd8387b2913e6d837ull
+#define KWS_MODEL_DATA_ID 0x3ccc9a9ad6ef8bf5ull
 
 #ifdef __cplusplus
 extern "C" {

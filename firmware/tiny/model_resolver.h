@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0xd8387b2913e6d837ull
+#define KWS_RESOLVER_MODEL_ID 0x3ccc9a9ad6ef8bf5ull
 
 using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
 
