@@ -9,11 +9,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from model_pipeline.config import FrontendConfig, TrainConfig
-from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
+from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale, step_db
 from model_pipeline.native import shared_library
@@ -84,7 +85,7 @@ def silence_audio(noise: Noise, count: int, rng: np.random.Generator) -> np.ndar
     both = rng.random(count) < 0.25
     out[both] += noise.pieces(int(both.sum()), rng) * _amplitude(rng.uniform(-30, 0, int(both.sum())))[:, None]
     out[rng.random(count) < 0.05] = 0
-    return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
+    return as_pcm(out)
 
 
 def spec_augment(
@@ -133,7 +134,7 @@ def warp(features: np.ndarray, rng: np.random.Generator, percent: float, frames:
 
 
 def recolour(
-    features: np.ndarray, rng: np.random.Generator, level_db: float, colour_db: float, step_db: float
+    features: np.ndarray, rng: np.random.Generator, level_db: float, colour_db: float, step: float
 ) -> np.ndarray:
     """Each example louder or softer, and as another microphone would hear it: on plain log-mel features a gain is a
     sum, and a microphone's response a gain for each channel. What the front end heard as nothing (-128) stays nothing.
@@ -144,7 +145,7 @@ def recolour(
         features: int8 [n, t, c].
         level_db: louder or softer by at most so much.
         colour_db: the standard deviation of a response over examples and channels.
-        step_db: one step of the features.
+        step: of the features, in dB.
 
     Returns:
         int8 [n, t, c].
@@ -154,8 +155,19 @@ def recolour(
     shapes = np.cos(np.pi * order[:, None] * (np.arange(bands) + 0.5) / bands) / order[:, None]  # [m, c]
     shapes *= colour_db / np.sqrt(np.mean(np.sum(shapes**2, axis=0)))
     db = rng.uniform(-level_db, level_db, (count, 1)) + rng.standard_normal((count, _COLOURS)) @ shapes
-    moved = features + np.rint(db / step_db).astype(np.int16)[:, None, :]
+    moved = features + np.rint(db / step).astype(np.int16)[:, None, :]
     return np.where(features > -128, np.clip(moved, -128, 127), features).astype(np.int8)
+
+
+# What `vary` reads, so that it changes nothing.
+UNVARIED: dict[str, Any] = {
+    "warp_percent": 0.0,
+    "warp_frames": 0.0,
+    "warp_channels": 0.0,
+    "level_db": 0.0,
+    "colour_db": 0.0,
+    "spec_augment": False,
+}
 
 
 def vary(features: np.ndarray, rng: np.random.Generator, config: TrainConfig, frontend: FrontendConfig) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from model_pipeline.augment import model_input
 from model_pipeline.config import DataConfig
+from model_pipeline.data.audio import as_pcm
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import Split
 from model_pipeline.data.voices import group_of
@@ -77,18 +78,18 @@ def evaluate(
             done += len(audio)
         return np.concatenate(rows)
 
+    def again(change: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
+        return brief(score(spoken, outputs(spoken, change), manifest.labels))
+
     result = score(clips, outputs(clips, lambda audio: audio), manifest.labels)
     result = {"model": manifest.model_hash, "split": split, "engine": engine, **result}
-    result["noise"] = {}
     noises = dataset.noise_part(split) if snr_db else []
-    for snr in snr_db:
+    result["noise"] = {
         # The same noise at each SNR.
-        noisy = outputs(spoken, functools.partial(add_noise, noises=noises, snr_db=snr, rng=np.random.default_rng(1)))
-        result["noise"][f"{snr:g}"] = brief(score(spoken, noisy, manifest.labels))
-    result["gain"] = {
-        f"{gain:g}": brief(score(spoken, outputs(spoken, functools.partial(amplify, gain_db=gain)), manifest.labels))
-        for gain in gain_db
+        f"{snr:g}": again(functools.partial(add_noise, noises=noises, snr_db=snr, rng=np.random.default_rng(1)))
+        for snr in snr_db
     }
+    result["gain"] = {f"{gain:g}": again(functools.partial(amplify, gain_db=gain)) for gain in gain_db}
     report(total, total, f"{engine}, {split} clips")
     if record:
         record_accuracy(model, split, brief(result))
@@ -109,12 +110,12 @@ def add_noise(audio: np.ndarray, noises: Sequence[np.ndarray], snr_db: float, rn
         piece = noise[start : start + len(clip)].astype(np.float64)
         ratio = (np.mean(clip**2) + 1.0) / (np.mean(piece**2) + 1.0)
         clip += piece * np.sqrt(ratio) * 10 ** (-snr_db / 20)
-    return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
+    return as_pcm(out)
 
 
 def amplify(audio: np.ndarray, gain_db: float) -> np.ndarray:
-    """Louder or softer clips, int16 [n, 16000] to the same: what is too loud is cut off, as in a recording."""
-    return np.clip(np.rint(audio * 10 ** (gain_db / 20)), -32768, 32767).astype(np.int16)
+    """Louder or softer clips, int16 [n, 16000] to the same: what is too loud is cut off."""
+    return as_pcm(audio * 10 ** (gain_db / 20))
 
 
 def score(clips: Sequence[Clip], outputs: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:

@@ -163,8 +163,8 @@ def _train(
                 raise KwsError("training diverged (the loss is no number)", hint="a lower learning_rate", exit_code=1)
             with trainer.averaged():
                 accuracy, cost = trainer.judge(*prepared.validation)
-                least = state["least"] is None or cost <= state["least"]
-                better = {"best": accuracy, "least": cost, "best_epoch": epoch + 1} if least else {}
+                lower = state["least"] is None or cost <= state["least"]
+                better = {"best": accuracy, "least": cost, "best_epoch": epoch + 1} if lower else {}
                 if better and replicas.chief:
                     with atomic_path(out / "model.keras") as path:
                         model.save(path)

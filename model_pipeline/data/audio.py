@@ -45,7 +45,13 @@ def read_audio(path: Path) -> tuple[np.ndarray, int]:
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
     """Float audio in -1..1 as int16 of the same shape (exact for what came from 16-bit files; clipped beyond)."""
-    return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    return as_pcm(samples * 32768.0)
+
+
+def as_pcm(samples: np.ndarray) -> np.ndarray:
+    """Float audio in units of int16 as int16 of the same shape, rounded; beyond full scale it is cut off, as in a
+    recording."""
+    return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from model_pipeline.config import SynthConfig
-from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
+from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
 from model_pipeline.data.dataset import read_description
 from model_pipeline.data.near import homophones, near_words
 from model_pipeline.data.noise import generate
@@ -110,7 +110,7 @@ def _listen(recogniser: Recogniser, clips: np.ndarray, progress: ProgressCallbac
     sound = np.resize(noise, slot * (len(clips) + 1))
     for i, clip in enumerate(clips):
         sound[(i + 1) * slot : (i + 1) * slot + CLIP_SAMPLES] += clip
-    samples = np.clip(np.rint(sound), -32768, 32767).astype(np.int16)
+    samples = as_pcm(sound)
     heard: list[list[str]] = [[] for _ in clips]
     for detection in recogniser.track(samples, progress=progress).detect(detector):
         which = detection.position // slot - 1

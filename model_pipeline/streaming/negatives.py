@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.data import noise as noises
-from model_pipeline.data.audio import EXTENSIONS, SAMPLE_RATE, read_audio, resample, to_int16
+from model_pipeline.data.audio import EXTENSIONS, SAMPLE_RATE, as_pcm, read_audio, resample, to_int16
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.split import Split
 from model_pipeline.errors import KwsError
@@ -130,6 +130,6 @@ def noise(dataset: Dataset, split: Split, seconds: float = 20.0, seed: int = 1) 
     for name, samples in sources:
         for level in _LEVELS_DBFS:
             x = loop(samples, count, rng) * (32768 * 10 ** (level / 20))
-            pieces.append(np.clip(np.rint(x), -32768, 32767).astype(np.int16))
+            pieces.append(as_pcm(x))
             names.append(f"{name} at {level:g} dBFS")
     return Stretch("noise", np.concatenate(pieces), np.arange(len(pieces), dtype=np.int64) * count, names)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_pipeline.data.audio import SAMPLE_RATE, read_audio, resample, to_int16, write_wav
+from model_pipeline.data.audio import SAMPLE_RATE, as_pcm, read_audio, resample, to_int16, write_wav
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
@@ -268,7 +268,7 @@ def _mix(
     for at, piece in placed:
         mixed[at : at + len(piece)] += piece
     # Peaks beyond full scale are rare at these levels; a recording would clip them just so.
-    return np.clip(np.rint(mixed), -32768, 32767).astype(np.int16), events
+    return as_pcm(mixed), events
 
 
 def _fade(piece: NDArray[np.float32], *, up: bool) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from model_pipeline.config import ScenesConfig
-from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
+from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
 from model_pipeline.streaming.sessions import word_span
 
 CONTEXT = 3 * SAMPLE_RATE  # before the window
@@ -112,7 +112,7 @@ class Scenes:
         starts, labels = np.empty(len(plan), np.int64), np.empty(len(plan), np.int64)
         for i, what in enumerate(plan):
             scene = self._word(int(what), rng) if what >= 0 else (self._silence, self._speech)[int(what) + 2](rng)
-            audio[i] = np.clip(np.rint(scene.samples), -32768, 32767)
+            audio[i] = as_pcm(scene.samples)
             starts[i], labels[i] = scene.start, scene.label
         return audio, starts, labels
 

@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+from model_pipeline.augment import UNVARIED
 from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.data.dataset import Dataset
@@ -160,9 +161,8 @@ def _write_epochs(
     writer: _Writer, config: Config, data: str | Path, stage: Path, epochs: int, per_shard: int
 ) -> dict[str, Any]:
     # What is drawn and judged when the inputs are used is not done here.
-    warps = dict.fromkeys(("warp_percent", "warp_frames", "warp_channels", "level_db", "colour_db"), 0.0)
-    later = {"spec_augment": False, "distrust": 0.0, **warps}
-    plain = config.model_copy(update={"train": config.train.model_copy(update={**later, "batch": 100})})
+    settings = {**UNVARIED, "distrust": 0.0, "batch": 100}
+    plain = config.model_copy(update={"train": config.train.model_copy(update=settings)})
     prepared = prepare(plain, data, stage, writer.report)
     writer.done, writer.clips = 0, prepared.stream.clips * epochs
     files: list[list[dict[str, Any]]] = []

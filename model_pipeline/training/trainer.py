@@ -127,10 +127,6 @@ class Trainer:
         parts = [self._predict(tf.constant(x[i : i + 500])).numpy() for i in range(0, len(x), 500)]
         return np.concatenate(parts) if parts else np.zeros((0, self.labels), np.float32)
 
-    def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
-        """The share of right answers, 0 without clips."""
-        return self.judge(x, y)[0]
-
     def judge(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """The share of right answers and the mean cross entropy, 0 both without clips."""
         if not len(y):
