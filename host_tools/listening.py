@@ -73,8 +73,9 @@ def calibration(result: dict[str, Any]) -> None:
     _detector(result["detector"], result["labels"], result["hop_ms"])
     expected = result["expected"]
     ui.out.print(
-        f"expected: {expected['false_accepts_per_hour']:.2f} false accepts an hour, "
-        f"{expected['errors']:.0f} errors (missed, late or wrong) in the sessions it was chosen on"
+        f"{expected['errors']:.0f} errors (missed, late or wrong) in the sessions it was chosen on; expected: at most "
+        f"{expected['false_accepts_per_hour']:g} false accepts an hour, for which {expected['asked_there']:.2g} were "
+        "asked for where it was chosen"
     )
     ui.out.print("[dim]on what it was chosen on:[/]")
     figures(result["calibration"])

@@ -24,10 +24,11 @@ from model_pipeline.errors import KwsError
 from model_pipeline.export import export
 from model_pipeline.manifest import Manifest, load_manifest
 from model_pipeline.streaming import calibrate as module
-from model_pipeline.streaming.calibrate import LEVELS, Sweep, Wish, choose, expected_rates, pick, store, sweep
+from model_pipeline.streaming.calibrate import Wish, choose, store, sweep
 from model_pipeline.streaming.corpus import Corpus, Heard, Without
 from model_pipeline.streaming.evaluate import judge
 from model_pipeline.streaming.negatives import Stretch
+from model_pipeline.streaming.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask
 from model_pipeline.streaming.sessions import Event
 
 LABELS = ["yes", "no", "unknown", "silence"]
@@ -73,7 +74,7 @@ def test_the_detector_found_keeps_the_rate_and_hears_the_words(manifest: Manifes
     wish = Wish(rate=1.0, strides=(2, 4))
     choice = choose(corpus, manifest, wish)
     result = judge(corpus, choice.detector, det=False)
-    assert choice.expected <= wish.rate
+    assert choice.rate <= choice.asked <= wish.rate
     assert result["sessions"]["10"]["misses"]["count"] == 0
     assert result["speech"]["false_accepts"]["count"] == 0
     assert result["sessions"]["10"]["response_ms"]["p95"] <= 400
@@ -89,9 +90,9 @@ def test_a_lower_rate_takes_higher_thresholds_and_costs_misses(manifest: Manifes
     corpus = made_corpus(keyword=185, false=165)
     loose = choose(corpus, manifest, Wish(rate=100.0, strides=(4,)))
     tight = choose(corpus, manifest, Wish(rate=0.5, strides=(4,)))
-    assert loose.expected > tight.expected
+    assert loose.rate > tight.rate
     assert loose.errors < tight.errors
-    assert tight.expected <= 0.5
+    assert tight.rate <= tight.asked <= 0.5
 
 
 def test_a_rate_that_no_threshold_gives_is_an_error_that_says_the_least(manifest: Manifest) -> None:
@@ -121,7 +122,7 @@ def test_sweep_counts_false_accepts_of_each_word_at_each_level(manifest: Manifes
 
 
 def counts(false: np.ndarray, hours: float = 1.0) -> Sweep:
-    return Sweep(np.zeros_like(false), false, hours)
+    return Sweep(np.zeros_like(false), false[None], hours)
 
 
 LOGIT = np.log((LEVELS + 0.5) / (256 - LEVELS - 0.5))
@@ -161,6 +162,52 @@ def test_expected_rates_are_sane(seed: int) -> None:
     assert np.isfinite(rates).all()
     assert (rates > 0).all()
     assert (np.diff(rates, axis=0) <= 1e-9).all()
+
+
+def world_of_detectors(rng: np.random.Generator, detectors: int, words: int) -> tuple[list[Sweep], list[np.ndarray]]:
+    """An hour of speech under several detectors, and their true rates: exponential scores over the logit."""
+    slopes, totals = rng.uniform(0.8, 1.6, words), rng.uniform(12, 70, words)
+    sweeps, true = [], []
+    for _ in range(detectors):
+        each = list(zip(totals / PARTS, slopes, strict=True))
+        parts = np.array([[drawn(rng, rng.poisson(n), s) for n, s in each] for _ in range(PARTS)]).transpose(0, 2, 1)
+        missed = 60 / (1 + np.exp(2.5 - LOGIT))[:, None] + rng.normal(0, 0.7, (len(LEVELS), words))
+        errors = np.maximum.accumulate(np.round(missed + rng.normal(0, 2)), axis=0)
+        sweeps.append(Sweep(errors, parts, 1.0))
+        true.append(totals * np.exp(-slopes * (LOGIT[:, None] - LOGIT[0])))
+    return sweeps, true
+
+
+@pytest.mark.parametrize("wanted", [1.0, 0.3])
+def test_what_is_asked_for_gives_the_wanted_rate_on_other_speech(wanted: float) -> None:
+    """Detectors and thresholds are chosen by what they do in one hour; what they would do in all others is known."""
+
+    def chosen(sweeps: list[Sweep], true: list[np.ndarray], ask: float) -> float:
+        fit = [
+            (s, t, levels)
+            for s, t in zip(sweeps, true, strict=True)
+            if (levels := pick(s.errors, expected_rates(s), ask))
+        ]
+        _, rates, levels = min(fit, key=lambda each: each[0].at(each[2]).sum())
+        return float(rates[levels, range(len(levels))].sum())
+
+    plain, corrected = [], []
+    for seed in range(12):
+        sweeps, true = world_of_detectors(np.random.default_rng(seed), detectors=8, words=6)
+        ask = to_ask(sweeps, wanted)
+        assert 0 < ask <= wanted
+        plain.append(chosen(sweeps, true, wanted))
+        corrected.append(chosen(sweeps, true, ask))
+    assert np.mean(plain) > 2 * wanted  # or there would be nothing to correct
+    assert 0.4 * wanted < np.mean(corrected) < 1.4 * wanted
+
+
+def test_no_more_is_asked_for_than_is_wanted_where_false_accepts_are_many() -> None:
+    """With thousands in each part, what was counted is what there is."""
+    rng = np.random.default_rng(5)
+    parts = np.stack([np.stack([drawn(rng, 4000, 1.0)], 1) for _ in range(PARTS)])
+    errors = np.cumsum(np.ones((len(LEVELS), 1)), axis=0)
+    assert to_ask([Sweep(errors, parts, 1.0)], 5000.0) > 4000
 
 
 @settings(max_examples=80, deadline=None)

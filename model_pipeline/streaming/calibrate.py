@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,12 @@ from model_pipeline.streaming import negatives
 from model_pipeline.streaming.corpus import Corpus, Listener
 from model_pipeline.streaming.detector import MAX_WINDOW
 from model_pipeline.streaming.evaluate import judge
+from model_pipeline.streaming.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask
 from model_pipeline.streaming.recogniser import Recogniser
 from model_pipeline.streaming.sessions import Plan
 
 ProgressCallback = Callable[[int, int, str], None]
-LEVELS = np.concatenate([np.arange(64, 240, 6), np.arange(240, 256)])  # fine where good models' scores lie
 SPEEDS = (1.0, 0.9, 1.1)
-_ENOUGH = 5  # false accepts of a word from which its own counts are relied on
-_TAIL = 20  # that its slope beyond is taken from
-_PRIOR = 0.5  # false accepts that a word without any is thought to have had at the lowest level
 _SMOOTHING_MS = (100, 150, 200, 300, 400, 500)
 _COUNTS = (1, 2, 3)
 _REFRACTORY_MS = (500, 750, 1000, 1250)
@@ -53,22 +50,15 @@ class Wish:
     strides: tuple[int, ...] = (3, 4, 5)
 
 
-@dataclass
-class Sweep:
-    """Counts at each of `LEVELS`, the same threshold for all words. [levels, words] each."""
-
-    errors: NDArray[np.float64]  # missed, late and wrong in the sessions, by the word said (or wrongly heard)
-    false: NDArray[np.float64]  # false accepts on connected speech and noise
-    hours: float
-
-
 @dataclass(frozen=True)
 class Choice:
-    """One detector with its errors and expected false accepts an hour."""
+    """One detector with its errors and false accepts an hour on what it was chosen on; ``asked``: how many `to_ask` let
+    there be."""
 
     detector: DetectorDefaults
     errors: float
-    expected: float
+    rate: float
+    asked: float
 
 
 def calibrate(
@@ -87,7 +77,8 @@ def calibrate(
     In a folder of `kws export` the generated sources are made anew from it; the folder is replaced as a whole.
 
     Returns:
-        ``detector``, ``before`` (the manifest's), ``expected`` (errors, false accepts an hour), ``calibration`` and
+        ``detector``, ``before`` (the manifest's), ``expected`` (errors in the sessions; false accepts an hour: on other
+        recordings, and on those it was chosen on as estimated and as asked for), ``calibration`` and
         ``measured`` (figures on what was chosen on and on the reporting part, as `evaluate.judge` gives them).
 
     Raises:
@@ -107,7 +98,12 @@ def calibrate(
         "before": manifest.detector.model_dump(),
         "detector": choice.detector.model_dump(),
         "hop_ms": manifest.frontend.hop_ms,
-        "expected": {"errors": choice.errors, "false_accepts_per_hour": round(choice.expected, 4)},
+        "expected": {
+            "errors": choice.errors,
+            "false_accepts_per_hour": wish.rate,
+            "where_chosen": round(choice.rate, 4),
+            "asked_there": round(choice.asked, 4),
+        },
         "calibration": judge(corpus, choice.detector, det=False),
         "measured": judge(held_out, choice.detector, det=False) if held_out.speech else None,
     }
@@ -117,8 +113,8 @@ def calibrate(
 
 
 def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCallback | None = None) -> Choice:
-    """The detector with the fewest errors in the sessions among those whose expected false accepts are within
-    ``wish.rate``; of nearly equal ones that with the fewest inferences.
+    """The detector with the fewest errors in the sessions among those whose false accepts are within ``wish.rate``, as
+    far as counts and `to_ask` tell; of nearly equal ones that with the fewest inferences.
 
     Raises:
         KwsError: even the highest thresholds give more false accepts.
@@ -126,12 +122,10 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
     hop_ms = manifest.frontend.hop_ms
     steps = len(wish.strides) * (len(_SMOOTHING_MS) * len(_COUNTS) + len(_REFRACTORY_MS))
     done = 0
-    chosen: list[Choice] = []
-    least = math.inf
     words = len(manifest.labels) - 2
 
-    def attempt(stride: int, window: int, count: int, refractory_ms: int) -> Choice | None:
-        nonlocal done, least
+    def attempt(stride: int, window: int, count: int, refractory_ms: int) -> tuple[DetectorDefaults, Sweep]:
+        nonlocal done
         base = DetectorDefaults(
             window=window,
             min_count=count,
@@ -139,35 +133,32 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
             thresholds=[255] * words + [0, 0],
             stride_hops=stride,
         )
-        found = sweep(corpus, base, wish)
-        rates = expected_rates(found)
-        least = min(least, float(rates[-1].sum()))
-        thresholds = pick(found.errors, rates, wish.rate)
         done += 1
         if progress:
             progress(
                 min(done, steps), steps, f"every {stride * hop_ms} ms, smoothed over {window * stride * hop_ms} ms"
             )
-        if thresholds is None:
-            return None
-        levels = [int(LEVELS[i]) for i in thresholds]
-        each = range(words)
-        return Choice(
-            base.model_copy(update={"thresholds": [*levels, 0, 0]}),
-            float(sum(found.errors[thresholds[w], w] for w in each)),
-            float(sum(rates[thresholds[w], w] for w in each)),
-        )
+        return base, sweep(corpus, base, wish)
 
+    tried: dict[int, list[tuple[DetectorDefaults, Sweep]]] = {}
     for stride in wish.strides:
         windows = sorted({min(MAX_WINDOW, max(1, round(ms / (stride * hop_ms)))) for ms in _SMOOTHING_MS})
-        tried = [c for w in windows for n in _COUNTS if (c := attempt(stride, w, n, 1000))]
-        if not tried:
+        tried[stride] = [attempt(stride, w, n, 1000) for w in windows for n in _COUNTS]
+    ask = to_ask([found for each in tried.values() for _, found in each], wish.rate)
+    chosen: list[Choice] = []
+    least = math.inf
+    for stride, each in tried.items():
+        rates = [expected_rates(found) for _, found in each]
+        least = min(least, *(float(r[-1].sum()) for r in rates))
+        fit = [c for (base, found), r in zip(each, rates, strict=True) if (c := _within(base, found, r, ask))]
+        if not fit:
             continue
-        best = min(tried, key=lambda c: c.errors)
+        best = min(fit, key=lambda c: c.errors)
         for ms in _REFRACTORY_MS:
-            if again := attempt(stride, best.detector.window, best.detector.min_count, ms):
-                tried.append(again)
-        chosen.append(min(tried, key=lambda c: c.errors))
+            base, found = attempt(stride, best.detector.window, best.detector.min_count, ms)
+            if again := _within(base, found, expected_rates(found), ask):
+                fit.append(again)
+        chosen.append(min(fit, key=lambda c: c.errors))
     if not chosen:
         raise KwsError(
             f"no thresholds give {wish.rate:g} false accepts an hour; the least expected is {least:.2g}",
@@ -178,13 +169,27 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
     return max((c for c in chosen if c.errors <= limit), key=lambda c: (c.detector.stride_hops, -c.errors))
 
 
+def _within(base: DetectorDefaults, found: Sweep, rates: NDArray[np.float64], ask: float) -> Choice | None:
+    """``base`` with the thresholds that have the fewest errors at a rate of at most ``ask``; None if none have it."""
+    thresholds = pick(found.errors, rates, ask)
+    if thresholds is None:
+        return None
+    levels = [int(LEVELS[i]) for i in thresholds]
+    return Choice(
+        base.model_copy(update={"thresholds": [*levels, 0, 0]}),
+        float(found.at(thresholds).sum()),
+        float(rates[thresholds, range(len(thresholds))].sum()),
+        ask,
+    )
+
+
 def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
     """Runs the detector at each of `LEVELS`, one for all words, over the corpus."""
     labels = corpus.labels
     words = len(labels) - 2
     number = {label: i for i, label in enumerate(labels)}
     errors = np.zeros((len(LEVELS), words))
-    false = np.zeros((len(LEVELS), words))
+    false = np.zeros((PARTS, len(LEVELS), words))
     late = wish.response_ms * 16
     for i, level in enumerate(LEVELS):
         detector = base.model_copy(update={"thresholds": [int(level)] * words + [0, 0]})
@@ -198,84 +203,10 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
                 errors[i, detection.label] += 1
         for part in [*corpus.speech, *corpus.noise]:
             for detection in part.detections(detector):
-                false[i, detection.label] += 1
+                # The same place of the recordings at every speed.
+                place = min(PARTS - 1, PARTS * detection.position // part.track.samples)
+                false[place, i, detection.label] += 1
     return Sweep(errors, false, sum(part.hours for part in corpus.speech) or sum(p.hours for p in corpus.noise))
-
-
-def expected_rates(found: Sweep) -> NDArray[np.float64]:
-    """Expected false accepts an hour at each level, [levels, words].
-
-    Where a word has fired at least `_ENOUGH` times its own counts are taken. Beyond, counts are too few to be trusted
-    (the lowest threshold without any is just the one above the highest of a few random values), so they are carried on
-    by an exponential tail over the logit of the threshold. Its slope is the inverse of the mean excess of the word's
-    last `_TAIL` false accepts, or of the upper half if they are fewer (B. M. Hill, Annals of Statistics 3, 1975, for
-    logarithms), drawn towards that of all words together.
-    """
-    logit = np.log((LEVELS + 0.5) / (256 - LEVELS - 0.5))
-    false = np.maximum.accumulate(found.false[::-1], axis=0)[::-1]  # never rising with the threshold
-    words = false.shape[1]
-    ends, numbers, excesses = [], [], []
-    for word in range(words):
-        counts = false[:, word]
-        ends.append(_last(counts >= _ENOUGH))
-        start = _last(counts >= min(_TAIL, math.ceil(counts[0] / 2)))
-        # Where each of the last ones stops to fire lies between two levels: their middle.
-        gone = -np.diff(np.append(counts[start:], 0.0))
-        middle = np.append((logit[start:-1] + logit[start + 1 :]) / 2, logit[-1] + 0.5)
-        numbers.append(float(counts[start]))
-        excesses.append(float((gone * (middle - logit[start])).sum()))
-    # One false accept at one logit as a prior, so that no counts give no infinite slope.
-    pooled = (sum(numbers) + 1.0) / (sum(excesses) + 1.0)
-    rates = false.copy()
-    for word, end in enumerate(ends):
-        slope = (numbers[word] + _ENOUGH) / (excesses[word] + _ENOUGH / pooled)
-        rates[end:, word] = max(false[end, word], _PRIOR) * np.exp(-slope * (logit[end:] - logit[end]))
-    return rates / max(found.hours, 1e-9)
-
-
-def _last(true: NDArray[np.bool_]) -> int:
-    """The last index that is true, 0 if none is."""
-    found = np.flatnonzero(true)
-    return int(found[-1]) if len(found) else 0
-
-
-def pick(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float) -> list[int] | None:
-    """The level of each word that gives the fewest errors in sum with rates that sum to at most ``wanted``; None if
-    none do. By Lagrange's multiplier (each word alone minimises errors + price * rate, and the price is raised until
-    the rates fit), and then what room is left is used word by word."""
-    words = errors.shape[1]
-    columns = range(words)
-
-    def at(price: float) -> list[int]:
-        # Of equals the highest threshold.
-        return [len(LEVELS) - 1 - int((errors[::-1, w] + price * rates[::-1, w]).argmin()) for w in columns]
-
-    def rate(levels: Sequence[int]) -> float:
-        return float(sum(rates[i, w] for w, i in enumerate(levels)))
-
-    if rate([len(LEVELS) - 1] * words) > wanted:
-        return None
-    low, high = 0.0, 1.0
-    while rate(at(high)) > wanted and high < 1e12:
-        high *= 4
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rate(at(middle)) > wanted else (low, middle)
-    levels = at(high)
-    if rate(levels) > wanted:
-        levels = [len(LEVELS) - 1] * words
-    while True:
-        room = wanted - rate(levels)
-        best: tuple[float, int, int] | None = None
-        for w in columns:
-            for i in range(levels[w]):
-                gain = errors[levels[w], w] - errors[i, w]
-                cost = rates[i, w] - rates[levels[w], w]
-                if gain > 0 and cost <= room and (best is None or gain > best[0]):
-                    best = (gain, w, i)
-        if best is None:
-            return levels
-        levels[best[1]] = best[2]
 
 
 def store(model: Path, detector: DetectorDefaults, record: dict[str, Any]) -> None:
