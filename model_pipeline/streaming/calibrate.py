@@ -144,6 +144,8 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
     for stride in wish.strides:
         windows = sorted({min(MAX_WINDOW, max(1, round(ms / (stride * hop_ms)))) for ms in _SMOOTHING_MS})
         tried[stride] = [attempt(stride, w, n, 1000) for w in windows for n in _COUNTS]
+    if progress:
+        progress(done, steps, "comparing with other recordings")
     ask = to_ask([found for each in tried.values() for _, found in each], wish.rate)
     chosen: list[Choice] = []
     least = math.inf

@@ -116,17 +116,18 @@ def pick(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float)
     """The level of each word that gives the fewest errors in sum with rates that sum to at most ``wanted``; None if
     none do. By Lagrange's multiplier (each word alone minimises errors + price * rate, and the price is raised until
     the rates fit), and then what room is left is used word by word."""
-    words = errors.shape[1]
-    columns = range(words)
+    words = np.arange(errors.shape[1])
+    top = len(LEVELS) - 1
 
-    def at(price: float) -> list[int]:
+    def at(price: float) -> NDArray[np.int64]:
         # Of equals the highest threshold.
-        return [len(LEVELS) - 1 - int((errors[::-1, w] + price * rates[::-1, w]).argmin()) for w in columns]
+        return np.asarray(top - (errors[::-1] + price * rates[::-1]).argmin(axis=0))
 
-    def rate(levels: Sequence[int]) -> float:
-        return float(sum(rates[i, w] for w, i in enumerate(levels)))
+    def rate(levels: NDArray[np.int64]) -> float:
+        return float(rates[levels, words].sum())
 
-    if rate([len(LEVELS) - 1] * words) > wanted:
+    highest = np.full(len(words), top)
+    if rate(highest) > wanted:
         return None
     low, high = 0.0, 1.0
     while rate(at(high)) > wanted and high < 1e12:
@@ -136,16 +137,12 @@ def pick(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float)
         low, high = (middle, high) if rate(at(middle)) > wanted else (low, middle)
     levels = at(high)
     if rate(levels) > wanted:
-        levels = [len(LEVELS) - 1] * words
+        levels = highest
     while True:
-        room = wanted - rate(levels)
-        best: tuple[float, int, int] | None = None
-        for w in columns:
-            for i in range(levels[w]):
-                gain = errors[levels[w], w] - errors[i, w]
-                cost = rates[i, w] - rates[levels[w], w]
-                if gain > 0 and cost <= room and (best is None or gain > best[0]):
-                    best = (gain, w, i)
-        if best is None:
-            return levels
-        levels[best[1]] = best[2]
+        gain = errors[levels, words] - errors
+        fits = (rates - rates[levels, words] <= wanted - rate(levels)) & (np.arange(top + 1)[:, None] < levels)
+        gain = np.where(fits, gain, 0.0)
+        word, level = np.unravel_index(gain.T.argmax(), gain.T.shape)
+        if gain[level, word] <= 0:
+            return [int(i) for i in levels]
+        levels[word] = level
