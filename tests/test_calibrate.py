@@ -28,7 +28,7 @@ from model_pipeline.streaming.calibrate import Wish, choose, store, sweep
 from model_pipeline.streaming.corpus import Corpus, Heard, Without
 from model_pipeline.streaming.evaluate import judge
 from model_pipeline.streaming.negatives import Stretch
-from model_pipeline.streaming.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask
+from model_pipeline.streaming.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask, total
 from model_pipeline.streaming.sessions import Event
 
 LABELS = ["yes", "no", "unknown", "silence"]
@@ -184,12 +184,11 @@ def test_what_is_asked_for_gives_the_wanted_rate_on_other_speech(wanted: float) 
 
     def chosen(sweeps: list[Sweep], true: list[np.ndarray], ask: float) -> float:
         fit = [
-            (s, t, levels)
+            (total(s.errors, levels), total(t, levels))
             for s, t in zip(sweeps, true, strict=True)
-            if (levels := pick(s.errors, expected_rates(s), ask))
+            if (levels := pick(s.errors, s.rates, ask))
         ]
-        _, rates, levels = min(fit, key=lambda each: each[0].at(each[2]).sum())
-        return float(rates[levels, range(len(levels))].sum())
+        return min(fit, key=lambda each: each[0])[1]
 
     plain, corrected = [], []
     for seed in range(12):

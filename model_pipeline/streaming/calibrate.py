@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.split import Split
@@ -27,7 +26,7 @@ from model_pipeline.streaming import negatives
 from model_pipeline.streaming.corpus import Corpus, Listener
 from model_pipeline.streaming.detector import MAX_WINDOW
 from model_pipeline.streaming.evaluate import judge
-from model_pipeline.streaming.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask
+from model_pipeline.streaming.rates import LEVELS, PARTS, Sweep, lowest, pick, to_ask, total
 from model_pipeline.streaming.recogniser import Recogniser
 from model_pipeline.streaming.sessions import Plan
 
@@ -146,24 +145,21 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
         tried[stride] = [attempt(stride, w, n, 1000) for w in windows for n in _COUNTS]
     if progress:
         progress(done, steps, "comparing with other recordings")
-    ask = to_ask([found for each in tried.values() for _, found in each], wish.rate)
+    sweeps = [found for each in tried.values() for _, found in each]
+    ask = to_ask(sweeps, wish.rate)
     chosen: list[Choice] = []
-    least = math.inf
     for stride, each in tried.items():
-        rates = [expected_rates(found) for _, found in each]
-        least = min(least, *(float(r[-1].sum()) for r in rates))
-        fit = [c for (base, found), r in zip(each, rates, strict=True) if (c := _within(base, found, r, ask))]
+        fit = [choice for base, found in each if (choice := _within(base, found, ask))]
         if not fit:
             continue
         best = min(fit, key=lambda c: c.errors)
         for ms in _REFRACTORY_MS:
-            base, found = attempt(stride, best.detector.window, best.detector.min_count, ms)
-            if again := _within(base, found, expected_rates(found), ask):
+            if again := _within(*attempt(stride, best.detector.window, best.detector.min_count, ms), ask):
                 fit.append(again)
         chosen.append(min(fit, key=lambda c: c.errors))
     if not chosen:
         raise KwsError(
-            f"no thresholds give {wish.rate:g} false accepts an hour; the least expected is {least:.2g}",
+            f"no thresholds give {wish.rate:g} false accepts an hour; the least expected is {lowest(sweeps):.2g}",
             hint="train with connected speech among the unknown words, or ask for --rate a little higher",
         )
     said = sum(event.word in manifest.labels for s in corpus.sessions.values() for h in s for event in h.events)
@@ -171,16 +167,16 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
     return max((c for c in chosen if c.errors <= limit), key=lambda c: (c.detector.stride_hops, -c.errors))
 
 
-def _within(base: DetectorDefaults, found: Sweep, rates: NDArray[np.float64], ask: float) -> Choice | None:
+def _within(base: DetectorDefaults, found: Sweep, ask: float) -> Choice | None:
     """``base`` with the thresholds that have the fewest errors at a rate of at most ``ask``; None if none have it."""
-    thresholds = pick(found.errors, rates, ask)
+    thresholds = pick(found.errors, found.rates, ask)
     if thresholds is None:
         return None
     levels = [int(LEVELS[i]) for i in thresholds]
     return Choice(
         base.model_copy(update={"thresholds": [*levels, 0, 0]}),
-        float(found.at(thresholds).sum()),
-        float(rates[thresholds, range(len(thresholds))].sum()),
+        total(found.errors, thresholds),
+        total(found.rates, thresholds),
         ask,
     )
 

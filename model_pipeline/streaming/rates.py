@@ -3,6 +3,7 @@ chosen on the speech that they are counted on. docs/streaming.md tells why each 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,14 +34,20 @@ class Sweep:
         """False accepts on all parts, [levels, words]."""
         return np.asarray(self.parts.sum(axis=0))
 
-    def at(self, levels: Sequence[int]) -> NDArray[np.float64]:
-        """Errors of each word with a level of its own."""
-        return np.asarray(self.errors[levels, np.arange(len(levels))])
+    @functools.cached_property
+    def rates(self) -> NDArray[np.float64]:
+        """`expected_rates` of it."""
+        return expected_rates(self)
 
     def without(self, part: int) -> Sweep:
         """The same with one part less."""
         count = len(self.parts)
         return Sweep(self.errors, np.delete(self.parts, part, axis=0), self.hours * (count - 1) / count)
+
+
+def total(table: NDArray[np.float64], levels: Sequence[int] | NDArray[np.int64]) -> float:
+    """The sum over all words of ``table`` [levels, words], with a level for each word."""
+    return float(table[levels, np.arange(len(levels))].sum())
 
 
 def to_ask(sweeps: Sequence[Sweep], wanted: float) -> float:
@@ -58,12 +65,15 @@ def to_ask(sweeps: Sequence[Sweep], wanted: float) -> float:
     asked = max(4.0 * wanted, _SEEN / hours) * 0.5 ** np.arange(_ASKED)
     counted = np.full(_ASKED, 0.5)  # so that none has a logarithm too
     for part in range(PARTS):
-        others = [(sweep, expected_rates(sweep.without(part))) for sweep in sweeps]
+        pairs = [(sweep.without(part), sweep.parts[part]) for sweep in sweeps]
         for i, rate in enumerate(asked):
-            fit = [(sweep, levels) for sweep, rates in others if (levels := pick(sweep.errors, rates, float(rate)))]
+            fit = [
+                (total(others.errors, levels), total(false, levels))
+                for others, false in pairs
+                if (levels := pick(others.errors, others.rates, float(rate)))
+            ]
             if fit:
-                sweep, levels = min(fit, key=lambda each: float(each[0].at(each[1]).sum()))
-                counted[i] += sweep.parts[part][levels, np.arange(len(levels))].sum()
+                counted[i] += min(fit, key=lambda each: each[0])[1]
     x, y = np.log(asked), np.log(counted / hours)
     middle_x, middle_y = np.average(x, weights=counted), np.average(y, weights=counted)
     # Least squares, weighted by what a Poisson count's logarithm is worth.
@@ -71,8 +81,12 @@ def to_ask(sweeps: Sequence[Sweep], wanted: float) -> float:
     slope = float((counted * (x - middle_x) * (y - middle_y)).sum()) + _POWER / _POWER_SD**2
     slope = float(np.clip(slope / (own + 1 / _POWER_SD**2), 0.4, 1.0))
     ask = min(wanted, math.exp(middle_x + (math.log(wanted) - middle_y) / slope))
-    least = min(float(expected_rates(sweep)[-1].sum()) for sweep in sweeps)
-    return max(ask, min(wanted, least))
+    return max(ask, min(wanted, lowest(sweeps)))
+
+
+def lowest(sweeps: Sequence[Sweep]) -> float:
+    """False accepts an hour that are expected of the highest thresholds."""
+    return min(float(sweep.rates[-1].sum()) for sweep in sweeps)
 
 
 def expected_rates(found: Sweep) -> NDArray[np.float64]:
@@ -123,24 +137,21 @@ def pick(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float)
         # Of equals the highest threshold.
         return np.asarray(top - (errors[::-1] + price * rates[::-1]).argmin(axis=0))
 
-    def rate(levels: NDArray[np.int64]) -> float:
-        return float(rates[levels, words].sum())
-
     highest = np.full(len(words), top)
-    if rate(highest) > wanted:
+    if total(rates, highest) > wanted:
         return None
     low, high = 0.0, 1.0
-    while rate(at(high)) > wanted and high < 1e12:
+    while total(rates, at(high)) > wanted and high < 1e12:
         high *= 4
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if rate(at(middle)) > wanted else (low, middle)
+        low, high = (middle, high) if total(rates, at(middle)) > wanted else (low, middle)
     levels = at(high)
-    if rate(levels) > wanted:
+    if total(rates, levels) > wanted:
         levels = highest
     while True:
         gain = errors[levels, words] - errors
-        fits = (rates - rates[levels, words] <= wanted - rate(levels)) & (np.arange(top + 1)[:, None] < levels)
+        fits = (rates - rates[levels, words] <= wanted - total(rates, levels)) & (np.arange(top + 1)[:, None] < levels)
         gain = np.where(fits, gain, 0.0)
         word, level = np.unravel_index(gain.T.argmax(), gain.T.shape)
         if gain[level, word] <= 0:
