@@ -80,8 +80,13 @@ def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:
         streaming=accuracy.get("streaming") or {},
         sessions=_sessions(accuracy.get("streaming") or {}),
         near=accuracy.get("near") or {},
+        other_speech=accuracy.get("other_speech") or {},
         # Figures of a detector that has been changed since are another device's.
-        stale=[n for n in ("streaming", "near") if (accuracy.get(n) or {}).get("detector", detector) != detector],
+        stale=[
+            n
+            for n in ("other_speech", "streaming", "near")
+            if (accuracy.get(n) or {}).get("detector", detector) != detector
+        ],
         boards=boards,
         synthetic=training.get("source") == "synth",
     )

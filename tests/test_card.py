@@ -75,7 +75,7 @@ def test_what_is_recorded_is_in_the_card(model: Path, data: Path) -> None:
     assert "| bright \\| light | 3 of 4 | rise 2, fall 1 |" in text and "1 of 2 near words never fired" in text
     assert "| big | 12.5 % of 168 MHz | 1,234,567 instructions, 10.2 ms | 300,000 | 100,001 B | 40,002 B |" in text
     assert "| none | not measured | not measured | not measured | not built here | not built here |" in text
-    assert "other detector settings" not in text
+    assert "other detector settings" not in text and "an hour** (95" not in text
     for line in text.splitlines():  # tables are whole: as many cells as in their heads
         if line.startswith("|---"):
             width = line.count("|")
@@ -84,6 +84,27 @@ def test_what_is_recorded_is_in_the_card(model: Path, data: Path) -> None:
     assert width
     changed = manifest.model_copy(update={"detector": manifest.detector.model_copy(update={"min_count": 7})})
     assert "figures of `near` were recorded with other detector settings" in card.render(changed, BOARDS)
+
+
+def test_a_rate_on_other_speech_stands_before_that_on_the_corpus_of_training(model: Path) -> None:
+    manifest = load_manifest(model)
+    other = {
+        "what": "other speech",
+        "hours": 3.0,
+        "false_accepts": 59,
+        "per_hour": 19.667,
+        "interval95": [14.97, 25.37],
+    }
+    speech = {"hours": 0.81, "false_accepts": 0, "per_hour": 0.0, "interval95": [0.0, 4.553]}
+    scenes = {"examples": 9, "connected_speech": "data/drink_orders"}
+    figures = {"other_speech": other, "streaming": {"speech": speech}}
+    text = card.render(
+        manifest.model_copy(update={"accuracy": figures, "training_data": {"scenes": scenes}}),
+        [],
+    )
+    first = text.index("**19.7 false accepts an hour** (95 %: 15.0 to 25.4) on 3.0 h of other speech.")
+    warning = text.index("also take connected speech (drink_orders in training)")
+    assert first < warning < text.index("| 0.81 | 0.00 | 0.00 to 4.55 |")
 
 
 def test_what_examples_were_made_of_is_in_the_card_with_its_licence(model: Path) -> None:

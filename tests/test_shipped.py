@@ -15,6 +15,7 @@ from model_pipeline.files import kernels_hash
 from model_pipeline.manifest import load_manifest
 
 FIRMWARE = Path(__file__).resolve().parent.parent / "firmware"
+ROOT = FIRMWARE.parent
 LIMITS = {"model": ("default", 1_200_000, 40 * 1024), "tiny": ("tiny", 400_000, 40 * 1024)}  # MACs, constants
 
 
@@ -37,3 +38,19 @@ def test_a_shipped_model_is_equal_to_tflite_micro(name: str) -> None:
     shape = load_manifest(FIRMWARE / name).input.shape
     x = np.random.default_rng(5).integers(-128, 128, (50, *shape[1:3]), np.int8)
     np.testing.assert_array_equal(runner(tflite, "aot")(x), runner(tflite, "tflm")(x))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/accuracy.md", "docs/streaming.md", "docs/model-card.md"])
+def test_a_page_gives_the_rate_of_unheard_speech_before_any_of_the_corpus_of_training(page: str) -> None:
+    """False accepts an hour: what neither training nor calibration has seen is quoted first."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in ("model",) if page == "docs/model-card.md" else LIMITS:
+        figures = load_manifest(FIRMWARE / name).accuracy
+        other, own = figures["other_speech"], figures["streaming"]["speech"]
+        low, high = other["interval95"]
+        rate, interval = f"{other['per_hour']:.1f}", f"{low:.1f} to {high:.1f}"
+        quoted = re.search(rf"\*\*{re.escape(rate)}(\*\*| false accepts an hour)", text)
+        assert quoted and interval in text
+        trained = re.escape(f"{own['per_hour']:.1f}")
+        corpus = re.search(rf"(?<![\d.,]){trained}\d* (\(|\|)", text)
+        assert corpus and quoted.start() < corpus.start()
