@@ -14,6 +14,7 @@ from host_tools.boards import load_board
 from host_tools.runs import toml_value
 from model_pipeline.config import PROJECT_FILE, SILENCE, UNKNOWN, Config, Word, load_config
 from model_pipeline.data.near import near_words, sounds
+from model_pipeline.data.words import folder_name
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_dir, write_text
 
@@ -60,7 +61,7 @@ def create(words: Sequence[str], folder: Path, board: str = "disco_f407vg") -> d
         write_text(made / PROJECT_FILE, environment.get_template("project.toml.j2").render(values))
         write_text(made / "README.md", environment.get_template("project.md.j2").render(values))
         for word in words:
-            (made / RECORDINGS / word).mkdir(parents=True)
+            (made / RECORDINGS / folder_name(word)).mkdir(parents=True)
         load_config(made)
     return {
         "folder": str(folder),

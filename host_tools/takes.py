@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import percentile_filter
 
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, write_wav
+from model_pipeline.data.words import folder_name
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path
 
@@ -103,7 +104,7 @@ class Shelf:
     def __init__(self, recordings: Path, word: str, speaker: str) -> None:
         if not speaker.strip():
             raise KwsError("the speaker's name is empty", hint="--speaker anna")
-        self.folder = recordings / word
+        self.folder = recordings / folder_name(word)
         self.speaker = hashlib.sha1(speaker.strip().lower().encode()).hexdigest()[:8]
 
     def taken(self) -> list[int]:

@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from model_pipeline.data.words import check_said
 from model_pipeline.errors import KwsError
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -57,6 +58,7 @@ class FrontendConfig(_Strict):
         return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.hop_samples
 
 
+Said = Annotated[str, AfterValidator(check_said)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
 Engine = Literal["espeak-ng", "flite", "festival", "kokoro", "hibari"]
 
@@ -66,10 +68,10 @@ class SynthConfig(_Strict):
 
     clips_per_keyword: int = Field(240, ge=4, le=20000)
     unknown_clips: int = Field(480, ge=4, le=100000)
-    unknown_words: list[str] = Field(default_factory=list)  # empty: a built-in list, keywords taken out
+    unknown_words: list[Said] = Field(default_factory=list)  # empty: a built-in list, keywords taken out
     # Words near the keywords in sound, three times as many clips of each; empty: those of the usual commands, unless
     # unknown_words is given. `kws new` writes those of its words; [[…]] is espeak-ng's notation.
-    near_words: list[str] = Field(default_factory=list)
+    near_words: list[Said] = Field(default_factory=list)
     # So many clips more of single words, keywords or others: for one that is said often and sounds like a keyword.
     more: dict[Word, Annotated[int, Field(ge=0, le=20000)]] = Field(default_factory=dict)
     # kokoro and hibari come with micro-kws[voices].

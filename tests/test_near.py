@@ -16,7 +16,7 @@ from test_cli import kws
 from host_tools import project
 from model_pipeline.config import SynthConfig, load_config
 from model_pipeline.data import near, synth, voices
-from model_pipeline.data.dataset import folder_name
+from model_pipeline.data.words import folder_name
 from model_pipeline.errors import KwsError
 from model_pipeline.manifest import load_manifest
 from model_pipeline.streaming import near as evaluation

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from model_pipeline.data.audio import (
     to_int16,
 )
 from model_pipeline.data.split import SPLITS, Split, Splitter, speaker_of
+from model_pipeline.data.words import folder_name
 from model_pipeline.errors import KwsError
 
 NOISE_FOLDER = "_background_noise_"
@@ -39,14 +39,6 @@ _NOISE_PARTS: dict[str, tuple[float, float]] = {
     "testing": (0.9, 1.0),
 }
 _SILENCE_DB = (-30.0, 0.0)  # gain of a silence clip against its noise file
-
-
-def folder_name(word: str) -> str:
-    """The folder that holds ``word``: spaces become ``_``; of espeak-ng's notation ``[[…]]`` the letters and digits
-    stay, behind ``near-``."""
-    if word.startswith("[["):
-        return "near-" + re.sub(r"[^A-Za-z0-9]", "", word)
-    return word.replace(" ", "_")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+from model_pipeline.config import SILENCE
 from model_pipeline.data.voices import PACKAGES, phonemes
 from model_pipeline.data.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS, as_text
 from model_pipeline.errors import MissingTool
@@ -191,4 +192,4 @@ def _candidates() -> list[str]:
     if _DICTIONARY.is_file():
         words += _DICTIONARY.read_text(encoding="utf-8", errors="replace").split()
     plain = (word for word in words if re.fullmatch(r"[a-z]{2,12}", word))
-    return list(dict.fromkeys([*NEAR_WORDS, *OTHER_WORDS, *plain]))
+    return [word for word in dict.fromkeys([*NEAR_WORDS, *OTHER_WORDS, *plain]) if word != SILENCE]

@@ -28,7 +28,7 @@ from model_pipeline.data.audio import (
     to_int16,
     write_wav,
 )
-from model_pipeline.data.dataset import NOISE_FOLDER, folder_name
+from model_pipeline.data.dataset import NOISE_FOLDER
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.near import tokens
 from model_pipeline.data.split import SPLITS, Split, Splitter, speaker_of
@@ -42,7 +42,7 @@ from model_pipeline.data.voices import (
     speak,
     version,
 )
-from model_pipeline.data.words import NEAR_WORDS, OTHER_WORDS, as_text
+from model_pipeline.data.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import atomic_dir, write_json, write_text
 
@@ -151,7 +151,7 @@ def _voices(settings: SynthConfig) -> list[Voice]:
 def _speak_all(jobs: Sequence[_Job], folder: Path, report: Callable[[int, int, str], None]) -> int:
     """Writes all clips; returns how many the engines said nothing for."""
     for word in {job.word for job in jobs}:
-        (folder / folder_name(word)).mkdir()
+        (folder / folder_name(word)).mkdir(exist_ok=True)
     done, failed = 0, 0
     with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
         try:
