@@ -11,8 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from model_pipeline.config import explain
 from model_pipeline.errors import KwsError
-
-ROOT = Path(__file__).resolve().parent.parent
+from model_pipeline.native import ROOT
 
 
 def _number(value: Any) -> Any:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from model_pipeline.augment import model_input
 from model_pipeline.config import DataConfig
 from model_pipeline.data.audio import as_pcm
 from model_pipeline.data.dataset import Clip, Dataset
@@ -22,6 +21,7 @@ from model_pipeline.data.voices import group_of
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.intervals import wilson
 from model_pipeline.manifest import load_manifest, record_accuracy
+from model_pipeline.training.augment import model_input
 
 Engine = Literal["tflm", "aot"]
 ProgressCallback = Callable[[int, int, str], None]

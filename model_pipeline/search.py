@@ -25,7 +25,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from model_pipeline.augment import FeatureStream
 from model_pipeline.child import Ask, ProgressCallback
 from model_pipeline.compiler import compile_model
 from model_pipeline.compiler.ir import Tensor
@@ -35,10 +34,11 @@ from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 from model_pipeline.models import architecture, build
-from model_pipeline.prune import prune
 from model_pipeline.quantize import convert
 from model_pipeline.train import train
+from model_pipeline.training.augment import FeatureStream
 from model_pipeline.training.prepare import Prepared, features_of, prepare
+from model_pipeline.training.prune import prune
 
 _RANGES = 8  # random inputs that an untrained network's ranges are measured with
 

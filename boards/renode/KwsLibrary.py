@@ -1,4 +1,4 @@
-"""Robot Framework keywords for a device under Renode: the checks of host_tools.selftest over the link's TCP port.
+"""Robot Framework keywords for a device under Renode: the checks of host_tools.check.selftest over the link's TCP port.
 
 Robot Framework runs with its own Python; the project has to be installed there: pip install -e '.[train]'.
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from host_tools import selftest, stream  # noqa: E402
-from host_tools.link import Link  # noqa: E402
-from host_tools.protocol import Detection  # noqa: E402
+from host_tools.check import selftest  # noqa: E402
+from host_tools.link import stream  # noqa: E402
+from host_tools.link.protocol import Detection  # noqa: E402
+from host_tools.link.session import Link  # noqa: E402
 
 
 class KwsLibrary:
@@ -37,7 +38,7 @@ class KwsLibrary:
             self._device = None
 
     def device_should_pass(self, check: str, **values: int) -> str:
-        """Runs one check of host_tools.selftest by its name, such as ``exact inference``."""
+        """Runs one check of host_tools.check.selftest by its name, such as ``exact inference``."""
         assert self._device is not None, "Connect To Device comes first"
         names = {c.__name__.replace("_", " "): c for c in selftest.CHECKS}
         for name, value in values.items():

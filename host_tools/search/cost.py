@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from host_tools import build as builder
-from host_tools import m4, realtime
 from host_tools.boards import load_board
+from host_tools.image import build as builder
+from host_tools.measure import m4, realtime
 from model_pipeline.child import Worker
 from model_pipeline.compiler import compile_model
 from model_pipeline.config import Config

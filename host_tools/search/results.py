@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from optuna.trial import FrozenTrial
 
-from host_tools import pictures
-from host_tools.runs import write_config
+from host_tools.report import pictures
+from host_tools.run.steps import write_config
 from host_tools.search.study import Search
 from model_pipeline.files import atomic_dir, write_json
 

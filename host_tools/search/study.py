@@ -21,7 +21,7 @@ import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
-from host_tools.runs import write_config
+from host_tools.run.steps import write_config
 from host_tools.search.cost import Cost, Infeasible, Limits
 from model_pipeline.config import Config, ScenesConfig, ShapeConfig
 from model_pipeline.errors import KwsError

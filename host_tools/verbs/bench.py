@@ -37,15 +37,15 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Measure front end, inference and detector on a device, each apart, on random features and sound."""
         if features:
-            from host_tools.features_bench import bench_features
+            from host_tools.measure.features import bench_features
             from model_pipeline.config import FrontendConfig
 
             with ui.progress("features") as progress:
                 speeds = bench_features(FrontendConfig(), rounds=rounds, progress=progress)
             ui.emit(speeds, json, show_features)
             return
-        from host_tools import targets
-        from host_tools.bench import bench as measure
+        from host_tools.image import targets
+        from host_tools.measure.device import bench as measure
 
         with (
             targets.target(port, board, model=model, engine=engine, baud=baud) as (link, build),
@@ -69,7 +69,7 @@ def show_features(values: dict[str, Any]) -> None:
 
 def show(values: dict[str, Any]) -> None:
     """Prints the figures."""
-    from host_tools import report
+    from host_tools.report import page as report
 
     device, unit = values["device"], values["ticks"]
     ui.out.print(

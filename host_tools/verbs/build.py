@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from host_tools import kernels, ui
+from host_tools import ui
+from host_tools.options import kernels
 from model_pipeline.errors import KwsError
 
 
@@ -49,8 +50,8 @@ def register(app: typer.Typer) -> None:
 
         Time: instructions measured once in QEMU, against the board's clock, at an assumed number of cycles each.
         """
-        from host_tools import build as builder
-        from host_tools import realtime
+        from host_tools.image import build as builder
+        from host_tools.measure import realtime
 
         if (streaming, size, max_constants) != (None, None, None):
             from model_pipeline.export import export

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from host_tools import listening, ui
+from host_tools import ui
+from host_tools.report import listening
 
 EXAMPLE = "Example: kws calibrate runs/mine/model --data data/speech_commands --negative data/conversations --rate 0.5"
 
@@ -40,9 +41,9 @@ def register(app: typer.Typer) -> None:
         json: ui.Json = False,
     ) -> None:
         """Choose the detector's smoothing, thresholds, count, refractory time and stride for a false-accept rate."""
-        from model_pipeline.streaming.calibrate import Wish
-        from model_pipeline.streaming.calibrate import calibrate as run
-        from model_pipeline.streaming.sessions import Plan
+        from model_pipeline.data.sessions import Plan
+        from model_pipeline.listening.calibrate import Wish
+        from model_pipeline.listening.calibrate import calibrate as run
 
         wish = Wish(rate, response, tuple(snr or (10.0,)), tuple(sorted(set(stride or (3, 4, 5)))))
         with ui.progress("calibrating") as progress:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from host_tools import kernels, ui
+from host_tools import ui
+from host_tools.options import kernels
 from model_pipeline.errors import CheckFailed, KwsError
 
 
@@ -38,8 +39,8 @@ def register(app: typer.Typer) -> None:
 
         With --port, what the firmware there says is compared: its outputs and, beside --port2's, its time.
         """
-        from host_tools import compare as comparing
-        from host_tools.profile import load_inputs
+        from host_tools.check import layers as comparing
+        from host_tools.measure.layers import load_inputs
         from model_pipeline.compiler import compile_model
 
         tflite = kernels.read(model)
@@ -52,7 +53,7 @@ def register(app: typer.Typer) -> None:
         choice = kernels.chosen(model, size, portable, max_constants)
         with ui.progress("compare with TensorFlow Lite Micro") as progress:
             if port:
-                from host_tools.link import Link
+                from host_tools.link.session import Link
 
                 data = load_inputs(inputs, compile_model(tflite), count)
                 rate = {"baud": baud} if baud else {}

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from host_tools import kernels, ui
+from host_tools import ui
+from host_tools.options import kernels
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_dir
 

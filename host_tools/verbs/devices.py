@@ -28,8 +28,8 @@ def register(app: typer.Typer) -> None:
 
         Only ports whose USB id belongs to a known board are spoken to, since bytes can upset a printer or a modem.
         """
-        from host_tools import devices as known
         from host_tools.boards import board_ids, load_board
+        from host_tools.flash import usb as known
 
         boards = {name: load_board(name) for name in board_ids()}
         ids = {name: known.usb_ids(board) for name, board in boards.items()}
@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
 
 def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | None, str]:
     """What answers on ``port``, tried at each of these speeds, or why nothing does."""
-    from host_tools.devices import hello
+    from host_tools.flash.usb import hello
     from model_pipeline.errors import DeviceError
 
     note = ""
@@ -77,7 +77,7 @@ def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | 
 
 
 def _kind(number: int) -> str:
-    from host_tools.selftest import KINDS
+    from host_tools.check.selftest import KINDS
 
     return KINDS[number] if 0 < number < len(KINDS) else f"fault of kind {number}"
 

@@ -33,8 +33,8 @@ def register(app: typer.Typer) -> None:
         json: ui.Json = False,
     ) -> None:
         """Run a firmware image in an emulator until Ctrl-C, and print the port to connect to."""
-        from host_tools import build as builder
-        from host_tools import emulate as emulators
+        from host_tools.image import build as builder
+        from host_tools.image import emulate as emulators
 
         if elf is None:
             with ui.progress(f"build for {board}") as progress:

@@ -86,10 +86,10 @@ def register(app: typer.Typer) -> None:
         if gain and streaming:
             raise KwsError("--gain is for clips, not for --streaming")
         if streaming:
-            from host_tools import listening
-            from model_pipeline.streaming.evaluate import evaluate_streaming
-            from model_pipeline.streaming.plot import check_name, det_plot
-            from model_pipeline.streaming.sessions import Plan
+            from host_tools.report import listening
+            from model_pipeline.data.sessions import Plan
+            from model_pipeline.listening.evaluate import evaluate_streaming
+            from model_pipeline.listening.plot import check_name, det_plot
 
             if plot:
                 check_name(plot)
@@ -122,9 +122,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _near(model: Path, data: Path | None, words: list[str], takes: int, *, record: bool, json: bool) -> None:
-    from host_tools import listening
+    from host_tools.report import listening
+    from model_pipeline.listening.near import evaluate_near, settings_of
     from model_pipeline.manifest import load_manifest
-    from model_pipeline.streaming.near import evaluate_near, settings_of
 
     settings = settings_of(load_manifest(model), data)
     with ui.progress("near words") as progress:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from host_tools import kernels, ui
+from host_tools import ui
+from host_tools.options import kernels
 
 EXAMPLE = "Example: kws export runs/demo/model --out runs/demo/firmware_model"
 

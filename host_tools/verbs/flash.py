@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
         The board is found by its USB ids; where two are connected, choose by --port or --probe. With a Nano 33 BLE
         whose firmware hangs, double-tap its reset button first.
         """
-        from host_tools import flash as flashing
         from host_tools.boards import load_board
+        from host_tools.flash import upload as flashing
 
         target = load_board(board)
         expected: dict[str, Any] = {"board": board}
@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
             _dry_run(plan, json)
             return
         if elf is None:
-            from host_tools.build import build
+            from host_tools.image.build import build
 
             with ui.progress(f"build for {board}") as bar:
                 built = build(board, model, engine, progress=bar)
@@ -76,7 +76,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _dry_run(plan: Any, json: bool) -> None:
-    from host_tools import flash as flashing
+    from host_tools.flash import upload as flashing
 
     methods = [
         {"method": u.name, "installed": u.find() is not None, "steps": flashing.plan(u, job)}

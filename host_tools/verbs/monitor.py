@@ -28,8 +28,8 @@ def register(app: typer.Typer) -> None:
         json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     ) -> None:
         """Show what a device is and what it says: logs, detections, the record of a fault."""
-        from host_tools import stream
-        from host_tools.link import Link
+        from host_tools.link import stream
+        from host_tools.link.session import Link
 
         def say(event: Any) -> None:
             if json:
@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
 
 def describe(event: Any, labels: tuple[str, ...]) -> str:
     """One line for people."""
-    from host_tools import protocol as p
+    from host_tools.link import protocol as p
 
     match event:
         case p.HelloReply():

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         json: ui.Json = False,
     ) -> None:
         """Make a project of your own words: a configuration with words near them in sound, a place for recordings."""
-        from host_tools import project
+        from host_tools.words import project
 
         with ui.progress("looking for near words"):
             result = project.create(words, folder or Path(words[0]), board)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from host_tools import kernels, ui
+from host_tools import ui
+from host_tools.options import kernels
 from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:  # `kws --help` loads no NumPy
-    from host_tools.link import Link
+    from host_tools.link.session import Link
     from model_pipeline.config import CompileConfig
 
 BAR = 16
@@ -52,7 +53,7 @@ def register(app: typer.Typer) -> None:
         json: ui.Json = False,
     ) -> None:
         """Show what each layer of a compiled model costs on a Cortex-M4, alone in QEMU or inside the firmware."""
-        from host_tools import profile as profiles
+        from host_tools.measure import layers as profiles
         from model_pipeline.compiler import compile_model
 
         if target not in profiles.UNITS:
@@ -85,9 +86,9 @@ def _device(
     port: str | None, board: str | None, baud: int | None, model: Path, streaming: int, choice: CompileConfig
 ) -> Iterator[Link]:
     """A link to the port, or to a firmware that is built for this, with profiling, and emulated."""
-    from host_tools import build as builder
-    from host_tools import targets
-    from host_tools.link import Link
+    from host_tools.image import build as builder
+    from host_tools.image import targets
+    from host_tools.link.session import Link
     from model_pipeline.export import export
 
     if port:

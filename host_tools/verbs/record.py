@@ -11,7 +11,7 @@ from host_tools import ui
 from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:
-    from host_tools.takes import Shelf, Take
+    from host_tools.words.takes import Shelf, Take
 
 EXAMPLE = "Example: kws record hey_robot --folder hey_robot --speaker anna   or   … --from-file long.wav"
 _METER = 40  # characters, from -80 to 0 dB
@@ -40,8 +40,8 @@ def register(app: typer.Typer) -> None:
         """
         import getpass
 
-        from host_tools import project
-        from host_tools.takes import Shelf
+        from host_tools.words import project
+        from host_tools.words.takes import Shelf
         from model_pipeline.data.split import which_set
 
         config, recordings = project.recordings_of(folder)
@@ -95,7 +95,7 @@ def _human(values: dict[str, Any]) -> None:
 
 
 def _cut(path: Path, judge: Any) -> None:
-    from host_tools import takes
+    from host_tools.words import takes
     from model_pipeline.data.audio import read_audio, resample, to_int16
 
     with ui.progress(f"cut {path.name}"):
@@ -112,7 +112,7 @@ def _listen(word: str, shelf: Shelf, count: int, patience: float, judge: Any) ->
     import numpy as np
     from rich.live import Live
 
-    from host_tools import microphone, takes
+    from host_tools.words import microphone, takes
 
     missing = count - len(shelf.taken())
     if missing <= 0:

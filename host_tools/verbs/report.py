@@ -32,8 +32,8 @@ def register(app: typer.Typer) -> None:
         if card:
             _card(run, out or run / "card.md", json=json)
             return
-        from host_tools import report as reports
-        from host_tools import show
+        from host_tools.report import page as reports
+        from host_tools.report import tables as show
 
         results = reports.read_results(run)
         folder = out or (run if run.is_dir() else run.parent)
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _card(model: Path, out: Path, *, json: bool) -> None:
-    from host_tools import card
+    from host_tools.report import card
     from model_pipeline.files import write_text
 
     with ui.progress("model card") as progress:

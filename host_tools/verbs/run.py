@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
-from host_tools.runs import ProgressCallback, Step
+from host_tools.run.steps import ProgressCallback, Step
 
 EXAMPLE = "Example: kws run --config mine.toml --clips 100"
 
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
         A second run does only what has changed; after Ctrl-C the next run goes on where this one was.
         """
-        from host_tools import mainjob
+        from host_tools.run import job as mainjob
         from model_pipeline.config import load_config
 
         settings = load_config(config, board=board, engine=engine)
@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
         }
 
         def human(values: dict[str, Any]) -> None:
-            from host_tools import show
+            from host_tools.report import tables as show
 
             show.results(results)
             ui.out.print(f"report: [bold]{ui.plain(values['report'])}[/]")

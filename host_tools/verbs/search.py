@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
             if error.name not in ("optuna", "sqlalchemy"):
                 raise
             raise MissingTool("Optuna is not installed", hint="pip install micro-kws[search], or make setup") from error
-        from host_tools.runs import lock_folder
+        from host_tools.run.steps import lock_folder
         from host_tools.search.cost import Costs, Limits
         from host_tools.search.training import trainer
         from model_pipeline.child import Worker

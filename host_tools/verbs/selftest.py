@@ -31,9 +31,9 @@ def register(app: typer.Typer) -> None:
 
         It restarts the board several times. The full suite is pytest -m hardware --port PORT tests/hardware.
         """
-        from host_tools import selftest as checks
-        from host_tools import targets
-        from host_tools.build import DEFAULT_MODEL
+        from host_tools.check import selftest as checks
+        from host_tools.image import targets
+        from host_tools.image.build import DEFAULT_MODEL
         from model_pipeline.errors import CheckFailed
 
         reference = checks.Reference(model or DEFAULT_MODEL)

@@ -11,7 +11,7 @@ from host_tools import ui
 from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:
-    from model_pipeline.streaming.sessions import Session
+    from model_pipeline.data.sessions import Session
 
 Split = Annotated[str, typer.Option(help="Whose clips: training, validation or testing.")]
 Data = Annotated[Path, typer.Option("--data", "-d", help="A data folder.")]
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         """Put a split's keywords at random times into noise, with other words between."""
         from model_pipeline.config import Config
         from model_pipeline.data.dataset import Dataset
-        from model_pipeline.streaming.sessions import Plan, generate, write_sessions
+        from model_pipeline.data.sessions import Plan, generate, write_sessions
 
         dataset = Dataset.open(data, keyword or Config().keywords)
         made: list[Session] = []
@@ -84,8 +84,9 @@ def register(app: typer.Typer) -> None:
         json: ui.Json = False,
     ) -> None:
         """Stream the same audio to a device and to this computer's copy of its code: every result must be equal."""
-        from host_tools import parity, targets
-        from model_pipeline.streaming.recogniser import Recogniser
+        from host_tools.check import stream as parity
+        from host_tools.image import targets
+        from model_pipeline.listening.recogniser import Recogniser
 
         recogniser = Recogniser(model)
         samples = _audio(recogniser.labels, data, wav, seconds, split, snr, seed)
@@ -117,7 +118,7 @@ def _audio(
 
     from model_pipeline.data.audio import read_audio, resample, to_int16
     from model_pipeline.data.dataset import Dataset
-    from model_pipeline.streaming.sessions import Plan, generate
+    from model_pipeline.data.sessions import Plan, generate
 
     if (data is None) == (wav is None):
         raise KwsError("give either --data DIR or --wav FILE")

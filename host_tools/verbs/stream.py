@@ -47,7 +47,8 @@ def register(app: typer.Typer) -> None:
         """Stream speech to a device: labelled clips for accuracy and cost, a recording or a microphone for a look."""
         if sum((data is not None, wav is not None, mic)) != 1:
             raise KwsError("give one of --data DIR, --wav FILE and --mic", hint=EXAMPLE.removeprefix("Example: "))
-        from host_tools import microphone, targets
+        from host_tools.image import targets
+        from host_tools.words import microphone
 
         with contextlib.ExitStack() as stack:
             # First what may be missing, then the device.
@@ -62,28 +63,28 @@ def register(app: typer.Typer) -> None:
         results["where"] = f"an emulated {board}" if board and board != "host" else ""
         result = {key: value for key, value in results.items() if key != "clips"}
         if out:
-            from host_tools import report
+            from host_tools.report import page as report
 
             with ui.progress("write the report"):
                 paths = report.write_report(results, out)
             result |= {"results": str(paths[0]), "report": str(paths[1])}
 
         def human(_: dict[str, Any]) -> None:
-            from host_tools import show
+            from host_tools.report import tables as show
 
             show.results(results)
             if out:
                 ui.out.print(f"report: [bold]{ui.plain(str(out / 'report.html'))}[/]")
 
         ui.emit(result, json, human)
-        from host_tools import mainjob
+        from host_tools.run import job as mainjob
 
         mainjob.verdict(results, out / "report.html" if out else "--out DIR, which keeps every clip's result")
 
 
 def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) -> dict[str, Any]:
-    from host_tools import mainjob
-    from host_tools import stream as streams
+    from host_tools.link import stream as streams
+    from host_tools.run import job as mainjob
 
     with ui.progress(f"stream {count} clips") as progress:
         if model is not None:
@@ -108,9 +109,10 @@ def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: b
 
     from rich.live import Live
 
-    from host_tools import metrics, show
-    from host_tools import stream as streams
-    from host_tools.protocol import Detection, Result, StreamDone
+    from host_tools.link import stream as streams
+    from host_tools.link.protocol import Detection, Result, StreamDone
+    from host_tools.measure import metrics
+    from host_tools.report import tables as show
 
     before = link.stats()
     info = link.info()

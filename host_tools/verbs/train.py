@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from host_tools import recipe, ui
+from host_tools import ui
+from host_tools.options import recipe
 
 EXAMPLE = "Example: kws train --recipe default --data data/speech_commands --out runs/mine/train"
 

@@ -1,7 +1,7 @@
 """The front end again in NumPy, to be read: what firmware/core/frontend computes, frame by frame, without its tricks.
 
-Every value is equal to the C code's (tests/test_frontend_twin.py). int64 holds all intermediate values; where the
-hardware's width matters it is said.
+Every value is equal to the C code's (tests/features/test_frontend_twin.py). int64 holds all intermediate values; where
+the hardware's width matters it is said.
 """
 
 from __future__ import annotations

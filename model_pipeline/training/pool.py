@@ -19,12 +19,12 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from model_pipeline.augment import vary
 from model_pipeline.config import FrontendConfig, TrainConfig
 from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.files import atomic_path, write_json
 from model_pipeline.manifest import input_scale
+from model_pipeline.training.augment import vary
 from model_pipeline.training.scenes import CONTEXT, NONE, Scenes
 
 Report = Callable[[int, int, str], None]

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from model_pipeline.augment import FeatureStream, model_input
 from model_pipeline.config import Config
+from model_pipeline.data import connected as negatives
 from model_pipeline.data import noise as noises
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, read_description
 from model_pipeline.data.synth import synthesize
 from model_pipeline.errors import KwsError
-from model_pipeline.streaming import negatives
+from model_pipeline.training.augment import FeatureStream, model_input
 from model_pipeline.training.pool import PART, Kept, Pool, PoolStream
 from model_pipeline.training.records import (
     PrecomputedStream,

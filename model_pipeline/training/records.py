@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model_pipeline.augment import FeatureStream, vary
 from model_pipeline.config import Config, DataConfig
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, labelled_clip
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
+from model_pipeline.training.augment import FeatureStream, vary
 from model_pipeline.training.pool import mixed, trusted
 
 INDEX = "index.json"

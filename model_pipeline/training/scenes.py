@@ -16,7 +16,7 @@ from scipy.signal import fftconvolve
 
 from model_pipeline.config import ScenesConfig
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
-from model_pipeline.streaming.sessions import word_span
+from model_pipeline.data.sessions import word_span
 
 CONTEXT = 3 * SAMPLE_RATE  # before the window
 SCENE = CONTEXT + CLIP_SAMPLES

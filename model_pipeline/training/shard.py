@@ -23,13 +23,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from model_pipeline.augment import UNVARIED
 from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, sha256_file, write_json
+from model_pipeline.training.augment import UNVARIED
 from model_pipeline.training.prepare import extra_data, open_dataset, prepare
 from model_pipeline.training.records import FORMAT, INDEX
 

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from host_tools import m4, ui
-from host_tools.compare import Reference
-from host_tools.profile import measure
+from host_tools import ui
+from host_tools.check.layers import Reference
+from host_tools.measure import m4
+from host_tools.measure.layers import measure
 from model_pipeline.compiler import Program, compile_model
 from model_pipeline.config import Packing
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.native import ROOT
-from tests.target import frontend_profile
+from tests.support import frontend_profile
 
 RECORDED = Path(__file__).with_name("recorded.toml")
 SHARED = ROOT.parent / "shared" / "data"

@@ -1,1 +1,1 @@
-"""Damaged models for the compiler: ``make fuzz``, and a small sample in tests/test_fuzz.py."""
+"""Damaged models for the compiler: ``make fuzz``, and a small sample in tests/compiler/test_fuzz.py."""

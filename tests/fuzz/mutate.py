@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 import struct
-import sys
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the helpers import each other by bare names
-
 import flatbuffers
+import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from nn_cases import CASES
-from nn_cases_more import MORE_CASES
-from tflite_builder import ds_cnn, schema
+
+from tests.support.nn_cases import CASES
+from tests.support.nn_cases_more import MORE_CASES
+from tests.support.tflite_builder import ds_cnn, schema
 
 WORDS = [0, 1, 2, 4, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x3FFFFFFF]
 INTEGERS = [-(1 << 31), -(1 << 16), -129, -128, -2, -1, 0, 1, 2, 3, 7, 127, 128, 1 << 15, 1 << 16, (1 << 31) - 1]

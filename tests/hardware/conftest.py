@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from host_tools.boards import ROOT, load_board
-from host_tools.build import build
-from host_tools.emulate import start
-from host_tools.link import Link
-from host_tools.renode import RenodeEmulator
-from host_tools.selftest import Device, Reference, reopener
+from host_tools.check.selftest import Device, Reference, reopener
+from host_tools.image.build import build
+from host_tools.image.emulate import start
+from host_tools.image.renode import RenodeEmulator
+from host_tools.link.session import Link
 
 MODEL = ROOT / "firmware" / "model"
 

@@ -1,4 +1,4 @@
-"""Each check of host_tools.selftest at full length, on every place that is there.
+"""Each check of host_tools.check.selftest at full length, on every place that is there.
 
 A board: ``pytest -m hardware --port /dev/ttyACM0 tests/hardware`` (it must run the firmware of firmware/model).
 """
@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_tools import selftest, stream
-from host_tools.protocol import Detection
-from host_tools.renode import path
-from host_tools.selftest import Device, Reference, Skipped
+from host_tools.check import selftest
+from host_tools.check.selftest import Device, Reference, Skipped
+from host_tools.image.renode import path
+from host_tools.link import stream
+from host_tools.link.protocol import Detection
 
 
 def _check(check: Callable[[Device], str], dut: Device) -> str:

@@ -7,11 +7,11 @@ import shutil
 
 import pytest
 
-from host_tools import selftest
-from host_tools.build import DEFAULT_MODEL
+from host_tools.check import selftest
 from host_tools.cli import main
-from host_tools.emulate import start
-from host_tools.link import Link
+from host_tools.image.build import DEFAULT_MODEL
+from host_tools.image.emulate import start
+from host_tools.link.session import Link
 from model_pipeline.errors import CheckFailed
 
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not in PATH")

@@ -74,7 +74,7 @@ static NOINLINE int apply_window(kws_fe_state_t *state) {
 }
 
 /* For the upper byte i of a number (64..255), what is left of its square root's best first guess over 256, 9 bits;
- * chosen so that one Newton step is less than 0.47 above the root of 32 bits (tests/test_frontend_c.py). */
+ * chosen so that one Newton step is less than 0.47 above the root of 32 bits (tests/features/test_frontend_c.py). */
 static const uint8_t root_guess[192] = {
     1, 3, 5, 7, 9, 11, 13, 15, 16, 18, 20, 22, 24, 26, 28, 29, 31, 33, 35, 36, 38, 40, 42, 43, 45, 47, 48, 50,
     52, 53, 55, 57, 58, 60, 62, 63, 65, 66, 68, 70, 71, 73, 74, 76, 77, 79, 80, 82, 83, 85, 86, 88, 89, 91,

@@ -1,0 +1,1 @@
+"""Whether a device does as the host does."""

@@ -1,0 +1,227 @@
+"""A compiled plan against TensorFlow Lite Micro on this machine, layer by layer; and engines on devices against it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from host_tools.link import stream
+from host_tools.link.session import Link
+from host_tools.measure.metrics import tick_unit
+from model_pipeline.compiler import HostProgram, Program, compile_model
+from model_pipeline.errors import KwsError, MissingTool
+
+ProgressCallback = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a plan first left TensorFlow Lite Micro: ``element`` counts from 0 in the flattened layer."""
+
+    input: int
+    operator: str
+    element: int
+    differing: int
+    size: int
+    ours: int
+    theirs: int
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        return (
+            f"input {self.input}, {self.operator}: {self.differing} of {self.size} values differ, "
+            f"the first is {self.element}: {self.ours} instead of {self.theirs}"
+        )
+
+
+class Reference:
+    """TensorFlow Lite Micro's interpreter with every tensor kept.
+
+    Raises:
+        MissingTool: ``tflite_micro`` is not installed.
+        KwsError: it refuses the model.
+    """
+
+    def __init__(self, tflite: bytes, arena: int = 16 << 20) -> None:
+        try:
+            from tflite_micro.python.tflite_micro import runtime
+        except ImportError as error:
+            raise MissingTool("tflite_micro is not installed, so there is nothing to compare with") from error
+        keep = runtime.InterpreterConfig.kPreserveAllTensors
+        try:
+            self._interpreter = runtime.Interpreter.from_bytes(tflite, arena_size=arena, intrepreter_config=keep)
+        except RuntimeError as error:
+            raise KwsError(f"TensorFlow Lite Micro refuses the model: {error}") from error
+
+    def run(self, values: np.ndarray) -> np.ndarray:
+        """int8 of the input's shape to the output."""
+        self._interpreter.set_input(values, 0)
+        self._interpreter.invoke()
+        return np.array(self._interpreter.get_output(0)).reshape(-1)
+
+    def tensor(self, index: int) -> np.ndarray:
+        """One tensor after the last run."""
+        return np.array(self._interpreter.GetTensor(index, 0)["tensor_data"]).reshape(-1)
+
+
+def compare(
+    tflite: bytes, program: Program, inputs: np.ndarray, *, progress: ProgressCallback | None = None
+) -> dict[str, Any]:
+    """All layers of the window's plan ``program``, on each of int8 ``inputs`` [n, input bytes] in turn.
+
+    Returns:
+        How many layers and values were compared, and the first `Difference` (or None).
+    """
+    reference = Reference(tflite)
+    host = program.load_host()
+    report = progress or (lambda done, total, text: None)
+    values = 0
+    first: Difference | None = None
+    compared = [n for n, call in enumerate(program.calls) if call.outputs and call.outputs[0].index >= 0]
+    for number, given in enumerate(inputs):
+        report(number, len(inputs), "comparing")
+        output = reference.run(given.reshape(program.input.shape))
+        layers = host.layers(given)
+        for call in compared:
+            theirs = reference.tensor(program.calls[call].outputs[0].index)
+            values += theirs.size
+            first = _difference(number, program.calls[call].operator.place, layers[call].reshape(-1), theirs)
+            if first:
+                break
+        if first is None:
+            # What no layer's trace shows: that the output is where the plan says.
+            ours = layers[-1].reshape(-1) if program.calls[-1].outputs[0] is program.output else _again(host, given)
+            first = _difference(number, "the model's output", ours, output)
+        if first:
+            break
+    report(len(inputs), len(inputs), "done")
+    return {
+        "model_hash": program.model_hash,
+        "inputs": len(inputs),
+        "layers": len(compared),
+        "values": values,
+        "equal": first is None,
+        "first_difference": {**asdict(first), "text": first.text} if first else None,
+    }
+
+
+def compare_streaming(
+    tflite: bytes, program: Program, steps: int, seed: int = 1, progress: ProgressCallback | None = None
+) -> dict[str, Any]:
+    """A streaming plan on random frames against TensorFlow Lite Micro on the windows that they make.
+
+    Args:
+        program: compiled with a hop.
+        steps: calls after the warm-up.
+    """
+    reference = Reference(tflite)
+    window = compile_model(tflite)
+    assert program.streaming is not None
+    report = progress or (lambda done, total, text: None)
+    plan = program.streaming
+    hop = plan.hop
+    frame_bytes = window.input.bytes // plan.window
+    calls = plan.warm_up - 1 + steps
+    sound = np.random.default_rng(seed).integers(-128, 128, (calls * hop, frame_bytes)).astype(np.int8)
+    outputs = program.load_host().run(sound.reshape(calls, -1))
+    first: Difference | None = None
+    for call in range(plan.warm_up - 1, calls):
+        report(call, calls, "comparing")
+        end = (call + 1) * hop
+        theirs = reference.run(sound[end - plan.window : end].reshape(window.input.shape))
+        first = _difference(call, "the streaming plan's output", outputs[call], theirs)
+        if first:
+            break
+    report(calls, calls, "done")
+    return {
+        "model_hash": program.model_hash,
+        "hop": hop,
+        "inputs": steps,
+        "layers": 1,
+        "values": steps * program.output.bytes,
+        "equal": first is None,
+        "first_difference": {**asdict(first), "text": first.text} if first else None,
+    }
+
+
+def _again(host: HostProgram, given: np.ndarray) -> np.ndarray:
+    return host.run(given[None]).reshape(-1)
+
+
+def _difference(number: int, place: str, ours: np.ndarray, theirs: np.ndarray) -> Difference | None:
+    if ours.size != theirs.size:
+        raise KwsError(f"{place} has {ours.size} values in our plan and {theirs.size} in TensorFlow Lite Micro")
+    wrong = np.flatnonzero(ours != theirs)
+    if not wrong.size:
+        return None
+    at = int(wrong[0])
+    return Difference(number, place, at, int(wrong.size), int(ours.size), int(ours[at]), int(theirs[at]))
+
+
+def compare_devices(
+    tflite: bytes, inputs: np.ndarray, links: Sequence[Link], progress: ProgressCallback | None = None
+) -> dict[str, Any]:
+    """The engine of the firmware behind each link on each of int8 ``inputs`` [n, input bytes], past its front end.
+
+    Returns:
+        As `compare`, and ``devices``: of each its board, engine, first difference, and ``ticks`` of an inference
+        (mean) with their ``unit``. ``speedup``: the second one's ticks by the first one's, where they are of one unit.
+
+    Raises:
+        KwsError: a firmware has another model.
+        DeviceError: a device refuses, or goes away.
+    """
+    model_hash = hashlib.sha256(tflite).hexdigest()[:16]
+    infos = []
+    for link in links:
+        info = link.info()
+        if info.model_hash != model_hash:
+            raise KwsError(
+                f"the firmware on {link.name} holds model {info.model_hash}, not {model_hash}",
+                hint="kws build and kws flash with this model first",
+            )
+        infos.append(info)
+    reference = Reference(tflite)
+    shape = compile_model(tflite).input.shape
+    report = progress or (lambda done, total, text: None)
+    ticks: list[list[int]] = [[] for _ in links]
+    firsts: list[Difference | None] = [None for _ in links]
+    values = 0
+    for number, given in enumerate(inputs):
+        report(number, len(inputs), "comparing")
+        theirs = reference.run(given.reshape(shape))
+        for n, link in enumerate(links):
+            result = stream.infer(link, given)
+            ticks[n].append(result.inference_ticks)
+            values += theirs.size
+            place = f"{infos[n].engine} on {link.name}"
+            firsts[n] = firsts[n] or _difference(number, place, np.array(result.output, np.int8), theirs)
+    report(len(inputs), len(inputs), "done")
+    devices: list[dict[str, Any]] = [
+        {
+            "port": link.name,
+            "board": info.board,
+            "engine": info.engine,
+            "firmware": info.firmware,
+            "unit": tick_unit(info).name,
+            "ticks": float(np.mean(counted)),
+            "equal": first is None,
+            "first_difference": {**asdict(first), "text": first.text} if first else None,
+        }
+        for link, info, counted, first in zip(links, infos, ticks, firsts, strict=True)
+    ]
+    alike = len(devices) == 2 and devices[0]["unit"] == devices[1]["unit"] and devices[0]["ticks"]
+    return {
+        "model_hash": model_hash,
+        "inputs": len(inputs),
+        "values": values,
+        "equal": all(d["equal"] for d in devices),
+        "first_difference": next((d["first_difference"] for d in devices if not d["equal"]), None),
+        "devices": devices,
+        "speedup": devices[1]["ticks"] / devices[0]["ticks"] if alike else None,
+    }

@@ -1,0 +1,432 @@
+"""What a device with our firmware must do, as checks that run alike on a board, an emulator and the host port.
+
+The pytest suite in tests/hardware runs them one by one at full length; ``kws selftest`` is the short version.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from host_tools.link import stream
+from host_tools.link.protocol import (
+    MAX_SAMPLES,
+    RESET_REASONS,
+    Command,
+    Detection,
+    Fault,
+    HelloReply,
+    Info,
+    Result,
+    StreamDone,
+    stream_data,
+)
+from host_tools.link.session import Link
+from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
+
+RATE = 16000
+UNDEFINED, STACK, HANG = 0, 1, 2  # kinds of DIE
+KINDS = ("", "hard fault", "memory fault", "bus fault", "usage fault", "stack overflow", "watchdog", "abort")
+ProgressCallback = Callable[[int, int, str], None]
+
+
+class Skipped(Exception):
+    """The check can't be made here; its text says why."""
+
+
+@dataclass
+class Reference:
+    """What the host says a model must give. ``model``: a folder with model.tflite and model.json."""
+
+    model: Path
+    model_hash: str = ""
+    _run: Callable[[NDArray[np.int8]], NDArray[np.int8]] | None = field(default=None, repr=False)
+    engine: str = ""
+
+    def __post_init__(self) -> None:
+        from model_pipeline.manifest import load_manifest
+
+        self.manifest = load_manifest(self.model)
+        self.model_hash = self.manifest.model_hash
+
+    def infer(self, windows: NDArray[np.int8]) -> NDArray[np.int8]:
+        """int8 [n, frames, channels] to int8 [n, labels] by TFLite Micro, or our own plan where it is not installed."""
+        if self._run is None:
+            from model_pipeline.evaluate import runner
+
+            tflite = (self.model / "model.tflite").read_bytes()
+            try:
+                self._run, self.engine = runner(tflite, "tflm"), "TFLite Micro"
+            except MissingTool:
+                self._run, self.engine = runner(tflite, "aot"), "our plan on this machine"
+        return self._run(windows)
+
+    def listen(self, audio: NDArray[np.int16], stride: int) -> tuple[NDArray[np.int8], list[tuple[int, int, int]]]:
+        """Continuous mode over int16 [n], by the rule of firmware/app/app_stream.c.
+
+        Returns:
+            Outputs int8 [results, labels], and detections as (position, label, score).
+        """
+        from model_pipeline.features import Frontend, quantize
+        from model_pipeline.listening.detector import run_detector
+
+        manifest = self.manifest
+        frames = quantize(Frontend(manifest.frontend).process(audio), manifest.input.scale, manifest.input.zero_point)
+        starts = range(0, len(frames) - manifest.window_frames + 1, stride)
+        if not starts:
+            return np.empty((0, len(manifest.labels)), np.int8), []
+        outputs = self.infer(np.stack([frames[at : at + manifest.window_frames] for at in starts]))
+        hop = manifest.frontend.hop_samples
+        first = manifest.frontend.window_samples + (manifest.window_frames - 1) * hop
+        found = run_detector(manifest.detector, outputs, first, stride * hop)
+        return outputs, [(d.position, d.label, d.score) for d in found]
+
+
+@dataclass
+class Device:
+    """An open link and what the checks need to know. ``frames``: length of the soak."""
+
+    link: Link
+    reference: Reference | None = None
+    frames: int = 1000
+    windows: int = 20
+    seed: int = 1
+    # Opens the link anew after a restart, where the port itself goes and comes with the firmware (native USB).
+    reopen: Callable[[], Link] | None = None
+    speech: NDArray[np.int16] | None = None  # a stream with keywords in it
+    noise: NDArray[np.int16] | None = None  # a stream without
+
+    def info(self) -> Info:
+        """What the firmware says of itself."""
+        return self.link.info()
+
+    def restart(self, timeout: float, die: int | None = None) -> HelloReply:
+        """Restarts the firmware, or ends it by a fault, and opens a new session."""
+        try:
+            return self.link.restart(timeout, die=die)
+        except DeviceError as error:
+            if self.reopen is None or "refused" in str(error):
+                raise
+            self.link.close()
+            self.link = self.reopen()
+            if self.link.device is None:
+                raise
+            return self.link.device
+
+    def expect_clean(self) -> None:
+        """Raises CheckFailed if anything was lost, damaged or sent twice since hello."""
+        if not self.link.counters.clean:
+            raise CheckFailed(f"the link was not clean: {self.link.report()}")
+
+    def needs_reference(self) -> Reference:
+        """The reference, if it is of the model on the device."""
+        if self.reference is None:
+            raise Skipped("no model folder to compare with")
+        running = self.info().model_hash
+        if running != self.reference.model_hash:
+            raise Skipped(f"the device runs model {running}, {self.reference.model} is {self.reference.model_hash}")
+        return self.reference
+
+
+def hello(device: Device) -> str:
+    """The firmware answers, knows its clock and fits its memory."""
+    info = device.info()
+    if not (info.board and info.model_hash and info.labels):
+        raise CheckFailed(f"INFO lacks the board, the model or the labels: {info}")
+    if info.stack_bytes and info.stack_used >= info.stack_bytes:
+        raise CheckFailed(f"the stack of {info.stack_bytes} bytes is used up")
+    core = f", {info.core_hz / 1e6:g} MHz" if info.core_hz else ""
+    return f"{info.board}, firmware {info.firmware}, model {info.model_hash} by {info.engine}{core}"
+
+
+def soak(device: Device) -> str:
+    """So many frames of all lengths, none lost, none repeated, every sample counted."""
+    link = device.link
+    link.stats(clear=True)
+    rng = np.random.default_rng(device.seed)
+    # The largest stride there is: the link is tried here, not the model.
+    link.send(Command.STREAM_START, struct.pack("<BBH", stream.CONTINUOUS, 0, 0xFFFF))
+    total = 0
+    started = time.perf_counter()
+    for _ in range(device.frames):
+        samples = rng.integers(-32768, 32768, rng.integers(1, MAX_SAMPLES + 1), dtype=np.int16)
+        link.send(Command.STREAM_DATA, stream_data(total, samples))
+        total += len(samples)
+    link.send(Command.STREAM_STOP, struct.pack("<I", total))
+    done = link.expect(StreamDone, timeout=60.0, commands=(Command.STREAM_DATA, Command.STREAM_STOP))
+    seconds = time.perf_counter() - started
+    if done is None:
+        raise CheckFailed("the device never said that the stream was done")
+    if (done.total, done.dropped) != (total, 0):
+        raise CheckFailed(f"{total} samples were sent, {done.total} arrived, {done.dropped} were dropped")
+    after = link.stats()
+    errors = {k: v for k, v in vars(after).items() if k.startswith("rx_") and k not in ("rx_frames", "rx_bytes") and v}
+    if errors or after.tx_dropped:
+        raise CheckFailed(f"the device counted {errors or 'dropped frames'}")
+    device.expect_clean()
+    return f"{device.frames} frames, {total:,} samples, {2 * total / 1000 / seconds:.0f} KB/s"
+
+
+def exact_inference(device: Device) -> str:
+    """Random features give what TFLite Micro gives, value by value."""
+    reference = device.needs_reference()
+    shape = (reference.manifest.window_frames, reference.manifest.frontend.channels)
+    rng = np.random.default_rng(device.seed)
+    windows = rng.integers(-128, 128, (device.windows, *shape), dtype=np.int16).astype(np.int8)
+    expected = reference.infer(windows)
+    for number, (window, wanted) in enumerate(zip(windows, expected, strict=True)):
+        found = stream.infer(device.link, window.reshape(-1)).output
+        if list(found) != wanted.tolist():
+            raise CheckFailed(f"window {number}: the device gives {list(found)}, {reference.engine} {wanted.tolist()}")
+    device.expect_clean()
+    return f"{len(windows)} windows equal to {reference.engine}"
+
+
+def exact_stream(device: Device) -> str:
+    """Sound through front end, model and detector gives what the host gives, result by result."""
+    rng = np.random.default_rng(device.seed)
+    loud = np.repeat(rng.uniform(0.0, 0.6, 8), RATE // 4)
+    audio = (rng.standard_normal(len(loud)) * loud * 9000).clip(-32768, 32767).astype(np.int16)
+    results, _ = _compare_stream(device, audio)
+    return f"{results} results of {len(audio) / RATE:.0f} s of sound equal to the host's"
+
+
+def keywords(device: Device) -> str:
+    """Streamed keywords are detected, at the sample where the host detects them."""
+    if device.speech is None:
+        raise Skipped("no speech to stream (--data DIR)")
+    _, found = _compare_stream(device, device.speech)
+    if not found:
+        raise CheckFailed("no keyword was detected")
+    labels = device.info().labels
+    return f"{len(found)} detected: {' '.join(labels[label] for _, label, _ in found)}"
+
+
+def silence_and_noise(device: Device) -> str:
+    """Noise without speech is not taken for a keyword."""
+    audio = device.noise
+    if audio is None:
+        rng = np.random.default_rng(device.seed)
+        audio = np.concatenate([np.zeros(RATE, np.int16), (rng.standard_normal(2 * RATE) * 300).astype(np.int16)])
+    _, found = _compare_stream(device, audio)
+    if found:
+        raise CheckFailed(f"noise was taken for {device.info().labels[found[0][1]]!r}")
+    return f"nothing detected in {len(audio) / RATE:.0f} s"
+
+
+def overload(device: Device) -> str:
+    """An inference every hop and audio as fast as the line takes it: slower, but not one sample unaccounted for."""
+    rng = np.random.default_rng(device.seed)
+    info = device.info()
+    # 30 inferences
+    audio = rng.integers(-20000, 20000, info.window_samples + (info.window_frames + 29) * info.hop_samples, np.int16)
+    frames = 1 + (len(audio) - info.window_samples) // info.hop_samples
+    results, done = 0, None
+    for event in stream.stream_continuous(device.link, [audio], stride=1):
+        results += isinstance(event, Result)
+        done = event if isinstance(event, StreamDone) else done
+    stats = device.link.stats()
+    if done is None or done.total + done.dropped != len(audio):
+        raise CheckFailed(f"{len(audio)} samples were sent, {done} came back")
+    if done.dropped == 0 and done.frames != frames:
+        raise CheckFailed(f"{frames} frames were due, {done.frames} were made")
+    wanted = done.frames - info.window_frames + 1
+    if not results == done.inferences == wanted:
+        raise CheckFailed(f"{wanted} results were due, {done.inferences} made, {results} arrived")
+    lost = done.dropped + stats.audio_dropped + stats.rx_ring_overflow
+    device.expect_clean()
+    return f"{results} inferences over {len(audio) / RATE:.1f} s of sound, {lost} samples lost"
+
+
+def undefined_instruction(device: Device) -> str:
+    """A fault ends in a record that the next session gets."""
+    fault, reason = _die(device, UNDEFINED)
+    if fault.kind not in (1, 4) or not fault.pc or not fault.cfsr & 0x10000:
+        raise CheckFailed(f"the record does not tell of an undefined instruction: {fault}")
+    if reason != "fault":
+        raise CheckFailed(f"the reset's reason is {reason!r}")
+    return _record(fault)
+
+
+def stack_overflow(device: Device) -> str:
+    """The guard at the stack's end catches an overflow."""
+    fault, _ = _die(device, STACK)
+    if fault.kind != 5:
+        raise CheckFailed(f"the record does not tell of a stack overflow: {fault}")
+    return _record(fault)
+
+
+def watchdog(device: Device) -> str:
+    """A main loop that stands still is ended by the watchdog, and the record says where it stood."""
+    fault, reason = _die(device, HANG)
+    if fault.kind != 6 or reason != "watchdog":
+        raise CheckFailed(f"the record does not tell of the watchdog: {fault}, reason {reason}")
+    return _record(fault)
+
+
+def restart(device: Device) -> str:
+    """A commanded reset brings a clean new session: no record, counters at zero."""
+    reply = device.restart(30.0)
+    if reply.has_fault:
+        raise CheckFailed("there is a fault record after a clean reset")
+    stats = device.link.stats()
+    if stats.rx_missing or stats.rx_malformed or stats.rx_crc:
+        raise CheckFailed(f"counters are not clean after a reset: {stats}")
+    reason = RESET_REASONS[reply.reset_reason] if reply.reset_reason < len(RESET_REASONS) else reply.reset_reason
+    return f"reason: {reason}"
+
+
+CHECKS: tuple[Callable[[Device], str], ...] = (
+    hello,
+    soak,
+    exact_inference,
+    exact_stream,
+    keywords,
+    silence_and_noise,
+    overload,
+    restart,
+    undefined_instruction,
+    stack_overflow,
+    watchdog,
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One check's end. ``state``: "passed", "failed" or "skipped"."""
+
+    name: str
+    state: str
+    detail: str
+    seconds: float
+
+
+def run(device: Device, progress: ProgressCallback | None = None) -> list[Outcome]:
+    """All checks in order; a failed one does not stop the others, a lost link does.
+
+    Raises:
+        DeviceError: the link went down.
+    """
+    outcomes = []
+    for number, check in enumerate(CHECKS):
+        if progress:
+            progress(number, len(CHECKS), check.__name__.replace("_", " "))
+        started = time.perf_counter()
+        try:
+            state, detail = "passed", check(device)
+        except Skipped as reason:
+            state, detail = "skipped", str(reason)
+        except CheckFailed as error:
+            state, detail = "failed", str(error)
+        outcomes.append(Outcome(check.__name__, state, detail, round(time.perf_counter() - started, 3)))
+    return outcomes
+
+
+def reopener(port: str, baud: int | None = None) -> Callable[[], Link] | None:
+    """What opens ``port`` again when its USB device went and came back, perhaps under another name; None for a port
+    that stays (a debug probe's, an adapter's, a URL)."""
+    from host_tools.boards import board_ids, load_board
+    from host_tools.flash import usb as devices
+
+    before = next((d for d in devices.ports() if d.port == port), None)
+    ids = [devices.usb_ids(load_board(name)) for name in board_ids()]
+    owner = next((i for i in ids if before and i.role(before.usb) == "application"), None)
+    if before is None or owner is None:
+        return None
+
+    def reopen() -> Link:
+        def back() -> devices.Device | None:
+            return next(
+                (d for d in devices.ports() if d.usb == before.usb and d.serial_number == before.serial_number), None
+            )
+
+        time.sleep(1.0)  # the old port is listed until the system has noticed
+        found = devices.wait_for(f"the port of {owner.board}", back, 15.0, hint="press reset once")
+        return Link.open(found.port or port, 15.0, **({"baud": baud} if baud else {}))
+
+    return reopen
+
+
+def speech_and_noise(
+    folder: Path, reference: Reference, keywords_wanted: int = 2
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Test clips that the host is sure of, each between seconds of quiet; and background noise in which it hears
+    nothing. ``folder``: a data folder.
+
+    Raises:
+        KwsError: the folder lacks them.
+    """
+    labels = reference.manifest.labels
+    dataset = stream.open_dataset(folder, labels)
+    stride = reference.manifest.detector.stride_hops
+    quiet = (np.random.default_rng(1).standard_normal(RATE // 2) * 10).astype(np.int16)
+    speech = np.concatenate([quiet, quiet])
+    spoken: list[int] = []
+    for clip in dataset.clips("testing"):
+        if len(spoken) == keywords_wanted:
+            break
+        if clip.label in spoken or clip.label >= len(labels) - 2:
+            continue
+        longer = np.concatenate([speech, dataset.audio([clip])[0], quiet])
+        if [label for _, label, _ in reference.listen(longer, stride)[1]] == [*spoken, clip.label]:
+            speech, spoken = longer, [*spoken, clip.label]
+    if len(spoken) < keywords_wanted:
+        raise KwsError(f"{folder}: the model is sure of {len(spoken)} of its test clips, {keywords_wanted} are needed")
+    for _name, recording in dataset.noise:
+        noise = np.asarray(recording[: 3 * RATE])
+        if not reference.listen(noise, stride)[1]:
+            return speech, noise
+    raise KwsError(f"{folder}: the model hears keywords in all of its noise")
+
+
+def _compare_stream(device: Device, audio: NDArray[np.int16]) -> tuple[int, list[tuple[int, int, int]]]:
+    reference = device.needs_reference()
+    stride = reference.manifest.detector.stride_hops
+    outputs, detections = reference.listen(audio, stride)
+    results: list[Result] = []
+    found: list[tuple[int, int, int]] = []
+    device.link.reset_stream()
+    for event in stream.stream_continuous(device.link, [audio], stride=stride):
+        if isinstance(event, Result):
+            results.append(event)
+        elif isinstance(event, Detection):
+            found.append((event.position, event.label, event.score))
+    device.expect_clean()
+    given = [list(r.output) for r in results]
+    if given != outputs.tolist():
+        at = next((i for i, (a, b) in enumerate(zip(given, outputs.tolist(), strict=False)) if a != b), len(given))
+        raise CheckFailed(f"result {at} of {len(outputs)} differs from the host's ({len(given)} arrived)")
+    if found != detections:
+        raise CheckFailed(f"the device detected {found}, the host {detections}")
+    return len(results), found
+
+
+def _die(device: Device, kind: int) -> tuple[Fault, str]:
+    try:
+        reply = device.restart(60.0, kind)
+    except DeviceError as error:
+        if "not supported" in str(error):
+            raise Skipped("this port has no such end") from error
+        raise
+    if not reply.has_fault:
+        raise CheckFailed("HELLO says that there is no fault record")
+    fault = device.link.expect(Fault, timeout=10.0)
+    if fault is None:
+        raise CheckFailed("no fault record came")
+    again = device.link.hello()
+    if again.has_fault:
+        raise CheckFailed("the fault record was sent twice")
+    reason = reply.reset_reason
+    return fault, RESET_REASONS[reason] if reason < len(RESET_REASONS) else str(reason)
+
+
+def _record(fault: Fault) -> str:
+    kind = KINDS[fault.kind] if fault.kind < len(KINDS) else f"kind {fault.kind}"
+    place = f" at {fault.pc:#010x}" if fault.pc else ""
+    return f"{kind}{place} after {fault.uptime_ms} ms"

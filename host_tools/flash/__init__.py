@@ -1,0 +1,1 @@
+"""Firmware onto a board: what is plugged in, and the uploaders."""

@@ -1,0 +1,1 @@
+"""Firmware images: built, and run on an emulated board."""

@@ -1,0 +1,225 @@
+"""Runs a firmware image without its board: in QEMU, in Renode, or as a process for board "host"."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from host_tools.boards import Board, load_board
+from model_pipeline.errors import DeviceError, KwsError, MissingTool
+
+START_TIMEOUT = 20.0
+
+
+class Emulator:
+    """A running image. ``url`` is what pyserial's ``serial_for_url`` takes. Whoever connects first lets the image
+    start; it goes on over later connections."""
+
+    def __init__(self, board: str, kind: str, url: str, process: subprocess.Popen[str], stderr: IO[bytes]) -> None:
+        self.board = board
+        self.kind = kind
+        self.url = url
+        self._process = process
+        self._stderr = stderr
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def running(self) -> bool:
+        """Whether the image still runs."""
+        return self._process.poll() is None
+
+    def check(self) -> None:
+        """Raises:
+        DeviceError: the image has ended (with what it said last).
+        """
+        if not self.running():
+            raise DeviceError(f"the {self.kind} of {self.board} has ended ({self._ending()})")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits for the image to end; False if it still runs after ``timeout`` seconds."""
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Ends the child, whatever it does. May be called again."""
+        if self.running():
+            self._process.terminate()
+            try:
+                self._process.wait(3)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._stderr.close()
+
+    def _ending(self) -> str:
+        code = self._process.returncode
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        text = self.stderr_text()
+        return f"{how}: {text.splitlines()[-1]}" if text else how
+
+    def stderr_text(self) -> str:
+        """What the child has written to stderr so far, without QEMU's remarks that are no errors."""
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").splitlines()
+        return "\n".join(line for line in lines if line.strip() and "info: QEMU waiting" not in line)
+
+
+@contextlib.contextmanager
+def start(
+    board: str, elf: Path | str, icount: bool = True, *, kind: str | None = None, pty: bool = False
+) -> Iterator[Emulator]:
+    """Runs ``elf`` and gives an `Emulator`; the child is ended when the block is left, by whatever.
+
+    Args:
+        board: id of a file in boards/.
+        elf: what `host_tools.image.build.build` made.
+        icount: QEMU counts exactly one nanosecond of guest time an instruction, so that ticks are instructions.
+        kind: "qemu", "process" or "renode"; None is the board's first.
+        pty: (board host) a pseudo-terminal in the place of TCP.
+
+    Raises:
+        MissingTool: no QEMU, or no Renode.
+        KwsError: the board has no emulator, or there is no such ELF.
+        DeviceError: the child ended at once.
+    """
+    emulator = _spawn(load_board(board), Path(elf), icount, kind, pty)
+    try:
+        yield emulator
+    finally:
+        emulator.stop()
+
+
+def _spawn(board: Board, elf: Path, icount: bool, kind: str | None, pty: bool) -> Emulator:
+    if not elf.is_file():
+        raise KwsError(f"no firmware {elf}", hint=f"kws build --board {board.id}")
+    emulators = board.kws.emulators
+    offered = [name for name in ("qemu", "process", "renode") if getattr(emulators, name) is not None]
+    kind = kind or (offered[0] if offered else None)
+    if kind not in offered:
+        raise KwsError(
+            f"board {board.id} can't be emulated" + (f" by {kind}" if kind else ""),
+            hint=f"its emulators: {', '.join(offered) or 'none'}",
+        )
+    if kind == "process":
+        return _spawn_process(board, elf, pty)
+    if pty:
+        raise KwsError("a pseudo-terminal is offered for board host only")
+    if kind == "renode":
+        from host_tools.image.renode import spawn
+
+        return spawn(board, elf)
+    return _spawn_qemu(board, elf, icount)
+
+
+def _die_with_parent() -> None:
+    """In the child: SIGTERM when the parent ends, even by SIGKILL (Linux's prctl PR_SET_PDEATHSIG = 1)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _popen(command: list[str], stderr: IO[bytes], **options: object) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+            command,
+            stdin=subprocess.DEVNULL,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,  # Ctrl-C is ours to handle
+            preexec_fn=_die_with_parent,
+            **options,
+        )
+    except OSError as error:
+        stderr.close()
+        raise DeviceError(f"can't start {command[0]}: {error.strerror or error}") from error
+
+
+def _spawn_qemu(board: Board, elf: Path, icount: bool) -> Emulator:
+    qemu = board.kws.emulators.qemu
+    assert qemu is not None
+    program = shutil.which("qemu-system-arm")
+    if not program:
+        raise MissingTool("qemu-system-arm is not in PATH", hint="apt-get install qemu-system-arm")
+    with elf.open("rb") as stream:
+        header = stream.read(20)
+    # e_machine 40 is EM_ARM. QEMU itself would look only when a host has connected.
+    if len(header) < 20 or header[:4] != b"\x7fELF" or header[18:20] != b"\x28\0":
+        raise KwsError(f"{elf} is no ELF for {board.id}", hint=f"kws build --board {board.id}")
+    # We listen and hand the socket over: no race for a free port, and a client can connect at once.
+    listener = socket.socket()
+    stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the emulator
+    try:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+        command = [program, "-M", qemu.machine, "-nodefaults", "-display", "none", "-monitor", "none"]
+        command += ["-kernel", str(elf)]
+        for _ in range(qemu.serial_index):
+            command += ["-serial", "null"]
+        # wait=on: the machine starts when the host is there, since bytes sent before are lost. nodelay: QEMU sends
+        # byte by byte, and Nagle's algorithm would hold an answer back for 40 ms. mux: its buffer of 32 bytes feeds
+        # the UART without a turn of QEMU's main loop for each byte (about 4 times the throughput); it looks for an
+        # escape character, so that one is set to a value that no byte has.
+        command += ["-chardev", f"socket,id=link,fd={listener.fileno()},server=on,wait=on,nodelay=on,mux=on"]
+        command += ["-echr", "256", "-serial", "chardev:link"]
+        if icount:
+            command += ["-icount", "shift=0"]
+        process = _popen(command, stderr, stdout=subprocess.DEVNULL, pass_fds=[listener.fileno()])
+    finally:
+        listener.close()
+    emulator = Emulator(board.id, "qemu", f"socket://127.0.0.1:{port}", process, stderr)
+    # QEMU says that it waits, or ends (a broken ELF is seen before that).
+    deadline = time.monotonic() + START_TIMEOUT
+    while emulator.running() and time.monotonic() < deadline:
+        stderr.seek(0)
+        if b"QEMU waiting" in stderr.read():
+            break
+        time.sleep(0.01)
+    return _checked(emulator)
+
+
+def _spawn_process(board: Board, elf: Path, pty: bool) -> Emulator:
+    stderr = tempfile.TemporaryFile()  # noqa: SIM115
+    environ = {k: v for k, v in os.environ.items() if k != "KWS_HOST_INHERIT"}
+    command = [str(elf.resolve()), "--port", "pty" if pty else "tcp:0"]
+    process = _popen(command, stderr, stdout=subprocess.PIPE, env=environ)
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
+    line = process.stdout.readline() if ready else ""
+    emulator = Emulator(board.id, "process", "", process, stderr)
+    found = re.match(r"READY (\S+)", line)
+    if found:
+        emulator.url = found[1]
+        return emulator
+    emulator.wait(1)
+    _checked(emulator)
+    emulator.stop()
+    raise DeviceError(f"{elf} did not say where it listens", hint="kws build --board host")
+
+
+def _checked(emulator: Emulator) -> Emulator:
+    try:
+        emulator.check()
+    except DeviceError:
+        emulator.stop()
+        raise
+    return emulator

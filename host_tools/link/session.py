@@ -1,0 +1,535 @@
+"""The host's half of docs/protocol.md over any pyserial port: a session that loses nothing silently."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import serial
+
+from host_tools.link.protocol import (
+    FAULT_MAGIC,
+    VERSION,
+    Ack,
+    BadFrame,
+    Command,
+    Decoder,
+    Detector,
+    Event,
+    Frame,
+    HelloReply,
+    Info,
+    Nak,
+    ProfileReply,
+    Ready,
+    Refusal,
+    ResetOk,
+    SetDetectorOk,
+    Stats,
+    parse_event,
+)
+from model_pipeline.errors import DeviceError
+
+BAUD = 500_000  # as our boards have it (boards/*.json)
+TRIES = 10  # resends of one frame before the link is given up
+RESEND_S = 0.5
+# TCP loses nothing: no progress there means a busy emulator, and a repeat would only be counted against the link.
+RESEND_TCP_S = 3.0
+_HELLO_S = 0.3
+_E = TypeVar("_E", bound=Event)
+
+
+@dataclass
+class Counters:
+    """Of one session, from HELLO on. The first four are of the host's frames, the rest of the device's."""
+
+    sent: int = 0
+    resent: int = 0
+    naks: int = 0
+    timeouts: int = 0
+    received: int = 0
+    lost: int = 0  # gaps in the device's sequence
+    repeated: int = 0
+    bad: int = 0  # runs of bytes that were no frame
+
+    @property
+    def clean(self) -> bool:
+        """Nothing was lost, damaged or sent twice, in either direction."""
+        return not (self.resent or self.naks or self.timeouts or self.lost or self.repeated or self.bad)
+
+
+class Ticket:
+    """A frame on its way. ``written_at``: ``time.perf_counter()`` once the port had taken it, else None."""
+
+    __slots__ = ("data", "seq", "written_at")
+
+    def __init__(self, seq: int, data: bytes) -> None:
+        self.seq = seq
+        self.data = data
+        self.written_at: float | None = None
+
+
+class Link:
+    """One session with a device. Commands block only for want of credit; events arrive in a queue.
+
+    Two threads work behind it: one reads and one writes, so that neither direction can stall the other.
+    All methods may raise DeviceError once the port or the device has gone.
+    """
+
+    def __init__(self, port: Any, name: str = "port", *, resend_s: float = RESEND_S) -> None:
+        """``port``: an open pyserial port, or anything with its read, write, close and (optionally) fileno."""
+        self.name = name
+        self.counters = Counters()
+        self.device: HelloReply | None = None
+        self._port = port
+        self._resend_s = resend_s
+        self._changed = threading.Condition()
+        self._events: deque[Event] = deque()
+        self._urgent: deque[bytes] = deque()
+        self._unacked: deque[Ticket] = deque()
+        self._cursor = 0  # of _unacked, so many were written
+        self._probing = False  # after a time-out only the oldest goes out, until something is acknowledged
+        self._went_back_to: int | None = None
+        self._tries = 0
+        self._progress_at = time.perf_counter()
+        self._seq = 0
+        self._window = 1
+        self._opening = False
+        self._may_restart = False
+        self._rx_expected: int | None = None
+        self._stray_bytes = 0
+        self._failure: DeviceError | None = None
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._guard, args=(loop,), name=f"link{loop.__name__}", daemon=True)
+            for loop in (self._read_loop, self._write_loop)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @classmethod
+    def open(cls, url: str, timeout: float = 10.0, *, baud: int = BAUD, resend_s: float | None = None) -> Link:
+        """Opens a port and a session on it.
+
+        Args:
+            url: anything pyserial takes: ``/dev/ttyACM0``, ``COM3``, a pty, ``socket://host:port``.
+            timeout: seconds in which the device must answer HELLO.
+            resend_s: seconds without progress after which a frame is sent again.
+
+        Raises:
+            DeviceError: no such port, no firmware of ours behind it, or one of another protocol version.
+        """
+        link = cls(
+            _open_port(url, baud),
+            url,
+            resend_s=resend_s or (RESEND_TCP_S if url.startswith("socket://") else RESEND_S),
+        )
+        try:
+            link.hello(timeout)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends threads and port. May be called twice."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(2.0)
+        with contextlib.suppress(OSError, serial.SerialException):
+            self._port.close()
+
+    # ---- commands
+
+    def hello(self, timeout: float = 10.0) -> HelloReply:
+        """Opens a new session: numbers, credit and counters start again.
+
+        Raises:
+            DeviceError: nobody answers in ``timeout`` seconds, or speaks another version.
+        """
+        with self._changed:
+            self._check()
+            self._opening = True
+            self._unacked.clear()
+            self._cursor = 0
+            self._probing = False
+            self._stray_bytes = 0
+            seq = self._seq
+            self.device = None
+        frame = b"\0" + Frame(Command.HELLO, seq, struct.pack("<H", VERSION)).encode()
+        deadline = time.perf_counter() + timeout
+        while True:
+            with self._changed:
+                self._urgent.append(frame)
+                self._changed.notify_all()
+                self._changed.wait_for(
+                    lambda: self.device or self._failure, max(0.0, min(_HELLO_S, deadline - time.perf_counter()))
+                )
+                if self.device:
+                    return self.device
+                self._check()
+                if time.perf_counter() >= deadline:
+                    self._opening = False
+                    raise self._silent(timeout)
+
+    def send(self, command: Command, payload: bytes = b"", timeout: float = 30.0) -> Ticket:
+        """Queues a command, in order and with repetition if it is lost. Blocks while the device gives no credit.
+
+        Raises:
+            DeviceError: no credit came in ``timeout`` seconds, or the link failed.
+        """
+        with self._changed:
+            free = self._changed.wait_for(lambda: self._failure or len(self._unacked) < self._window, timeout)
+            self._check()
+            if not free:
+                raise DeviceError(f"{self.name}: the device took no data for {timeout:.0f} s", hint="reset the board")
+            ticket = Ticket(self._seq, Frame(command, self._seq, payload).encode())
+            self._seq = (self._seq + 1) & 0xFFFF
+            if not self._unacked:
+                self._progress_at = time.perf_counter()
+            self._unacked.append(ticket)
+            self.counters.sent += 1
+            self._changed.notify_all()
+            return ticket
+
+    def drain(self, timeout: float = 30.0) -> None:
+        """Waits until the device has acknowledged everything."""
+        with self._changed:
+            done = self._changed.wait_for(lambda: self._failure or not self._unacked, timeout)
+            self._check()
+            if not done:
+                raise DeviceError(f"{self.name}: the device did not take all data in {timeout:.0f} s")
+
+    def next_event(self, timeout: float | None = None) -> Event | None:
+        """The oldest event, or None after ``timeout`` seconds. What came before a failure is still given."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._events or self._failure, timeout)
+            if self._events:
+                return self._events.popleft()
+            self._check()
+            return None
+
+    def expect(self, *kinds: type[_E], timeout: float, commands: tuple[Command, ...] = ()) -> _E | None:
+        """The oldest event of these kinds, taken out of the queue (others stay), or None after ``timeout``.
+
+        Raises:
+            DeviceError: the device refused one of ``commands``.
+        """
+        found: list[Any] = []
+
+        def search() -> bool:
+            for event in self._events:
+                refused = isinstance(event, Refusal) and event.command in commands
+                if refused or isinstance(event, kinds):
+                    found.append(event)
+                    return True
+            return self._failure is not None
+
+        with self._changed:
+            self._changed.wait_for(search, timeout)
+            if not found:
+                self._check()
+                return None
+            self._events.remove(found[-1])
+        if isinstance(found[-1], Refusal) and not isinstance(found[-1], kinds):
+            raise DeviceError(f"{self.name}: the device refused {found[-1]}")
+        return found[-1]
+
+    def request(self, command: Command, reply: type[_E], payload: bytes = b"", timeout: float = 5.0) -> _E:
+        """Sends a command and returns its reply; asks again (three times in all) if the reply is lost, so only for
+        commands that may be repeated."""
+        for _ in range(3):
+            self.send(command, payload)
+            event = self.expect(reply, timeout=timeout, commands=(command,))
+            if event is not None:
+                return event
+        raise DeviceError(f"{self.name}: no answer to {command.name}", hint="reset the board")
+
+    def info(self) -> Info:
+        """What the firmware says of itself."""
+        info = self.request(Command.INFO, Info)
+        while info.more:
+            rest = self.expect(Info, timeout=5.0)
+            if rest is None:
+                raise DeviceError(f"{self.name}: the rest of the labels did not arrive", hint="reset the board")
+            info = info.joined(rest)
+        return info
+
+    def stats(self, clear: bool = False) -> Stats:
+        """The device's counters."""
+        return self.request(Command.STATS, Stats, bytes([clear]))
+
+    def profile(self) -> list[int]:
+        """Ticks of each kernel call of the last inference; empty before the first, or if the engine is not aot.
+
+        Raises:
+            DeviceError: the firmware was not built with profiling, or a part of the answer was lost.
+        """
+        part = self.request(Command.PROFILE, ProfileReply)
+        ticks = list(part.ticks)
+        while len(ticks) < part.total:
+            rest = self.expect(ProfileReply, timeout=5.0)
+            if rest is None or rest.first != len(ticks):
+                raise DeviceError(f"{self.name}: a part of the profile did not arrive", hint="try again")
+            ticks += rest.ticks
+        return ticks
+
+    def set_detector(self, detector: Detector) -> None:
+        """Changes the detector until the next restart."""
+        self.request(Command.SET_DETECTOR, SetDetectorOk, detector.payload())
+
+    def reset_stream(self) -> None:
+        """Forgets streaming state: front end, window, detector."""
+        self.request(Command.RESET, ResetOk, b"\0")
+
+    def restart(self, timeout: float = 15.0, *, die: int | None = None) -> HelloReply:
+        """Restarts the device and opens a session with it anew. ``die``: by a fault of that kind (see DIE)."""
+        with self._changed:
+            self._may_restart = True
+        if die is None:
+            self.send(Command.RESET, b"\1")
+        else:
+            self.send(Command.DIE, struct.pack("<IB", FAULT_MAGIC, die))
+        try:
+            if self.expect(Ready, timeout=timeout, commands=(Command.RESET, Command.DIE)) is None:
+                raise DeviceError(f"{self.name}: the device did not come back in {timeout:.0f} s")
+            return self.hello(timeout)
+        finally:
+            with self._changed:
+                self._may_restart = False
+
+    def report(self) -> dict[str, int]:
+        """The counters as a dict."""
+        return asdict(self.counters)
+
+    # ---- the threads
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except BaseException as error:  # nobody would hear of a thread's end: pass it on to who waits
+            self._fail(DeviceError(f"{self.name}: the link stopped: {error!r}"))
+            raise
+
+    def _use_port(self, call: Callable[[], Any]) -> Any:
+        """``call()``, or None when the port is gone."""
+        try:
+            return call()
+        except (OSError, serial.SerialException, TypeError, AttributeError, ValueError) as error:
+            # pyserial raises the last three when a port is closed or pulled out under a call.
+            if not self._closing:
+                text = str(error).strip() or type(error).__name__
+                self._fail(DeviceError(f"{self.name} went away: {text}", hint="check the cable or the emulator"))
+            return None
+
+    def _fail(self, error: DeviceError) -> None:
+        with self._changed:
+            self._failure = self._failure or error
+            self._changed.notify_all()
+
+    def _check(self) -> None:
+        if self._failure:
+            raise DeviceError(str(self._failure), hint=self._failure.hint)
+        if self._closing:
+            raise DeviceError(f"{self.name} is closed")
+
+    def _silent(self, timeout: float) -> DeviceError:
+        text = f"no micro-kws firmware answered on {self.name} within {timeout:.0f} s"
+        if self._stray_bytes:
+            return DeviceError(
+                f"{text}; {self._stray_bytes} bytes came that are no frames of ours",
+                hint="check the baud rate, or flash our firmware",
+            )
+        return DeviceError(text, hint="check that the board runs our firmware, then reset it")
+
+    def _read_loop(self) -> None:
+        decoder = Decoder()
+        read = _reader(self._port)
+        while not (self._closing or self._failure):
+            data = self._use_port(read)
+            if not data:
+                continue
+            at = time.perf_counter()
+            with self._changed:
+                frames = decoder.feed(data)
+                if self._opening and not any(isinstance(f, Frame) for f in frames):
+                    self._stray_bytes += len(data)
+                for frame in frames:
+                    self._take(frame, at)
+                self._changed.notify_all()
+
+    def _take(self, frame: Frame | BadFrame, at: float) -> None:
+        """One frame of the device, in order of arrival."""
+        if isinstance(frame, BadFrame):
+            self.counters.bad += 1
+            return
+        try:
+            event = parse_event(frame, at)
+        except ValueError:
+            self.counters.bad += 1
+            return
+        if isinstance(event, Ready):
+            self._versions(event.protocol)
+            if self.device and not self._may_restart:
+                self._failure = self._failure or DeviceError(
+                    f"{self.name}: the device restarted in the middle of the session", hint="kws monitor shows why"
+                )
+            self._rx_expected = (frame.seq + 1) & 0xFFFF
+            self._events.append(event)
+            return
+        if isinstance(event, HelloReply):
+            self._versions(event.protocol)
+            if self._opening and event.protocol == VERSION:
+                self._open_session(event, frame.seq)
+                return
+        if self.device is None:
+            return  # left over from an earlier session
+        expected = self._rx_expected if self._rx_expected is not None else frame.seq
+        ahead = (frame.seq - expected) & 0xFFFF
+        if ahead >= 0x8000:
+            self.counters.repeated += 1
+            return
+        self.counters.lost += ahead
+        self.counters.received += 1
+        self._rx_expected = (frame.seq + 1) & 0xFFFF
+        if isinstance(event, Ack):
+            self._window = max(1, event.window)
+            self._acknowledge(event.expected)
+        elif isinstance(event, Nak):
+            self.counters.naks += 1
+            self._acknowledge(event.expected)
+            # One loss can cause two NAKs (damaged, then missing): go back once, the time-out does the rest.
+            written = self._unacked and self._cursor
+            if written and self._unacked[0].seq == event.expected != self._went_back_to:
+                self._went_back_to = event.expected
+                self.counters.resent += self._cursor
+                self._cursor = 0
+                self._progress_at = at
+        elif not isinstance(event, HelloReply):  # of a HELLO that was sent again
+            self._events.append(event)
+
+    def _versions(self, protocol: int) -> None:
+        if protocol != VERSION:
+            self._failure = self._failure or DeviceError(
+                f"{self.name}: the firmware speaks link protocol {protocol}, these tools speak {VERSION}",
+                hint="build and flash the firmware that belongs to this version of kws",
+            )
+
+    def _open_session(self, event: HelloReply, seq: int) -> None:
+        self._opening = False
+        self.counters = Counters(received=1)
+        self._rx_expected = (seq + 1) & 0xFFFF
+        self._window = max(1, event.window)
+        self._seq = (self._seq + 1) & 0xFFFF
+        self._tries = 0
+        self._went_back_to = None
+        self._events.clear()
+        self.device = event
+
+    def _acknowledge(self, expected: int) -> None:
+        if not self._unacked:
+            return
+        done = (expected - self._unacked[0].seq) & 0xFFFF
+        if not 0 < done <= len(self._unacked):
+            return  # nothing new, or of before
+        for _ in range(done):
+            self._unacked.popleft()
+        self._cursor = max(0, self._cursor - done)
+        self._probing = False
+        self._went_back_to = None
+        self._tries = 0
+        self._progress_at = time.perf_counter()
+
+    def _write_loop(self) -> None:
+        while True:
+            with self._changed:
+                batch, tickets = self._pick()
+                while not batch:
+                    if self._closing or self._failure:
+                        return
+                    late = self._progress_at + self._resend_s - time.perf_counter()
+                    self._changed.wait(max(0.001, late) if self._unacked else None)
+                    batch, tickets = self._pick()
+            if self._use_port(partial(self._port.write, batch)) is None:
+                return
+            now = time.perf_counter()
+            for ticket in tickets:
+                ticket.written_at = ticket.written_at or now
+
+    def _pick(self) -> tuple[bytes, list[Ticket]]:
+        """What is to be written now, and the tickets in it."""
+        if self._urgent:
+            return self._urgent.popleft(), []
+        if not self._unacked or self._opening:
+            return b"", []
+        now = time.perf_counter()
+        if self._cursor and now - self._progress_at >= self._resend_s:
+            self._tries += 1
+            self.counters.timeouts += 1
+            if self._tries > TRIES:
+                seconds = self._resend_s * TRIES
+                self._failure = self._failure or DeviceError(
+                    f"{self.name}: the device stopped answering (nothing acknowledged for {seconds:.0f} s)",
+                    hint="reset the board or restart the emulator",
+                )
+                self._changed.notify_all()
+                return b"", []
+            self._cursor = 0
+            self._probing = True
+            self._went_back_to = None
+            self._progress_at = now
+            self.counters.resent += 1
+        end = 1 if self._probing else len(self._unacked)
+        tickets = [self._unacked[i] for i in range(self._cursor, min(end, self._cursor + 8))]
+        self._cursor += len(tickets)
+        return b"".join(t.data for t in tickets), tickets
+
+
+def _reader(port: Any) -> Callable[[], bytes]:
+    """A function that waits at most 50 ms and returns what has arrived."""
+    try:
+        handle = port.fileno()
+    except (AttributeError, OSError, ValueError, NotImplementedError):
+        # Windows COM ports and rfc2217:// have no descriptor: wait for one byte, then take the rest.
+        port.timeout = 0.05
+        return lambda: port.read(max(1, port.in_waiting))
+    port.timeout = 0
+    return lambda: port.read(4096) if select.select([handle], [], [], 0.05)[0] else b""
+
+
+def _open_port(url: str, baud: int) -> Any:
+    try:
+        return serial.serial_for_url(url, baudrate=baud, timeout=0, write_timeout=20.0, exclusive=True)
+    except ValueError as error:
+        raise DeviceError(
+            f"can't open {url}: {error}", hint="such as /dev/ttyACM0 or socket://127.0.0.1:3456"
+        ) from error
+    except (OSError, serial.SerialException) as error:
+        text = str(error)
+        if "No such file" in text:
+            from serial.tools import list_ports
+
+            found = ", ".join(p.device for p in list_ports.comports()) or "none"
+            raise DeviceError(f"there is no port {url}", hint=f"ports here: {found}") from error
+        if "lock" in text or "busy" in text.lower():
+            raise DeviceError(f"{url} is in use by another program", hint="close the other serial monitor") from error
+        if "ermission" in text:
+            raise DeviceError(f"no right to open {url}", hint="add yourself to the group dialout") from error
+        reason = text.rsplit("] ", 1)[-1].rstrip("'\"")
+        raise DeviceError(f"can't open {url}: {reason}", hint="is the emulator or the board running?") from error

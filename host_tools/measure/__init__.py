@@ -1,0 +1,1 @@
+"""What a firmware or a model costs and gets right, measured."""

@@ -1,0 +1,236 @@
+"""Whether a model keeps up with sound on a board: its instructions a hop, measured in QEMU, against the board's clock.
+
+Instructions are exact and the same on every Cortex-M4 of ours; cycles are not known without the board. The ratio
+between them is an assumption, and said wherever a share of time is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from host_tools.boards import Board, board_ids, load_board
+from host_tools.image.build import DEFAULT_MODEL, ROOT, build
+from host_tools.image.emulate import start
+from host_tools.link import stream
+from host_tools.link.protocol import Result
+from host_tools.link.session import Link
+from host_tools.measure import metrics
+from model_pipeline.errors import CheckFailed, KwsError
+from model_pipeline.files import sha256_tree, write_json
+from model_pipeline.native import cache_dir
+
+# Published runs of such models on a real Cortex-M4 against the same code's instructions: about 1.4 (flash wait states,
+# taken branches, loads that the next instruction waits for).
+CYCLES_PER_INSTRUCTION = 1.4
+TIGHT = 0.8  # of the time; above it little is left for anything else
+# Without QEMU: twice what the plain kernels take, front end as its limit.
+_GUESS_PER_MAC, _GUESS_FRAME = 12, 60_000
+ProgressCallback = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Instructions of a Cortex-M4. ``inference``: of one run of the engine, which serves ``hops`` hops."""
+
+    frontend_frame: float
+    inference: float
+    detector: float
+    hops: int
+    measured: bool
+    note: str
+
+    @property
+    def per_hop(self) -> float:
+        """All three, for one hop of sound."""
+        return self.frontend_frame + (self.inference + self.detector) / self.hops
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``load``: share of the time that the processor is busy, at most 1 if the model keeps up."""
+
+    board: str
+    core_hz: int
+    hop_ms: float
+    instructions_per_hop: int
+    inference_instructions: int
+    inference_ms: float
+    load: float
+    keeps_up: bool
+    cycles_per_instruction: float
+    measured: bool
+    note: str
+
+    def line(self) -> str:
+        """For people."""
+        word = "keeps up" if self.keeps_up else "does not keep up"
+        tight = ", but little is left" if TIGHT < self.load <= 1 else ""
+        return (
+            f"real time: {word}{tight}: {100 * self.load:.1f} % of {self.core_hz / 1e6:g} MHz "
+            f"({self.instructions_per_hop:,} instructions each {self.hop_ms:g} ms; an inference takes "
+            f"{self.inference_ms:.1f} ms), at {self.cycles_per_instruction:g} cycles an instruction (assumed); "
+            f"{self.note}"
+        )
+
+
+def judge(board: Board, profile: Profile, hop_ms: float) -> Verdict:
+    """The profile against the board's clock.
+
+    Raises:
+        KwsError: the board has no clock (it is this computer).
+    """
+    if board.kws.clock is None:
+        raise KwsError(f"board {board.id} has no clock to compare with")
+    hz = board.kws.clock.core_hz
+    cycles = profile.per_hop * CYCLES_PER_INSTRUCTION
+    load = cycles / (hz * hop_ms / 1000)
+    return Verdict(
+        board=board.id,
+        core_hz=hz,
+        hop_ms=hop_ms,
+        instructions_per_hop=round(profile.per_hop),
+        inference_instructions=round(profile.inference),
+        inference_ms=round(1000 * profile.inference * CYCLES_PER_INSTRUCTION / hz, 3),
+        load=round(load, 5),
+        keeps_up=load <= 1,
+        cycles_per_instruction=CYCLES_PER_INSTRUCTION,
+        measured=profile.measured,
+        note=profile.note,
+    )
+
+
+def check(
+    board: str,
+    model: Path | None = None,
+    engine: str = "aot",
+    *,
+    elf: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Verdict | None:
+    """Whether ``model`` keeps up on ``board``; None for this computer.
+
+    Args:
+        elf: the board's firmware with this model, if it is built; used if it runs in QEMU.
+    """
+    target = load_board(board)
+    if target.kws.clock is None:
+        return None
+    folder = Path(model or DEFAULT_MODEL)
+    config = _config(folder)
+    hop_ms = 1000 * config["KWS_HOP_SAMPLES"] / config["KWS_SAMPLE_RATE"]
+    return judge(target, profile(target, folder, engine, elf=elf, progress=progress), hop_ms)
+
+
+def refuse(verdict: Verdict) -> None:
+    """Raises CheckFailed if the model does not keep up."""
+    if not verdict.keeps_up:
+        raise CheckFailed(
+            f"the model does not keep up on {verdict.board}: {100 * verdict.load:.0f} % of the processor's time",
+            hint="a smaller model, a longer stride, kws build --streaming HOP, or --force",
+        )
+
+
+def profile(
+    board: Board,
+    model: Path,
+    engine: str = "aot",
+    *,
+    elf: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Profile:
+    """Measured once for each content of firmware and model, in QEMU's Cortex-M4; estimated where there is no QEMU."""
+    if not shutil.which("qemu-system-arm") or not shutil.which("arm-none-eabi-gcc"):
+        return estimate(model)
+    key = sha256_tree([ROOT / "firmware"], ROOT)[:24] + sha256_tree([model], model)[:16]
+    kept = cache_dir() / "realtime" / f"{key}-{engine}.json"
+    try:
+        return Profile(**json.loads(kept.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        pass  # not measured yet
+    runner = board.id if board.kws.emulators.qemu else _board_in_qemu(board.kws.cpu)
+    with tempfile.TemporaryDirectory(prefix="kws-") as folder:
+        if elf is None or runner != board.id:
+            elf = Path(build(runner, model, engine, folder, progress=progress).elf)
+        found = measure(runner, elf, _hops(model))
+    write_json(kept, asdict(found))
+    return found
+
+
+def measure(board: str, elf: Path, hops: int) -> Profile:
+    """Runs ``elf`` in QEMU over a second of sound.
+
+    Raises:
+        CheckFailed: its ticks are no instructions, or no results came.
+    """
+    with start(board, elf, kind="qemu") as emulator, Link.open(emulator.url, 30.0) as link:
+        info = link.info()
+        unit = metrics.tick_unit(info)
+        if unit.name != "instructions":
+            raise CheckFailed(f"QEMU does not count instructions: {unit.note}")
+        link.reset_stream()
+        samples = info.window_samples + (info.window_frames + 4 * hops) * info.hop_samples
+        sound = np.random.default_rng(1).integers(-9000, 9000, samples, dtype=np.int16)
+        results = [e for e in stream.stream_continuous(link, [sound], stride=hops) if isinstance(e, Result)]
+    if not results:
+        raise CheckFailed("the firmware gave no results in QEMU")
+    frames = sum(r.frontend_frames for r in results)
+    return Profile(
+        frontend_frame=sum(r.frontend_ticks for r in results) / frames,
+        inference=max(r.inference_ticks for r in results),
+        detector=max(r.detector_ticks for r in results),
+        hops=hops,
+        measured=True,
+        note="instructions measured in QEMU",
+    )
+
+
+def estimate(model: Path) -> Profile:
+    """From the model's multiply-accumulates, on the safe side."""
+    text = _text(model / "model_aot.h")
+    macs = re.search(r"^#define KWS_AOT_MACS (\d+)", text, re.M)
+    if not macs:
+        raise KwsError(f"{model}/model_aot.h says nothing of its multiply-accumulates", hint="kws export MODEL")
+    note = f"estimated at {_GUESS_PER_MAC} instructions a multiply-accumulate: install qemu-system-arm to measure"
+    return Profile(_GUESS_FRAME, _GUESS_PER_MAC * int(macs[1]), 1000, _hops(model), False, note)
+
+
+def _board_in_qemu(cpu: str) -> str:
+    for name in board_ids():
+        kws = load_board(name).kws
+        if kws.emulators.qemu and kws.cpu == cpu:
+            return name
+    raise KwsError(f"no board with a {cpu} runs in QEMU")
+
+
+def _hops(model: Path) -> int:
+    """Hops that one run of the engine serves: those of its step, or else the stride."""
+    header = model / "model_aot.h"
+    step = re.search(r"^#define KWS_AOT_STEP_FRAMES (\d+)", _text(header), re.M) if header.is_file() else None
+    return (int(step[1]) if step else 0) or _config(model)["KWS_STRIDE_HOPS"]
+
+
+def _config(model: Path) -> dict[str, int]:
+    """The whole numbers of model_config.h."""
+    found = re.findall(r"^#define (\w+) +(-?\d+)\b", _text(model / "model_config.h"), re.M)
+    return {name: int(value) for name, value in found}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise KwsError(f"can't read {path}: {error.strerror}", hint="kws export MODEL --out DIR") from error
+
+
+def as_dict(verdict: Verdict | None) -> dict[str, Any] | None:
+    """For JSON."""
+    return asdict(verdict) if verdict else None

@@ -1,0 +1,1 @@
+"""Results for people: the page, its pictures, the model card, tables on the terminal."""

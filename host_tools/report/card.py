@@ -1,0 +1,124 @@
+"""``kws report --card``: a model card in Markdown, from what the manifest holds and what the builds say."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from host_tools.measure import boards as costs
+from host_tools.measure import metrics
+from host_tools.report.page import TEMPLATES
+from model_pipeline.errors import KwsError
+from model_pipeline.evaluate import brief
+from model_pipeline.intervals import wilson
+from model_pipeline.listening import evaluate
+from model_pipeline.manifest import Manifest, load_manifest
+
+ProgressCallback = Callable[[int, int, str], None]
+
+
+def card(model: Path, progress: ProgressCallback | None = None) -> str:
+    """The card of the model in folder ``model``, or of the run in it (``kws run``). Accuracies are those recorded in
+    the manifest (``kws evaluate --record``), of a run also what it measured; cost is measured now, by builds for every
+    board and QEMU, but for a run.
+
+    Raises:
+        KwsError: no model there, or one that can't be exported.
+    """
+    if (model / "state.json").is_file():
+        return _of_run(model)
+    manifest = load_manifest(model)
+    if (model / "model_config.h").is_file():
+        boards = costs.on_boards(model, progress=progress)
+    else:
+        from model_pipeline.export import export
+
+        with tempfile.TemporaryDirectory(prefix="kws-card-") as folder:
+            export(model, Path(folder) / "exported", progress)
+            boards = costs.on_boards(Path(folder) / "exported", progress=progress)
+    return render(manifest, boards)
+
+
+def _of_run(folder: Path) -> str:
+    try:
+        checked = json.loads((folder / "check" / "check.json").read_text(encoding="utf-8"))
+        expected = json.loads((folder / "expect" / "expect.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise KwsError(f"the run in {folder} is not whole: {error}", hint="kws run again") from error
+    manifest = load_manifest(folder / "model")
+    measured = {"testing": brief(checked)} | ({"near": expected["near"]} if expected["near"] else {})
+    if expected.get("streaming"):
+        measured["streaming"] = evaluate.brief(expected["streaming"])
+    return render(manifest.model_copy(update={"accuracy": manifest.accuracy | measured}), expected["boards"])
+
+
+def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:
+    """The card's text. ``boards``: see `costs.on_boards`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.ChainableUndefined,  # what was not recorded is none
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["count"] = lambda value: f"{value:,.0f}"
+    environment.filters["share"] = _share
+    environment.filters["interval"] = _interval
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|")
+    training, accuracy = manifest.training_data, manifest.accuracy
+    detector = manifest.detector.model_dump()
+    return environment.get_template("card.md.j2").render(
+        m=manifest,
+        training=training,
+        extra=training.get("extra") or {},
+        accuracy=accuracy,
+        streaming=accuracy.get("streaming") or {},
+        sessions=_sessions(accuracy.get("streaming") or {}),
+        near=accuracy.get("near") or {},
+        other_speech=accuracy.get("other_speech") or {},
+        # Figures of a detector that has been changed since are another device's.
+        stale=[
+            n
+            for n in ("other_speech", "streaming", "near")
+            if (accuracy.get(n) or {}).get("detector", detector) != detector
+        ],
+        boards=boards,
+        synthetic=training.get("source") == "synth",
+    )
+
+
+def _sessions(streaming: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Streaming sessions by what they are called."""
+    found = {}
+    for key, values in streaming.items():
+        if key == "own_sessions":
+            found["own recordings"] = values
+        elif key.startswith("sessions_"):
+            found[f"{key.removeprefix('sessions_').removesuffix('_db')} dB"] = values
+    return found
+
+
+def _share(values: dict[str, Any]) -> str:
+    """``correct`` (or ``count``) of ``clips`` (or ``total``) in per cent."""
+    return _percent(metrics.proportion(*_counts(values))["value"])
+
+
+def _interval(values: dict[str, Any]) -> str:
+    """The 95 % interval (Wilson) of the same."""
+    good, of = _counts(values)
+    low, high = wilson(good, of)
+    return f"{100 * low:.1f} to {100 * high:.1f} %" if of else "–"
+
+
+def _counts(values: dict[str, Any]) -> tuple[int, int]:
+    return values.get("correct", values.get("count", 0)), values.get("clips", values.get("total", 0))
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,187 @@
+"""``results.json`` with every number, and ``report.html``: one file that shows them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from host_tools.measure import metrics
+from model_pipeline.errors import KwsError
+from model_pipeline.files import write_json, write_text
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
+
+
+def write_report(results: dict[str, Any], out: Path) -> tuple[Path, Path]:
+    """Writes ``results.json`` and ``report.html`` into ``out``; each whole or not at all.
+
+    Args:
+        results: what `host_tools.link.stream.measure_clips` returns, with what a run adds (``name``, ``steps``,
+            ``training``, ``model``, ``host``, ``build``, ``config``); parts that are missing are left out.
+
+    Returns:
+        The two paths.
+    """
+    out = Path(out)
+    html = render(results)
+    write_json(out / "results.json", results)
+    write_text(out / "report.html", html)
+    return out / "results.json", out / "report.html"
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """``results.json`` of a run's folder (or the file itself).
+
+    Raises:
+        KwsError: it is not there, or is no results file.
+    """
+    path = Path(folder) / "results.json" if Path(folder).is_dir() else Path(folder)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise KwsError(f"there is no {path}", hint="kws run or kws stream --out DIR makes one") from error
+    except (OSError, ValueError) as error:
+        raise KwsError(f"can't read {path}: {error}", hint="run kws run again") from error
+    if not isinstance(value, dict) or "device" not in value or "confusion" not in value:
+        raise KwsError(f"{path} is no results file of kws", hint="kws run or kws stream --out DIR makes one")
+    return value
+
+
+def render(results: dict[str, Any]) -> str:
+    """The page. Imports matplotlib, which takes a second."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f} %"
+    environment.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
+    environment.filters["rate"] = lambda value: "–" if value is None else f"{value:.1f}"
+    environment.filters["seconds"] = _seconds
+    environment.filters["kb"] = lambda value: "–" if value is None else f"{value / 1024:.1f} KB"
+    return environment.get_template("report.html.j2").render(
+        r={"name": "", "where": "", "created": ""} | results,
+        figures=_figures(results),
+        tiles=tiles(results),
+        memory=memory(results),
+        worst=_worst(results),
+    )
+
+
+def memory(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Flash and RAM from build.json: ``name``, ``used``, ``limit`` and named parts in bytes. Empty without the build
+    of a board (a process of this computer has no budget)."""
+    build = results.get("build") or {}
+    rows = []
+    for name, kind, parts in (
+        ("Flash", "flash", (("code", "code"), ("constants", "constants"), ("initial values", "data"))),
+        ("RAM", "ram", (("arena", "arena"), ("stack", "stack"), ("other variables", "bss"), ("initialised", "data"))),
+    ):
+        limit = build.get(f"{kind}_budget")
+        if limit:
+            pieces = [(text, build[f"{kind}_{key}"]) for text, key in parts if build[f"{kind}_{key}"]]
+            rows.append({"name": name, "used": build[f"{kind}_total"], "limit": limit, "parts": pieces})
+    return rows
+
+
+def tiles(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The numbers at the top: value, what it is, and a small line below."""
+    accuracy = results["accuracy"]
+    unit = results["ticks"]["name"]
+    inference = results["cost"]["inference"]
+    found = [
+        (
+            "–" if accuracy["value"] is None else f"{100 * accuracy['value']:.1f} %",
+            "accuracy on the device",
+            f"{accuracy['correct']} of {accuracy['total']}; 95 %: {100 * accuracy['low']:.1f} to "
+            f"{100 * accuracy['high']:.1f} %",
+        )
+    ]
+    if inference["count"]:
+        found.append((_big(inference["mean"]), f"{unit} per inference", f"{inference['mean']:,.0f}"))
+    frame = results["cost"]["frontend_frame"]
+    if frame["count"]:
+        found.append((_big(frame["mean"]), f"{unit} per front-end frame", f"{frame['mean']:,.0f}"))
+    for key, text in (("streaming", "response, at a microphone's pace"), ("burst", "response, sent at full speed")):
+        times = results["response_ms"].get(key, {"count": 0})
+        if times["count"]:
+            found.append(
+                (f"{times['p50']:.0f} ms", text, f"median; 95 %: {times['p95']:.0f}, most {times['max']:.0f} ms")
+            )
+            break
+    for row in memory(results):
+        found.append((f"{row['used'] / 1024:.1f} KB", row["name"], f"of {row['limit'] / 1024:.0f} KB allowed"))
+    agreement = results.get("agreement")
+    if agreement:
+        found.append(
+            (f"{agreement['equal']} of {agreement['compared']}", "clips equal on host and device", "value by value")
+        )
+    link = results["link"]
+    found.append((str(link["lost"]), "frames lost", f"{link['repeated']} repeated"))
+    return found
+
+
+def _figures(results: dict[str, Any]) -> dict[str, str]:
+    from host_tools.report import pictures
+
+    found = {"confusion": pictures.confusion(results), "recall": pictures.recall(results)}
+    history = (results.get("training") or {}).get("history")
+    if history and len(history) > 1:
+        found["training"] = pictures.training(history)
+    cost = results["cost"]
+    parts = [
+        (name, float(cost[key]["mean"]))
+        for name, key in (("front end, 1 s", "frontend_clip"), ("inference", "inference"), ("detector", "detector"))
+        if cost[key]["count"]
+    ]
+    if parts:
+        found["cost"] = pictures.cost(parts, results["ticks"]["name"])
+    burst = [row["response_ms"] for row in results["clips"] if row["response_ms"] is not None]
+    groups = [("sent at full speed", burst), ("at a microphone's pace", results["response_ms"]["paced"])]
+    if any(values for _, values in groups):
+        found["response"] = pictures.response(groups)
+    rows = [row for row in memory(results) if row["parts"]]
+    if rows:
+        found["memory"] = pictures.memory(rows)
+    return found
+
+
+def _worst(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The clips that were heard wrong, for listening to; at most 20."""
+    labels = results["labels"]
+    wrong = [row for row in results["clips"] if row["predicted"] != row["label"]]
+    return [
+        {
+            "name": row["name"],
+            "said": labels[row["label"]],
+            "heard": "no answer" if row["predicted"] is None else labels[row["predicted"]],
+        }
+        for row in wrong[:20]
+    ]
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1f} s" if value < 90 else f"{int(value) // 60} min {int(value) % 60} s"
+
+
+def _big(value: float) -> str:
+    for limit, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.2f} {letter}" if value < 100 * limit else f"{value / limit:.0f} {letter}"
+    return f"{value:.0f}"
+
+
+def one_line(results: dict[str, Any]) -> str:
+    """The result in a sentence."""
+    accuracy = metrics.proportion(results["accuracy"]["correct"], results["accuracy"]["total"])
+    return (
+        f"{accuracy['correct']} of {accuracy['total']} right, "
+        f"{results['link']['lost']} frames lost, {results['link']['repeated']} repeated"
+    )

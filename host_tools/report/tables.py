@@ -1,0 +1,97 @@
+"""Results as tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from host_tools import ui
+from host_tools.link.protocol import Result
+from host_tools.report import page as report
+
+
+def results(values: dict[str, Any]) -> None:
+    """Prints a measurement: accuracy, confusion matrix, costs, response time, memory, link."""
+    if values["clips"]:
+        ui.out.print(confusion(values["labels"], values["confusion"]))
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    accuracy = values["accuracy"]
+    if accuracy["total"]:
+        table.add_row(
+            "accuracy on the device",
+            f"[bold]{100 * accuracy['value']:.1f} %[/]  {accuracy['correct']} of {accuracy['total']}, "
+            f"95 % interval {100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f} %",
+        )
+    host = values.get("host")
+    if host:
+        table.add_row(
+            "accuracy on this computer",
+            f"{100 * host['accuracy']['value']:.1f} %  {host['accuracy']['correct']} of {host['accuracy']['total']} "
+            f"(all test clips, in {host['engine']})",
+        )
+    agreement = values.get("agreement")
+    if agreement:
+        table.add_row(
+            "host and device agree", f"on {agreement['equal']} of {agreement['compared']} clips, value by value"
+        )
+    unit = values["ticks"]["name"]
+    for text, key in (
+        ("front end, a frame", "frontend_frame"),
+        ("inference", "inference"),
+        ("detector, a result", "detector"),
+    ):
+        cost = values["cost"].get(key, {"count": 0})
+        if cost["count"]:
+            table.add_row(text, f"{cost['mean']:,.0f} {unit}  (most {cost['max']:,.0f})")
+    for text, key in (("response, microphone's pace", "streaming"), ("response, sent at full speed", "burst")):
+        times = values["response_ms"].get(key, {"count": 0})
+        if times["count"]:
+            table.add_row(
+                text,
+                f"median {times['p50']:.1f} ms, 95 % {times['p95']:.1f} ms, most {times['max']:.1f} ms "
+                f"({times['count']} clips)",
+            )
+    for row in report.memory(values):
+        parts = ", ".join(f"{name} {size:,}" for name, size in row["parts"])
+        table.add_row(row["name"], f"{row['used']:,} of {row['limit']:,} B  ({parts})")
+    link = values["link"]
+    colour = "red" if link["lost"] or link["repeated"] else "green"
+    table.add_row("frames", f"[{colour}]{link['lost']} lost, {link['repeated']} repeated[/]")
+    ui.out.print(table)
+    ui.out.print(f"[dim]{ui.plain(unit)}: {ui.plain(values['ticks']['note'])}[/]")
+    if values.get("expect"):
+        from host_tools.run import expect
+
+        expect.show(values)
+
+
+def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
+    """Rows are what was said, columns what was heard."""
+    table = Table(title="said (rows), heard (columns)", title_style="dim", box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("", style="dim", no_wrap=True)
+    for label in labels:
+        table.add_column(label[:5], justify="right", no_wrap=True)
+    table.add_column("right", justify="right", style="dim")
+    for number, (label, row) in enumerate(zip(labels, matrix, strict=True)):
+        cells = []
+        for column, count in enumerate(row):
+            style = "bold green" if column == number else "red"
+            cells.append(f"[{style}]{count}[/]" if count else "[dim]·[/]")
+        total = sum(row)
+        table.add_row(label, *cells, f"{100 * row[number] / total:.0f} %" if total else "–")
+    return table
+
+
+def posteriors(labels: Sequence[str], result: Result) -> Table:
+    """A bar a label, for a live display."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for label, value in zip(labels, result.output, strict=False):
+        score = (value + 128) / 256
+        filled = round(score * 30)
+        table.add_row(label, f"[cyan]{'█' * filled}[/][dim]{'·' * (30 - filled)}[/]", f"{score:.2f}")
+    table.caption = f"{result.position / 16000:.2f} s"
+    return table

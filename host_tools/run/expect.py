@@ -1,0 +1,105 @@
+"""What to expect of a model before any board is flashed: in a stream, at near words, and its cost on each board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from host_tools import ui
+from host_tools.measure import boards as costs
+from host_tools.measure import metrics
+from host_tools.report import listening
+from model_pipeline.config import Config
+from model_pipeline.data.sessions import Plan
+from model_pipeline.errors import MissingTool
+from model_pipeline.listening.evaluate import evaluate_streaming
+from model_pipeline.listening.near import evaluate_near
+
+ProgressCallback = Callable[[int, int, str], None]
+SNR_DB = 10.0  # of the sessions
+
+
+def expect(config: Config, data: Path, model: Path, exported: Path, progress: ProgressCallback) -> dict[str, Any]:
+    """``streaming`` (of `evaluate_streaming` on the test split; None if not asked for), ``near`` (of `evaluate_near`;
+    None if not asked for or without a synthesiser) and ``boards`` (`costs.on_boards`)."""
+    streaming = None
+    if config.measure.session_keywords:
+        plan = Plan(limit=config.measure.session_keywords)
+        found = evaluate_streaming(model, data, snr_db=(SNR_DB,), plan=plan, progress=progress, det=False)
+        streaming = {key: found[key] for key in ("split", "detector", "sessions", "speech", "noise")}
+    near = None
+    if config.measure.near_takes:
+        try:
+            near = evaluate_near(model, config.synth.near_words, config.measure.near_takes, config.synth, progress)
+        except MissingTool as error:
+            progress(0, 1, str(error))
+    return {"streaming": streaming, "near": near, "boards": costs.on_boards(exported, config.engine, progress)}
+
+
+def show(results: dict[str, Any]) -> None:
+    """Prints it, with the accuracy of each word on the clips that training has not seen."""
+    host, expected = results.get("host"), results.get("expect")
+    if not host or not expected:
+        return
+    synthetic = results["config"]["data"]["source"] == "synth"
+    what = "voices that training has not heard" if synthetic else "speakers that training has not heard"
+    ui.out.print(f"\n[bold]What to expect[/], by {what}")
+    table = Table(box=None, pad_edge=False)
+    for title in ("word", "right", "of", "95 % interval"):
+        table.add_column(title, justify="left" if title == "word" else "right")
+    for i, (label, row) in enumerate(zip(results["labels"], host["confusion"], strict=True)):
+        found = metrics.proportion(row[i], sum(row))
+        if found["value"] is not None:
+            table.add_row(label, _percent(found["value"]), str(sum(row)), _interval(found))
+    ui.out.print(table)
+    groups = host.get("speakers", {}).get("groups", {})
+    for name, group in groups.items() if len(groups) > 1 else ():
+        text = "recordings of people" if name == "people" else f"voices of {name}"
+        found = metrics.proportion(group["correct"], group["clips"])
+        ui.out.print(f"  {text}: {_percent(found['value'])} of {group['clips']} ({_interval(found)})")
+    if expected["streaming"]:
+        listening.figures(expected["streaming"], words=False)
+    if expected["near"]:
+        listening.near(expected["near"], shown=10)
+    boards(expected["boards"])
+    if synthetic and "people" not in groups:
+        ui.out.print(
+            "[yellow]All of this is synthetic speech[/]: it shows that the words can be told apart and what they cost, "
+            "not how well people will be understood. Record some (kws record) to know that.",
+            soft_wrap=True,
+        )
+
+
+def boards(rows: list[dict[str, Any]]) -> None:
+    """A line a board."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("board", "time", "inference", "flash", "RAM"):
+        table.add_column(title, justify="left" if title == "board" else "right")
+    missing = [row for row in rows if row["why_not"]]
+    for row in rows:
+        verdict, memory = row["realtime"], row["memory"]
+        cells = ["–"] * 4
+        if verdict:
+            cells[0] = f"{100 * verdict['load']:.1f} %" + ("" if verdict["keeps_up"] else " (too slow)")
+            cells[1] = f"{verdict['inference_ms']:.1f} ms"
+        if memory:
+            cells[2:] = (f"{memory['flash'] / 1024:.1f} KB", f"{memory['ram'] / 1024:.1f} KB")
+        table.add_row(row["board"], *cells)
+    ui.out.print(table)
+    ratio = next((row["realtime"]["cycles_per_instruction"] for row in rows if row["realtime"]), None)
+    if ratio:
+        note = next(row["realtime"]["note"] for row in rows if row["realtime"])
+        ui.out.print(f"[dim]time: {note}, at {ratio:g} cycles an instruction (assumed)[/]")
+    for row in missing:
+        ui.out.print(f"[dim]{row['board']}: {ui.plain(row['why_not'])}[/]")
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _interval(found: dict[str, Any]) -> str:
+    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f} %"

@@ -1,0 +1,1 @@
+"""Own keywords: a new project, and takes from the microphone."""

@@ -1,0 +1,124 @@
+"""A project of the user's own words: a folder with a configuration, a place for recordings and what to do next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from pydantic import TypeAdapter, ValidationError
+
+from host_tools.boards import load_board
+from host_tools.run.steps import toml_value
+from model_pipeline.config import PROJECT_FILE, SILENCE, UNKNOWN, Config, Word, load_config
+from model_pipeline.data.near import near_words, sounds
+from model_pipeline.data.words import folder_name
+from model_pipeline.errors import KwsError
+from model_pipeline.files import atomic_dir, write_text
+
+RECORDINGS = "recordings"
+_TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
+_SHORTEST = 2  # phonemes: "go", "up"
+_LONGEST = 14  # about what is said in a second
+_MOST = 28
+
+
+def create(words: Sequence[str], folder: Path, board: str = "disco_f407vg") -> dict[str, Any]:
+    """Makes project ``folder``, whole or not at all.
+
+    Returns:
+        ``folder``, ``config``, ``name``, ``keywords`` and ``near_words`` by keyword.
+
+    Raises:
+        MissingTool: espeak-ng, which knows how words sound, is not installed.
+        KwsError: a word that can't be a keyword (see `check_words`), or the folder is there already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise KwsError(f"{folder} is there already", hint="another --folder")
+    load_board(board)
+    check_words(words)
+    values: dict[str, Any] = {
+        "name": re.sub(r"[^A-Za-z0-9_.-]", "-", folder.resolve().name)[:40].lstrip("_.-") or "words",
+        "words": list(words),
+        "folder": str(folder),
+        "config": PROJECT_FILE,
+        "board": board,
+        # Near words take most of the unknown clips: about ten of each by the voices of training.
+        "clips": 400,
+        "unknown": 600 + 300 * len(words),
+        "near_words": near_words(words, 24 if len(words) <= 4 else 12),
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["toml"] = toml_value
+    with atomic_dir(folder) as made:
+        write_text(made / PROJECT_FILE, environment.get_template("project.toml.j2").render(values))
+        write_text(made / "README.md", environment.get_template("project.md.j2").render(values))
+        for word in words:
+            (made / RECORDINGS / folder_name(word)).mkdir(parents=True)
+        load_config(made)
+    return {
+        "folder": str(folder),
+        "config": str(folder / PROJECT_FILE),
+        "name": values["name"],
+        "keywords": list(words),
+        "near_words": values["near_words"],
+    }
+
+
+def check_words(words: Sequence[str]) -> None:
+    """
+    Raises:
+        KwsError: the first thing that is wrong: letters, length, a reserved or repeated word, two that sound the same.
+    """
+    if not 1 <= len(words) <= _MOST:
+        raise KwsError(f"{len(words)} words: a model tells 1 to {_MOST}")
+    for word in words:
+        check_spelling(word)
+    repeated = next((word for i, word in enumerate(words) if word in words[:i]), None)
+    if repeated:
+        raise KwsError(f"{repeated} is given twice")
+    spoken: dict[tuple[str, ...], str] = {}
+    for word, sound in sounds(words).items():
+        if len(sound) < _SHORTEST:
+            raise KwsError(f"{word} is too short to be told from other speech", hint="a word of two syllables or more")
+        if len(sound) > _LONGEST:
+            raise KwsError(
+                f"{word} takes more than a second to say ({len(sound)} sounds, at most {_LONGEST}), and the model "
+                "hears one second",
+                hint="a shorter phrase",
+            )
+        if sound in spoken:
+            raise KwsError(f"{spoken[sound]} and {word} sound the same", hint="leave one of them out")
+        spoken[sound] = word
+
+
+def check_spelling(word: str) -> None:
+    """
+    Raises:
+        KwsError: no word, or a reserved one.
+    """
+    try:
+        TypeAdapter(Word).validate_python(word)
+    except ValidationError as error:
+        raise KwsError(f"{word!r} is no word: small letters, _ for a space, at most 31", hint="hey_robot") from error
+    if word in (UNKNOWN, SILENCE):
+        raise KwsError(f"{word!r} is a label of its own, for other words and for no word")
+
+
+def recordings_of(folder: Path) -> tuple[Config, Path]:
+    """The configuration of project ``folder``, and where its recordings lie.
+
+    Raises:
+        KwsError: no project.
+    """
+    if not (folder / PROJECT_FILE).is_file():
+        raise KwsError(f"{folder} is no project (it has no {PROJECT_FILE})", hint="kws new hey_robot --folder DIR")
+    config = load_config(folder)
+    return config, Path(config.data.recordings) if config.data.recordings else folder / RECORDINGS

@@ -1,0 +1,135 @@
+"""Audio without keywords: recordings of connected speech joined to one stream, and noise."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_pipeline.data import noise as noises
+from model_pipeline.data.audio import EXTENSIONS, SAMPLE_RATE, as_pcm, read_audio, resample, to_int16
+from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.sessions import loop
+from model_pipeline.data.split import Split
+from model_pipeline.errors import KwsError
+
+Part = Literal["training", "calibration", "reporting"]
+ProgressCallback = Callable[[int, int, str], None]
+_GAP_S = (0.3, 1.0)
+_GAP_RMS = 8.0  # of 32768: a quiet room
+_LEVELS_DBFS = (-45.0, -30.0)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Joined audio: int16 [n] at 16 kHz, and where each recording begins in it."""
+
+    name: str
+    samples: NDArray[np.int16]
+    starts: NDArray[np.int64]
+    names: list[str]
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.samples) / SAMPLE_RATE
+
+    def where(self, position: int) -> tuple[str, float]:
+        """The recording at a sample, and the second in it."""
+        index = max(0, int(np.searchsorted(self.starts, position, side="right")) - 1)
+        return self.names[index], (position - int(self.starts[index])) / SAMPLE_RATE
+
+
+def part_of(name: str) -> Part:
+    """Which part a recording belongs to, by the SHA-1 of its file's name without folder and extension: a quarter is
+    for training, a quarter for choosing thresholds, and half is what is reported."""
+    place = hashlib.sha1(Path(name).stem.encode()).digest()[0]
+    return "training" if place < 64 else "calibration" if place < 128 else "reporting"
+
+
+def recordings(folder: Path, part: Part | None = None) -> list[Path]:
+    """The audio files under ``folder`` in the order of their names; of one part only, if asked.
+
+    Raises:
+        KwsError: no such folder, or nothing in it.
+    """
+    if not Path(folder).is_dir():
+        raise KwsError(f"no folder {folder} with recordings")
+    found = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+    found = [p for p in found if part is None or part_of(p.name) == part]
+    if not found:
+        raise KwsError(f"{folder} holds no recordings" + (f" of the {part} part" if part else ""))
+    return found
+
+
+def read(paths: Sequence[Path], progress: ProgressCallback | None = None) -> list[NDArray[np.int16]]:
+    """The recordings' audio at 16 kHz, int16 [n] each.
+
+    Raises:
+        KwsError: a file can't be read.
+    """
+
+    def one(path: Path) -> NDArray[np.int16]:
+        samples, rate = read_audio(path)
+        return to_int16(resample(samples, rate))
+
+    found = []
+    # libsndfile decodes outside Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for number, samples in enumerate(pool.map(one, paths)):
+            found.append(samples)
+            if progress:
+                progress(number + 1, len(paths), f"reading {paths[number].name}")
+    return found
+
+
+def join(name: str, audio: Sequence[NDArray[np.int16]], names: Sequence[str], speed: float = 1.0) -> Stretch:
+    """Joins recordings with pauses of a quiet room's noise (0.3 to 1 s), so that the front end runs on as it would.
+
+    Args:
+        audio: int16 [n] each.
+        speed: plays them so much faster, pitch included.
+    """
+    rng = np.random.default_rng([len(audio), round(100 * speed)])
+    room = noises.colored(rng, 30 * SAMPLE_RATE, 1.0) * _GAP_RMS
+    pieces: list[NDArray[np.int16]] = []
+    starts, at = [], 0
+    for samples in audio:
+        if speed != 1.0:
+            places = np.arange(int(len(samples) / speed), dtype=np.float32) * np.float32(speed)
+            samples = np.rint(np.interp(places, np.arange(len(samples), dtype=np.float32), samples)).astype(np.int16)
+        gap = int(rng.uniform(*_GAP_S) * SAMPLE_RATE)
+        first = int(rng.integers(0, len(room) - gap))
+        pieces += [np.rint(room[first : first + gap]).astype(np.int16), samples]
+        starts.append(at + gap)
+        at += gap + len(samples)
+    return Stretch(name, np.concatenate(pieces), np.array(starts, np.int64), list(names))
+
+
+def speech(paths: Sequence[Path], name: str, progress: ProgressCallback | None = None) -> Stretch:
+    """`read` and `join` in one."""
+    return join(name, read(paths, progress), [p.name for p in paths])
+
+
+def noise(dataset: Dataset, split: Split, seconds: float = 20.0, seed: int = 1) -> Stretch:
+    """Every noise of the split's part of the folder, and every kind that `data.noise` makes, ``seconds`` each at two
+    levels (-45 and -30 dB of full scale)."""
+    rng = np.random.default_rng([seed, 7])
+    recorded = [name for name, _ in dataset.noise]
+    sources = list(zip(recorded, dataset.noise_part(split), strict=True))
+    sources += [(f"made_{kind}", noises.generate(kind, seconds, rng)) for kind in noises.KINDS]
+    pieces, names = [], []
+    count = int(seconds * SAMPLE_RATE)
+    for name, samples in sources:
+        for level in _LEVELS_DBFS:
+            x = loop(samples, count, rng) * (32768 * 10 ** (level / 20))
+            pieces.append(as_pcm(x))
+            names.append(f"{name} at {level:g} dBFS")
+    return Stretch("noise", np.concatenate(pieces), np.arange(len(pieces), dtype=np.int64) * count, names)

@@ -1,0 +1,285 @@
+"""``kws calibrate``: the detector's parameters for a wanted rate of false accepts.
+
+What is chosen on: sessions of the validation split, the calibration part of the recordings without keywords (each at
+three speeds, so that the rate is looked at over more hours than there are) and the validation part of the noise. What
+is reported is measured on the reporting part of the recordings. docs/listening.md tells why each step is as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_pipeline.data import connected as negatives
+from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.sessions import Plan
+from model_pipeline.data.split import Split
+from model_pipeline.errors import KwsError
+from model_pipeline.files import atomic_dir
+from model_pipeline.listening.corpus import Corpus, Listener
+from model_pipeline.listening.detector import MAX_WINDOW
+from model_pipeline.listening.evaluate import judge
+from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, lowest, pick, to_ask, total
+from model_pipeline.listening.recogniser import Recogniser
+from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest, save_manifest
+
+ProgressCallback = Callable[[int, int, str], None]
+SPEEDS = (1.0, 0.9, 1.1)
+_SMOOTHING_MS = (100, 150, 200, 300, 400, 500)
+_COUNTS = (1, 2, 3)
+_REFRACTORY_MS = (500, 750, 1000, 1250)
+_SAME_SHARE = 0.0025  # of the keywords: a difference in errors that is no reason for more inferences
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the detector shall reach. ``rate``: false accepts an hour of connected speech and of noise;
+    ``response_ms``: a word that is accepted later than so long after its end counts as missed."""
+
+    rate: float = 1.0
+    response_ms: float = 400.0
+    snr_db: tuple[float, ...] = (10.0,)
+    strides: tuple[int, ...] = (3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One detector with its errors and false accepts an hour on what it was chosen on; ``asked``: how many `to_ask` let
+    there be."""
+
+    detector: DetectorDefaults
+    errors: float
+    rate: float
+    asked: float
+
+
+def calibrate(
+    model: Path,
+    data: Path,
+    negative: Path | None = None,
+    wish: Wish | None = None,
+    plan: Plan | None = None,
+    progress: ProgressCallback | None = None,
+    *,
+    write: bool = True,
+    split: Split = "validation",
+) -> dict[str, Any]:
+    """Chooses smoothing window, thresholds, count, refractory time and stride, and writes them into ``model.json``.
+
+    In a folder of `kws export` the generated sources are made anew from it; the folder is replaced as a whole.
+
+    Returns:
+        ``detector``, ``before`` (the manifest's), ``expected`` (errors in the sessions; false accepts an hour: on other
+        recordings, and on those it was chosen on as estimated and as asked for), ``calibration`` and
+        ``measured`` (figures on what was chosen on and on the reporting part, as `evaluate.judge` gives them).
+
+    Raises:
+        KwsError: no data, or the wanted rate can't be reached with any threshold.
+    """
+    wish, plan = wish or Wish(), plan or Plan()
+    recogniser = Recogniser(model)
+    manifest = recogniser.manifest
+    dataset = Dataset.open(data, manifest.labels[:-2])
+    corpus, held_out = _listen(recogniser, dataset, split, negative, wish, plan, progress)
+    choice = choose(corpus, manifest, wish, progress)
+    result: dict[str, Any] = {
+        "model": manifest.model_hash,
+        "name": manifest.name,
+        "labels": manifest.labels,
+        "wish": {"rate": wish.rate, "response_ms": wish.response_ms, "snr_db": list(wish.snr_db)},
+        "before": manifest.detector.model_dump(),
+        "detector": choice.detector.model_dump(),
+        "hop_ms": manifest.frontend.hop_ms,
+        "expected": {
+            "errors": choice.errors,
+            "false_accepts_per_hour": wish.rate,
+            "where_chosen": round(choice.rate, 4),
+            "asked_there": round(choice.asked, 4),
+        },
+        "calibration": judge(corpus, choice.detector, det=False),
+        "measured": judge(held_out, choice.detector, det=False) if held_out.speech else None,
+    }
+    if write:
+        store(Path(model), choice.detector, _record(result))
+    return result
+
+
+def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCallback | None = None) -> Choice:
+    """The detector with the fewest errors in the sessions among those whose false accepts are within ``wish.rate``, as
+    far as counts and `to_ask` tell; of nearly equal ones that with the fewest inferences.
+
+    Raises:
+        KwsError: even the highest thresholds give more false accepts.
+    """
+    hop_ms = manifest.frontend.hop_ms
+    steps = len(wish.strides) * (len(_SMOOTHING_MS) * len(_COUNTS) + len(_REFRACTORY_MS))
+    done = 0
+    words = len(manifest.labels) - 2
+
+    def attempt(stride: int, window: int, count: int, refractory_ms: int) -> tuple[DetectorDefaults, Sweep]:
+        nonlocal done
+        base = DetectorDefaults(
+            window=window,
+            min_count=count,
+            refractory_samples=refractory_ms * 16,
+            thresholds=[255] * words + [0, 0],
+            stride_hops=stride,
+        )
+        done += 1
+        if progress:
+            progress(
+                min(done, steps), steps, f"every {stride * hop_ms} ms, smoothed over {window * stride * hop_ms} ms"
+            )
+        return base, sweep(corpus, base, wish)
+
+    tried: dict[int, list[tuple[DetectorDefaults, Sweep]]] = {}
+    for stride in wish.strides:
+        windows = sorted({min(MAX_WINDOW, max(1, round(ms / (stride * hop_ms)))) for ms in _SMOOTHING_MS})
+        tried[stride] = [attempt(stride, w, n, 1000) for w in windows for n in _COUNTS]
+    if progress:
+        progress(done, steps, "comparing with other recordings")
+    sweeps = [found for each in tried.values() for _, found in each]
+    ask = to_ask(sweeps, wish.rate)
+    chosen: list[Choice] = []
+    for stride, each in tried.items():
+        fit = [choice for base, found in each if (choice := _within(base, found, ask))]
+        if not fit:
+            continue
+        best = min(fit, key=lambda c: c.errors)
+        for ms in _REFRACTORY_MS:
+            if again := _within(*attempt(stride, best.detector.window, best.detector.min_count, ms), ask):
+                fit.append(again)
+        chosen.append(min(fit, key=lambda c: c.errors))
+    if not chosen:
+        raise KwsError(
+            f"no thresholds give {wish.rate:g} false accepts an hour; the least expected is {lowest(sweeps):.2g}",
+            hint="train with connected speech among the unknown words, or ask for --rate a little higher",
+        )
+    said = sum(event.word in manifest.labels for s in corpus.sessions.values() for h in s for event in h.events)
+    limit = min(c.errors for c in chosen) + _SAME_SHARE * said
+    return max((c for c in chosen if c.errors <= limit), key=lambda c: (c.detector.stride_hops, -c.errors))
+
+
+def _within(base: DetectorDefaults, found: Sweep, ask: float) -> Choice | None:
+    """``base`` with the thresholds that have the fewest errors at a rate of at most ``ask``; None if none have it."""
+    thresholds = pick(found.errors, found.rates, ask)
+    if thresholds is None:
+        return None
+    levels = [int(LEVELS[i]) for i in thresholds]
+    return Choice(
+        base.model_copy(update={"thresholds": [*levels, 0, 0]}),
+        total(found.errors, thresholds),
+        total(found.rates, thresholds),
+        ask,
+    )
+
+
+def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
+    """Runs the detector at each of `LEVELS`, one for all words, over the corpus."""
+    labels = corpus.labels
+    words = len(labels) - 2
+    number = {label: i for i, label in enumerate(labels)}
+    errors = np.zeros((len(LEVELS), words))
+    false = np.zeros((PARTS, len(LEVELS), words))
+    late = wish.response_ms * 16
+    for i, level in enumerate(LEVELS):
+        detector = base.model_copy(update={"thresholds": [int(level)] * words + [0, 0]})
+        for snr in corpus.sessions:
+            outcome = corpus.outcome(snr, detector)
+            for event in outcome.missed:
+                errors[i, number[event.word]] += 1
+            for event, detection in outcome.hits:
+                errors[i, detection.label] += detection.position - event.end > late
+            for detection, _ in outcome.false:
+                errors[i, detection.label] += 1
+        for part in [*corpus.speech, *corpus.noise]:
+            for detection in part.detections(detector):
+                # The same place of the recordings at every speed.
+                place = min(PARTS - 1, PARTS * detection.position // part.track.samples)
+                false[place, i, detection.label] += 1
+    return Sweep(errors, false, sum(part.hours for part in corpus.speech) or sum(p.hours for p in corpus.noise))
+
+
+def store(model: Path, detector: DetectorDefaults, record: dict[str, Any]) -> None:
+    """Writes the detector into the manifest, and makes a generated folder anew with it, whole or not at all.
+
+    Raises:
+        KwsError: the folder can't be written.
+    """
+    manifest = load_manifest(model)
+    updated = manifest.model_copy(
+        update={"detector": detector, "accuracy": {**manifest.accuracy, "calibration": record}}
+    )
+    if not (model / "model_config.h").is_file():
+        save_manifest(updated, model / "model.json")
+        return
+    from model_pipeline.export import ARENA_FILE, export
+
+    with tempfile.TemporaryDirectory(prefix="kws-calibrate-") as name:
+        source = Path(name) / "model"
+        source.mkdir()
+        for file in ("model.tflite", ARENA_FILE):
+            if (model / file).is_file():
+                shutil.copyfile(model / file, source / file)
+        save_manifest(updated, source / "model.json")
+        export(source, Path(name) / "out")
+        with atomic_dir(model) as target:
+            shutil.copytree(model, target, dirs_exist_ok=True)  # what else a user keeps there
+            shutil.copytree(Path(name) / "out", target, dirs_exist_ok=True)
+
+
+def _listen(
+    recogniser: Recogniser,
+    dataset: Dataset,
+    split: Split,
+    negative: Path | None,
+    wish: Wish,
+    plan: Plan,
+    progress: ProgressCallback | None,
+) -> tuple[Corpus, Corpus]:
+    """What is chosen on, and the part of the recordings that is only measured."""
+    stride = math.gcd(*wish.strides)
+    listener = Listener(recogniser, stride, progress)
+    keywords = sum(c.label < dataset.unknown for c in dataset.clips(split))
+    seconds = len(wish.snr_db) * 2.5 * min(keywords, plan.limit or keywords) + 600
+    stretches = []
+    if negative:
+        mine, other = negatives.recordings(negative, "calibration"), negatives.recordings(negative, "reporting")
+        audio = listener.read([*mine, *other])
+        names = [p.name for p in [*mine, *other]]
+        cut = len(mine)
+        for speed in SPEEDS:
+            stretches.append(negatives.join(f"speech at {speed:g} times", audio[:cut], names[:cut], speed))
+        reported = negatives.join("speech of the reporting part", audio[cut:], names[cut:])
+        seconds += sum(s.seconds for s in stretches) + reported.seconds
+    listener.expect(seconds)
+    listener.generated(dataset, split, wish.snr_db, plan)
+    for stretch in stretches:
+        listener.speech(stretch)
+    listener.noise(dataset, split)
+    corpus, held_out = listener.corpus, Corpus(recogniser.labels)
+    if negative:
+        listener.corpus = held_out
+        listener.speech(reported)
+    return corpus, held_out
+
+
+def _record(result: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest keeps."""
+    kept: dict[str, Any] = {"wish": result["wish"], "expected": result["expected"]}
+    for snr, values in result["calibration"]["sessions"].items():
+        kept[f"validation_{snr}_db"] = {
+            "misses": round(values["misses"]["value"] or 0.0, 5),
+            "response_ms": {k: values["response_ms"].get(k) for k in ("median", "p95")},
+        }
+    if result["measured"]:
+        rate = result["measured"]["speech"]["false_accepts"]
+        kept["reporting"] = {"hours": rate["hours"], "false_accepts": rate["count"]}
+    return kept

@@ -1,0 +1,215 @@
+"""``kws evaluate --streaming``: misses, false accepts and response time over long audio."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from model_pipeline.data import connected as negatives
+from model_pipeline.data.connected import Part
+from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.sessions import Plan, read_sessions
+from model_pipeline.data.split import Split
+from model_pipeline.errors import KwsError
+from model_pipeline.listening.corpus import Corpus, Listener, Without
+from model_pipeline.listening.recogniser import Recogniser
+from model_pipeline.listening.scoring import poisson_rate, share, summary
+from model_pipeline.manifest import DetectorDefaults, Manifest, record_accuracy
+
+ProgressCallback = Callable[[int, int, str], None]
+_DET_STEP = 4  # of 256, between two points of the curve
+
+
+def evaluate_streaming(
+    model: Path,
+    data: Path | None = None,
+    split: Split = "testing",
+    snr_db: Sequence[float] = (10.0,),
+    negative: Path | None = None,
+    part: Part | None = "reporting",
+    own_sessions: Path | None = None,
+    plan: Plan | None = None,
+    progress: ProgressCallback | None = None,
+    *,
+    det: bool = True,
+    record: bool = False,
+) -> dict[str, Any]:
+    """Runs model and detector over long audio as the firmware does.
+
+    Args:
+        model: folder with ``model.tflite`` and ``model.json``; the manifest's detector is used.
+        data: a data folder, for generated sessions of ``split`` at each of ``snr_db``, and for noise.
+        negative: a folder of recordings in which no keyword is said.
+        part: which part of them (`negatives.part_of`); None: all.
+        own_sessions: recordings with their truth (`sessions.read_sessions`), instead of or beside ``data``.
+        det: also the curves.
+        record: write the figures into ``model.json``.
+
+    Returns:
+        ``sessions`` (a `scoring.summary` for each SNR, "own" for the user's), ``speech`` and ``noise`` (false
+        accepts with their places), ``det`` (points of each curve), ``detector``, ``detections`` (for each SNR and
+        session: position in samples, label and score of each, as the firmware reports them).
+
+    Raises:
+        KwsError: nothing to run, or what can't be read.
+    """
+    if data is None and own_sessions is None and negative is None:
+        raise KwsError("nothing to listen to", hint="give --data DIR, --negative DIR or --sessions DIR")
+    recogniser = Recogniser(model)
+    manifest = recogniser.manifest
+    # Fine enough for the detector's stride, and no finer: a wide plan gives every hop at no cost.
+    listener = Listener(recogniser, manifest.detector.stride_hops, progress)
+    _listen(listener, manifest, data, split, snr_db, negative, part, own_sessions, plan or Plan())
+    result = judge(listener.corpus, manifest.detector, det=det)
+    result = {
+        "model": manifest.model_hash,
+        "name": manifest.name,
+        "labels": manifest.labels,
+        "split": split,
+        "negative": {"folder": str(negative), "part": part or "all"} if negative else None,
+        "detector": manifest.detector.model_dump(),
+        "stride_ms": manifest.detector.stride_hops * manifest.frontend.hop_ms,
+        "detections": _detections(listener.corpus, manifest.detector),
+        **result,
+    }
+    if record:
+        record_accuracy(model, "streaming", brief(result))
+    return result
+
+
+def _listen(
+    listener: Listener,
+    manifest: Manifest,
+    data: Path | None,
+    split: Split,
+    snr_db: Sequence[float],
+    negative: Path | None,
+    part: Part | None,
+    own_sessions: Path | None,
+    plan: Plan,
+) -> None:
+    dataset = Dataset.open(data, manifest.labels[:-2]) if data else None
+    own = read_sessions(own_sessions, manifest.labels[:-2]) if own_sessions else []
+    stretch = None
+    if negative:
+        paths = negatives.recordings(negative, part)
+        stretch = negatives.join("speech", listener.read(paths), [p.name for p in paths])
+    seconds = sum(session.seconds for session in own) + (stretch.seconds if stretch else 0)
+    if dataset:
+        # About 2.5 s a keyword with its pause and its share of other words.
+        keywords = sum(c.label < dataset.unknown for c in dataset.clips(split))
+        seconds += len(snr_db) * 2.5 * min(keywords, plan.limit or keywords) + 600
+    listener.expect(seconds)
+    if dataset:
+        listener.generated(dataset, split, snr_db, plan)
+    if own:
+        listener.recorded(own)
+    if stretch:
+        listener.speech(stretch)
+    if dataset:
+        listener.noise(dataset, split)
+
+
+def judge(corpus: Corpus, detector: DetectorDefaults, *, det: bool = True) -> dict[str, Any]:
+    """The figures of one detector over a corpus."""
+    names = _names(corpus)
+    result: dict[str, Any] = {
+        "sessions": {names[snr]: summary(corpus.outcome(snr, detector), corpus.labels) for snr in corpus.sessions},
+        "speech": _false(corpus.speech, detector, corpus.labels),
+        "noise": _false(corpus.noise, detector, corpus.labels),
+    }
+    if det:
+        result["det"] = {names[snr]: det_curve(corpus, snr, detector) for snr in corpus.sessions}
+    return result
+
+
+def _names(corpus: Corpus) -> dict[float | None, str]:
+    return {snr: "own" if snr is None else f"{snr:g}" for snr in corpus.sessions}
+
+
+def _detections(corpus: Corpus, detector: DetectorDefaults) -> dict[str, dict[str, list[tuple[int, str, int]]]]:
+    return {
+        name: {
+            heard.name: [(d.position, corpus.labels[d.label], d.score) for d in heard.track.detect(detector)]
+            for heard in corpus.sessions[snr]
+        }
+        for snr, name in _names(corpus).items()
+    }
+
+
+def det_curve(corpus: Corpus, snr: float | None, detector: DetectorDefaults) -> list[dict[str, Any]]:
+    """Misses against false accepts as all thresholds move together by the same step (of 256; 0 is the detector's own
+    point). False accepts are those on connected speech, where the corpus has none those in the sessions."""
+    active = [t for t in detector.thresholds if t]
+    points: list[dict[str, Any]] = []
+    for offset in range(1 - max(active), 256 - min(active)):
+        if offset % _DET_STEP:
+            continue
+        moved = shifted(detector, offset)
+        outcome = corpus.outcome(snr, moved)
+        missed, said = len(outcome.missed), len(outcome.missed) + len(outcome.hits)
+        if corpus.speech:
+            false = sum(len(part.detections(moved)) for part in corpus.speech)
+            hours = sum(part.hours for part in corpus.speech)
+        else:
+            false, hours = len(outcome.false), outcome.hours
+        point = {"offset": offset, "misses": share(missed, said), "false_accepts": poisson_rate(false, hours)}
+        points.append(point)
+    return points
+
+
+def shifted(detector: DetectorDefaults, offset: int) -> DetectorDefaults:
+    """All thresholds moved by ``offset``, within 1 to 255; labels that never fire stay so."""
+    levels = [min(255, max(1, t + offset)) if t else 0 for t in detector.thresholds]
+    return detector.model_copy(update={"thresholds": levels})
+
+
+def _false(parts: Sequence[Without], detector: DetectorDefaults, labels: Sequence[str]) -> dict[str, Any] | None:
+    if not parts:
+        return None
+    hours = sum(part.hours for part in parts)
+    places: list[dict[str, Any]] = []
+    for part in parts:
+        for detection in part.detections(detector):
+            name, second = part.stretch.where(detection.position)
+            places.append(
+                {
+                    "label": labels[detection.label],
+                    "score": detection.score,
+                    "file": name,
+                    "second": round(second, 2),
+                }
+            )
+    by_word = Counter(place["label"] for place in places)
+    return {
+        "hours": round(hours, 4),
+        "false_accepts": poisson_rate(len(places), hours),
+        "words": {word: poisson_rate(by_word[word], hours) for word in labels[:-2]},
+        "places": places,
+    }
+
+
+def brief(result: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest keeps."""
+    kept: dict[str, Any] = {"split": result["split"], "detector": result["detector"]}
+    for snr, values in result["sessions"].items():
+        response = values["response_ms"]
+        kept[f"sessions_{snr}_db" if snr != "own" else "own_sessions"] = {
+            "keywords": values["keywords"],
+            "misses": round(values["misses"]["value"] or 0.0, 5),
+            "interval95": [round(values["misses"][k], 5) for k in ("low", "high")],
+            "false_accepts_per_hour": round(values["false_accepts"]["per_hour"], 3),
+            "response_ms": {k: response.get(k) for k in ("median", "p95")},
+        }
+    for name in ("speech", "noise"):
+        if result[name]:
+            rate = result[name]["false_accepts"]
+            kept[name] = {
+                "hours": rate["hours"],
+                "false_accepts": rate["count"],
+                "per_hour": round(rate["per_hour"], 3),
+                "interval95": [round(rate[k], 3) for k in ("low", "high")],
+            }
+    return kept

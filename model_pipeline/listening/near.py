@@ -1,0 +1,119 @@
+"""``kws evaluate --near``: how often words near the keywords in sound set the device off.
+
+Voices that were held out say keywords and near words, one after the other, in one long recording over a faint noise;
+model and detector hear it as the firmware does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_pipeline.config import SynthConfig
+from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
+from model_pipeline.data.dataset import read_description
+from model_pipeline.data.near import homophones, near_words
+from model_pipeline.data.noise import generate
+from model_pipeline.data.synth import held_out_clips
+from model_pipeline.errors import KwsError
+from model_pipeline.listening.recogniser import Recogniser
+from model_pipeline.listening.scoring import share
+from model_pipeline.manifest import Manifest, record_accuracy
+
+ProgressCallback = Callable[[int, int, str], None]
+_NOISE_DB = -30.0  # of noise.generate's level: a quiet room's
+_MORE = 4  # times as many takes of a keyword: its misses matter most, and keywords are few
+
+
+def evaluate_near(
+    model: Path,
+    words: Sequence[str] = (),
+    takes: int = 12,
+    synth: SynthConfig | None = None,
+    progress: ProgressCallback | None = None,
+    *,
+    record: bool = False,
+) -> dict[str, Any]:
+    """
+    Args:
+        words: what is said beside the keywords; none: chosen by sound (`data.near.near_words`).
+        takes: of each word, by random voices; of a keyword four times as many.
+        synth: the settings that the training speech was made by, so that its voices are not heard here; None: those of
+            the manifest, if it has any.
+        record: write the figures into ``model.json``.
+
+    Returns:
+        ``keywords`` and ``near``, each a list of ``word``, ``takes``, ``fired`` (`scoring.share`: takes at which any
+        keyword was detected) and ``as`` (counts by the keyword detected), keywords with ``right`` (a share too), most
+        often fired first; ``same_sound``: words left out since they sound like a keyword.
+
+    Raises:
+        MissingTool: no synthesiser. KwsError: none of the words can be said.
+    """
+    recogniser = Recogniser(model)
+    manifest = recogniser.manifest
+    keywords = manifest.labels[:-2]
+    settings = synth or settings_of(manifest)
+    near = list(words) or [word for found in near_words(keywords).values() for word in found]
+    like = homophones(keywords, words)
+    near = [word for word in dict.fromkeys(near) if word not in like and word not in keywords]
+    clips, spoken = held_out_clips([*keywords * _MORE, *near], takes, settings, progress)
+    if not spoken:
+        raise KwsError("no voice can say these words")
+    heard = _listen(recogniser, clips, progress)
+    rows = {
+        word: _row(word, [h for h, w in zip(heard, spoken, strict=True) if w == word]) for word in [*keywords, *near]
+    }
+    for word in keywords:
+        row = rows[word]
+        row["right"] = share(row["as"].get(word, 0), row["takes"])
+    result = {
+        "model": manifest.model_hash,
+        "name": manifest.name,
+        "detector": manifest.detector.model_dump(),
+        "takes": takes,
+        "keywords": [rows[word] for word in keywords],
+        "near": sorted((rows[word] for word in near), key=lambda row: -(row["fired"]["value"] or 0)),
+        "same_sound": like,
+        "fired": share(sum(rows[w]["fired"]["count"] for w in near), sum(rows[w]["takes"] for w in near)),
+    }
+    if record:
+        record_accuracy(model, "near", {key: value for key, value in result.items() if key not in ("model", "name")})
+    return result
+
+
+def settings_of(manifest: Manifest, data: Path | None = None) -> SynthConfig:
+    """What made the synthetic speech of ``data``, or of the model's training: by it the held-out voices are known."""
+    described = read_description(data) if data else {}
+    extra = manifest.training_data.get("extra") or {}
+    found = described.get("settings") or (extra.get("source") or {}).get("settings") or {}
+    return SynthConfig.model_validate({key: found[key] for key in ("engines", "seed") if key in found})
+
+
+def _row(word: str, heard: Sequence[list[str]]) -> dict[str, Any]:
+    counts = Counter(label for labels in heard for label in set(labels))
+    fired = share(sum(bool(labels) for labels in heard), len(heard))
+    return {"word": word, "takes": len(heard), "fired": fired, "as": dict(counts.most_common())}
+
+
+def _listen(recogniser: Recogniser, clips: np.ndarray, progress: ProgressCallback | None) -> list[list[str]]:
+    """The keywords detected at each clip."""
+    detector = recogniser.manifest.detector
+    # No detection may reach into the next clip, as smoothing's tail or by the time in which nothing fires.
+    slot = CLIP_SAMPLES + max(detector.refractory_samples, SAMPLE_RATE)
+    rng = np.random.default_rng(1)
+    noise = generate("pink", 20, rng).astype(np.float32) * np.float32(10 ** (_NOISE_DB / 20))
+    sound = np.resize(noise, slot * (len(clips) + 1))
+    for i, clip in enumerate(clips):
+        sound[(i + 1) * slot : (i + 1) * slot + CLIP_SAMPLES] += clip
+    samples = as_pcm(sound)
+    heard: list[list[str]] = [[] for _ in clips]
+    for detection in recogniser.track(samples, progress=progress).detect(detector):
+        which = detection.position // slot - 1
+        if which >= 0:
+            heard[which].append(recogniser.labels[detection.label])
+    return heard

@@ -1,0 +1,159 @@
+"""What rate of false accepts thresholds have: counted, carried on where counts are few, and corrected for having been
+chosen on the speech that they are counted on. docs/listening.md tells why each step is as it is."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS = np.concatenate([np.arange(64, 240, 6), np.arange(240, 256)])  # fine where good models' scores lie
+PARTS = 5  # of the speech, for `to_ask`
+_ENOUGH = 5  # false accepts of a word from which its own counts are relied on
+_TAIL = 20  # that its slope beyond is taken from
+_PRIOR = 0.5  # false accepts that a word without any is thought to have had at the lowest level
+_ASKED = 6  # rates that `to_ask` looks at, each half of the one before
+_POWER, _POWER_SD = 0.7, 0.15  # of the asked rate, by which the true one goes; what is believed without counts
+_SEEN = 8.0  # false accepts that are expected at the highest of them
+
+
+@dataclass
+class Sweep:
+    """Counts at each of `LEVELS`, the same threshold for all words."""
+
+    errors: NDArray[np.float64]  # [levels, words]: missed, late and wrong in the sessions, by the word said or heard
+    parts: NDArray[np.float64]  # [parts, levels, words]: false accepts on each part of connected speech and noise
+    hours: float  # of all parts, which are of equal length
+
+    @property
+    def false(self) -> NDArray[np.float64]:
+        """False accepts on all parts, [levels, words]."""
+        return np.asarray(self.parts.sum(axis=0))
+
+    @functools.cached_property
+    def rates(self) -> NDArray[np.float64]:
+        """`expected_rates` of it."""
+        return expected_rates(self)
+
+    def without(self, part: int) -> Sweep:
+        """The same with one part less."""
+        count = len(self.parts)
+        return Sweep(self.errors, np.delete(self.parts, part, axis=0), self.hours * (count - 1) / count)
+
+
+def total(table: NDArray[np.float64], levels: Sequence[int] | NDArray[np.int64]) -> float:
+    """The sum over all words of ``table`` [levels, words], with a level for each word."""
+    return float(table[levels, np.arange(len(levels))].sum())
+
+
+def to_ask(sweeps: Sequence[Sweep], wanted: float) -> float:
+    """The rate that `pick` must be asked for so that there really are ``wanted`` false accepts an hour; at most that.
+
+    Thresholds are chosen where these recordings happen to be quiet, so there are more on others. How many more is seen
+    by choosing on all parts but one and counting on that one (cross-fitting), for several rates: the lower the rate,
+    the more. As counts are few, a power law is laid through them.
+
+    Args:
+        sweeps: one of each detector that there is to choose from.
+        wanted: false accepts an hour.
+    """
+    hours = sweeps[0].hours
+    asked = max(4.0 * wanted, _SEEN / hours) * 0.5 ** np.arange(_ASKED)
+    counted = np.full(_ASKED, 0.5)  # so that none has a logarithm too
+    for part in range(PARTS):
+        pairs = [(sweep.without(part), sweep.parts[part]) for sweep in sweeps]
+        for i, rate in enumerate(asked):
+            fit = [
+                (total(others.errors, levels), total(false, levels))
+                for others, false in pairs
+                if (levels := pick(others.errors, others.rates, float(rate)))
+            ]
+            if fit:
+                counted[i] += min(fit, key=lambda each: each[0])[1]
+    x, y = np.log(asked), np.log(counted / hours)
+    middle_x, middle_y = np.average(x, weights=counted), np.average(y, weights=counted)
+    # Least squares, weighted by what a Poisson count's logarithm is worth.
+    own = float((counted * (x - middle_x) ** 2).sum())
+    slope = float((counted * (x - middle_x) * (y - middle_y)).sum()) + _POWER / _POWER_SD**2
+    slope = float(np.clip(slope / (own + 1 / _POWER_SD**2), 0.4, 1.0))
+    ask = min(wanted, math.exp(middle_x + (math.log(wanted) - middle_y) / slope))
+    return max(ask, min(wanted, lowest(sweeps)))
+
+
+def lowest(sweeps: Sequence[Sweep]) -> float:
+    """False accepts an hour that are expected of the highest thresholds."""
+    return min(float(sweep.rates[-1].sum()) for sweep in sweeps)
+
+
+def expected_rates(found: Sweep) -> NDArray[np.float64]:
+    """Expected false accepts an hour at each level, [levels, words].
+
+    Where a word has fired at least `_ENOUGH` times its own counts are taken. Beyond, counts are too few to be trusted
+    (the lowest threshold without any is just the one above the highest of a few random values), so they are carried on
+    by an exponential tail over the logit of the threshold. Its slope is the inverse of the mean excess of the word's
+    last `_TAIL` false accepts, or of the upper half if they are fewer (B. M. Hill, Annals of Statistics 3, 1975, for
+    logarithms), drawn towards that of all words together.
+    """
+    logit = np.log((LEVELS + 0.5) / (256 - LEVELS - 0.5))
+    false = np.maximum.accumulate(found.false[::-1], axis=0)[::-1]  # never rising with the threshold
+    words = false.shape[1]
+    ends, numbers, excesses = [], [], []
+    for word in range(words):
+        counts = false[:, word]
+        ends.append(_last(counts >= _ENOUGH))
+        start = _last(counts >= min(_TAIL, math.ceil(counts[0] / 2)))
+        # Where each of the last ones stops to fire lies between two levels: their middle.
+        gone = -np.diff(np.append(counts[start:], 0.0))
+        middle = np.append((logit[start:-1] + logit[start + 1 :]) / 2, logit[-1] + 0.5)
+        numbers.append(float(counts[start]))
+        excesses.append(float((gone * (middle - logit[start])).sum()))
+    # One false accept at one logit as a prior, so that no counts give no infinite slope.
+    pooled = (sum(numbers) + 1.0) / (sum(excesses) + 1.0)
+    rates = false.copy()
+    for word, end in enumerate(ends):
+        slope = (numbers[word] + _ENOUGH) / (excesses[word] + _ENOUGH / pooled)
+        rates[end:, word] = max(false[end, word], _PRIOR) * np.exp(-slope * (logit[end:] - logit[end]))
+    return rates / max(found.hours, 1e-9)
+
+
+def _last(true: NDArray[np.bool_]) -> int:
+    """The last index that is true, 0 if none is."""
+    found = np.flatnonzero(true)
+    return int(found[-1]) if len(found) else 0
+
+
+def pick(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float) -> list[int] | None:
+    """The level of each word that gives the fewest errors in sum with rates that sum to at most ``wanted``; None if
+    none do. By Lagrange's multiplier (each word alone minimises errors + price * rate, and the price is raised until
+    the rates fit), and then what room is left is used word by word."""
+    words = np.arange(errors.shape[1])
+    top = len(LEVELS) - 1
+
+    def at(price: float) -> NDArray[np.int64]:
+        # Of equals the highest threshold.
+        return np.asarray(top - (errors[::-1] + price * rates[::-1]).argmin(axis=0))
+
+    highest = np.full(len(words), top)
+    if total(rates, highest) > wanted:
+        return None
+    low, high = 0.0, 1.0
+    while total(rates, at(high)) > wanted and high < 1e12:
+        high *= 4
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if total(rates, at(middle)) > wanted else (low, middle)
+    levels = at(high)
+    if total(rates, levels) > wanted:
+        levels = highest
+    while True:
+        gain = errors[levels, words] - errors
+        fits = (rates - rates[levels, words] <= wanted - total(rates, levels)) & (np.arange(top + 1)[:, None] < levels)
+        gain = np.where(fits, gain, 0.0)
+        word, level = np.unravel_index(gain.T.argmax(), gain.T.shape)
+        if gain[level, word] <= 0:
+            return [int(i) for i in levels]
+        levels[word] = level

@@ -1,0 +1,172 @@
+"""Near words: chosen by sound, spoken by voices that were held out, and counted where they set the detector off."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from host_tools.words import project
+from model_pipeline.config import SynthConfig, load_config
+from model_pipeline.data import near, synth, voices
+from model_pipeline.data.words import folder_name
+from model_pipeline.errors import KwsError
+from model_pipeline.listening import near as evaluation
+from model_pipeline.manifest import load_manifest
+from tests.support.listening_models import model_folder, sliding_net
+from tests.tools.test_cli import kws
+
+needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed: make setup")
+PHONEMES = ("p", "b", "t", "s", "S", "m", "n", "r", "aI", "eI", "oU", "@", "0")
+SOUNDS = st.lists(st.sampled_from(PHONEMES), max_size=6).map(tuple)
+
+
+@given(SOUNDS, SOUNDS)
+def test_distance_is_symmetric_and_zero_for_the_same_sound_alone(a: tuple[str, ...], b: tuple[str, ...]) -> None:
+    assert near.distance(a, b) == pytest.approx(near.distance(b, a))
+    assert 0 <= near.distance(a, b) <= 1
+    assert (near.distance(a, b) == 0) == (a == b)
+
+
+def test_what_sounds_alike_is_near() -> None:
+    right, ride, root, stop = ("r", "aI", "t"), ("r", "aI", "d"), ("r", "u:", "t"), ("s", "t", "0", "p")
+    assert near.distance(right, ride) < near.distance(right, root) < near.distance(right, stop)
+    assert near.distance(right, ("r", "aI")) < near.distance(right, ("aI",))
+
+
+@needs_espeak
+def test_near_words_are_near_and_never_the_same_sound() -> None:
+    keywords = ["no", "right", "stop", "hey_robot"]
+    found = near.near_words(keywords, 20)
+    assert {"now", "nope", "mode"} <= set(found["no"]) and "ride" in found["right"]
+    assert {"top", "stock"} <= set(found["stop"])
+    assert {"hey", "robot", "hey rabbit"} <= set(found["hey_robot"])
+    assert "hey robots" not in found["hey_robot"]  # holds the keyword: nobody can tell before its end
+    everything = [word for words in found.values() for word in words]
+    heard = near.sounds([*keywords, *everything])
+    assert not {heard[w] for w in everything} & {heard[k] for k in keywords}
+    for keyword, words in found.items():
+        assert len(words) == len({heard[w] for w in words}) == 20
+        made = [w for w in words if w.startswith("[[")]
+        assert made and len({folder_name(w) for w in words}) == 20
+        # What is written in phonemes is read as these phonemes.
+        assert all(near.notation(heard[w]) == w and near.distance(heard[w], heard[keyword]) <= 0.5 for w in made)
+    assert near.homophones(keywords, ["know", "write", "now"]) == {"know": "no", "write": "right"}
+    assert near.homophones(["right"])["write"] == "right"
+
+
+@needs_espeak
+def test_words_in_phonemes_are_spoken_by_voices_that_were_held_out() -> None:
+    settings = SynthConfig(seed=3, engines=["espeak-ng"])
+    made = "[[r|'oU|b|'0|k]]"
+    clips, words = synth.held_out_clips(["robot", made], 3, settings)
+    assert words == ["robot"] * 3 + [made] * 3
+    assert clips.shape == (6, 16000) and (np.abs(clips.astype(int)).max(1) > 1000).all()
+    again, _ = synth.held_out_clips(["robot", made], 3, settings)
+    assert np.array_equal(clips, again)
+
+
+@needs_espeak
+def test_a_project_of_own_words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "robot"
+    code, out, _ = kws("new", "hey_robot", "lights_on", "--folder", str(folder), "--json", capfd=capfd)
+    assert code == 0 and json.loads(out)["keywords"] == ["hey_robot", "lights_on"]
+    config = load_config(folder)  # a folder is its configuration
+    assert config.name == "robot" and config.keywords == ["hey_robot", "lights_on"]
+    assert Path(config.data.recordings) == folder / "recordings"
+    assert {"hey", "hey rabbit", "light on"} <= set(config.synth.near_words)
+    assert sorted(p.name for p in (folder / "recordings").iterdir()) == ["hey_robot", "lights_on"]
+    trained = synth._unknown_words(config)
+    assert trained.count("hey rabbit") == 3 and "seven" in trained and "mode" not in trained
+    code, _, err = kws("new", "hey_robot", "--folder", str(folder), capfd=capfd)
+    assert code == 2 and "is there already" in err
+
+
+@needs_espeak
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["Hey"], "no word"),
+        (["right", "write"], "right and write sound the same"),
+        (["go", "go"], "given twice"),
+        (["silence"], "label of its own"),
+        (["a"], "too short"),
+        (["turn_on_the_kitchen_lights"], "more than a second"),
+        ([f"word{chr(97 + i)}" for i in range(26)] + ["x", "y", "z"], "1 to 28"),
+    ],
+)
+def test_words_that_can_be_no_keywords_are_refused(words: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match=said):
+        project.create(words, tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fires_is_counted_at_the_word_that_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random network fires at something: what is counted must be what its detector gives for each clip alone."""
+    model = model_folder(tmp_path / "model", sliding_net(), ["yes", "no", "up", "unknown", "silence"])
+    rng = np.random.default_rng(2)
+    spoken = ["yes"] * 2 + ["no"] * 2 + ["up"] * 2 + ["yet"] * 6 + ["nope"] * 6
+    clips = (rng.standard_normal((len(spoken), 16000)) * 10 ** rng.uniform(1, 4, (len(spoken), 1))).astype(np.int16)
+    monkeypatch.setattr(evaluation, "held_out_clips", lambda *_: (clips, spoken))
+    monkeypatch.setattr(evaluation, "homophones", lambda *_: {"know": "no"})
+    result = evaluation.evaluate_near(model, ["yet", "nope", "know", "yes"], 6, SynthConfig(), record=True)
+    rows = {row["word"]: row for row in [*result["keywords"], *result["near"]]}
+    assert [rows[w]["takes"] for w in ("yes", "yet", "nope")] == [2, 6, 6] and set(rows) == {
+        "yes",
+        "no",
+        "up",
+        "yet",
+        "nope",
+    }
+    assert result["fired"]["total"] == 12 and result["same_sound"] == {"know": "no"}
+    recogniser = evaluation.Recogniser(model)
+    alone = evaluation._listen(recogniser, clips, None)
+    assert sum(bool(heard) for heard in alone) == sum(row["fired"]["count"] for row in rows.values()) > 0
+    for row in rows.values():
+        assert sum(row["as"].values()) >= row["fired"]["count"] and set(row["as"]) <= {"yes", "no", "up"}
+    recorded = load_manifest(model).accuracy["near"]
+    assert recorded["near"] == result["near"] and recorded["detector"]["stride_hops"] == 5
+
+
+def test_a_detection_belongs_to_the_clip_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from model_pipeline.listening.detector import Detection
+
+    model = model_folder(tmp_path / "model", sliding_net(), ["yes", "no", "up", "unknown", "silence"])
+    recogniser = evaluation.Recogniser(model)
+    slot = 16000 + max(recogniser.manifest.detector.refractory_samples, 16000)
+    places = [(slot + 8000, 0), (2 * slot - 1, 1), (3 * slot + 100, 2), (10, 0)]
+
+    class Track:
+        def detect(self, detector: object) -> list[Detection]:
+            return [Detection(position=p, label=label, score=200) for p, label in places]
+
+    def track(samples: np.ndarray, progress: object = None) -> Track:
+        assert len(samples) == 4 * slot and np.abs(samples[slot : slot + 16000]).min() > 500
+        assert np.abs(samples[:slot]).max() < 500
+        return Track()
+
+    monkeypatch.setattr(recogniser, "track", track)
+    heard = evaluation._listen(recogniser, np.full((3, 16000), 1000, np.int16), None)
+    assert heard == [["yes", "no"], [], ["up"]]
+
+
+def test_the_held_out_voices_are_those_of_the_training_speech(tmp_path: Path) -> None:
+    settings = {"seed": 7, "engines": ["espeak-ng"], "clips_per_keyword": 9, "something_new": 1}
+    extra = {"extra": {"source": {"settings": settings}}}
+    model = model_folder(
+        tmp_path / "model", sliding_net(), ["yes", "no", "up", "unknown", "silence"], training_data=extra
+    )
+    found = evaluation.settings_of(load_manifest(model))
+    assert (found.seed, found.engines) == (7, ["espeak-ng"])
+    (tmp_path / "dataset.json").write_text(json.dumps({"settings": {"seed": 5}}))
+    assert evaluation.settings_of(load_manifest(model), tmp_path).seed == 5
+
+
+def test_kinds_of_voices_are_known_by_their_names() -> None:
+    names = ("espeak-en-us-Andy", "flite-awb", "festival-kal-diphone", "a1b2c3d4", "flitely")
+    assert [voices.group_of(n) for n in names] == ["espeak-ng", "flite", "festival", "people", "people"]

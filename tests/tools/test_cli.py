@@ -1,0 +1,194 @@
+"""The kws command as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from host_tools import cli, verbs
+from tests.support.fake_device import FakeFirmware, Faults, listening
+
+VERBS = sorted(m.name for m in pkgutil.iter_modules(verbs.__path__) if not m.name.startswith("_"))
+
+
+def kws(*arguments: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of one call in this process."""
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    out, err = capfd.readouterr()
+    code = ended.value.code
+    return (code if isinstance(code, int) else 0), out, err
+
+
+def _commands() -> list[list[str]]:
+    """Every verb, with the verbs below it."""
+    import typer.main
+
+    found: list[list[str]] = []
+
+    def walk(command: object, path: list[str]) -> None:
+        below = getattr(command, "commands", None)
+        if below:
+            for name, inner in below.items():
+                walk(inner, [*path, name])
+        else:
+            found.append(path)
+
+    walk(typer.main.get_command(cli.build_app()), [])
+    return found
+
+
+def test_every_verb_file_is_a_verb() -> None:
+    assert {path[0] for path in _commands()} == set(VERBS)
+
+
+@pytest.mark.parametrize("path", _commands(), ids=" ".join)
+def test_help_has_an_example(path: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = kws(*path, "--help", capfd=capfd)
+    assert code == 0
+    assert "Example" in out
+    assert f"kws {' '.join(path)}" in " ".join(re.sub(r"[│╭╮╰╯─]", " ", out).split())
+
+
+@pytest.mark.parametrize("path", _commands(), ids=" ".join)
+def test_a_wrong_option_is_one_line_and_exit_code_2(path: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, err = kws(*path, "--no-such-option", capfd=capfd)
+    assert code == 2
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert lines[0].startswith("error: No such option: --no-such-option")
+    assert lines[1:] == [f"  try: kws {' '.join(path)} --help"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nonsense"], 2, "No such command 'nonsense'"),
+        (["bench"], 2, "either --port URL or --board ID"),
+        (["bench", "--port", "x", "--board", "y"], 2, "either --port URL or --board ID"),
+        (["bench", "--rounds", "0", "--board", "host"], 2, "greater than or equal to 1"),
+        (["bench", "--port", "/dev/ttyNotThere"], 4, "there is no port /dev/ttyNotThere"),
+        (["stream", "--port", "x"], 2, "one of --data DIR, --wav FILE and --mic"),
+        (["stream", "--port", "socket://127.0.0.1:1", "--data", "d"], 4, "can't open socket://127.0.0.1:1"),
+        (["stream", "--board", "host", "--wav", "/nowhere.wav"], 2, "nowhere.wav"),
+        (["report", "/nowhere"], 2, "there is no /nowhere"),
+        (["run", "--config", "nowhere"], 2, "no configuration nowhere"),
+        (["run", "--board", "nowhere"], 2, "nowhere"),
+        (["run", "--engine", "nowhere"], 2, "engine"),
+        (["monitor", "--port", "/dev/ttyNotThere"], 4, "there is no port"),
+    ],
+)
+def test_a_users_mistake_is_one_line(
+    arguments: list[str], code: int, words: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if arguments[0] == "run":
+        arguments = [*arguments, "--out", str(tmp_path)]
+    got, out, err = kws(*arguments, capfd=capfd)
+    assert words in err
+    assert got == code
+    assert out == ""
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "Traceback" not in err
+
+
+def test_an_error_keeps_brackets_as_they_are(capfd: pytest.CaptureFixture[str]) -> None:
+    _, _, err = kws("report", "/no[red]where[/red]", capfd=capfd)
+    assert "/no[red]where[/red]" in err
+
+
+def test_bench_prints_what_the_device_counts(capfd: pytest.CaptureFixture[str]) -> None:
+    with listening(FakeFirmware()) as url:
+        code, out, _ = kws("bench", "--port", url, "--rounds", "2", "--json", capfd=capfd)
+    values = json.loads(out)
+    assert code == 0
+    assert values["ticks"]["name"] == "instructions"
+    assert values["cost"]["inference"]["mean"] == 9_000_000
+
+
+def test_bench_names_the_unit_for_people(capfd: pytest.CaptureFixture[str]) -> None:
+    with listening(FakeFirmware(calibrated=False)) as url:
+        _, out, _ = kws("bench", "--port", url, "--rounds", "1", capfd=capfd)
+    assert "ticks of TIM2" in out
+    assert "9,000,000" in out
+    assert "instructions each" not in out
+
+
+def test_monitor_shows_the_device(capfd: pytest.CaptureFixture[str]) -> None:
+    with listening(FakeFirmware()) as url:
+        code, out, _ = kws("monitor", "--port", url, "--seconds", "0.3", "--json", capfd=capfd)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [e["event"] for e in events[:2]] == ["HelloReply", "Info"]
+    assert events[1]["labels"] == ["yes", "no", "unknown", "silence"]
+
+
+def test_another_protocol_is_exit_code_4(capfd: pytest.CaptureFixture[str]) -> None:
+    with listening(FakeFirmware(Faults(protocol=2))) as url:
+        code, _, err = kws("bench", "--port", url, capfd=capfd)
+    assert code == 4
+    assert "protocol 2" in err and "speak 1" in err
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_at_once_with_130(stop: signal.Signals) -> None:
+    with listening(FakeFirmware()) as url:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "host_tools.cli", "monitor", "--port", url, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout
+        process.stdout.readline()
+        started = time.monotonic()
+        process.send_signal(stop)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.strip() == "stopped"
+    assert time.monotonic() - started < 20
+
+
+def test_no_host_verb_imports_tensorflow() -> None:
+    """Building the whole command must stay light: `kws --help` in a tenth of TensorFlow's import time."""
+    code = (
+        "import sys\nfrom host_tools import cli\nfrom host_tools.image import targets\n"
+        "from host_tools.link import stream\nfrom host_tools.measure import device\n"
+        "from host_tools.report import page\n"
+        "from host_tools.run import job\n"
+        "from host_tools.search import results\ncli.build_app()\n"
+        "heavy = {'tensorflow', 'keras', 'tflite_micro', 'librosa'} & set(sys.modules)\nprint(sorted(heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"}
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_is_light() -> None:
+    """What `kws --help` needs leaves even the numeric libraries alone."""
+    code = (
+        "import sys\nfrom host_tools import cli\ncli.build_app()\n"
+        "print(sorted({'numpy', 'scipy', 'matplotlib', 'tensorflow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_the_project_only_the_version_works(tmp_path: Path, capfd, monkeypatch) -> None:
+    """As in a wheel, which holds no firmware."""
+    monkeypatch.setattr(cli, "FIRMWARE", tmp_path / "firmware")
+    assert kws("version", capfd=capfd)[0] == 0
+    code, out, err = kws("compile", "model.tflite", capfd=capfd)
+    assert (code, out) == (3, "")
+    assert "installed without its project" in err and "pip install -e" in err

@@ -1,0 +1,108 @@
+"""The whole loop once: words to speech, to a model, to firmware in QEMU, streamed to and measured; then again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from host_tools.report import card
+
+CONFIG = """
+name = "loop"
+keywords = ["yes", "stop"]
+[synth]
+clips_per_keyword = 24
+unknown_clips = 24
+engines = ["espeak-ng"]
+[train]
+epochs = 2
+quantization = "ptq"
+[measure]
+clips = 5
+near_takes = 1
+session_keywords = 4
+"""
+
+
+def _command(folder: Path, epochs: int, *arguments: str) -> list[str]:
+    (folder / "loop.toml").write_text(CONFIG.replace("epochs = 2", f"epochs = {epochs}"))
+    return [sys.executable, "-m", "host_tools.cli", "run", "--config", "loop.toml", "--json", *arguments]
+
+
+def _run(folder: Path, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        _command(folder, 2, *arguments), cwd=folder, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.qemu
+@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng not in PATH: run `make setup`")
+def test_the_main_job_then_again_then_more_then_stopped(tmp_path: Path) -> None:
+    pytest.importorskip("tflite_micro")
+    result = _run(tmp_path)
+    run = tmp_path / "runs" / "loop"
+    results = json.loads((run / "results.json").read_text())
+    assert "</html>" in (run / "report.html").read_text()
+    assert [o["reused"] for o in result["outcomes"]] == [False] * 9
+    assert results["labels"] == ["yes", "stop", "unknown", "silence"]
+    assert results["accuracy"]["total"] == len(results["clips"]) == 5
+    assert results["agreement"] == {"compared": 5, "equal": 5, "differ": []}
+    assert results["link"]["lost"] == results["link"]["repeated"] == 0
+    assert results["ticks"]["name"] == "instructions"
+    assert results["cost"]["inference"]["mean"] > results["device"]["macs"]
+    assert results["cost"]["frontend_frame"]["count"] == 5
+    assert results["cost"]["detector"]["count"] > 0
+    assert results["response_ms"]["streaming"]["count"] > 0
+    assert 0 < results["build"]["flash_total"] < results["build"]["flash_budget"]
+    assert 0 < results["build"]["ram_total"] <= results["build"]["ram_budget"]
+
+    near = results["expect"]["near"]
+    assert [row["word"] for row in near["keywords"]] == ["yes", "stop"] and len(near["near"]) > 20
+    streaming = results["expect"]["streaming"]
+    assert streaming["sessions"]["10"]["keywords"] == 4 and streaming["noise"]["false_accepts"]["hours"] > 0.1
+    costs = {row["board"]: row for row in results["expect"]["boards"]}
+    assert costs["disco_f407vg"]["memory"]["flash"] == results["build"]["flash_total"]
+    assert costs["nucleo_l4r5zi"]["realtime"]["load"] > costs["disco_f407vg"]["realtime"]["load"] > 0
+
+    text = card.card(run)
+    assert "# Model card: loop" in text and "| stop |" in text and "| nucleo_l4r5zi | 1" in text
+    assert "| 10 dB | 4 |" in text
+
+    again = _run(tmp_path)
+    assert [o["reused"] for o in again["outcomes"]] == [True] * 9
+
+    # More clips to stream: the model and the firmware stay as they are.
+    more = _run(tmp_path, "--clips", "6")
+    assert [o["name"] for o in more["outcomes"] if not o["reused"]] == ["measure", "report"]
+
+    # A longer training, stopped by Ctrl-C: what is finished stays, what was begun is known, nothing half is left.
+    log = run / "train" / "log.csv"
+    log.unlink()
+    process = subprocess.Popen(
+        _command(tmp_path, 500), cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 180
+    while not log.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    assert err.strip().endswith("stopped")
+    state = json.loads((run / "state.json").read_text())
+    assert "train" not in state["steps"] and "synth" in state["steps"]
+    assert list(state["begun"]) == ["train"]
+    assert not [p.name for p in run.rglob("*") if p.name.startswith(".") and ".part" in p.name]

