@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,6 +53,7 @@ class Reference:
             from tflite_micro.python.tflite_micro import runtime
         except ImportError as error:
             raise MissingTool("tflite_micro is not installed, so there is nothing to compare with") from error
+        self.version = importlib.metadata.version("tflite-micro")
         keep = runtime.InterpreterConfig.kPreserveAllTensors
         try:
             self._interpreter = runtime.Interpreter.from_bytes(tflite, arena_size=arena, intrepreter_config=keep)
@@ -102,6 +104,7 @@ def compare(
     report(len(inputs), len(inputs), "done")
     return {
         "model_hash": program.model_hash,
+        "tflite_micro": reference.version,
         "inputs": len(inputs),
         "layers": len(compared),
         "values": values,
@@ -140,6 +143,7 @@ def compare_streaming(
     report(calls, calls, "done")
     return {
         "model_hash": program.model_hash,
+        "tflite_micro": reference.version,
         "hop": hop,
         "inputs": steps,
         "layers": 1,
@@ -218,6 +222,7 @@ def compare_devices(
     alike = len(devices) == 2 and devices[0]["unit"] == devices[1]["unit"] and devices[0]["ticks"]
     return {
         "model_hash": model_hash,
+        "tflite_micro": reference.version,
         "inputs": len(inputs),
         "values": values,
         "equal": all(d["equal"] for d in devices),

@@ -78,7 +78,9 @@ def _show(values: dict[str, Any]) -> None:
         _show_devices(values)
     elif values["equal"]:
         ui.out.print(
-            f"equal: {values['inputs']} inputs, {values['layers']} layers, {values['values']:,} values compared"
+            f"equal to tflite_micro {values['tflite_micro']}: {values['inputs']} inputs, {values['layers']} layers, "
+            f"{values['values']:,} values compared",
+            soft_wrap=True,
         )
     else:
         ui.out.print(ui.plain(values["first_difference"]["text"]))

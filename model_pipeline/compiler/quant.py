@@ -1,7 +1,8 @@
 """Fixed-point parameters, computed exactly as TensorFlow Lite Micro computes them at start-up.
 
 Source of the formulas: tensorflow/lite/kernels/internal/quantization_util and kernels/kernel_util in
-tensorflow/tflite-micro. What is float32 there is float32 here.
+tensorflow/tflite-micro. They change: until August 2026 FULLY_CONNECTED with one scale, SUB, LEAKY_RELU and HARD_SWISH
+had multipliers of single precision; in `TFLM_VERSION` all ratios of scales are computed in double.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from model_pipeline.compiler.ir import Operator, Tensor
 
+TFLM_VERSION = "0.dev20261023182759"  # the wheel tflite-micro that plans are equal to; tests refuse any other
 INT8_MIN, INT8_MAX = -128, 127
 ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from model_pipeline.compiler.ir import Call, Operator
-from model_pipeline.compiler.ops._broadcast import Operands, operands
+from model_pipeline.compiler.ops._broadcast import operands
 from model_pipeline.compiler.quant import multiplier_of
 
 HEADROOM = 20
 
 
-def _call(operator: Operator, function: str, given: Operands, ratios: tuple[float, float, float]) -> Call:
+def _lower(operator: Operator, function: str) -> Call:
     """Both operands are brought to twice the larger scale with `HEADROOM` more bits, added or subtracted, and brought
-    to the output's scale."""
-    m1, s1 = multiplier_of(operator, ratios[0])
-    m2, s2 = multiplier_of(operator, ratios[1])
-    out_m, out_s = multiplier_of(operator, ratios[2])
+    to the output's scale. The scales' ratios are computed in double."""
+    given = operands(operator)
+    first, second = float(given.first.scale), float(given.second.scale)
+    twice = 2 * max(first, second)
+    m1, s1 = multiplier_of(operator, first / twice)
+    m2, s2 = multiplier_of(operator, second / twice)
+    out_m, out_s = multiplier_of(operator, twice / ((1 << HEADROOM) * float(given.target.scale)))
     if out_s > 0:
         raise operator.error("impossible quantisation: the output's scale is far below the operands'")
     multipliers = {
@@ -30,21 +31,13 @@ def _call(operator: Operator, function: str, given: Operands, ratios: tuple[floa
 
 
 def lower_add(operator: Operator) -> Call:
-    """The scales' ratios are computed in double."""
-    given = operands(operator)
-    first, second = float(given.first.scale), float(given.second.scale)
-    twice = 2 * max(first, second)
-    out = twice / ((1 << HEADROOM) * float(given.target.scale))
-    return _call(operator, "kws_nn_add", given, (first / twice, second / twice, out))
+    """The sum."""
+    return _lower(operator, "kws_nn_add")
 
 
 def lower_sub(operator: Operator) -> Call:
-    """Here the ratios are computed in single precision."""
-    given = operands(operator)
-    first, second = given.first.scale, given.second.scale
-    twice = np.float32(2) * max(first, second)
-    out = twice / (np.float32(1 << HEADROOM) * given.target.scale)
-    return _call(operator, "kws_nn_sub", given, (float(first / twice), float(second / twice), float(out)))
+    """The difference."""
+    return _lower(operator, "kws_nn_sub")
 
 
 OPERATORS = [(0, "AddAdd", lower_add), (41, "AddSub", lower_sub)]

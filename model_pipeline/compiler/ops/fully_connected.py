@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from model_pipeline.compiler.ir import Call, Constant, Operator
 from model_pipeline.compiler.ops import _common as c
-from model_pipeline.compiler.quant import activation_range, multiplier_of
+from model_pipeline.compiler.quant import activation_range
 
 CODE = 9
 RESOLVER = "AddFullyConnected"
@@ -31,14 +29,7 @@ def lower(operator: Operator) -> Call:
     bias = c.bias_of(operator, 2, out_c)
     c.check_accumulator(operator, weights, bias, source.zero_point)
     low, high = activation_range(operator, given.integer(0, "b"), target)
-    scales = c.given(operator, 1).scales
-    if len(scales) > 1:
-        multiplier, shift = c.channel_multipliers(operator, out_c)
-    else:
-        # Here TFLite Micro multiplies the two scales in single precision.
-        product = float(np.float32(source.scale * np.float32(scales[0])))
-        pair = multiplier_of(operator, product / float(target.scale))
-        multiplier, shift = c.multiplier_tables([pair] * out_c)
+    multiplier, shift = c.channel_multipliers(operator, out_c)
     return Call(
         operator,
         "kws_nn_fully_connected",

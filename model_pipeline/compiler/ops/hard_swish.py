@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from model_pipeline.compiler import fixed_point as fp
 from model_pipeline.compiler.ir import Call, Operator
 from model_pipeline.compiler.ops import _common as c
@@ -19,9 +17,9 @@ def lower(operator: Operator) -> Call:
     c.arity(operator, (1,))
     source, target = c.quantized_pair(operator)
     c.expect_shape(operator, target, source.shape)
-    fine = np.float32(1 / 128) * source.scale
-    out_multiplier, out_exponent = _multiplier16(operator, float(fine / target.scale))
-    relu_multiplier, relu_exponent = _multiplier16(operator, float(fine / np.float32(3 / 32768)))
+    fine = float(source.scale) / 128
+    out_multiplier, out_exponent = _multiplier16(operator, fine / float(target.scale))
+    relu_multiplier, relu_exponent = _multiplier16(operator, fine / (3 / 32768))
     if out_exponent > 0:
         raise operator.error("impossible quantisation: the output's scale is far below the input's")
 

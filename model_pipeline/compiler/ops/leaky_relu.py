@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from model_pipeline.compiler import fixed_point as fp
 from model_pipeline.compiler.ir import Call, Operator
 from model_pipeline.compiler.ops import _common as c
@@ -17,15 +15,15 @@ RESOLVER = "AddLeakyRelu"
 
 
 def lower(operator: Operator) -> Call:
-    """x, or alpha * x below zero. The multipliers are made from single-precision ratios."""
+    """x, or alpha * x below zero. The multipliers are made from ratios in double."""
     c.arity(operator, (1,))
-    alpha = np.float32(c.options(operator, 75).real(0))
+    alpha = c.options(operator, 75).real(0)
     source, target = c.quantized_pair(operator)
     c.expect_shape(operator, target, source.shape)
     if not math.isfinite(alpha):
         raise operator.error(f"alpha is {alpha}")
-    identity = multiplier_of(operator, float(source.scale / target.scale))
-    slope = float(source.scale * alpha / target.scale)
+    identity = multiplier_of(operator, float(source.scale) / float(target.scale))
+    slope = float(source.scale) * alpha / float(target.scale)
     multiplier, shift = multiplier_of(operator, abs(slope))
     leaky = (multiplier if slope >= 0 else -multiplier), shift
 
