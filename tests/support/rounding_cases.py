@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from nn_cases import Case
-from tflite_builder import ModelBuilder, Oracle
+
+from tests.support.nn_cases import Case
+from tests.support.tflite_builder import ModelBuilder, Oracle
 
 Rng = np.random.Generator
 BYTES = np.arange(-128, 128)
