@@ -9,12 +9,12 @@ import zlib
 
 import numpy as np
 import pytest
-from rounding_cases import NOTHING_TO_ROUND, OTHERS, WITH_MULTIPLIER
 
 from model_pipeline.compiler import HostPrograms, Program, compile_model, quant
 from model_pipeline.compiler.opcodes import operator_name
 from model_pipeline.compiler.ops import known_operators
 from model_pipeline.native import ROOT
+from tests.support.rounding_cases import NOTHING_TO_ROUND, OTHERS, WITH_MULTIPLIER
 from tests.support.tflite_builder import Oracle
 
 COUNT = int(os.environ.get("KWS_EXAMPLES", "8"))
