@@ -76,7 +76,24 @@ class SynthConfig(_Strict):
     more: dict[Word, Annotated[int, Field(ge=0, le=20000)]] = Field(default_factory=dict)
     # kokoro and hibari come with micro-kws[voices].
     engines: list[Engine] = ["espeak-ng", "flite", "festival"]
+    # How much of the speech an engine says, in proportion; those not named have a built-in share. Kokoro takes the most
+    # time by far, a second for a word.
+    shares: dict[Engine, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     seed: int = Field(1, ge=0)
+
+
+class TalkConfig(_Strict):
+    """Synthetic connected speech (`model_pipeline.data.talk`), by the voices of ``[synth]``."""
+
+    sentences: int = Field(0, ge=0, le=1_000_000)  # 0: none
+    # Text files, or folders of them, whose sentences are read out; those that are missing are done without.
+    text: list[str] = ["/usr/share/games/fortunes"]
+    near_share: float = Field(0.5, ge=0, le=1)  # of the sentences: everyday words and near words in a row
+    folder: str = ""  # where it is kept, for several trainings; empty: beside the trained network
+
+    def recipe(self) -> dict[str, Any]:
+        """What the speech depends on, as JSON values."""
+        return self.model_dump(mode="json", exclude={"folder"})
 
 
 class DataConfig(_Strict):
@@ -177,14 +194,38 @@ class TrainConfig(_Strict):
         )
 
 
+class CorpusConfig(_Strict):
+    """A folder of connected speech, of noise or of impulse responses (`model_pipeline.data.corpora`)."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$")
+    folder: str  # "talk": the training voices of [talk], made when training begins
+    kind: Literal["speech", "noise", "response"] = "speech"
+    licence: str = ""
+    # Shares of its speakers (of its files, where names tell no speaker) that training hears and that thresholds are
+    # chosen on; all others are for reporting.
+    training: float = Field(0.25, ge=0, le=1)
+    calibration: float = Field(0.25, ge=0, le=1)
+    weight: float = Field(1.0, ge=0)  # how often training hears it among those of its kind
+    # Whether it is sure that no keyword is said in it. Of what is not, the teacher may say that one was.
+    sure: bool = False
+    exclude: list[str] = Field(default_factory=list)  # speakers or files' names (without ending) that are left out
+
+    @model_validator(mode="after")
+    def _parts(self) -> CorpusConfig:
+        if self.training + self.calibration > 1:
+            raise ValueError("training and calibration are more than all of it")
+        return self
+
+
 class ScenesConfig(_Strict):
     """Training examples as a device hears them (`model_pipeline.training.scenes`), made once, before training."""
 
     examples: int = Field(0, ge=0, le=100_000_000)  # 0: none; each clip by itself, augmented anew every epoch
     folder: str = ""  # where they are kept, for several trainings; empty: beside the trained network
-    # Connected speech without keywords: a folder of recordings, of which one part is heard in training.
-    connected: str = ""
-    connected_licence: str = ""  # of them, for the manifest
+    # Connected speech, noise and impulse responses of rooms, of which one part is heard in training.
+    corpora: list[CorpusConfig] = Field(default_factory=list)
+    # Words of people that are drawn so many times as often as their number of clips gives: "off" has 14.
+    often: dict[Word, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     # A network that learns these examples first; the model then learns its answers to them.
     teacher: Literal["none", "speech_embedding"] = "none"
     teacher_steps: int = Field(3000, ge=1)
@@ -206,11 +247,22 @@ class ScenesConfig(_Strict):
     cut_words: float = Field(0.4, ge=0, le=1)  # of those, so many lie anywhere, also beyond the window's edges
     word_before: float = Field(0.55, ge=0, le=1)
     room: float = Field(0.25, ge=0, le=1)
+    measured: float = Field(0.5, ge=0, le=1)  # of the rooms, by an impulse response of the corpora, if they have any
     speed_percent: float = Field(12.0, ge=0, le=40)
 
     def recipe(self) -> dict[str, Any]:
         """What the examples depend on, as JSON values."""
-        return self.model_dump(mode="json", exclude={"folder", "connected_licence"})
+        return self.model_dump(mode="json", exclude={"folder"})
+
+
+class MineConfig(_Strict):
+    """Training on with the connected speech that the network falls for (`model_pipeline.training.mine`)."""
+
+    rounds: int = Field(0, ge=0, le=5)  # 0: none
+    score: float = Field(0.25, gt=0, lt=1)  # a keyword of at least this probability where none is said is a hard place
+    examples: int = Field(40_000, ge=1)  # scenes of hard places, beside all others
+    epochs: int = Field(3, ge=1, le=1000)
+    learning_rate: float = Field(1e-3, gt=0, le=1)
 
 
 class DetectorConfig(_Strict):
@@ -259,9 +311,11 @@ class Config(_Strict):
     streaming: int = Field(0, ge=0)
     frontend: FrontendConfig = FrontendConfig()
     synth: SynthConfig = SynthConfig()
+    talk: TalkConfig = TalkConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     scenes: ScenesConfig = ScenesConfig()
+    mine: MineConfig = MineConfig()
     detector: DetectorConfig = DetectorConfig()
     compile: CompileConfig = CompileConfig()
     measure: MeasureConfig = MeasureConfig()

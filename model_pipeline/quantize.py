@@ -324,8 +324,7 @@ def _scenes(config: Config, prepared: Prepared) -> dict[str, Any]:
         return {}
     return {
         "examples": c.examples,
-        "connected_speech": Path(c.connected).name,
-        "connected_licence": c.connected_licence,
+        "corpora": prepared.corpora,
         "teacher": prepared.teacher,
     }
 

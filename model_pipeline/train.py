@@ -7,6 +7,7 @@ Training goes on from ``checkpoint.npz`` after a kill at any moment, and Ctrl-C 
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import sys
@@ -30,7 +31,8 @@ from model_pipeline.models import architecture, build
 from model_pipeline.training.checkpoint import recipe_key, resume, save
 from model_pipeline.training.distribute import Replicas, open_replicas
 from model_pipeline.training.journal import Journal
-from model_pipeline.training.prepare import Prepared, extra_data, prepare
+from model_pipeline.training.pool import Pool
+from model_pipeline.training.prepare import Prepared, extra_data, hard_pool, prepare
 from model_pipeline.training.records import is_sharded
 from model_pipeline.training.trainer import Trainer, schedule
 
@@ -71,7 +73,38 @@ def train(
             "several workers can't make the examples of [scenes] together", hint="kws data shard --epochs 1 packs them"
         )
     report = progress or (lambda done, total, text: None)
-    return _train(config, data, out, report, replicas, prepared, begin, after_epoch)
+    if not (config.mine.rounds and config.scenes.examples) or prepared:
+        return _train(config, data, out, report, replicas, prepared, begin, after_epoch)
+    return _rounds(config, data, out, report, replicas)
+
+
+def _rounds(
+    config: Config, data: str | Path, out: Path, report: ProgressCallback, replicas: Replicas
+) -> dict[str, Any]:
+    """Trains, and then on with what the network falls for, ``config.mine.rounds`` times. Earlier rounds are kept in
+    ``out/round<n>``."""
+    c = config.mine
+    pools: list[Pool] = []
+    for number in range(c.rounds + 1):
+        place = out if number == c.rounds else out / f"round{number}"
+
+        def say(done: int, total: int, text: str, number: int = number) -> None:
+            report(done, total, f"round {number}, {text}" if number else text)
+
+        if number == 0:
+            # What is made for the first round is what the others need too.
+            prepared = prepare(config, data, out, say)
+            result = _train(config, data, place, say, replicas, prepared)
+            continue
+        before = keras.saving.load_model(out / f"round{number - 1}" / "model.keras", compile=False)
+        predict = Trainer(before, 1e-3, 0.0, 0.0, 0.0, input_scale(config.frontend), replicas=replicas).logits
+        pools.append(hard_pool(config, data, out, out / f"hard{number}", predict, say))
+        changes = {"epochs": c.epochs, "learning_rate": c.learning_rate, "warmup_epochs": 0}
+        round_config = config.model_copy(update={"train": config.train.model_copy(update=changes)})
+        prepared = prepare(round_config, data, out, say, pools)
+        begin = functools.partial(_copy_weights, before)
+        result = _train(round_config, data, place, say, replicas, prepared, begin)
+    return result
 
 
 def _train(
@@ -189,6 +222,10 @@ def _train(
             finish(stopped=True)
         raise
     return finish(stopped=False)
+
+
+def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+    target.set_weights(source.get_weights())
 
 
 def _teacher(

@@ -255,13 +255,13 @@ def word_folders(folder: Path) -> dict[str, list[str]]:
     return words
 
 
-def read_description(folder: Path) -> dict[str, Any]:
-    """``dataset.json`` of a folder that kws made, or {}.
+def read_description(folder: Path, name: str = "dataset.json") -> dict[str, Any]:
+    """``dataset.json`` (or ``name``) of a folder that kws made, or {}.
 
     Raises:
         KwsError: it is there and broken.
     """
-    path = folder / "dataset.json"
+    path = folder / name
     if not path.is_file():
         return {}
     try:

@@ -130,7 +130,7 @@ def held_out_clips(
     """
     report = progress or (lambda done, total, text: None)
     rng = np.random.default_rng(settings.seed)
-    casting = _Casting(_cast(_voices(settings), rng), rng)
+    casting = _Casting(_cast(_voices(settings), rng), settings, rng)
     for word in words:
         for _ in range(takes):
             casting.add(word, "testing")
@@ -190,11 +190,32 @@ def _cast(voices: Sequence[Voice], rng: np.random.Generator) -> dict[Split, dict
     return result
 
 
+def cast_of(settings: SynthConfig) -> dict[Split, dict[str, list[Voice]]]:
+    """Which voices `synthesize` hears in which split, by engine.
+
+    Raises:
+        MissingTool, KwsError: as `synthesize`.
+    """
+    return _cast(_voices(settings), np.random.default_rng(settings.seed))
+
+
+def pick_voice(voices: dict[str, list[Voice]], settings: SynthConfig, rng: np.random.Generator) -> Voice:
+    """A random one of a split's voices, by the shares that the engines have."""
+    engines = sorted(voices)
+    shares: dict[str, float] = {**_ENGINE_SHARES, **{str(e): share for e, share in settings.shares.items()}}
+    share = np.array([shares[e] for e in engines])
+    found = voices[engines[int(rng.choice(len(engines), p=share / share.sum()))]]
+    return found[int(rng.integers(len(found)))]
+
+
 class _Casting:
     """Gives each word to a random voice of the split, with all that is random about how it is said."""
 
-    def __init__(self, cast: dict[Split, dict[str, list[Voice]]], rng: np.random.Generator) -> None:
+    def __init__(
+        self, cast: dict[Split, dict[str, list[Voice]]], settings: SynthConfig, rng: np.random.Generator
+    ) -> None:
         self.jobs: list[_Job] = []
+        self._settings = settings
         self._cast, self._rng = cast, rng
         self._takes: Counter[str] = Counter()
 
@@ -204,10 +225,7 @@ class _Casting:
             voices = {"espeak-ng": [v for v in voices.get("espeak-ng", []) if reads_phonemes(v)]}
             if not voices["espeak-ng"]:
                 return
-        engines = sorted(voices)
-        share = np.array([_ENGINE_SHARES[e] for e in engines])
-        found = voices[engines[int(rng.choice(len(engines), p=share / share.sum()))]]
-        voice = found[int(rng.integers(len(found)))]
+        voice = pick_voice(voices, self._settings, rng)
         name = f"{folder_name(word)}/{voice.speaker}_nohash_"
         pitch, rate = float(rng.uniform(0.7, 1.35)), float(rng.uniform(0.75, 1.35))
         spoken = Utterance(voice, as_text(word), pitch, rate)
@@ -220,7 +238,7 @@ def _plan(
     config: Config, cast: dict[Split, dict[str, list[Voice]]], unknown: Sequence[str], rng: np.random.Generator
 ) -> list[_Job]:
     """Every clip that will be made, with all that is random about it."""
-    casting = _Casting(cast, rng)
+    casting = _Casting(cast, config.synth, rng)
     for split, share in _SHARES.items():
         for word in config.keywords:
             for _ in range(max(1, round(config.synth.clips_per_keyword * share))):

@@ -1,15 +1,16 @@
 """Training examples made once and kept in files: scenes through the firmware's front end, their labels, and what a
 teacher says of each. Arrays are mapped, not read, so they may be larger than memory.
 
-``features.npy`` int8 [n, frames, channels]; ``labels.npy`` int16 [n] (`NONE`: no hard label); ``logits.npy`` float16
-[n, labels], the teacher's; ``pool.json``: what they were made from and how far.
+``features.npy`` int8 [n, frames, channels]; ``labels.npy`` int16 [n] (`NONE`: no hard label); ``sure.npy`` bool [n]:
+there is no keyword in it, whatever a teacher says; ``logits.npy`` float16 [n, labels], the teacher's; ``pool.json``:
+what they were made from and how far.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ Batch = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.float32]]
 Answer = Callable[[NDArray[np.int16]], NDArray]
 PART = 500  # scenes made at once: 60 MB
 _STATE = "pool.json"
+_BELOW = 5.0  # a keyword is at most so probable (e^-5, under 1 %) where there is none
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Pool:
         keep: Kept | None = None,
         answer: Answer | None = None,
         replace: bool = True,
+        labels: int = 0,
     ) -> None:
         """Makes ``count`` examples where they are not there yet under ``key``; goes on after a kill, or from fewer. The
         same seed gives the same examples whatever the number of threads and the steps in which they were made.
@@ -83,7 +86,7 @@ class Pool:
         Args:
             scenes: called only if something is to be made.
             keep: what a teacher takes, to be kept in ``heard.npy``.
-            answer: a teacher's logits of windows int16 [n, 16000], to be kept in ``logits.npy``.
+            answer: a teacher's logits of windows int16 [n, 16000], to be kept in ``logits.npy``; ``labels`` of them.
             replace: whether examples of another key make way.
 
         Raises:
@@ -109,22 +112,23 @@ class Pool:
         arrays = {
             "features": self.grow("features", count, (frames, frontend.channels), np.int8),
             "labels": self.grow("labels", count, (), np.int16),
+            "sure": self.grow("sure", count, (), np.bool_),
         }
         if keep:
             arrays["heard"] = self.grow("heard", count, keep.shape, keep.dtype)
         if answer:
-            arrays["logits"] = self.grow("logits", count, self.array("logits").shape[1:], np.float16)
+            arrays["logits"] = self.grow("logits", count, (labels,), np.float16)
 
         def part(first: int) -> None:
             rng = np.random.default_rng([seed, first])
             n = min(PART, count - first)
             rows = slice(first, first + n)
-            audio, starts, labels = maker.make(maker.plan(n, rng), rng)
+            audio, starts, labels, sure = maker.make(maker.plan(n, rng), rng)
             for start in np.unique(starts):
                 some = np.flatnonzero(starts == start)
                 features = quantize(clip_features(frontend, audio[some, start:]), scale)
                 arrays["features"][first + some] = features[:, -frames:]
-            arrays["labels"][rows] = labels
+            arrays["labels"][rows], arrays["sure"][rows] = labels, sure
             if keep:
                 arrays["heard"][rows] = keep.maker(audio[:, CONTEXT:])
             if answer:
@@ -154,14 +158,25 @@ class Pool:
         return self.array(name, "r+")
 
 
-def trusted(labels: NDArray, logits: NDArray, least: float) -> NDArray:
+def trusted(labels: NDArray, logits: NDArray, least: float, sure: NDArray | None = None) -> NDArray:
     """``labels`` [n], `NONE` where a teacher's logits [n, labels] give the label a probability under ``least``: a clip
-    that was mislabelled, or a word that noise has drowned. What the teacher says of them is still learnt."""
+    that was mislabelled, or a word that noise has drowned. What the teacher says of them is still learnt. Labels that
+    are ``sure`` [n] stay."""
     if not least:
         return labels
     said = softmax(np.asarray(logits, np.float32), axis=1)
     probability = said[np.arange(len(labels)), np.maximum(labels, 0)]
-    return np.where(probability < least, np.asarray(NONE, labels.dtype), labels)
+    doubtful = probability < least if sure is None else (probability < least) & ~sure
+    return np.where(doubtful, np.asarray(NONE, labels.dtype), labels)
+
+
+def corrected(logits: NDArray[np.float32], sure: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A teacher's logits [n, labels] where it can be wrong: of examples that are ``sure`` [n] to have no keyword every
+    keyword is at least `_BELOW` below the better of unknown and silence (the last two)."""
+    most = logits[:, -2:].max(axis=1, keepdims=True) - np.float32(_BELOW)
+    result = logits.copy()
+    result[:, :-2] = np.where(sure[:, None], np.minimum(logits[:, :-2], most), logits[:, :-2])
+    return result
 
 
 def mixed(batch: Batch, rng: np.random.Generator, config: TrainConfig) -> Batch:
@@ -182,14 +197,19 @@ def mixed(batch: Batch, rng: np.random.Generator, config: TrainConfig) -> Batch:
 
 
 class PoolStream:
-    """Epochs over a `Pool`, shuffled anew each time."""
+    """Epochs over one or more pools, shuffled anew each time."""
 
-    def __init__(self, pool: Pool, config: TrainConfig, frontend: FrontendConfig) -> None:
-        self.pool, self.config, self.frontend = pool, config, frontend
-        self.features, self.labels = pool.array("features"), np.array(pool.array("labels"))
-        self.logits = pool.array("logits") if pool.state().get("taught") else None
+    def __init__(self, pools: Sequence[Pool], config: TrainConfig, frontend: FrontendConfig) -> None:
+        self.config, self.frontend = config, frontend
+        self.features = [pool.array("features") for pool in pools]
+        self.labels, self.sure = (
+            np.concatenate([np.array(pool.array(name)) for pool in pools]) for name in ("labels", "sure")
+        )
+        taught = all(pool.state().get("taught") for pool in pools)
+        self.logits = np.concatenate([np.array(pool.array("logits")) for pool in pools]) if taught else None
+        self._ends = np.cumsum([len(features) for features in self.features])
         if self.logits is not None:
-            self.labels = trusted(self.labels, self.logits, config.distrust)
+            self.labels = trusted(self.labels, self.logits, config.distrust, self.sure)
 
     @property
     def clips(self) -> int:
@@ -203,7 +223,13 @@ class PoolStream:
 
     def representative(self, count: int) -> NDArray[np.int8]:
         """``count`` examples for measuring ranges."""
-        return np.array(self.features[:count])
+        return np.array(self.features[0][:count])
+
+    def _rows(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:
+        """The features of sorted ``rows``."""
+        parts = np.split(rows, np.searchsorted(rows, self._ends[:-1]))
+        begins = [0, *self._ends[:-1]]
+        return np.concatenate([f[part - at] for f, part, at in zip(self.features, parts, begins, strict=True)])
 
     def epochs(self, first: int, last: int) -> Iterator[Iterator[Batch]]:
         """One iterator of batches for each epoch from ``first`` to ``last`` - 1: int8 [m, frames, channels], labels
@@ -220,6 +246,8 @@ class PoolStream:
         size = min(c.batch, len(order))
         for start in range(0, len(order) - size + 1, size):
             rows = np.sort(order[start : start + size])  # in the order of the file
-            x = vary(np.array(self.features[rows]), rng, c, self.frontend)
-            logits = np.zeros((size, 0)) if self.logits is None else self.logits[rows]
-            yield mixed((x, self.labels[rows].astype(np.int64), logits.astype(np.float32)), rng, c)
+            x = vary(self._rows(rows), rng, c, self.frontend)
+            logits = np.zeros((size, 0), np.float32)
+            if self.logits is not None:
+                logits = corrected(self.logits[rows].astype(np.float32), self.sure[rows])
+            yield mixed((x, self.labels[rows].astype(np.int64), logits), rng, c)

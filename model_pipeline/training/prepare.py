@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ from model_pipeline.config import Config
 from model_pipeline.data import connected as negatives
 from model_pipeline.data import noise as noises
 from model_pipeline.data.audio import CLIP_SAMPLES
-from model_pipeline.data.dataset import Clip, Dataset, read_description
+from model_pipeline.data.corpora import Corpus, open_corpus
+from model_pipeline.data.dataset import Clip, Dataset, folder_name, read_description
 from model_pipeline.data.synth import synthesize
+from model_pipeline.data.talk import is_made, synthesize_talk
+from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.training.augment import FeatureStream, model_input
+from model_pipeline.training.mine import mine
 from model_pipeline.training.pool import PART, Kept, Pool, PoolStream
 from model_pipeline.training.records import (
     PrecomputedStream,
@@ -29,7 +33,7 @@ from model_pipeline.training.records import (
     is_sharded,
     read_index,
 )
-from model_pipeline.training.scenes import Scenes, Speech
+from model_pipeline.training.scenes import Scenes, Sounds, Speech, response
 
 _READ = 2000  # clips read between two reports of progress
 
@@ -45,6 +49,7 @@ class Prepared:
     teacher: dict[str, Any]  # what is known of the one that the examples' logits are of
     validation: tuple[np.ndarray, np.ndarray]  # int8 [n, frames, channels], int [n]
     prior: list[float] | None = None  # each label's share of the examples, where it is known
+    corpora: list[dict[str, Any]] = field(default_factory=list)  # of the scenes, as `Corpus.describe` has them
 
     def shares(self, amount: float) -> np.ndarray | None:
         """What the labels' shares of the examples add to logits, times ``amount``: float32 [labels]; None for 0.
@@ -72,8 +77,15 @@ def open_dataset(data: str | Path, config: Config) -> Dataset:
     return Dataset.open(data, config.keywords, config.data)
 
 
-def prepare(config: Config, data: str | Path, trained: Path, report: Callable[[int, int, str], None]) -> Prepared:
-    """Opens the training split and reads the features of validation. ``trained`` is where extra data is made.
+def prepare(
+    config: Config,
+    data: str | Path,
+    trained: Path,
+    report: Callable[[int, int, str], None],
+    hard: Sequence[Pool] = (),
+) -> Prepared:
+    """Opens the training split and reads the features of validation. ``trained`` is where extra data is made. ``hard``:
+    examples beside those of the scenes.
 
     Raises:
         KwsError: no such data, or a keyword without training clips.
@@ -114,13 +126,16 @@ def prepare(config: Config, data: str | Path, trained: Path, report: Callable[[i
     size = config.train.buffer_clips or _quarter_of_memory()
     teacher: dict[str, Any] = {}
     prior: list[float] | None = None
+    corpora: list[dict[str, Any]] = []
     if made:
         _check_made(made, config, data)
         stream, teacher = PrecomputedStream(data, made["files"], config, frames, size), made["teacher"]
         prior = made.get("prior")
     elif config.scenes.examples:
-        pool = _pool(config, dataset, extra, frames, trained, report)
-        stream, teacher = PoolStream(pool, config.train, config.frontend), pool.state().get("teacher", {})
+        heard_in = open_corpora(config, trained, report)
+        corpora = [corpus.describe() for corpus in heard_in]
+        pool = _pool(config, dataset, extra, heard_in, frames, trained, report)
+        stream, teacher = PoolStream([pool, *hard], config.train, config.frontend), pool.state().get("teacher", {})
         prior = stream.prior(len(config.labels))
     elif isinstance(dataset, ShardedDataset):
         report(0, 1, "reading the sharded set")
@@ -129,7 +144,7 @@ def prepare(config: Config, data: str | Path, trained: Path, report: Callable[[i
     else:
         stream = augmented(_speech(dataset, extra, report))
     heard = features_of(dataset, dataset.evaluation("validation"), config, frames)
-    return Prepared(dataset, extra, frames, stream, teacher, heard, prior)
+    return Prepared(dataset, extra, frames, stream, teacher, heard, prior, corpora)
 
 
 def _quarter_of_memory() -> int:
@@ -179,6 +194,7 @@ def _pool(
     config: Config,
     dataset: Dataset,
     extra: Dataset | None,
+    corpora: Sequence[Corpus],
     frames: int,
     trained: Path,
     report: Callable[[int, int, str], None],
@@ -190,23 +206,17 @@ def _pool(
         KwsError: their own folder holds others.
     """
     c = config.scenes
-    connected = negatives.recordings(Path(c.connected), "training") if c.connected else []
     # The teacher learns from the first ones alone; it answers for the others while they are made.
     first = min(c.examples, -(-c.teacher_examples // PART) * PART) if c.teacher != "none" else c.examples
     recipe = {**c.recipe(), "examples": 0, "teacher_examples": first if c.teacher != "none" else 0}
     parts: list[Any] = [recipe, config.frontend.model_dump(mode="json"), config.keywords]
     parts += [d.content_hash() for d in (dataset, extra) if d]
-    parts += [[p.name, p.stat().st_size] for p in connected]
+    parts += [corpus.content_hash for corpus in corpora]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @functools.cache
     def scenes() -> Scenes:
-        speech = _speech(dataset, extra, report)
-        rng = np.random.default_rng([c.seed, 3])
-        noise = dataset.noise_part("training") + [noises.generate(kind, 30, rng) for kind in noises.KINDS]
-        said = np.flatnonzero(~speech.synthetic)
-        noise.append(noises.babble(speech.audio[rng.permutation(said)[:400]], 60, rng))
-        return Scenes(speech, dataset.unknown, noise, negatives.read(connected, report), c)
+        return _scenes(config, dataset, extra, corpora, report)
 
     pool = Pool(Path(c.folder) if c.folder else trained / "pool")
     make = functools.partial(
@@ -229,8 +239,108 @@ def _pool(
     make(count=first, keep=heard)
     clips = dataset.evaluation("validation")
     judged = dataset.audio(clips), np.array([clip.label for clip in clips], np.int64)
-    make(count=c.examples, answer=teach(pool, c, len(config.labels), judged, report))
+    make(count=c.examples, answer=teach(pool, c, len(config.labels), judged, report), labels=len(config.labels))
     return pool
+
+
+def open_corpora(config: Config, trained: Path, report: Callable[[int, int, str], None]) -> list[Corpus]:
+    """The corpora of ``config.scenes``; that of ``[talk]`` is made in ``trained/talk`` if it is not there yet.
+
+    Raises:
+        KwsError: one is not there, or [talk] has no sentences.
+    """
+    found = []
+    for corpus in config.scenes.corpora:
+        if corpus.folder != "talk":
+            found.append(open_corpus(corpus))
+            continue
+        if not config.talk.sentences:
+            raise KwsError(f"{corpus.name} is to be made, but talk.sentences is 0", hint="--set talk.sentences=2600")
+        folder = Path(config.talk.folder) if config.talk.folder else trained / "talk"
+        if not is_made(config, folder):
+            synthesize_talk(config, folder, report)
+        found.append(open_corpus(corpus.model_copy(update={"folder": str(folder / "training")})))
+    return found
+
+
+def hard_pool(
+    config: Config,
+    data: str | Path,
+    trained: Path,
+    folder: Path,
+    logits: Callable[[np.ndarray], np.ndarray],
+    report: Callable[[int, int, str], None],
+) -> Pool:
+    """Examples of what a network falls for (`mine`) in ``folder``, made and taught where they are not there yet.
+
+    Raises:
+        KwsError: there is no connected speech, or the network falls for none of it.
+    """
+    c = config.scenes
+    pool = Pool(folder)
+    if pool.state().get("taught") or (c.teacher == "none" and pool.state().get("made")):
+        return pool
+    dataset = open_dataset(data, config)
+    frames = config.frontend.frames(CLIP_SAMPLES)
+    scenes = _scenes(
+        config, dataset, extra_data(config, data, trained, report), open_corpora(config, trained, report), report
+    )
+    scenes.mine(lambda sounds: mine(logits, sounds, config.frontend, frames, config.mine.score, report))
+    if not scenes.hard_places:
+        raise KwsError("the network falls for none of the training speech", hint="--set mine.rounds=0")
+    answer = None
+    if c.teacher != "none":
+        from model_pipeline.training.teacher import teach
+
+        main = Pool(Path(c.folder) if c.folder else trained / "pool")
+        empty = np.zeros((0, CLIP_SAMPLES), np.int16), np.zeros(0, np.int64)
+        answer = teach(main, c, len(config.labels), empty, report)
+    pool.make(
+        f"{scenes.hard_places} places",
+        config.mine.examples,
+        lambda: scenes,
+        config.frontend,
+        frames,
+        c.seed + 1000,
+        report,
+        answer=answer,
+        labels=len(config.labels),
+    )
+    pool.note(taught=answer is not None, places=scenes.hard_places)
+    return pool
+
+
+def _scenes(
+    config: Config,
+    dataset: Dataset,
+    extra: Dataset | None,
+    corpora: Sequence[Corpus],
+    report: Callable[[int, int, str], None],
+) -> Scenes:
+    c = config.scenes
+    speech = _speech(dataset, extra, report)
+    rng = np.random.default_rng([c.seed, 3])
+    own = dataset.noise_part("training") + [noises.generate(kind, 30, rng) for kind in noises.KINDS]
+    said = np.flatnonzero(~speech.synthetic)
+    own.append(noises.babble(speech.audio[rng.permutation(said)[:400]], 60, rng))
+    noise, connected = [Sounds(own)], list[Sounds]()
+    rooms: list[list[np.ndarray]] = []
+    sayings = Sayings(config.keywords) if any(corpus.transcribed for corpus in corpora) else None
+    for corpus in corpora:
+        audio = negatives.read([r.path for r in corpus.without("training", sayings)[0]], report)
+        if not audio:
+            continue
+        sounds = Sounds(audio, corpus.config.weight, corpus.config.sure)
+        if corpus.config.kind == "response":
+            rooms.append([response(x) for x in audio])
+        else:
+            (noise if corpus.config.kind == "noise" else connected).append(sounds)
+    often = np.ones(int(speech.names.max(initial=0)) + 1)
+    for word, factor in c.often.items():
+        clips = [i for i, clip in enumerate(dataset.clips("training")) if clip.word == folder_name(word)]
+        if clips:
+            often[speech.names[clips[0]]] = factor
+    return Scenes(speech, dataset.unknown, noise, connected, c, rooms, often)
 
 
 def features_of(dataset: Dataset, clips: Sequence[Clip], config: Config, frames: int) -> tuple[np.ndarray, np.ndarray]:

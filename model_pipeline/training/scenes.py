@@ -7,8 +7,8 @@ end's noise estimate has long settled, another word was said just before, and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ NONE = -1  # no hard label: a word cut by the window's edge, or a pause in speec
 _MARGIN = SAMPLE_RATE // 4  # of its clip left around a word, as in sessions
 _FADE = SAMPLE_RATE // 50
 _FRAME = SAMPLE_RATE // 50
+_LONGEST_RESPONSE = SAMPLE_RATE // 2
 
 Samples = NDArray[np.float32]
 
@@ -43,43 +44,80 @@ class Speech:
 
 
 @dataclass(frozen=True)
+class Sounds:
+    """What a corpus gives: recordings int16 [m] each, how often it is drawn beside others of its kind, and whether it
+    is sure that no keyword is said in it."""
+
+    recordings: Sequence[NDArray[np.int16]]
+    weight: float = 1.0
+    sure: bool = True
+    # Ends of windows in which a network heard a keyword: sample numbers of all recordings joined.
+    spots: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
 class Scene:
-    """float32 [SCENE] in int16 units; the front end is reset at sample ``start``; ``label`` or `NONE`."""
+    """float32 [SCENE] in int16 units; the front end is reset at sample ``start``; ``label`` or `NONE`; ``sure``: there
+    is no keyword in the window, whatever a teacher says."""
 
     samples: Samples
     start: int
     label: int
+    sure: bool = False
 
 
 class Scenes:
     """Draws scenes. ``unknown`` is the label of other words; silence is the one after it.
 
     Args:
-        noise: recordings of noise, int16 [m] each.
-        connected: recordings of connected speech without keywords, int16 [m] each; may be empty.
+        noise: sources of noise.
+        connected: sources of connected speech without keywords; may be empty.
+        rooms: impulse responses by source, float32 [m] each at 16 kHz (`response`); may be empty.
+        often: for each of ``speech.names``' numbers, how much more often than others it is drawn; None: as they are.
     """
 
     def __init__(
         self,
         speech: Speech,
         unknown: int,
-        noise: Sequence[NDArray[np.int16]],
-        connected: Sequence[NDArray[np.int16]],
+        noise: Sequence[Sounds],
+        connected: Sequence[Sounds],
         config: ScenesConfig,
+        rooms: Sequence[Sequence[Samples]] = (),
+        often: NDArray[np.float64] | None = None,
     ) -> None:
         self.speech, self.unknown, self.config = speech, unknown, config
         self._spans = speech.spans()
-        self._noise = [np.resize(n, max(len(n), SCENE + SAMPLE_RATE)) for n in noise]
+        self._noise = [[np.resize(n, max(len(n), SCENE + SAMPLE_RATE)) for n in s.recordings] for s in noise]
+        self._noise_share = _shares([s.weight for s in noise])
+        self._rooms, self._often = [list(r) for r in rooms if len(r)], often
         # A speed of at most 1.15 needs so much of a recording; short ones are joined.
-        joined = np.concatenate([np.zeros(0, np.int16), *connected])
-        self._connected = np.resize(joined, max(len(joined), 2 * SCENE)) if len(joined) else joined
+        self._talk = [s for s in connected if sum(len(r) for r in s.recordings)]
+        self._connected = [np.concatenate(list(s.recordings)) for s in self._talk]
+        self._connected = [np.resize(j, max(len(j), 2 * SCENE)) for j in self._connected]
+        self._talk_share = _shares([s.weight for s in self._talk])
+        self._only_hard = False
+        self._spots = [(i, int(at)) for i, s in enumerate(self._talk) for at in s.spots]
+
+    @property
+    def hard_places(self) -> int:
+        """How many places there are in which a network heard a keyword."""
+        return len(self._spots)
+
+    def mine(self, find: Callable[[Sequence[Sounds]], Sequence[Sounds]]) -> None:
+        """From now on all scenes are of the places that ``find`` gives the connected speech."""
+        self._talk, self._only_hard = list(find(self._talk)), True
+        self._spots = [(i, int(at)) for i, s in enumerate(self._talk) for at in s.spots]
 
     def plan(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """What ``count`` scenes are of, mixed: a clip's index, -1 for connected speech, -2 for silence.
+        """What ``count`` scenes are of, mixed: a clip's index, -1 for connected speech, -2 for silence, -3 for a place
+        of connected speech in which a network heard a keyword.
 
         Keywords that people said come in turn; other words are drawn with the square root of their clips' number, so
         that a word with few clips is heard too; words of a synthesiser clip by clip.
         """
+        if self._only_hard:
+            return np.full(count, -3, np.int64)
         c, s = self.config, self.speech
         word, synthetic = s.labels < self.unknown, s.synthetic
         shares = {
@@ -97,6 +135,7 @@ class Scenes:
             index, n = shares[kind][1], round(count * share / total)
             if kind == "unknown":
                 weight = 1.0 / np.sqrt(np.bincount(s.names[index])[s.names[index]])
+                weight *= 1.0 if self._often is None else self._often[s.names[index]]
                 parts.append(rng.choice(index, n, p=weight / weight.sum()))
             else:
                 turns = [rng.permutation(index) for _ in range(-(-n // len(index)))]
@@ -106,15 +145,19 @@ class Scenes:
 
     def make(
         self, plan: Sequence[int] | NDArray[np.int64], rng: np.random.Generator
-    ) -> tuple[NDArray[np.int16], NDArray[np.int64], NDArray[np.int64]]:
-        """Scenes of `plan`: int16 [n, SCENE], where the front end starts [n], labels or `NONE` [n]."""
+    ) -> tuple[NDArray[np.int16], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Scenes of `plan`: int16 [n, SCENE], where the front end starts [n], labels or `NONE` [n], and whether it is
+        sure that there is no keyword in the window [n]."""
         audio = np.empty((len(plan), SCENE), np.int16)
         starts, labels = np.empty(len(plan), np.int64), np.empty(len(plan), np.int64)
+        sure = np.empty(len(plan), np.bool_)
+        others = {-1: self._speech, -2: self._silence, -3: self._hard}
         for i, what in enumerate(plan):
-            scene = self._word(int(what), rng) if what >= 0 else (self._silence, self._speech)[int(what) + 2](rng)
+            scene = self._word(int(what), rng) if what >= 0 else others[int(what)](rng)
             audio[i] = as_pcm(scene.samples)
             starts[i], labels[i] = scene.start, scene.label
-        return audio, starts, labels
+            sure[i] = scene.sure or scene.label == self.unknown + 1
+        return audio, starts, labels, sure
 
     def _word(self, index: int, rng: np.random.Generator) -> Scene:
         if rng.random() < self.config.as_clip:
@@ -138,7 +181,7 @@ class Scenes:
                 label = NONE
         track = self._room(track, rng)
         track += self._bed(rng, level * _db(-rng.uniform(*c.stream_snr_db)))
-        return Scene(track, self._start(rng), label)
+        return Scene(track, self._start(rng), label, label == self.unknown)
 
     def _clip(self, index: int, rng: np.random.Generator) -> Scene:
         """A clip as it is, moved a little: what clip accuracy is measured on."""
@@ -153,14 +196,25 @@ class Scenes:
         track = self._room(track, rng)
         if rng.random() < c.clip_noise:
             track += self._bed(rng, gain * _rms(word[first:last]) * _db(-rng.uniform(*c.clip_snr_db)))
-        return Scene(track, CONTEXT if rng.random() < 0.75 else 0, int(self.speech.labels[index]))
+        label = int(self.speech.labels[index])
+        return Scene(track, CONTEXT if rng.random() < 0.75 else 0, label, label == self.unknown)
 
     def _speech(self, rng: np.random.Generator) -> Scene:
-        """Connected speech: unknown, where there is enough of it in the window."""
+        """Connected speech anywhere."""
+        return self._talking(int(rng.choice(len(self._talk), p=self._talk_share)), None, rng)
+
+    def _hard(self, rng: np.random.Generator) -> Scene:
+        """Connected speech in which a network heard a keyword, moved a little."""
+        which, at = self._spots[int(rng.integers(len(self._spots)))]
+        return self._talking(which, at + int(rng.uniform(-0.15, 0.15) * SAMPLE_RATE), rng)
+
+    def _talking(self, which: int, end: int | None, rng: np.random.Generator) -> Scene:
+        """Connected speech whose window ends at ``end`` (None: anywhere): unknown, where there is enough of it."""
         speed = rng.uniform(0.87, 1.15)
         need = int(SCENE * speed) + 2
-        at = int(rng.integers(0, len(self._connected) - need))
-        track = _resample(self._connected[at : at + need].astype(np.float32), speed)[:SCENE]
+        talk = self._connected[which]
+        at = int(rng.integers(0, len(talk) - need)) if end is None else min(max(0, end - need), len(talk) - need)
+        track = _resample(talk[at : at + need].astype(np.float32), speed)[:SCENE]
         track *= _db(rng.uniform(-40, -14)) * 32768 / _rms(track)
         level = _rms(track)
         track = self._room(track, rng)
@@ -168,14 +222,18 @@ class Scenes:
             track += self._bed(rng, level * _db(-rng.uniform(0, 35)))
         frames = np.sqrt(np.mean(track[CONTEXT:].reshape(-1, _FRAME) ** 2, axis=1))
         spoken = np.mean(frames > 0.3 * level) > 0.3
-        return Scene(track, self._start(rng), self.unknown if spoken else NONE)
+        return Scene(track, self._start(rng), self.unknown if spoken else NONE, self._talk[which].sure)
 
     def _silence(self, rng: np.random.Generator) -> Scene:
         """Noise at any level; sometimes a word has just ended, or something clicks."""
         silence = self.unknown + 1
         if rng.random() < 0.05:
             return Scene(np.zeros(SCENE, np.float32), CONTEXT, silence)
-        track = self._draw(rng) * _db(rng.uniform(-45, 6))
+        track = self._draw(rng)
+        if rng.random() < 0.5:
+            track *= _db(rng.uniform(-45, 6))
+        else:
+            track *= _db(rng.uniform(-75, -22)) * 32768 / _rms(track)
         if rng.random() < 0.25:
             track += self._draw(rng) * _db(rng.uniform(-30, 0))
         if rng.random() < 0.35:
@@ -202,7 +260,8 @@ class Scenes:
         return (0, CONTEXT - SAMPLE_RATE, CONTEXT)[int(rng.choice(3, p=(0.45, 0.35, 0.2)))]
 
     def _draw(self, rng: np.random.Generator) -> Samples:
-        noise = self._noise[int(rng.integers(len(self._noise)))]
+        source = self._noise[int(rng.choice(len(self._noise), p=self._noise_share))]
+        noise = source[int(rng.integers(len(source)))]
         at = int(rng.integers(0, len(noise) - SCENE + 1))
         return noise[at : at + SCENE].astype(np.float32)
 
@@ -212,9 +271,14 @@ class Scenes:
         return noise * np.float32(level / _rms(noise))
 
     def _room(self, track: Samples, rng: np.random.Generator) -> Samples:
-        """Sometimes in a simulated room: an impulse response of exponentially falling noise after the direct sound."""
+        """Sometimes in a room: one whose response was measured, or a simulated one of exponentially falling noise after
+        the direct sound."""
         if rng.random() >= self.config.room:
             return track
+        if self._rooms and rng.random() < self.config.measured:
+            source = self._rooms[int(rng.integers(len(self._rooms)))]
+            wet = fftconvolve(track, source[int(rng.integers(len(source)))])[:SCENE].astype(np.float32)
+            return wet * np.float32(_rms(track) / _rms(wet))
         seconds = rng.uniform(0.08, 0.5)  # until 60 dB less
         n = int(0.7 * seconds * SAMPLE_RATE)
         tail = rng.standard_normal(n) * 10 ** (-3 * np.arange(n) / (seconds * SAMPLE_RATE))
@@ -224,6 +288,20 @@ class Scenes:
         first = CONTEXT - SAMPLE_RATE  # what is before is heard by the noise estimate alone
         wet = fftconvolve(track[first:], response.astype(np.float32))[: SCENE - first]
         return np.concatenate([track[:first], wet.astype(np.float32)])
+
+
+def response(samples: NDArray[np.int16]) -> Samples:
+    """A measured impulse response as `Scenes` takes it: from its direct sound on, at most `_LONGEST_RESPONSE` samples,
+    of energy 1."""
+    x = samples.astype(np.float32)
+    x = x[max(0, int(np.abs(x).argmax()) - 16) :][:_LONGEST_RESPONSE]
+    x[-min(400, len(x)) :] *= np.linspace(1, 0, min(400, len(x)), dtype=np.float32)
+    return x / np.float32(np.sqrt(np.sum(x**2)) + 1e-9)
+
+
+def _shares(weights: Sequence[float]) -> NDArray[np.float64]:
+    total = sum(weights)
+    return np.array([w / total for w in weights]) if total else np.full(len(weights), 1 / max(1, len(weights)))
 
 
 def _place(track: Samples, clip: Samples, first: int, last: int, end: int, gain: float) -> int:

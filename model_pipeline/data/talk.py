@@ -1,0 +1,182 @@
+"""Synthetic connected speech: sentences in which no keyword is said, by all the voices that `synth` has.
+
+Half are sentences of text files on this machine (Debian's ``fortunes`` has thousands), half are made of everyday words
+and of those near the keywords in sound, so that near words are heard among others, run together as people do. A voice
+speaks in the split in which `synth` with the same ``[synth]`` settings hears it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_pipeline.config import Config
+from model_pipeline.data.audio import SAMPLE_RATE, to_int16, write_wav
+from model_pipeline.data.dataset import read_description
+from model_pipeline.data.split import Split
+from model_pipeline.data.synth import cast_of, pick_voice
+from model_pipeline.data.transcripts import TABLE, Sayings, words_of
+from model_pipeline.data.voices import Utterance, speak
+from model_pipeline.data.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS
+from model_pipeline.errors import KwsError
+from model_pipeline.files import atomic_dir, write_json, write_text
+
+_SHARES: dict[Split, float] = {"training": 0.85, "validation": 0.15}
+_BATCH = 8
+_FEWEST, _MOST = 4, 14  # words of a sentence
+_LONGEST_S = 12.0
+
+
+@dataclass(frozen=True)
+class _Line:
+    split: Split
+    path: str
+    utterance: Utterance
+    level: float
+
+
+def synthesize_talk(
+    config: Config, out: Path, progress: Callable[[int, int, str], None] | None = None
+) -> dict[str, Any]:
+    """Writes ``config.talk.sentences`` sentences to ``out``, whole or not at all: ``training/<voice>_nohash_<n>.wav``,
+    ``validation/…``, and a table of what is said.
+
+    Returns:
+        What is in ``corpus.json``.
+
+    Raises:
+        MissingTool: no synthesiser. KwsError: an engine fails.
+    """
+    report = progress or (lambda done, total, text: None)
+    report(0, 1, "looking for sentences")
+    c, rng = config.talk, np.random.default_rng([config.synth.seed, 11])
+    texts, used = _texts(config, rng)
+    cast = cast_of(config.synth)
+    lines: list[_Line] = []
+    takes: Counter[str] = Counter()
+    for split, share in _SHARES.items():
+        for _ in range(max(1, round(c.sentences * share))):
+            voice = pick_voice(cast[split], config.synth, rng)
+            name = f"{split}/{voice.speaker}_nohash_"
+            spoken = Utterance(
+                voice, texts[len(lines) % len(texts)], float(rng.uniform(0.75, 1.3)), float(rng.uniform(0.85, 1.35))
+            )
+            lines.append(_Line(split, f"{name}{takes[name]}.wav", spoken, float(rng.uniform(-30, -14))))
+            takes[name] += 1
+    with atomic_dir(out) as folder:
+        for split in _SHARES:
+            (folder / split).mkdir()
+        seconds: dict[str, float] = {}
+        done = 0
+        with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+            try:
+                for made in pool.map(lambda batch: _make(batch, folder), _batches(lines)):
+                    seconds |= {split: seconds.get(split, 0.0) + made[split] for split in made}
+                    done += _BATCH
+                    report(min(done, len(lines)), len(lines), f"{len(lines)} sentences")
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        said = [line for line in lines if (folder / line.path).exists()]
+        if len(said) < 0.9 * len(lines):
+            raise KwsError(f"{len(lines) - len(said)} of {len(lines)} sentences could not be spoken")
+        for split in _SHARES:
+            rows = [f"{Path(s.path).name}\t{s.utterance.text}\n" for s in said if s.split == split]
+            write_text(folder / split / TABLE, "file\ttext\n" + "".join(rows))
+        description = {
+            "source": "talk",
+            "settings": c.recipe(),
+            "synth": config.synth.model_dump(mode="json"),
+            "keywords": config.keywords,
+            "texts": used,
+            "licence": "made on this machine; no third party's recordings",
+            "sentences": dict(Counter(line.split for line in said)),
+            "seconds": {split: round(value) for split, value in seconds.items()},
+        }
+        write_json(folder / "corpus.json", description)
+    return description
+
+
+def is_made(config: Config, folder: Path) -> bool:
+    """Whether ``folder`` holds the talk of ``config``."""
+    made = read_description(folder, "corpus.json") if folder.is_dir() else {}
+    wanted = {"settings": config.talk.recipe(), "synth": config.synth.model_dump(mode="json")}
+    return made.get("keywords") == config.keywords and all(made.get(key) == value for key, value in wanted.items())
+
+
+def _texts(config: Config, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Sentences without keywords, mixed, and the text files that were found."""
+    files = [p for name in config.talk.text for p in _text_files(Path(name))]
+    sayings = Sayings(config.keywords)
+    written = [s for path in files for s in _sentences(path.read_text(encoding="utf-8", errors="replace"))]
+    # Twice as many as are needed: some will have a keyword, and looking words up takes a while.
+    written = sorted(set(written))
+    written = [written[i] for i in rng.permutation(len(written))[: 2 * config.talk.sentences]]
+    sayings.learn(written)
+    written = [s for s in written if not sayings.said(s)]
+    near = [*config.synth.near_words, *(NEAR_WORDS if not config.synth.near_words else ()), *config.synth.more]
+    near = [w for w in dict.fromkeys(near) if not w.startswith("[[")]
+    common = [*COMMON_WORDS.read_text(encoding="utf-8").split(), *OTHER_WORDS]
+    sayings.learn([" ".join([*near, *common])])
+    near = [w for w in near if not sayings.said(w)]
+    common = [w for w in dict.fromkeys(common) if not sayings.said(w)]
+    made_share = config.talk.near_share if written else 1.0
+    count = config.talk.sentences
+    texts = []
+    for _ in range(count):
+        if rng.random() < made_share:
+            words = [
+                str(rng.choice(near if near and rng.random() < 0.4 else common))
+                for _ in range(int(rng.integers(5, 11)))
+            ]
+            texts.append(" ".join(words))
+        else:
+            texts.append(written[len(texts) % len(written)])
+    return texts, [path.name for path in files]
+
+
+def _text_files(path: Path) -> list[Path]:
+    """A file, or those of a folder that have no ending (as ``fortunes`` keeps them) or are ``.txt``."""
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.is_file() and p.suffix in ("", ".txt"))
+    return [path] if path.is_file() else []
+
+
+def _sentences(text: str) -> list[str]:
+    """Sentences of plain words, as they can be read out."""
+    found = []
+    for part in re.split(r"(?<=[.!?;:])\s+|\n%\n|\n\s*\n|\t", text):
+        plain = " ".join(part.split())
+        words = words_of(plain)
+        if _FEWEST <= len(words) <= _MOST and re.fullmatch(r"[A-Za-z' ,.!?;:\"-]+", plain):
+            found.append(plain.strip(' "-'))
+    return found
+
+
+def _batches(lines: Sequence[_Line]) -> list[list[_Line]]:
+    """Lines of one engine together, the slowest first, so that the cores end together."""
+    by_engine: dict[str, list[_Line]] = {}
+    for line in lines:
+        by_engine.setdefault(line.utterance.voice.engine, []).append(line)
+    order = sorted(by_engine.items(), key=lambda item: item[0] not in ("kokoro", "festival"))
+    return [group[i : i + _BATCH] for _, group in order for i in range(0, len(group), _BATCH)]
+
+
+def _make(lines: Sequence[_Line], folder: Path) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for line, samples in zip(lines, speak([line.utterance for line in lines]), strict=True):
+        if samples is None or np.abs(samples).max(initial=0) < 1e-4:
+            continue
+        x = samples[: int(_LONGEST_S * SAMPLE_RATE)]
+        x = x * (10 ** (line.level / 20) / np.sqrt(np.mean(np.square(x))))
+        write_wav(folder / line.path, to_int16(x * min(1.0, 0.98 / np.abs(x).max())))
+        seconds[line.split] = seconds.get(line.split, 0.0) + len(x) / SAMPLE_RATE
+    return seconds

@@ -1,0 +1,85 @@
+"""What is said in recordings: transcripts of a folder, and which words of a text are a keyword to who only listens.
+
+A word counts as said where a word of the text sounds the same by espeak-ng's phonemes ("know" and "no", "write" and
+"right"), or is an inflection of it: the same phonemes and then an ending ("stops", "stopped", "going", "no's").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from model_pipeline.data.near import sounds
+from model_pipeline.errors import KwsError
+
+# Endings in espeak-ng's phonemes: plural and third person, past, -ing, -er; "rights", "stopped", "going", "lefter".
+_ENDINGS = frozenset(
+    tuple(ending.split()) for ending in ("s", "z", "I2 z", "I z", "t", "d", "I2 d", "I d", "I N", "I2 N", "3", "I n")
+)
+_TOGETHER = 500  # words that espeak-ng is given at once
+TABLE = "transcripts.tsv"
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, in small letters, apostrophes kept: "Don't go-kart!" has don't, go, kart."""
+    return re.findall(r"[a-z]+(?:'[a-z]+)*", text.lower().replace("’", "'"))
+
+
+class Sayings:
+    """Looks for keywords in texts. Words are looked up once, all of a text's together."""
+
+    def __init__(self, keywords: Sequence[str]) -> None:
+        """
+        Raises:
+            MissingTool: without espeak-ng.
+        """
+        self.keywords = list(keywords)
+        self._sounds = {sound: word for word, sound in sounds(self.keywords).items()}
+        self._known: dict[str, str] = {}
+
+    def learn(self, texts: Iterable[str]) -> None:
+        """Looks up all words of ``texts`` at once (espeak-ng takes a moment to start)."""
+        new = sorted({word for text in texts for word in words_of(text)} - self._known.keys())
+        for first in range(0, len(new), _TOGETHER):
+            for word, sound in sounds(new[first : first + _TOGETHER]).items():
+                self._known[word] = self._which(sound)
+
+    def said(self, text: str) -> list[tuple[str, str]]:
+        """The words of ``text`` that are, or sound like, a keyword or an inflection of one, each with that keyword."""
+        self.learn([text])
+        return [(word, self._known[word]) for word in words_of(text) if self._known[word]]
+
+    def _which(self, sound: tuple[str, ...]) -> str:
+        for size in (len(sound), len(sound) - 1, len(sound) - 2):
+            if (keyword := self._sounds.get(sound[:size])) and (size == len(sound) or sound[size:] in _ENDINGS):
+                return keyword
+        return ""
+
+
+def transcripts(folder: Path) -> dict[str, str]:
+    """What is said in each recording under ``folder``, by the file's name without its ending; {} without transcripts.
+
+    Read are ``*.trans.txt`` as LibriSpeech has them (a name, a space, the text) and ``*.tsv`` with a name (or a path)
+    in the first column and the text in the last; a first line whose last column is ``text``, ``sentence`` or
+    ``transcript`` names the columns.
+
+    Raises:
+        KwsError: a file of transcripts that can't be read.
+    """
+    found: dict[str, str] = {}
+    try:
+        for path in sorted(Path(folder).rglob("*.trans.txt")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                name, _, text = line.strip().partition(" ")
+                if name:
+                    found[name] = text
+        for path in sorted(Path(folder).rglob("*.tsv")):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+                cells = line.split("\t")
+                header = number == 0 and cells[-1].strip().lower() in ("text", "sentence", "transcript")
+                if len(cells) > 1 and not header:
+                    found[Path(cells[0].strip()).stem] = cells[-1].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise KwsError(f"can't read the transcripts in {folder}: {error}") from error
+    return found
