@@ -13,10 +13,10 @@ from pathlib import Path
 from model_pipeline.data.near import sounds
 from model_pipeline.errors import KwsError
 
-# Endings in espeak-ng's phonemes: plural and third person, past, -ing, -er; "rights", "stopped", "going", "lefter".
-_ENDINGS = frozenset(
-    tuple(ending.split()) for ending in ("s", "z", "I2 z", "I z", "t", "d", "I2 d", "I d", "I N", "I2 N", "3", "I n")
-)
+# Endings in espeak-ng's phonemes: -ing, -er, and the plural and past after a hiss or a stop. Those of one sound are
+# voiced as the sound before them is ("stops", "goes"; "note" is no past of "no").
+_ENDINGS = frozenset({("I2", "z"), ("I", "z"), ("I2", "d"), ("I", "d"), ("I", "N"), ("I2", "N"), ("I", "n"), ("3",)})
+_VOICELESS = frozenset({"p", "t", "k", "f", "T", "s", "S", "tS", "h"})
 _TOGETHER = 500  # words that espeak-ng is given at once
 TABLE = "transcripts.tsv"
 
@@ -51,8 +51,12 @@ class Sayings:
         return [(word, self._known[word]) for word in words_of(text) if self._known[word]]
 
     def _which(self, sound: tuple[str, ...]) -> str:
-        for size in (len(sound), len(sound) - 1, len(sound) - 2):
-            if (keyword := self._sounds.get(sound[:size])) and (size == len(sound) or sound[size:] in _ENDINGS):
+        if keyword := self._sounds.get(sound):
+            return keyword
+        for size in (len(sound) - 1, len(sound) - 2):
+            stem, ending = sound[:size], sound[size:]
+            short = {("s",), ("t",)} if stem and stem[-1] in _VOICELESS else {("z",), ("d",)}
+            if (keyword := self._sounds.get(stem)) and (ending in _ENDINGS or ending in short):
                 return keyword
         return ""
 

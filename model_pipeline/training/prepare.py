@@ -282,9 +282,7 @@ def hard_pool(
         return pool
     dataset = open_dataset(data, config)
     frames = config.frontend.frames(CLIP_SAMPLES)
-    scenes = _scenes(
-        config, dataset, extra_data(config, data, trained, report), open_corpora(config, trained, report), report
-    )
+    scenes = _scenes(config, dataset, None, open_corpora(config, trained, report), report, clips=False)
     scenes.mine(lambda sounds: mine(logits, sounds, config.frontend, frames, config.mine.score, report))
     if not scenes.hard_places:
         raise KwsError("the network falls for none of the training speech", hint="--set mine.rounds=0")
@@ -316,13 +314,17 @@ def _scenes(
     extra: Dataset | None,
     corpora: Sequence[Corpus],
     report: Callable[[int, int, str], None],
+    *,
+    clips: bool = True,
 ) -> Scenes:
+    """``clips``: whether scenes of single words are wanted too, whose audio takes minutes to read."""
     c = config.scenes
-    speech = _speech(dataset, extra, report)
+    speech = _speech(dataset, extra, report) if clips else _labelled(np.zeros((0, CLIP_SAMPLES), np.int16), [])
     rng = np.random.default_rng([c.seed, 3])
     own = dataset.noise_part("training") + [noises.generate(kind, 30, rng) for kind in noises.KINDS]
     said = np.flatnonzero(~speech.synthetic)
-    own.append(noises.babble(speech.audio[rng.permutation(said)[:400]], 60, rng))
+    if clips:
+        own.append(noises.babble(speech.audio[rng.permutation(said)[:400]], 60, rng))
     noise, connected = [Sounds(own)], list[Sounds]()
     rooms: list[list[np.ndarray]] = []
     sayings = Sayings(config.keywords) if any(corpus.transcribed for corpus in corpora) else None
@@ -336,10 +338,10 @@ def _scenes(
         else:
             (noise if corpus.config.kind == "noise" else connected).append(sounds)
     often = np.ones(int(speech.names.max(initial=0)) + 1)
-    for word, factor in c.often.items():
-        clips = [i for i, clip in enumerate(dataset.clips("training")) if clip.word == folder_name(word)]
-        if clips:
-            often[speech.names[clips[0]]] = factor
+    for word, factor in c.often.items() if clips else ():
+        first = next((i for i, clip in enumerate(dataset.clips("training")) if clip.word == folder_name(word)), None)
+        if first is not None:
+            often[speech.names[first]] = factor
     return Scenes(speech, dataset.unknown, noise, connected, c, rooms, often)
 
 

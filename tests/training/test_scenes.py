@@ -21,8 +21,9 @@ from model_pipeline.config import (
 from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale, load_manifest
-from model_pipeline.training.pool import Pool, PoolStream, mixed, trusted
-from model_pipeline.training.scenes import CONTEXT, NONE, SCENE, Scenes, Speech
+from model_pipeline.training.mine import mine, peaks
+from model_pipeline.training.pool import Pool, PoolStream, corrected, mixed, trusted
+from model_pipeline.training.scenes import CONTEXT, NONE, SCENE, Scenes, Sounds, Speech, response
 from tests.support import tiny_data
 
 UNKNOWN, SILENCE = 2, 3
@@ -39,8 +40,8 @@ def speech() -> Speech:
 
 def scenes(speech: Speech, talk: bool = True, **config: float | tuple[float, float]) -> Scenes:
     rng = np.random.default_rng(4)
-    noise = [np.round(500 * rng.standard_normal(16000 * n)).astype(np.int16) for n in (2, 9)]
-    talking = [np.concatenate([np.roll(c, 100 * i) for i in range(3) for c in speech.audio[:9]])]
+    noise = [Sounds([np.round(500 * rng.standard_normal(16000 * n)).astype(np.int16) for n in (2, 9)])]
+    talking = [Sounds([np.concatenate([np.roll(c, 100 * i) for i in range(3) for c in speech.audio[:9]])])]
     return Scenes(speech, UNKNOWN, noise, talking if talk else [], ScenesConfig.model_validate(config))
 
 
@@ -57,7 +58,7 @@ def test_a_plan_has_the_shares_that_were_asked_for(speech: Speech) -> None:
 
 def test_a_scene_of_a_clip_holds_the_clip_and_its_label(speech: Speech) -> None:
     plain = scenes(speech, as_clip=1.0, clip_noise=0.0, room=0.0, speed_percent=0.0)
-    audio, starts, labels = plain.make(np.arange(24), np.random.default_rng(2))
+    audio, starts, labels, _ = plain.make(np.arange(24), np.random.default_rng(2))
     assert audio.shape == (24, SCENE) and set(starts) <= {0, CONTEXT}
     np.testing.assert_array_equal(labels, speech.labels)
     for scene, clip in zip(audio.astype(float), speech.audio.astype(float), strict=True):
@@ -73,7 +74,7 @@ def test_a_word_has_its_label_only_where_nearly_all_of_it_is_in_the_window(speec
     loud = scenes(
         speech, as_clip=0.0, cut_words=1.0, word_before=0.0, room=0.0, stream_snr_db=(60.0, 60.1), speed_percent=0.0
     )
-    audio, _, labels = loud.make(np.tile(np.arange(24), 8), np.random.default_rng(2))
+    audio, _, labels, _ = loud.make(np.tile(np.arange(24), 8), np.random.default_rng(2))
     expected = np.tile(speech.labels, 8)
     assert 0.3 < np.mean(labels == expected) < 0.9 and set(labels[labels != expected]) == {NONE}
     length = np.diff(speech.spans(), axis=1).mean()
@@ -86,7 +87,7 @@ def test_the_noise_lies_under_the_word_as_said(speech: Speech) -> None:
     level = {}
     for snr in (0.0, 20.0):
         fixed = {"as_clip": 0.0, "word_before": 0.0, "room": 0.0, "speech_dbfs": (-20.0, -20.0)}
-        audio, _, _ = scenes(speech, **fixed, stream_snr_db=(snr, snr)).make(np.arange(24), np.random.default_rng(2))
+        audio, _, _, _ = scenes(speech, **fixed, stream_snr_db=(snr, snr)).make(np.arange(24), np.random.default_rng(2))
         level[snr] = 20 * np.log10(np.std(audio[:, :16000].astype(float), axis=1))  # before any word
     np.testing.assert_allclose(level[0.0] - level[20.0], 20.0, atol=0.2)
     np.testing.assert_allclose(level[0.0], 20 * np.log10(3276.8), atol=1.0)
@@ -94,11 +95,88 @@ def test_the_noise_lies_under_the_word_as_said(speech: Speech) -> None:
 
 def test_silence_and_connected_speech_have_their_labels(speech: Speech) -> None:
     maker = scenes(speech)
-    audio, _, labels = maker.make([-2] * 100, np.random.default_rng(5))
+    audio, _, labels, _ = maker.make([-2] * 100, np.random.default_rng(5))
     assert set(labels) == {SILENCE, NONE} and np.mean(labels == SILENCE) > 0.9
     assert not audio[np.flatnonzero(~audio.any(axis=1))].size or np.mean(~audio.any(axis=1)) < 0.2
-    _, _, labels = maker.make([-1] * 100, np.random.default_rng(5))
-    assert set(labels) <= {UNKNOWN, NONE} and np.mean(labels == UNKNOWN) > 0.5
+    _, _, labels, sure = maker.make([-1] * 100, np.random.default_rng(5))
+    assert set(labels) <= {UNKNOWN, NONE} and np.mean(labels == UNKNOWN) > 0.5 and sure.all()
+
+
+def test_it_is_sure_that_no_keyword_is_said_where_the_label_or_the_corpus_says_so(speech: Speech) -> None:
+    maker = scenes(speech, as_clip=1.0)
+    rng = np.random.default_rng(5)
+    _, _, labels, sure = maker.make(np.arange(24), rng)
+    assert np.array_equal(sure, labels == UNKNOWN)
+    _, _, labels, sure = maker.make([-2] * 60, rng)
+    assert np.array_equal(sure, labels == SILENCE)
+    doubtful = Sounds(scenes(speech)._talk[0].recordings, sure=False)
+    noise = [Sounds([np.ones(32000, np.int16)])]
+    maker = Scenes(speech, UNKNOWN, noise, [doubtful], ScenesConfig())
+    assert not maker.make([-1] * 20, rng)[3].any()
+
+
+def test_corpora_are_drawn_by_their_weights(speech: Speech) -> None:
+    loud, soft = (np.tile(np.array([level, -level], np.int16), 64000) for level in (8000, 1))
+    noise = [Sounds([loud], weight=3.0), Sounds([soft] * 20, weight=1.0)]
+    maker = Scenes(speech, UNKNOWN, noise, [], ScenesConfig())
+    rng = np.random.default_rng(6)
+    share = np.mean([np.abs(maker._draw(rng)).max() > 100 for _ in range(400)])
+    assert share == pytest.approx(0.75, abs=0.08)
+
+
+def test_words_may_be_drawn_more_often(speech: Speech) -> None:
+    names = np.where(np.arange(24) >= 16, 2 + np.arange(24) % 2, speech.labels)  # two other words
+    two = Speech(speech.audio, speech.labels, names, np.zeros(24, bool))
+    often = np.array([1.0, 1.0, 1.0, 4.0])
+    maker = Scenes(two, UNKNOWN, [Sounds([np.ones(32000, np.int16)])], [], ScenesConfig(), (), often)
+    plan = maker.plan(4000, np.random.default_rng(7))
+    drawn = np.bincount(names[plan[plan >= 0]], minlength=4)
+    assert drawn[3] / drawn[2] == pytest.approx(4.0, rel=0.25)
+
+
+def test_a_measured_response_keeps_the_level_and_adds_its_echo(speech: Speech) -> None:
+    impulse = np.zeros(4000, np.int16)
+    impulse[100], impulse[2100] = 20000, 10000
+    cut = response(impulse)
+    assert cut[16] == pytest.approx(2 * cut[2016], rel=1e-3) and np.sum(cut**2) == pytest.approx(1.0, abs=1e-3)
+    maker = Scenes(
+        speech, UNKNOWN, [Sounds([np.ones(32000, np.int16)])], [], ScenesConfig(room=1.0, measured=1.0), [[cut]]
+    )
+    track = np.zeros(SCENE, np.float32)
+    track[20000] = 1e4
+    wet = maker._room(track, np.random.default_rng(8))
+    assert np.argsort(np.abs(wet))[-2:].tolist() == [22016, 20016]
+    assert np.std(wet) == pytest.approx(np.std(track), rel=0.05)
+
+
+def test_hard_places_are_where_the_network_is_sure_of_a_keyword(speech: Speech) -> None:
+    frontend = FrontendConfig(noise_reduction=False, pcan=False, feature_max=36)
+    quiet, word = np.ones(48000, np.int16), speech.audio[0]
+    source = Sounds([np.concatenate([quiet, word, quiet, word, quiet])])
+
+    def logits(windows: np.ndarray) -> np.ndarray:
+        heard = windows[:, -12:].astype(np.float32).mean(axis=(1, 2))  # loud at the window's end
+        return np.stack([heard, 0 * heard - 60, 0 * heard - 60], axis=1)
+
+    found = mine(logits, [source], frontend, 49, 0.5, lambda done, total, text: None)[0].spots
+    assert len(found) >= 2
+    ends = (48000 + 16000, 2 * 48000 + 32000)
+    assert all(min(abs(at - end) for end in ends) < 16000 for at in found)
+    maker = Scenes(speech, UNKNOWN, [Sounds([quiet])], [source], ScenesConfig())
+    assert maker.hard_places == 0
+    maker.mine(lambda sounds: mine(logits, sounds, frontend, 49, 0.5, lambda done, total, text: None))
+    assert maker.hard_places == len(found)
+    plan = maker.plan(10, np.random.default_rng(9))
+    assert set(plan) == {-3}
+    audio, _, _, sure = maker.make(plan, np.random.default_rng(9))
+    assert sure.all() and np.all(np.abs(audio[:, CONTEXT:]).max(axis=1) > 0)
+
+
+def test_peaks_are_apart() -> None:
+    values = np.array([0.1, 0.6, 0.9, 0.9, 0.2, 0.0, 0.0, 0.7, 0.3], np.float32)
+    assert peaks(values, 0.5, 2).tolist() == [2, 7]
+    assert peaks(values, 0.5, 6).tolist() == [2]
+    assert peaks(values[:0], 0.5, 2).tolist() == []
 
 
 def make(pool: Pool, speech: Speech, count: int = 1200, key: str = "k", fail_at: int = 0) -> None:
@@ -117,7 +195,7 @@ def test_a_pool_that_was_interrupted_goes_on_to_the_same_examples(tmp_path: Path
         make(broken, speech, fail_at=1)
     assert 0 < broken.state()["made"] < 1200
     make(broken, speech)
-    for name in ("features", "labels"):
+    for name in ("features", "labels", "sure"):
         np.testing.assert_array_equal(whole.array(name), broken.array(name))
     before = (whole.folder / "features.npy").stat().st_mtime_ns
     make(whole, speech)  # nothing to do
@@ -131,7 +209,7 @@ def test_a_pool_grows_to_what_it_would_be_at_once(tmp_path: Path, speech: Speech
     make(whole, speech, count=1200)
     make(grown, speech, count=700)
     make(grown, speech, count=1200)
-    for name in ("features", "labels"):
+    for name in ("features", "labels", "sure"):
         np.testing.assert_array_equal(whole.array(name), grown.array(name))
 
 
@@ -140,6 +218,15 @@ def test_labels_that_the_teacher_does_not_believe_are_not_learnt() -> None:
     labels = np.array([0, 0, 1, NONE])
     assert trusted(labels, logits, 0.05).tolist() == [0, NONE, 1, NONE]
     assert trusted(labels, logits, 0.0).tolist() == labels.tolist()
+    assert trusted(labels, logits, 0.05, np.array([False, True, False, True])).tolist() == [0, 0, 1, NONE]
+
+
+def test_a_teacher_is_overruled_where_no_keyword_can_be() -> None:
+    logits = np.array([[9.0, 1.0, 2.0, 3.0], [9.0, 1.0, 2.0, 3.0], [-8.0, -4.0, 5.0, 0.0]], np.float32)
+    found = corrected(logits, np.array([True, False, True]))
+    assert found[1].tolist() == logits[1].tolist()  # it may be right
+    assert found[2].tolist() == logits[2].tolist()  # it is
+    assert found[0, 2:].tolist() == [2.0, 3.0] and np.all(found[0, :2] <= 3.0 - 5.0)
 
 
 def test_mixup_mixes_features_and_answers_alike() -> None:
@@ -177,7 +264,7 @@ def test_a_pools_features_are_the_front_ends(tmp_path: Path, speech: Speech) -> 
     make(pool, speech, count=20)
     maker = scenes(speech)
     rng = np.random.default_rng([1, 0])
-    audio, starts, labels = maker.make(maker.plan(20, rng), rng)
+    audio, starts, labels, _ = maker.make(maker.plan(20, rng), rng)
     np.testing.assert_array_equal(pool.array("labels"), labels)
     for features, scene, start in zip(pool.array("features"), audio, starts, strict=True):
         whole = quantize(clip_features(frontend, scene[None, start:]), input_scale(frontend))[0]
@@ -187,7 +274,7 @@ def test_a_pools_features_are_the_front_ends(tmp_path: Path, speech: Speech) -> 
 def test_epochs_are_shuffled_and_repeat(tmp_path: Path, speech: Speech) -> None:
     pool = Pool(tmp_path)
     make(pool, speech)
-    stream = PoolStream(pool, TrainConfig(batch=50, spec_augment=False), FrontendConfig())
+    stream = PoolStream([pool], TrainConfig(batch=50, spec_augment=False), FrontendConfig())
     first, second = (list(batches) for batches in stream.epochs(0, 2))
     again = list(next(stream.epochs(1, 2)))
     labelled = int(np.sum(pool.array("labels") != NONE))

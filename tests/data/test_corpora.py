@@ -1,0 +1,135 @@
+"""Named corpora: speakers, parts, transcripts, and which utterances say a keyword."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_pipeline.config import Config, CorpusConfig
+from model_pipeline.data.audio import write_wav
+from model_pipeline.data.corpora import Part, corpus_of, open_corpus, part_of, speaker_in
+from model_pipeline.data.talk import is_made, synthesize_talk
+from model_pipeline.data.transcripts import Sayings, transcripts, words_of
+from model_pipeline.errors import KwsError
+
+needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+
+
+def recordings(folder: Path, names: list[str]) -> Path:
+    folder.mkdir(parents=True)
+    for name in names:
+        write_wav(folder / f"{name}.wav", np.ones(1600, np.int16))
+    return folder
+
+
+def test_a_name_tells_its_speaker() -> None:
+    assert speaker_in("19-198-0001") == "19"
+    assert speaker_in("anna_nohash_3") == "anna"
+    assert speaker_in("arctic_a0033_1592747808") == speaker_in("talk0") == ""
+
+
+def test_parts_never_share_a_speaker_and_have_their_shares(tmp_path: Path) -> None:
+    names = [f"{speaker}-{book}-{n:04d}" for speaker in range(120) for book in (1, 2) for n in range(2)]
+    folder = recordings(tmp_path / "talk", names)
+    corpus = open_corpus(CorpusConfig(name="talk", folder=str(folder), training=0.5, calibration=0.3))
+    parts: dict[Part, set[str]] = {
+        "training": {r.speaker for r in corpus.of("training")},
+        "calibration": {r.speaker for r in corpus.of("calibration")},
+        "reporting": {r.speaker for r in corpus.of("reporting")},
+    }
+    assert sum(len(speakers) for speakers in parts.values()) == 120
+    assert 45 <= len(parts["training"]) <= 75 and 24 <= len(parts["calibration"]) <= 50
+    assert len(corpus.of(None)) == len(names)
+    less = open_corpus(CorpusConfig(name="talk", folder=str(folder), exclude=["3", "7-1-0001"]))
+    assert {r.speaker for r in corpus.recordings} - {r.speaker for r in less.recordings} == {"3"}
+    assert len(less.recordings) == len(names) - 4 - 1
+    with pytest.raises(ValueError, match="more than all"):
+        CorpusConfig(name="talk", folder="x", training=0.8, calibration=0.3)
+
+
+def test_a_recordings_part_does_not_depend_on_its_folder_or_ending() -> None:
+    assert part_of("talk0.wav") == part_of("elsewhere/talk0.ogg")
+    assert part_of("19-1-2", 1.0, 0.0) == "training" and part_of("19-1-2", 0.0, 1.0) == "calibration"
+    assert part_of("19-1-2", 0.0, 0.0) == "reporting"
+
+
+def test_a_corpus_that_was_used_is_known_again(tmp_path: Path) -> None:
+    folder = recordings(tmp_path / "talk", [f"{i}-1-0000" for i in range(40)])
+    used = open_corpus(CorpusConfig(name="talk", folder=str(folder), training=0.4, calibration=0.3, licence="CC0"))
+    entry = used.describe()
+    assert entry["files"] == {part: len(used.of(part)) for part in ("training", "calibration", "reporting")}
+    renamed = folder.rename(tmp_path / "other")
+    again = corpus_of(renamed, [entry])
+    assert again.name == "talk" and [r.part for r in again.recordings] == [r.part for r in used.recordings]
+    (renamed / "0-1-0000.wav").unlink()
+    new = corpus_of(renamed, [entry])
+    assert new.name == "other" and {r.part for r in new.recordings} == {"reporting"}
+    with pytest.raises(KwsError, match="no folder"):
+        corpus_of(tmp_path / "nowhere")
+
+
+def test_transcripts_of_both_kinds_are_read(tmp_path: Path) -> None:
+    folder = recordings(tmp_path / "talk", ["19-1-0000", "a", "b"])
+    (folder / "19-1.trans.txt").write_text("19-1-0000 HE WENT UPSTAIRS\n\n", encoding="utf-8")
+    (folder / "some.tsv").write_text("path\tlocale\tsentence\nclips/a.mp3\ten\tGo on\n", encoding="utf-8")
+    assert transcripts(folder) == {"19-1-0000": "HE WENT UPSTAIRS", "a": "Go on"}
+    corpus = open_corpus(CorpusConfig(name="talk", folder=str(folder)))
+    assert corpus.transcribed and {r.name: r.text for r in corpus.recordings}["b"] is None
+    (folder / "broken.tsv").write_bytes(b"\xff\xfe")
+    with pytest.raises(KwsError, match="transcripts"):
+        transcripts(folder)
+
+
+def test_words_of_a_text() -> None:
+    assert words_of("Don't go-kart, O’Neill!") == ["don't", "go", "kart", "o'neill"]
+
+
+@needs_espeak
+def test_keywords_homophones_and_inflections_are_said_and_rhymes_are_not(tmp_path: Path) -> None:
+    sayings = Sayings(["yes", "no", "up", "right", "stop", "go"])
+    said = dict(sayings.said("I know the writer stopped going, write that he goes; no's and rights"))
+    assert said == {
+        "know": "no",
+        "writer": "right",
+        "stopped": "stop",
+        "going": "go",
+        "write": "right",
+        "goes": "go",
+        "no's": "no",
+        "rights": "right",
+    }
+    assert sayings.said("night bright light yet yesterday now note step spots ago ego upon supper gold") == []
+    folder = recordings(tmp_path / "talk", ["a", "b", "c"])
+    (folder / "t.tsv").write_text("a\tI know\nb\tI see\n", encoding="utf-8")
+    without, with_one = open_corpus(CorpusConfig(name="talk", folder=str(folder))).without(None, sayings)
+    assert [r.name for r in without] == ["b", "c"] and [r.name for r in with_one] == ["a"]
+
+
+@needs_espeak
+def test_talk_says_no_keyword_and_splits_voices(tmp_path: Path) -> None:
+    text = tmp_path / "texts"
+    text.mkdir()
+    (text / "book").write_text("The cat sat on the mat. Now go away, said he.\n%\nA small dog barked at it all day.\n")
+    config = Config.model_validate(
+        {
+            "keywords": ["go", "yes"],
+            "synth": {"engines": ["espeak-ng"], "shares": {"espeak-ng": 1.0}},
+            "talk": {"sentences": 24, "text": [str(text), str(tmp_path / "nowhere")]},
+        }
+    )
+    made = synthesize_talk(config, tmp_path / "talk")
+    assert made["texts"] == ["book"] and set(made["sentences"]) == {"training", "validation"}
+    training, held = (
+        open_corpus(CorpusConfig(name=part, folder=str(tmp_path / "talk" / part)))
+        for part in ("training", "validation")
+    )
+    assert training.transcribed and not {r.speaker for r in training.recordings} & {r.speaker for r in held.recordings}
+    texts = [r.text or "" for r in [*training.recordings, *held.recordings]]
+    assert "The cat sat on the mat." in texts and not any("go away" in t for t in texts)
+    assert not any(Sayings(config.keywords).said(t) for t in texts)
+    assert is_made(config, tmp_path / "talk")
+    other = config.model_copy(update={"keywords": ["go", "no"]})
+    assert not is_made(other, tmp_path / "talk") and not is_made(config, tmp_path / "nowhere")
