@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from model_pipeline.config import explain
 from model_pipeline.errors import KwsError
 from model_pipeline.native import ROOT
+from model_pipeline.strict import Strict
 
 
 def _number(value: Any) -> Any:
@@ -29,11 +30,7 @@ Number = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 Pin = Annotated[str, Field(pattern=r"^P([A-I](1[0-5]|[0-9])|[01]\.[0-3][0-9])$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Memory(_Strict):
+class Memory(Strict):
     """Addresses and sizes in bytes. The budgets are enforced by the linker."""
 
     flash_origin: Number
@@ -55,7 +52,7 @@ class Memory(_Strict):
         return self
 
 
-class Clock(_Strict):
+class Clock(Strict):
     """Hz."""
 
     core_hz: Number
@@ -63,7 +60,7 @@ class Clock(_Strict):
     bypass: bool = False  # a clock signal comes in where the crystal would be
 
 
-class Serial(_Strict):
+class Serial(Strict):
     """The line that the link uses."""
 
     peripheral: Literal["USART1", "USART2", "USART3", "UART4", "UART5", "USART6", "LPUART1", "UARTE0"]
@@ -73,7 +70,7 @@ class Serial(_Strict):
     baud: Annotated[int, Field(ge=9600, le=4_000_000)]
 
 
-class Usb(_Strict):
+class Usb(Strict):
     """What the board (or its probe) looks like on USB."""
 
     vid: Number
@@ -82,7 +79,7 @@ class Usb(_Strict):
     name: str = ""
 
 
-class Upload(_Strict):
+class Upload(Strict):
     """One way to flash the board; they are tried in order."""
 
     method: Literal["openocd", "st-flash", "pyocd", "bossac", "dfu-util", "pio"]
@@ -91,25 +88,25 @@ class Upload(_Strict):
     target: str = ""  # openocd: its script of the chip; pyocd: its name of the chip
 
 
-class Qemu(_Strict):
+class Qemu(Strict):
     """``qemu-system-arm -M machine``; the link is its serial port number ``serial_index``."""
 
     machine: str
     serial_index: Annotated[int, Field(ge=0, le=7)]
 
 
-class Renode(_Strict):
+class Renode(Strict):
     """Files in boards/renode and the UART there."""
 
     script: str
     uart: str
 
 
-class Process(_Strict):
+class Process(Strict):
     """The firmware is a program of this computer."""
 
 
-class Emulators(_Strict):
+class Emulators(Strict):
     """What can run the board's ELF without the board."""
 
     qemu: Qemu | None = None
@@ -117,7 +114,7 @@ class Emulators(_Strict):
     process: Process | None = None
 
 
-class Microphone(_Strict):
+class Microphone(Strict):
     """What the port's audio input is made of."""
 
     kind: Literal["pdm"]
@@ -126,7 +123,7 @@ class Microphone(_Strict):
     power: Pin | None = None  # high: the microphone has power
 
 
-class KwsSection(_Strict):
+class KwsSection(Strict):
     """The section "kws" of a board file."""
 
     family: Literal["stm32", "nrf52", "arduino", "host"]

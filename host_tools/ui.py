@@ -6,13 +6,14 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 ProgressCallback = Callable[[int, int, str], None]
+Result = TypeVar("Result")  # a dict or a pydantic model
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -71,9 +72,10 @@ def plain(text: str) -> str:
     return text.replace("[", "\\[")
 
 
-def emit(result: dict[str, Any], as_json: bool, human: Callable[[dict[str, Any]], None]) -> None:
+def emit(result: Result, as_json: bool, human: Callable[[Result], None]) -> None:
     """Prints ``result`` as JSON, or for people by ``human(result)``."""
     if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
+        values = result if isinstance(result, dict) else result.model_dump(mode="json")  # type: ignore[attr-defined]
+        print(json.dumps(values, indent=2, ensure_ascii=False, default=str))
     else:
         human(result)

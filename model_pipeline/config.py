@@ -6,10 +6,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from model_pipeline.data.words import check_said
 from model_pipeline.errors import KwsError
+from model_pipeline.strict import Strict
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 PROJECT_FILE = "kws.toml"  # in a folder that `kws new` made
@@ -17,11 +18,7 @@ UNKNOWN = "unknown"
 SILENCE = "silence"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FrontendConfig(_Strict):
+class FrontendConfig(Strict):
     """The log-mel front end. Defaults are the stock TFLM micro front end, but for the hop (stock: 10 ms)."""
 
     sample_rate: Literal[16000] = 16000
@@ -63,7 +60,7 @@ Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
 Engine = Literal["espeak-ng", "flite", "festival", "kokoro", "hibari"]
 
 
-class SynthConfig(_Strict):
+class SynthConfig(Strict):
     """How much synthetic speech is made."""
 
     clips_per_keyword: int = Field(240, ge=4, le=20000)
@@ -82,7 +79,7 @@ class SynthConfig(_Strict):
     seed: int = Field(1, ge=0)
 
 
-class TalkConfig(_Strict):
+class TalkConfig(Strict):
     """Synthetic connected speech (`model_pipeline.data.talk`), by the voices of ``[synth]``."""
 
     sentences: int = Field(0, ge=0, le=1_000_000)  # 0: none
@@ -96,7 +93,7 @@ class TalkConfig(_Strict):
         return self.model_dump(mode="json", exclude={"folder"})
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """Where the speech comes from."""
 
     source: Literal["synth", "folder"] = "synth"
@@ -114,7 +111,7 @@ class DataConfig(_Strict):
     silence_percent: int = Field(0, ge=0, le=100)  # likewise
 
 
-class ShapeConfig(_Strict):
+class ShapeConfig(Strict):
     """Sizes of architecture ``tcn``; the others have their own. `kws search` finds good ones."""
 
     front: int = Field(16, ge=1, le=256)  # channels of the front, which still has a frequency axis
@@ -130,7 +127,7 @@ class ShapeConfig(_Strict):
         return 3 + self.step * (2 + self.blocks * (self.kernel - 1))
 
 
-class TrainConfig(_Strict):
+class TrainConfig(Strict):
     """Training, by epochs over the training split."""
 
     architecture: str = "ds_tcn"
@@ -194,7 +191,7 @@ class TrainConfig(_Strict):
         )
 
 
-class CorpusConfig(_Strict):
+class CorpusConfig(Strict):
     """A folder of connected speech, of noise or of impulse responses (`model_pipeline.data.corpora`)."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$")
@@ -217,7 +214,7 @@ class CorpusConfig(_Strict):
         return self
 
 
-class ScenesConfig(_Strict):
+class ScenesConfig(Strict):
     """Training examples as a device hears them (`model_pipeline.training.scenes`), made once, before training."""
 
     examples: int = Field(0, ge=0, le=100_000_000)  # 0: none; each clip by itself, augmented anew every epoch
@@ -255,7 +252,7 @@ class ScenesConfig(_Strict):
         return self.model_dump(mode="json", exclude={"folder"})
 
 
-class MineConfig(_Strict):
+class MineConfig(Strict):
     """Training on with the connected speech that the network falls for (`model_pipeline.training.mine`)."""
 
     rounds: int = Field(0, ge=0, le=5)  # 0: none
@@ -265,7 +262,7 @@ class MineConfig(_Strict):
     learning_rate: float = Field(1e-3, gt=0, le=1)
 
 
-class DetectorConfig(_Strict):
+class DetectorConfig(Strict):
     """What turns posteriors into events."""
 
     window_ms: int = Field(400, ge=0, le=5000)
@@ -278,7 +275,7 @@ class DetectorConfig(_Strict):
 Packing = Literal["speed", "size", "portable"]
 
 
-class CompileConfig(_Strict):
+class CompileConfig(Strict):
     """How the compiler keeps weights in flash (docs/kernels.md)."""
 
     # speed: as the inner loops want them, two bytes a weight; size: one byte, for a little more time; portable: the
@@ -288,7 +285,7 @@ class CompileConfig(_Strict):
     max_constants: int = Field(0, ge=0)
 
 
-class MeasureConfig(_Strict):
+class MeasureConfig(Strict):
     """What is streamed to the device."""
 
     clips: int = Field(60, ge=1)  # spread evenly over the labels of the test split
@@ -297,7 +294,7 @@ class MeasureConfig(_Strict):
     session_keywords: int = Field(400, ge=0)
 
 
-class Config(_Strict):
+class Config(Strict):
     """One run. See model_pipeline/configs/*.toml for commented examples."""
 
     name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,40}$")

@@ -19,8 +19,9 @@ from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import Split
 from model_pipeline.data.voices import group_of
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.intervals import wilson
+from model_pipeline.intervals import Share, confusion_matrix
 from model_pipeline.manifest import load_manifest, record_accuracy
+from model_pipeline.strict import Strict
 from model_pipeline.training.augment import model_input
 
 Engine = Literal["tflm", "aot"]
@@ -28,6 +29,82 @@ ProgressCallback = Callable[[int, int, str], None]
 _CHUNK = 100
 _SEVERAL = 5  # clips of a speaker, to speak of his accuracy
 _PERCENTILES = (("p10", 10), ("median", 50), ("p90", 90))
+
+
+class Counts(Strict):
+    """Of clips, those that were heard right."""
+
+    correct: int
+    clips: int
+
+
+class Speakers(Strict):
+    """How accuracy differs between speakers.
+
+    Attributes:
+        count: of speakers.
+        several: of them, those with at least five clips; over these are the percentiles of their accuracies (None
+            for no such speaker) and ``worst_tenth``, the tenth with the lowest.
+        groups: by kind of voice (`voices.group_of`).
+    """
+
+    count: int
+    several: int
+    p10: float | None = None
+    median: float | None = None
+    p90: float | None = None
+    worst_tenth: Counts
+    groups: dict[str, Counts]
+
+
+class Answer(Strict):
+    """What the model said to one clip; ``output``: its int8 values."""
+
+    name: str
+    label: str
+    predicted: str
+    output: list[int]
+
+
+class Score(Strict):
+    """Accuracy over clips: ``interval`` is 95 %, Wilson; ``confusion`` has the truth in rows; ``recall`` is None for a
+    label without clips."""
+
+    accuracy: float
+    correct: int
+    count: int
+    interval: tuple[float, float]
+    labels: list[str]
+    confusion: list[list[int]]
+    recall: dict[str, float | None]
+    speakers: Speakers
+    clips: list[Answer]
+
+    @property
+    def share(self) -> Share:
+        """Of all clips, those heard right."""
+        return Share.of(self.correct, self.count)
+
+
+class Brief(Strict):
+    """What the manifest keeps of a `Score`."""
+
+    accuracy: float
+    correct: int
+    clips: int
+    interval95: tuple[float, float]
+    words: dict[str, Counts]
+    speakers: Speakers
+
+
+class Evaluation(Score):
+    """A model on a split. ``noise`` and ``gain``: of the spoken clips, by SNR and by gain in dB."""
+
+    model: str
+    split: str
+    engine: Engine
+    noise: dict[str, Brief]
+    gain: dict[str, Brief]
 
 
 def evaluate(
@@ -41,7 +118,7 @@ def evaluate(
     gain_db: Sequence[float] = (),
     record: bool = False,
     data_config: DataConfig | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Runs every evaluation clip of ``split`` (see `Dataset.evaluation`) through the model.
 
     Args:
@@ -49,11 +126,6 @@ def evaluate(
         snr_db: run the spoken clips again in noise at each of these SNRs.
         gain_db: run them again as much louder, or softer if negative.
         record: write the accuracy into ``model.json``.
-
-    Returns:
-        ``accuracy``, ``correct``, ``count``, ``interval`` (95 %, Wilson), ``labels``, ``confusion`` (rows: truth),
-        ``recall`` by label, ``speakers`` (see `by_speaker`), ``noise`` and ``gain`` (`brief` of the spoken clips by
-        SNR and by gain), and ``clips``: name, label, predicted, output (int8 values) of each.
 
     Raises:
         KwsError: no model, no data, a keyword that the data lacks, or a model that the engine refuses.
@@ -78,25 +150,31 @@ def evaluate(
             done += len(audio)
         return np.concatenate(rows)
 
-    def again(change: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
+    def again(change: Callable[[np.ndarray], np.ndarray]) -> Brief:
         return brief(score(spoken, outputs(spoken, change), manifest.labels))
 
-    result = score(clips, outputs(clips, lambda audio: audio), manifest.labels)
-    result = {"model": manifest.model_hash, "split": split, "engine": engine, **result}
+    whole = score(clips, outputs(clips, lambda audio: audio), manifest.labels)
     noises = dataset.noise_part(split) if snr_db else []
-    result["noise"] = {
-        # The same noise at each SNR.
-        f"{snr:g}": again(functools.partial(add_noise, noises=noises, snr_db=snr, rng=np.random.default_rng(1)))
-        for snr in snr_db
-    }
-    result["gain"] = {f"{gain:g}": again(functools.partial(amplify, gain_db=gain)) for gain in gain_db}
+    result = Evaluation(
+        **dict(whole),
+        model=manifest.model_hash,
+        split=split,
+        engine=engine,
+        noise={
+            # The same noise at each SNR.
+            f"{snr:g}": again(functools.partial(add_noise, noises=noises, snr_db=snr, rng=np.random.default_rng(1)))
+            for snr in snr_db
+        },
+        gain={f"{gain:g}": again(functools.partial(amplify, gain_db=gain)) for gain in gain_db},
+    )
     report(total, total, f"{engine}, {split} clips")
     if record:
-        record_accuracy(model, split, brief(result))
+        found = result.model_dump(mode="json")
+        record_accuracy(model, split, brief(result).model_dump(mode="json"))
         if snr_db:
-            record_accuracy(model, "noise", {"split": split, "snr_db": result["noise"]})
+            record_accuracy(model, "noise", {"split": split, "snr_db": found["noise"]})
         if gain_db:
-            record_accuracy(model, "level", {"split": split, "gain_db": result["gain"]})
+            record_accuracy(model, "level", {"split": split, "gain_db": found["gain"]})
     return result
 
 
@@ -118,40 +196,31 @@ def amplify(audio: np.ndarray, gain_db: float) -> np.ndarray:
     return as_pcm(audio * 10 ** (gain_db / 20))
 
 
-def score(clips: Sequence[Clip], outputs: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+def score(clips: Sequence[Clip], outputs: np.ndarray, labels: Sequence[str]) -> Score:
     """Accuracy and confusion of int8 ``outputs`` [n, labels] against the clips' labels."""
     truth = np.array([clip.label for clip in clips], np.int64)
     predicted = outputs.argmax(1)
-    confusion = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(confusion, (truth, predicted), 1)
-    correct, count = int((truth == predicted).sum()), len(clips)
-    totals = confusion.sum(1)
-    return {
-        "accuracy": correct / count if count else 0.0,
-        "correct": correct,
-        "count": count,
-        "interval": list(wilson(correct, count)),
-        "labels": list(labels),
-        "confusion": confusion.tolist(),
-        "recall": {
-            label: (int(confusion[i, i]) / int(totals[i]) if totals[i] else None) for i, label in enumerate(labels)
-        },
-        "speakers": by_speaker(clips, truth == predicted),
-        "clips": [
-            {"name": clip.name, "label": labels[clip.label], "predicted": labels[int(p)], "output": row.tolist()}
+    confusion = confusion_matrix(truth.tolist(), predicted.tolist(), len(labels))
+    found = Share.of(int((truth == predicted).sum()), len(clips))
+    rows = enumerate(zip(labels, confusion, strict=True))
+    return Score(
+        accuracy=found.value or 0.0,
+        correct=found.count,
+        count=found.total,
+        interval=(found.low, found.high),
+        labels=list(labels),
+        confusion=confusion,
+        recall={label: Share.of(row[i], sum(row)).value for i, (label, row) in rows},
+        speakers=by_speaker(clips, truth == predicted),
+        clips=[
+            Answer(name=clip.name, label=labels[clip.label], predicted=labels[int(p)], output=row.tolist())
             for clip, p, row in zip(clips, predicted, outputs, strict=True)
         ],
-    }
+    )
 
 
-def by_speaker(clips: Sequence[Clip], right: np.ndarray) -> dict[str, Any]:
-    """How accuracy differs between speakers; ``right`` bool [n] belongs to ``clips`` (silence is left out).
-
-    Returns:
-        ``count`` of speakers; over those with at least five clips: ``several`` (how many), ``p10``, ``median`` and
-        ``p90`` of their accuracies, and ``worst_tenth`` (``correct`` and ``clips`` of the tenth with the lowest); and
-        ``groups``, ``correct`` and ``clips`` by kind of voice (`voices.group_of`).
-    """
+def by_speaker(clips: Sequence[Clip], right: np.ndarray) -> Speakers:
+    """How accuracy differs between speakers; ``right`` bool [n] belongs to ``clips`` (silence is left out)."""
     speakers: dict[str, list[bool]] = {}
     for clip, good in zip(clips, right, strict=True):
         if clip.noise < 0:
@@ -162,17 +231,17 @@ def by_speaker(clips: Sequence[Clip], right: np.ndarray) -> dict[str, Any]:
     groups: dict[str, list[bool]] = {}
     for speaker, values in speakers.items():
         groups.setdefault(group_of(speaker), []).extend(values)
-    return {
-        "count": len(speakers),
-        "several": len(several),
+    return Speakers(
+        count=len(speakers),
+        several=len(several),
         **{name: round(float(np.percentile(shares, p)), 4) for name, p in _PERCENTILES if shares},
-        "worst_tenth": _counts(worst),
-        "groups": {name: _counts(values) for name, values in sorted(groups.items())},
-    }
+        worst_tenth=_counts(worst),
+        groups={name: _counts(values) for name, values in sorted(groups.items())},
+    )
 
 
-def _counts(values: Sequence[bool]) -> dict[str, int]:
-    return {"correct": sum(values), "clips": len(values)}
+def _counts(values: Sequence[bool]) -> Counts:
+    return Counts(correct=sum(values), clips=len(values))
 
 
 def runner(tflite: bytes, engine: Engine = "tflm") -> Callable[[np.ndarray], np.ndarray]:
@@ -211,17 +280,18 @@ def runner(tflite: bytes, engine: Engine = "tflm") -> Callable[[np.ndarray], np.
     return run
 
 
-def brief(result: dict[str, Any]) -> dict[str, Any]:
+def brief(result: Score) -> Brief:
     """What the manifest keeps of a result."""
-    rows = zip(result["labels"], result["confusion"], strict=True)
-    return {
-        "accuracy": round(result["accuracy"], 5),
-        "correct": result["correct"],
-        "clips": result["count"],
-        "interval95": [round(v, 5) for v in result["interval"]],
-        "words": {label: {"correct": row[i], "clips": sum(row)} for i, (label, row) in enumerate(rows)},
-        "speakers": result["speakers"],
-    }
+    low, high = result.interval
+    rows = zip(result.labels, result.confusion, strict=True)
+    return Brief(
+        accuracy=round(result.accuracy, 5),
+        correct=result.correct,
+        clips=result.count,
+        interval95=(round(low, 5), round(high, 5)),
+        words={label: Counts(correct=row[i], clips=sum(row)) for i, (label, row) in enumerate(rows)},
+        speakers=result.speakers,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -233,7 +303,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--engine", default="tflm", choices=("tflm", "aot"))
     parser.add_argument("--record", action="store_true", help="write the accuracy into model.json")
     a = parser.parse_args(argv)
-    return child.main(a, lambda progress: evaluate(a.model, a.data, a.split, a.engine, progress, record=a.record))
+
+    def run(progress: ProgressCallback | None) -> dict[str, Any]:
+        return evaluate(a.model, a.data, a.split, a.engine, progress, record=a.record).model_dump(mode="json")
+
+    return child.main(a, run)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,18 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from model_pipeline.config import CompileConfig, DetectorConfig, FrontendConfig, explain
 from model_pipeline.errors import KwsError
 from model_pipeline.files import sha256_file, write_text
+from model_pipeline.strict import Strict
 
 # One step of the front end's uint16 output, as pymicro-features scales it (10/256).
 FEATURE_STEP = 0.0390625
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Quantization(_Strict):
+class Quantization(Strict):
     """real = scale * (q - zero_point)"""
 
     scale: float = Field(gt=0)
@@ -29,7 +26,7 @@ class Quantization(_Strict):
     shape: list[int]
 
 
-class DetectorDefaults(_Strict):
+class DetectorDefaults(Strict):
     """Detector values as the firmware holds them (see firmware/core/detector/kws_detector.h)."""
 
     window: int = Field(ge=1, le=32)
@@ -39,7 +36,7 @@ class DetectorDefaults(_Strict):
     stride_hops: int = Field(ge=1)
 
 
-class Manifest(_Strict):
+class Manifest(Strict):
     """The manifest. ``window_frames`` x ``frontend.channels`` int8 values make one input."""
 
     format: Literal[1] = 1

@@ -30,7 +30,7 @@ import tensorflow as tf
 from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
-from model_pipeline.evaluate import brief, runner, score
+from model_pipeline.evaluate import Score, brief, runner, score
 from model_pipeline.files import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
 from model_pipeline.models import architecture, build, fold
@@ -73,7 +73,7 @@ def quantize(
         report(0, 1, f"{way} on the validation clips, in TFLite Micro")
         outputs = runner(tflite)(prepared.validation[0]) if clips else np.zeros((0, len(config.labels)), np.int8)
         results[way] = score(clips, outputs, config.labels)
-    chosen = max(results, key=lambda way: results[way]["correct"])
+    chosen = max(results, key=lambda way: results[way].correct)
     with atomic_dir(out) as folder:
         (folder / "model.tflite").write_bytes(ways[chosen])
         manifest = _manifest(config, prepared, history, ways[chosen], chosen, results)
@@ -83,7 +83,7 @@ def quantize(
         "model": manifest.model_hash,
         "bytes": len(ways[chosen]),
         "float_validation_accuracy": history.get("validation_accuracy"),
-        "validation": {way: brief(result) for way, result in results.items()},
+        "validation": {way: brief(result).model_dump(mode="json") for way, result in results.items()},
     }
 
 
@@ -265,7 +265,7 @@ def _manifest(
     history: dict[str, Any],
     tflite: bytes,
     way: str,
-    results: dict[str, dict[str, Any]],
+    results: dict[str, Score],
 ) -> Manifest:
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -311,8 +311,8 @@ def _manifest(
         },
         accuracy={
             "float_validation": history.get("validation_accuracy"),
-            "validation": brief(results[way]),
-            "validation_by_quantization": {w: round(r["accuracy"], 5) for w, r in results.items()},
+            "validation": brief(results[way]).model_dump(mode="json"),
+            "validation_by_quantization": {w: round(r.accuracy, 5) for w, r in results.items()},
         },
         tools=_versions(),
     )

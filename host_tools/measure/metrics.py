@@ -9,28 +9,14 @@ from typing import Any
 import numpy as np
 
 from host_tools.link.protocol import Info, Stats
-from model_pipeline.intervals import wilson
+from model_pipeline.intervals import Share, confusion_matrix
 
 _CALIBRATION_TOLERANCE = 1e-3
 
 
 def proportion(correct: int, total: int) -> dict[str, float | int | None]:
-    """``correct``, ``total``, ``value`` (None for no trials) and the 95 % interval ``low``, ``high``."""
-    low, high = wilson(correct, total)
-    return {
-        "correct": correct,
-        "total": total,
-        "value": correct / total if total else None,
-        "low": low,
-        "high": high,
-    }
-
-
-def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], labels: int) -> list[list[int]]:
-    """``[labels][labels]`` counts; rows are what was said, columns what was heard."""
-    matrix = np.zeros((labels, labels), int)
-    np.add.at(matrix, (np.asarray(truth, int), np.asarray(predicted, int)), 1)
-    return matrix.tolist()
+    """`intervals.Share` as results.json has one of clips."""
+    return Share.of(correct, total).correct()
 
 
 def classification(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:

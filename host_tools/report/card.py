@@ -11,11 +11,10 @@ from typing import Any
 import jinja2
 
 from host_tools.measure import boards as costs
-from host_tools.measure import metrics
 from host_tools.report.page import TEMPLATES
 from model_pipeline.errors import KwsError
-from model_pipeline.evaluate import brief
-from model_pipeline.intervals import wilson
+from model_pipeline.evaluate import Evaluation, brief
+from model_pipeline.intervals import Share
 from model_pipeline.listening import evaluate
 from model_pipeline.manifest import Manifest, load_manifest
 
@@ -46,12 +45,14 @@ def card(model: Path, progress: ProgressCallback | None = None) -> str:
 
 def _of_run(folder: Path) -> str:
     try:
-        checked = json.loads((folder / "check" / "check.json").read_text(encoding="utf-8"))
+        checked = Evaluation.model_validate_json((folder / "check" / "check.json").read_text(encoding="utf-8"))
         expected = json.loads((folder / "expect" / "expect.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise KwsError(f"the run in {folder} is not whole: {error}", hint="kws run again") from error
     manifest = load_manifest(folder / "model")
-    measured = {"testing": brief(checked)} | ({"near": expected["near"]} if expected["near"] else {})
+    measured = {"testing": brief(checked).model_dump(mode="json")} | (
+        {"near": expected["near"]} if expected["near"] else {}
+    )
     if expected.get("streaming"):
         measured["streaming"] = evaluate.brief(expected["streaming"])
     return render(manifest.model_copy(update={"accuracy": manifest.accuracy | measured}), expected["boards"])
@@ -68,8 +69,8 @@ def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:
     )
     environment.filters["percent"] = _percent
     environment.filters["count"] = lambda value: f"{value:,.0f}"
-    environment.filters["share"] = _share
-    environment.filters["interval"] = _interval
+    environment.filters["share"] = lambda values: Share.read(values).percent
+    environment.filters["interval"] = lambda values: Share.read(values).interval
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|")
     training, accuracy = manifest.training_data, manifest.accuracy
     detector = manifest.detector.model_dump()
@@ -102,22 +103,6 @@ def _sessions(streaming: dict[str, Any]) -> dict[str, dict[str, Any]]:
         elif key.startswith("sessions_"):
             found[f"{key.removeprefix('sessions_').removesuffix('_db')} dB"] = values
     return found
-
-
-def _share(values: dict[str, Any]) -> str:
-    """``correct`` (or ``count``) of ``clips`` (or ``total``) in per cent."""
-    return _percent(metrics.proportion(*_counts(values))["value"])
-
-
-def _interval(values: dict[str, Any]) -> str:
-    """The 95 % interval (Wilson) of the same."""
-    good, of = _counts(values)
-    low, high = wilson(good, of)
-    return f"{100 * low:.1f} to {100 * high:.1f} %" if of else "–"
-
-
-def _counts(values: dict[str, Any]) -> tuple[int, int]:
-    return values.get("correct", values.get("count", 0)), values.get("clips", values.get("total", 0))
 
 
 def _percent(value: float | None) -> str:

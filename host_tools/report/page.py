@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from host_tools.measure import metrics
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_json, write_text
 
@@ -176,12 +175,3 @@ def _big(value: float) -> str:
         if value >= limit:
             return f"{value / limit:.2f} {letter}" if value < 100 * limit else f"{value / limit:.0f} {letter}"
     return f"{value:.0f}"
-
-
-def one_line(results: dict[str, Any]) -> str:
-    """The result in a sentence."""
-    accuracy = metrics.proportion(results["accuracy"]["correct"], results["accuracy"]["total"])
-    return (
-        f"{accuracy['correct']} of {accuracy['total']} right, "
-        f"{results['link']['lost']} frames lost, {results['link']['repeated']} repeated"
-    )

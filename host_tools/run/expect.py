@@ -10,11 +10,11 @@ from rich.table import Table
 
 from host_tools import ui
 from host_tools.measure import boards as costs
-from host_tools.measure import metrics
 from host_tools.report import listening
 from model_pipeline.config import Config
 from model_pipeline.data.sessions import Plan
 from model_pipeline.errors import MissingTool
+from model_pipeline.intervals import Share
 from model_pipeline.listening.evaluate import evaluate_streaming
 from model_pipeline.listening.near import evaluate_near
 
@@ -51,15 +51,15 @@ def show(results: dict[str, Any]) -> None:
     for title in ("word", "right", "of", "95 % interval"):
         table.add_column(title, justify="left" if title == "word" else "right")
     for i, (label, row) in enumerate(zip(results["labels"], host["confusion"], strict=True)):
-        found = metrics.proportion(row[i], sum(row))
-        if found["value"] is not None:
-            table.add_row(label, _percent(found["value"]), str(sum(row)), _interval(found))
+        found = Share.of(row[i], sum(row))
+        if found.total:
+            table.add_row(label, found.percent, str(found.total), found.interval)
     ui.out.print(table)
     groups = host.get("speakers", {}).get("groups", {})
     for name, group in groups.items() if len(groups) > 1 else ():
         text = "recordings of people" if name == "people" else f"voices of {name}"
-        found = metrics.proportion(group["correct"], group["clips"])
-        ui.out.print(f"  {text}: {_percent(found['value'])} of {group['clips']} ({_interval(found)})")
+        found = Share.read(group)
+        ui.out.print(f"  {text}: {found.percent} of {found.total} ({found.interval})")
     if expected["streaming"]:
         listening.figures(expected["streaming"], words=False)
     if expected["near"]:

@@ -21,7 +21,6 @@ from host_tools.image import build as builder
 from host_tools.image import targets
 from host_tools.link import stream
 from host_tools.link.session import Link
-from host_tools.measure import metrics
 from host_tools.report import page as report
 from host_tools.run.steps import Outcome, ProgressCallback, Run, Step, StepBar, folder_stamp, write_config
 from model_pipeline import child
@@ -66,8 +65,8 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> l
         from model_pipeline.evaluate import evaluate as run
 
         result = run(model, data, engine=host_engine(), progress=progress, data_config=config.data)
-        write_json(check / "check.json", result)
-        return metrics.proportion(result["correct"], result["count"])
+        write_json(check / "check.json", result.model_dump(mode="json"))
+        return result.share.correct()
 
     def export(progress: ProgressCallback) -> dict[str, Any]:
         from model_pipeline.export import export as run
@@ -334,9 +333,11 @@ def host_outputs(model: Path, audio: np.ndarray) -> np.ndarray:
 
 def collect(config: Config, folder: Path, done: Sequence[Outcome]) -> dict[str, Any]:
     """results.json: the measurement, with what the other steps found."""
+    from model_pipeline.evaluate import Evaluation
+
     results = _read(folder / "measure" / "measure.json")
     manifest = load_manifest(folder / "model")
-    checked = _read(folder / "check" / "check.json")
+    checked = Evaluation.model_validate(_read(folder / "check" / "check.json"))
     return {
         "format": 1,
         "name": config.name,
@@ -348,10 +349,10 @@ def collect(config: Config, folder: Path, done: Sequence[Outcome]) -> dict[str, 
         "training": {**_read(folder / "train" / "train.json"), "history": _history(folder / "train" / "log.csv")},
         "model": manifest.model_dump(mode="json", exclude={"frontend"}),
         "host": {
-            "engine": _ENGINE_NAMES[checked["engine"]],
-            "accuracy": metrics.proportion(checked["correct"], checked["count"]),
-            "confusion": checked["confusion"],
-            "speakers": checked["speakers"],
+            "engine": _ENGINE_NAMES[checked.engine],
+            "accuracy": checked.share.correct(),
+            "confusion": checked.confusion,
+            "speakers": checked.speakers.model_dump(mode="json"),
         },
         "expect": _read(folder / "expect" / "expect.json"),
         "build": _read(folder / "build" / "build.json"),

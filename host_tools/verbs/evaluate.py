@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from host_tools import ui
+
+if TYPE_CHECKING:
+    from model_pipeline.evaluate import Evaluation, Speakers
 
 EXAMPLE = (
     "Example: kws evaluate firmware/model --data data/speech_commands --engine aot --snr 10   or   "
@@ -113,12 +116,12 @@ def register(app: typer.Typer) -> None:
         if negative or sessions or plot or whole or keywords:
             raise KwsError("--negative, --whole, --sessions, --keywords and --plot go with --streaming")
         with ui.progress("evaluating") as progress:
-            result = run(
+            found = run(
                 model, data, split.value, engine.value, progress, snr_db=snr or (), gain_db=gain or (), record=record
             )
-        ui.emit(result, json, _human)
-        if 100 * result["accuracy"] < minimum:
-            raise CheckFailed(f"{100 * result['accuracy']:.2f} % is below the wanted {minimum:g} %")
+        ui.emit(found, json, _human)
+        if 100 * found.accuracy < minimum:
+            raise CheckFailed(f"{100 * found.accuracy:.2f} % is below the wanted {minimum:g} %")
 
 
 def _near(model: Path, data: Path | None, words: list[str], takes: int, *, record: bool, json: bool) -> None:
@@ -132,39 +135,40 @@ def _near(model: Path, data: Path | None, words: list[str], takes: int, *, recor
     ui.emit(result, json, listening.near)
 
 
-def _human(values: dict[str, Any]) -> None:
-    low, high = values["interval"]
+def _human(values: Evaluation) -> None:
+    low, high = values.interval
     ui.out.print(
-        f"[bold]{100 * values['accuracy']:.2f} %[/] of {values['count']} {values['split']} clips "
-        f"(95 %: {100 * low:.2f} to {100 * high:.2f}), model {values['model']}, engine {values['engine']}"
+        f"[bold]{100 * values.accuracy:.2f} %[/] of {values.count} {values.split} clips "
+        f"(95 %: {100 * low:.2f} to {100 * high:.2f}), model {values.model}, engine {values.engine}"
     )
     table = Table(title="truth down, answer across", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("")
-    for label in values["labels"]:
+    for label in values.labels:
         table.add_column(label, justify="right")
     table.add_column("recall", justify="right")
-    for i, (label, row) in enumerate(zip(values["labels"], values["confusion"], strict=True)):
+    for i, (label, row) in enumerate(zip(values.labels, values.confusion, strict=True)):
         cells = [f"[bold]{n}[/]" if i == j else str(n) if n else "·" for j, n in enumerate(row)]
-        recall = values["recall"][label]
+        recall = values.recall[label]
         table.add_row(label, *cells, "–" if recall is None else f"{100 * recall:.1f} %")
     ui.out.print(table)
-    changed = {f"in noise at {snr} dB SNR": found for snr, found in values["noise"].items()}
-    changed |= {f"at {float(gain):+g} dB": found for gain, found in values["gain"].items()}
+    changed = {f"in noise at {snr} dB SNR": found for snr, found in values.noise.items()}
+    changed |= {f"at {float(gain):+g} dB": found for gain, found in values.gain.items()}
     for how, found in changed.items():
-        low, high = found["interval95"]
+        low, high = found.interval95
         ui.out.print(
-            f"{how}: {100 * found['accuracy']:.2f} % of {found['clips']} spoken clips "
+            f"{how}: {100 * found.accuracy:.2f} % of {found.clips} spoken clips "
             f"(95 %: {100 * low:.2f} to {100 * high:.2f})"
         )
-    _speakers(values["speakers"])
+    _speakers(values.speakers)
 
 
-def _speakers(values: dict[str, Any]) -> None:
-    if values["several"]:
+def _speakers(values: Speakers) -> None:
+    if values.several:
         ui.out.print(
-            f"{values['several']} speakers with five clips or more: a tenth of them below {100 * values['p10']:.0f} %, "
-            f"median {100 * values['median']:.0f} %, a tenth above {100 * values['p90']:.0f} %"
+            f"{values.several} speakers with five clips or more: a tenth of them below "
+            f"{100 * (values.p10 or 0):.0f} %, median {100 * (values.median or 0):.0f} %, a tenth above "
+            f"{100 * (values.p90 or 0):.0f} %"
         )
-    if values["groups"].keys() - {"people"}:
-        shares = (f"{n} {100 * g['correct'] / g['clips']:.1f} % of {g['clips']}" for n, g in values["groups"].items())
+    if values.groups.keys() - {"people"}:
+        shares = (f"{n} {100 * g.correct / g.clips:.1f} % of {g.clips}" for n, g in values.groups.items())
         ui.out.print(f"by kind of voice: {', '.join(shares)}")

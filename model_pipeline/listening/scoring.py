@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from model_pipeline.data.sessions import Event
-from model_pipeline.intervals import wilson
+from model_pipeline.intervals import Rate, Share
 from model_pipeline.listening.detector import Detection
 
 RATE = 16000
@@ -78,25 +78,13 @@ def match(events: Sequence[Event], detections: Iterable[Detection], labels: Sequ
 
 
 def poisson_rate(count: int, hours: float) -> dict[str, Any]:
-    """``count`` events in ``hours`` as a rate an hour with its exact 95 % interval (F. Garwood, Biometrika 28, 1936:
-    the chi-squared limits, here as quantiles of the gamma distribution)."""
-    from scipy.special import gammaincinv
-
-    low = float(gammaincinv(count, 0.025)) if count else 0.0
-    high = float(gammaincinv(count + 1, 0.975))
-    return {
-        "count": count,
-        "hours": round(hours, 4),
-        "per_hour": count / hours if hours else None,
-        "low": low / hours if hours else 0.0,
-        "high": high / hours if hours else None,
-    }
+    """`intervals.Rate` as JSON has it."""
+    return Rate.of(count, hours).model_dump()
 
 
 def share(count: int, total: int) -> dict[str, Any]:
-    """``count`` of ``total`` as a fraction with its 95 % interval (`intervals.wilson`)."""
-    low, high = wilson(count, total)
-    return {"count": count, "total": total, "value": count / total if total else None, "low": low, "high": high}
+    """`intervals.Share` as JSON has it."""
+    return Share.of(count, total).model_dump()
 
 
 def response_ms(hits: Sequence[tuple[Event, Detection]]) -> dict[str, Any]:

@@ -64,12 +64,12 @@ def test_what_is_recorded_is_in_the_card(model: Path, data: Path) -> None:
     record_accuracy(model, "near", _near(load_manifest(model).detector.model_dump()))
     manifest = load_manifest(model)
     recorded = manifest.accuracy["testing"]
-    assert recorded["words"]["rise"]["clips"] == 8 and recorded["correct"] == result["correct"]
+    assert recorded["words"]["rise"]["clips"] == 8 and recorded["correct"] == result.correct
     assert set(manifest.accuracy["noise"]["snr_db"]) == {"20", "0"}
     assert set(manifest.accuracy["level"]["gain_db"]) == {"-20", "6"}
     text = card.render(manifest, BOARDS)
-    share = f"{100 * result['correct'] / result['count']:.1f} %"
-    assert f"**{share}** of {result['count']} testing clips" in text
+    share = f"{100 * result.correct / result.count:.1f} %"
+    assert f"**{share}** of {result.count} testing clips" in text
     low, high = wilson(recorded["words"]["rise"]["correct"], 8)
     assert f"| 8 | {100 * low:.1f} to {100 * high:.1f} % |" in text
     assert all(f"| {db} dB |" in text for db in (20, 0, -20, 6))
@@ -144,10 +144,10 @@ def test_speakers_are_compared(data: Path) -> None:
     clips += [Clip("a/x", 0, "a", "seldom", "testing"), Clip("n", 3, "silence", "noise", "testing", noise=0)]
     right = np.array([True] * 10 + [True] * 5 + [False] * 5 + [False] * 9 + [True] + [False, False])
     found = evaluation.by_speaker(clips, right)
-    assert (found["count"], found["several"]) == (4, 3)
-    assert found["median"] == 0.5 and found["worst_tenth"] == {"correct": 1, "clips": 10}
-    assert found["groups"] == {"flite": {"correct": 5, "clips": 10}, "people": {"correct": 11, "clips": 21}}
-    assert evaluation.by_speaker([], np.zeros(0, bool))["several"] == 0
+    assert (found.count, found.several) == (4, 3)
+    assert found.median == 0.5 and (found.worst_tenth.correct, found.worst_tenth.clips) == (1, 10)
+    assert {name: (g.correct, g.clips) for name, g in found.groups.items()} == {"flite": (5, 10), "people": (11, 21)}
+    assert evaluation.by_speaker([], np.zeros(0, bool)).several == 0
 
 
 @pytest.mark.parametrize("snr", [-5.0, 0.0, 12.0])

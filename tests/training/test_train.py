@@ -119,19 +119,19 @@ def test_evaluate_is_tflite_micro_on_the_clips(model: Path, data: Path) -> None:
     interpreter = runtime.Interpreter.from_bytes((model / "model.tflite").read_bytes())
     dataset = Dataset.open(data, ["rise", "fall"])
     clips = dataset.evaluation("testing")
-    assert result["count"] == len(clips) and [c["name"] for c in result["clips"]] == [c.name for c in clips]
+    assert result.count == len(clips) and [c.name for c in result.clips] == [c.name for c in clips]
     right = 0
-    for clip, row in zip(clips, result["clips"], strict=True):
+    for clip, row in zip(clips, result.clips, strict=True):
         x = model_input(dataset.audio([clip]), load_manifest(model).frontend, 49)
         interpreter.set_input(x.reshape(1, 49, 40, 1), 0)
         interpreter.invoke()
         output = interpreter.get_output(0).reshape(-1)
-        assert output.tolist() == row["output"]
+        assert output.tolist() == row.output
         right += int(output.argmax()) == clip.label
-    assert right == result["correct"] == sum(result["confusion"][i][i] for i in range(4))
-    assert result["accuracy"] >= 0.75
+    assert right == result.correct == sum(result.confusion[i][i] for i in range(4))
+    assert result.accuracy >= 0.75
     assert load_manifest(model).accuracy["testing"]["correct"] == right
-    assert evaluate(model, data, engine="aot")["clips"] == result["clips"]
+    assert evaluate(model, data, engine="aot").clips == result.clips
 
 
 def test_a_model_of_other_words_is_refused(model: Path, trained: Path, tmp_path: Path, arguments: list[str]) -> None:
