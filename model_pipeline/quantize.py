@@ -30,11 +30,12 @@ import tensorflow as tf
 from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
-from model_pipeline.evaluate import Score, brief, runner, score
 from model_pipeline.files import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
 from model_pipeline.models import architecture, build, fold
 from model_pipeline.models.net import FakeQuant, Net, QuantConv
+from model_pipeline.score import Score, brief, score
+from model_pipeline.tflm import tflm
 from model_pipeline.training.prepare import Prepared, prepare
 from model_pipeline.training.trainer import Trainer, schedule
 
@@ -71,7 +72,7 @@ def quantize(
     clips = prepared.dataset.evaluation("validation")
     for way, tflite in ways.items():
         report(0, 1, f"{way} on the validation clips, in TFLite Micro")
-        outputs = runner(tflite)(prepared.validation[0]) if clips else np.zeros((0, len(config.labels)), np.int8)
+        outputs = tflm(tflite)(prepared.validation[0]) if clips else np.zeros((0, len(config.labels)), np.int8)
         results[way] = score(clips, outputs, config.labels)
     chosen = max(results, key=lambda way: results[way].correct)
     with atomic_dir(out) as folder:

@@ -28,6 +28,7 @@ from host_tools.link.protocol import (
     stream_data,
 )
 from host_tools.link.session import Link
+from host_tools.measure.clips import open_dataset
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
 
 RATE = 16000
@@ -363,7 +364,7 @@ def speech_and_noise(
         KwsError: the folder lacks them.
     """
     labels = reference.manifest.labels
-    dataset = stream.open_dataset(folder, labels)
+    dataset = open_dataset(folder, labels)
     stride = reference.manifest.detector.stride_hops
     quiet = (np.random.default_rng(1).standard_normal(RATE // 2) * 10).astype(np.int16)
     speech = np.concatenate([quiet, quiet])

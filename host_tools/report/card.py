@@ -13,10 +13,11 @@ import jinja2
 from host_tools.measure import boards as costs
 from host_tools.report.page import TEMPLATES
 from model_pipeline.errors import KwsError
-from model_pipeline.evaluate import Evaluation, brief
+from model_pipeline.evaluate import Evaluation
 from model_pipeline.intervals import Share
 from model_pipeline.listening import evaluate
 from model_pipeline.manifest import Manifest, load_manifest
+from model_pipeline.score import brief
 
 ProgressCallback = Callable[[int, int, str], None]
 

@@ -16,7 +16,7 @@ def write_report(results: dict[str, Any], out: Path) -> tuple[Path, Path]:
     """Writes ``results.json`` and ``report.html`` into ``out``; each whole or not at all.
 
     Args:
-        results: what `host_tools.link.stream.measure_clips` returns, with what a run adds (``name``, ``steps``,
+        results: what `host_tools.measure.clips.measure_clips` returns, with what a run adds (``name``, ``steps``,
             ``training``, ``model``, ``host``, ``build``, ``config``); parts that are missing are left out.
 
     Returns:

@@ -12,7 +12,8 @@ from rich.table import Table
 from host_tools import ui
 
 if TYPE_CHECKING:
-    from model_pipeline.evaluate import Evaluation, Speakers
+    from model_pipeline.evaluate import Evaluation
+    from model_pipeline.score import Speakers
 
 EXAMPLE = (
     "Example: kws evaluate firmware/model --data data/speech_commands --engine aot --snr 10   or   "

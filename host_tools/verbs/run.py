@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
 
         A second run does only what has changed; after Ctrl-C the next run goes on where this one was.
         """
+        from host_tools.measure.clips import verdict
         from host_tools.run import job as mainjob
         from model_pipeline.config import load_config
 
@@ -58,7 +59,7 @@ def register(app: typer.Typer) -> None:
             ui.out.print(f"report: [bold]{ui.plain(values['report'])}[/]")
 
         ui.emit(result, json, human)
-        mainjob.verdict(results, folder / "report.html")
+        verdict(results, folder / "report.html")
 
 
 @contextlib.contextmanager

@@ -77,22 +77,21 @@ def register(app: typer.Typer) -> None:
                 ui.out.print(f"report: [bold]{ui.plain(str(out / 'report.html'))}[/]")
 
         ui.emit(result, json, human)
-        from host_tools.run import job as mainjob
+        from host_tools.measure.clips import verdict
 
-        mainjob.verdict(results, out / "report.html" if out else "--out DIR, which keeps every clip's result")
+        verdict(results, out / "report.html" if out else "--out DIR, which keeps every clip's result")
 
 
 def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) -> dict[str, Any]:
-    from host_tools.link import stream as streams
-    from host_tools.run import job as mainjob
+    from host_tools.measure import clips as measuring
 
     with ui.progress(f"stream {count} clips") as progress:
         if model is not None:
-            return mainjob.measure_model(link, model, data, count, paced, progress)
+            return measuring.measure_model(link, model, data, count, paced, progress)
         info = link.info()
-        dataset = streams.open_dataset(data, info.labels)
-        chosen = streams.choose_clips(dataset, count)
-        return streams.measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
+        dataset = measuring.open_dataset(data, info.labels)
+        chosen = measuring.choose_clips(dataset, count)
+        return measuring.measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
 
 
 def _recording(path: Path) -> Iterator[np.ndarray]:

@@ -15,8 +15,8 @@ from host_tools.link import stream
 from host_tools.link.protocol import Command, Detector, Frame, Result, StreamDone
 from host_tools.link.session import Link
 from host_tools.measure import device as bench
+from host_tools.measure.clips import host_outputs
 from host_tools.measure.metrics import link_summary, tick_unit
-from host_tools.run import job as mainjob
 from model_pipeline.errors import DeviceError
 from model_pipeline.manifest import load_manifest
 from tests.support.fake_device import Faults, spoil
@@ -71,7 +71,7 @@ def test_it_says_what_it_is(url: str) -> None:
 
 
 def test_clips_give_what_the_model_gives_here(url: str, clips: np.ndarray) -> None:
-    expected = mainjob.host_outputs(MODEL, clips)
+    expected = host_outputs(MODEL, clips)
     with Link.open(url) as link:
         before = link.stats()
         for clip, output in zip(clips, expected, strict=True):
@@ -85,7 +85,7 @@ def test_clips_give_what_the_model_gives_here(url: str, clips: np.ndarray) -> No
 
 def test_a_bad_line_loses_nothing(url: str, clips: np.ndarray) -> None:
     """Every kind of damage is repaired by repetition, counted, and never changes a result."""
-    expected = mainjob.host_outputs(MODEL, clips)
+    expected = host_outputs(MODEL, clips)
     port = BadLine(url, Faults(drop_in=0.05, repeat_in=0.05, damage_in=0.05, seed=4))
     with Link(port, url, resend_s=0.05) as link:
         link.hello()
@@ -142,7 +142,7 @@ def test_a_session_left_in_mid_stream_does_not_disturb_the_next(url: str, clips:
     with Link.open(url) as link:
         link.send(Command.STREAM_START, b"\1\2\0\0")
         link.drain()
-    expected = mainjob.host_outputs(MODEL, clips[:1])[0]
+    expected = host_outputs(MODEL, clips[:1])[0]
     with Link.open(url) as link:
         link.reset_stream()
         heard = stream.stream_clip(link, clips[0])
@@ -161,7 +161,7 @@ def test_firmware_that_dies_is_one_line(host_elf: Path) -> None:
 @pytest.mark.qemu
 def test_the_same_in_qemu(tmp_path: Path, clips: np.ndarray) -> None:
     """The emulated board gives the same outputs, and its ticks are instructions."""
-    expected = mainjob.host_outputs(MODEL, clips[:2])
+    expected = host_outputs(MODEL, clips[:2])
     elf = build.build("disco_f407vg", MODEL, out=tmp_path).elf
     with emulate.start("disco_f407vg", elf) as emulator, Link.open(emulator.url, 30) as link:
         info = link.info()

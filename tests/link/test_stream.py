@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from host_tools.link import stream
 from host_tools.link.protocol import Detection, Result, StreamDone
 from host_tools.link.session import Link
+from host_tools.measure import clips as measuring
 from host_tools.measure import device as bench
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import DeviceError, KwsError
@@ -40,9 +41,9 @@ def test_clips_are_measured_and_summed_up(folder: Path) -> None:
     with plugged(FakeFirmware()) as port, Link(port) as link:
         link.hello()
         info = link.info()
-        dataset = stream.open_dataset(folder, info.labels)
-        clips = stream.choose_clips(dataset, 8)
-        results = stream.measure_clips(link, info, dataset, clips, realtime=1)
+        dataset = measuring.open_dataset(folder, info.labels)
+        clips = measuring.choose_clips(dataset, 8)
+        results = measuring.measure_clips(link, info, dataset, clips, realtime=1)
     audio = dataset.audio(clips)
     truth = [expected_output(a.tobytes()) for a in audio]
     assert [row["output"] for row in results["clips"]] == truth
@@ -56,10 +57,10 @@ def test_clips_are_measured_and_summed_up(folder: Path) -> None:
     assert results["cost"]["detector"]["mean"] == 400
     assert results["response_ms"]["burst"]["count"] == 8
     assert results["response_ms"]["streaming"]["count"] == len(results["response_ms"]["paced"]) == 1
-    agreement = stream.compare_outputs(results, np.array(truth))
+    agreement = measuring.compare_outputs(results, np.array(truth))
     assert (agreement["compared"], agreement["equal"], agreement["differ"]) == (8, 8, [])
     truth[3][1] += 1
-    agreement = stream.compare_outputs(results, np.array(truth))
+    agreement = measuring.compare_outputs(results, np.array(truth))
     assert (agreement["equal"], agreement["differ"]) == (7, [clips[3].name])
 
 
@@ -68,8 +69,8 @@ def test_a_lost_answer_is_counted_and_the_next_clip_goes_on(folder: Path, monkey
     with plugged(FakeFirmware(Faults(lose_result=2))) as port, Link(port) as link:
         link.hello()
         info = link.info()
-        dataset = stream.open_dataset(folder, info.labels)
-        results = stream.measure_clips(link, info, dataset, stream.choose_clips(dataset, 4))
+        dataset = measuring.open_dataset(folder, info.labels)
+        results = measuring.measure_clips(link, info, dataset, measuring.choose_clips(dataset, 4))
     assert [row["predicted"] is None for row in results["clips"]] == [False, False, True, False]
     assert results["link"]["lost"] == 1
     assert results["accuracy"]["total"] == 4
@@ -80,7 +81,7 @@ def test_a_lost_answer_is_counted_and_the_next_clip_goes_on(folder: Path, monkey
     st.integers(1, 200),
 )
 def test_shares_are_even_and_complete(available: dict[int, int], count: int) -> None:
-    shares = stream._even_shares(available, count)
+    shares = measuring._even_shares(available, count)
     assert sum(shares.values()) == min(count, sum(available.values()))
     assert all(1 <= shares[k] <= available[k] for k in shares)
     for label, there in available.items():  # nobody has less than another while having more to give
@@ -90,19 +91,19 @@ def test_shares_are_even_and_complete(available: dict[int, int], count: int) -> 
 
 def test_chosen_clips_are_distinct_and_always_the_same(folder: Path) -> None:
     dataset = Dataset.open(folder, ["yes", "no"])
-    clips = stream.choose_clips(dataset, 10)
-    assert clips == stream.choose_clips(Dataset.open(folder, ["yes", "no"]), 10)
+    clips = measuring.choose_clips(dataset, 10)
+    assert clips == measuring.choose_clips(Dataset.open(folder, ["yes", "no"]), 10)
     assert len({clip.name for clip in clips}) == len(clips) == 10
     counts = [sum(c.label == label for c in clips) for label in range(4)]
     assert max(counts) - min(counts) <= 1
-    assert len(stream.choose_clips(dataset, 10_000)) == len(dataset.evaluation("testing"))
+    assert len(measuring.choose_clips(dataset, 10_000)) == len(dataset.evaluation("testing"))
 
 
 def test_a_device_with_other_labels_is_refused_by_name(folder: Path) -> None:
     with pytest.raises(KwsError, match="no clips of maybe"):
-        stream.open_dataset(folder, ["yes", "maybe", "unknown", "silence"])
+        measuring.open_dataset(folder, ["yes", "maybe", "unknown", "silence"])
     with pytest.raises(KwsError, match="alexa"):
-        stream.open_dataset(folder, ["alexa", "other"])
+        measuring.open_dataset(folder, ["alexa", "other"])
 
 
 def test_continuous_audio_gives_results_detections_and_the_end() -> None:

@@ -15,6 +15,7 @@ from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import MissingTool
 from model_pipeline.intervals import wilson
 from model_pipeline.manifest import load_manifest, record_accuracy
+from model_pipeline.score import by_speaker
 from tests.support.listening_models import model_folder, sliding_net
 from tests.support.tiny_data import make
 from tests.tools.test_cli import kws
@@ -143,11 +144,11 @@ def test_speakers_are_compared(data: Path) -> None:
     clips = [Clip("a/x", 0, "a", speaker, "testing") for speaker in ("one", "flite-awb", "two") for _ in range(10)]
     clips += [Clip("a/x", 0, "a", "seldom", "testing"), Clip("n", 3, "silence", "noise", "testing", noise=0)]
     right = np.array([True] * 10 + [True] * 5 + [False] * 5 + [False] * 9 + [True] + [False, False])
-    found = evaluation.by_speaker(clips, right)
+    found = by_speaker(clips, right)
     assert (found.count, found.several) == (4, 3)
     assert found.median == 0.5 and (found.worst_tenth.correct, found.worst_tenth.clips) == (1, 10)
     assert {name: (g.correct, g.clips) for name, g in found.groups.items()} == {"flite": (5, 10), "people": (11, 21)}
-    assert evaluation.by_speaker([], np.zeros(0, bool)).several == 0
+    assert by_speaker([], np.zeros(0, bool)).several == 0
 
 
 @pytest.mark.parametrize("snr", [-5.0, 0.0, 12.0])

@@ -1,0 +1,256 @@
+"""Labelled clips through a device: which, what came back, and whether the host says the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from host_tools.link import stream
+from host_tools.link.protocol import Event, Info, Result
+from host_tools.link.session import Link
+from host_tools.measure import metrics
+from model_pipeline.config import SILENCE, UNKNOWN, DataConfig
+from model_pipeline.data.dataset import Clip, Dataset
+from model_pipeline.errors import CheckFailed, DeviceError, KwsError
+from model_pipeline.manifest import load_manifest
+
+_DETECTOR_CLIPS = 2  # streamed in one go to see what the detector takes
+ProgressCallback = Callable[[int, int, str], None]
+
+
+def measure_model(
+    link: Link,
+    model: Path,
+    data: Path,
+    clips: int,
+    paced: int,
+    progress: ProgressCallback | None,
+    data_config: DataConfig | None = None,
+) -> dict[str, Any]:
+    """Streams ``clips`` test clips, and compares each answer with the model's on the host, value by value.
+
+    Raises:
+        DeviceError: the device runs another model.
+    """
+    manifest = load_manifest(model)
+    info = link.info()
+    if info.model_hash != manifest.model_hash:
+        raise DeviceError(
+            f"the device runs model {info.model_hash}, {model} is {manifest.model_hash}", hint="build and flash again"
+        )
+    dataset = open_dataset(data, info.labels, data_config)
+    chosen = choose_clips(dataset, clips)
+    results = measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
+    compare_outputs(results, host_outputs(model, dataset.audio(chosen)))
+    return results
+
+
+def host_engine() -> Literal["tflm", "aot"]:
+    """What checks a model here: TensorFlow Lite Micro, or our own kernels where it has no wheel."""
+    return "tflm" if importlib.util.find_spec("tflite_micro") else "aot"
+
+
+def host_outputs(model: Path, audio: np.ndarray) -> np.ndarray:
+    """The model's int8 outputs [n, labels] for int16 ``audio`` [n, samples], front end included."""
+    from model_pipeline.evaluate import runner
+    from model_pipeline.training.augment import model_input
+
+    manifest = load_manifest(model)
+    inputs = model_input(audio, manifest.frontend, manifest.window_frames)
+    return runner((model / "model.tflite").read_bytes(), host_engine())(inputs)
+
+
+def choose_clips(dataset: Dataset, count: int, split: Any = "testing") -> list[Clip]:
+    """``count`` of the split's evaluation clips (all, if there are fewer), spread evenly over the labels and within
+    a label over its list; always the same."""
+    by_label: dict[int, list[Clip]] = {}
+    for clip in dataset.evaluation(split):
+        by_label.setdefault(clip.label, []).append(clip)
+    if not by_label:
+        raise KwsError(f"{dataset.folder} has no clips in its {split} split", hint="kws data info shows the splits")
+    shares = _even_shares({label: len(clips) for label, clips in by_label.items()}, count)
+    chosen = []
+    for label, share in sorted(shares.items()):
+        clips = by_label[label]
+        chosen += [clips[(2 * i + 1) * len(clips) // (2 * share)] for i in range(share)]
+    return chosen
+
+
+def open_dataset(folder: Any, labels: Sequence[str], config: DataConfig | None = None) -> Dataset:
+    """The data folder under a device's labels.
+
+    Raises:
+        KwsError: the labels are not keywords followed by unknown and silence, or the folder lacks one.
+    """
+    if len(labels) < 3 or list(labels[-2:]) != [UNKNOWN, SILENCE]:
+        raise KwsError(
+            f"the model on the device has the labels {', '.join(labels) or '(none)'}, not keywords, unknown, silence",
+            hint="kws stream --wav FILE streams to any model",
+        )
+    return Dataset.open(folder, labels[:-2], config)
+
+
+def measure_clips(
+    link: Link,
+    info: Info,
+    dataset: Dataset,
+    clips: Sequence[Clip],
+    *,
+    realtime: int = 0,
+    progress: ProgressCallback | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> dict[str, Any]:
+    """Streams labelled clips and sums up what came back.
+
+    Args:
+        realtime: so many of them, spread over all, are streamed a second time at the pace of a microphone, for the
+            response time of real use.
+
+    Returns:
+        The ``device``, ``ticks``, ``clips``, ``accuracy`` and so on of results.json.
+    """
+    before = link.stats()
+    link.reset_stream()
+    rows: list[dict[str, Any]] = []
+    started = time.perf_counter()
+    total = len(clips) + min(realtime, len(clips))
+    for number, clip in enumerate(clips):
+        heard = stream.stream_clip(link, dataset.audio([clip])[0], on_event=on_event)
+        rows.append(_row(clip, heard, info))
+        if progress:
+            right = sum(r["predicted"] == r["label"] for r in rows)
+            progress(number + 1, total, f"{right} of {len(rows)} right")
+    seconds = time.perf_counter() - started
+    paced: list[float] = []
+    for number in range(total - len(clips)):
+        clip = clips[number * len(clips) // (total - len(clips))]
+        heard = stream.stream_clip(link, dataset.audio([clip])[0], realtime=True, on_event=on_event)
+        if heard.response_ms is not None:
+            paced.append(heard.response_ms)
+        if progress:
+            progress(len(clips) + number + 1, total, "at a microphone's pace")
+    detector = _detector_ticks(link, dataset.audio(clips[:_DETECTOR_CLIPS]))
+    after = link.stats()
+    return summarize(info, rows, link, before, after, seconds, paced, total, detector)
+
+
+def summarize(
+    info: Info,
+    rows: list[dict[str, Any]],
+    link: Link,
+    before: Any,
+    after: Any,
+    seconds: float,
+    paced: Sequence[float],
+    streamed: int,
+    detector: Sequence[float] = (),
+) -> dict[str, Any]:
+    """results.json's part about the device, from one row a clip."""
+    known = [r for r in rows if r["predicted"] is not None]
+    # A clip whose answer was lost counts as missed: label -1 never is right.
+    classes = metrics.classification([r["label"] for r in known], [r["predicted"] for r in known], info.labels)
+    classes["accuracy"] = metrics.proportion(classes["accuracy"]["correct"], len(rows))
+    answers = len(known) + len(paced)
+    # A gap in the numbers was already counted for an answer that got lost on the way.
+    missing = max(0, streamed - answers - link.counters.lost - link.counters.bad)
+    return {
+        "device": info.as_dict(),
+        "ticks": metrics.tick_unit(info).as_dict(),
+        **classes,
+        "cost": {
+            "frontend_frame": metrics.spread(
+                [r["frontend_ticks"] / r["frontend_frames"] for r in known if r["frontend_frames"]]
+            ),
+            "frontend_clip": metrics.spread([r["frontend_ticks"] for r in known]),
+            "inference": metrics.spread([r["inference_ticks"] for r in known]),
+            "detector": metrics.spread(detector),
+        },
+        "response_ms": {
+            "streaming": metrics.spread(list(paced)),
+            "paced": list(paced),
+            "burst": metrics.spread([r["response_ms"] for r in known if r["response_ms"] is not None]),
+        },
+        "link": metrics.link_summary(link.report(), before, after, missing),
+        "throughput": {
+            "seconds": round(seconds, 3),
+            "clips_per_second": round(len(rows) / seconds, 3) if seconds else None,
+        },
+        "clips": rows,
+    }
+
+
+def compare_outputs(results: dict[str, Any], host: np.ndarray) -> dict[str, Any]:
+    """Adds to each clip's row the host's int8 ``host_output`` (``host`` [n, labels], same order), and says how many
+    are equal value by value."""
+    rows = results["clips"]
+    differ = []
+    for row, output in zip(rows, host, strict=True):
+        row["host_output"] = [int(v) for v in output]
+        if row["output"] is not None and row["output"] != row["host_output"]:
+            differ.append(row["name"])
+    compared = sum(row["output"] is not None for row in rows)
+    results["agreement"] = {"compared": compared, "equal": compared - len(differ), "differ": differ[:20]}
+    return results["agreement"]
+
+
+def _detector_ticks(link: Link, audio: np.ndarray) -> list[float]:
+    """Ticks of the detector for each result; it works in continuous mode only."""
+    events = stream.stream_continuous(link, audio)
+    return [event.detector_ticks for event in events if isinstance(event, Result)]
+
+
+def _row(clip: Clip, heard: stream.Heard, info: Info) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": clip.name, "label": clip.label, "predicted": None, "output": None}
+    if heard.result:
+        output = heard.result.output
+        if len(output) != len(info.labels):
+            raise DeviceError(f"the device gave {len(output)} outputs for {len(info.labels)} labels")
+        row |= {"predicted": int(np.argmax(output)), "output": list(output)}
+        row |= {key: getattr(heard.result, key) for key in _TICKS}
+    row["response_ms"] = heard.response_ms
+    return row
+
+
+_TICKS = ("frontend_ticks", "frontend_frames", "inference_ticks", "detector_ticks")
+
+
+def _even_shares(available: dict[int, int], count: int) -> dict[int, int]:
+    """How many of each label: as even as what is there allows, the first labels taking the rest."""
+    shares = dict.fromkeys(available, 0)
+    left = min(count, sum(available.values()))
+    while left:
+        open_labels = [label for label in sorted(available) if shares[label] < available[label]]
+        each = max(1, left // len(open_labels))
+        for label in open_labels[:left]:
+            take = min(each, available[label] - shares[label])
+            shares[label] += take
+            left -= take
+    return {label: share for label, share in shares.items() if share}
+
+
+def problems(results: dict[str, Any]) -> list[str]:
+    """What is wrong with a measurement; empty if it can be relied on."""
+    found = []
+    link = results["link"]
+    if link["lost"] or link["repeated"]:
+        found.append(f"{link['lost']} frames were lost and {link['repeated']} repeated on the link")
+    agreement = results.get("agreement")
+    if agreement and agreement["equal"] != agreement["compared"]:
+        wrong = agreement["compared"] - agreement["equal"]
+        found.append(f"{wrong} of {agreement['compared']} clips differ between host and device")
+    return found
+
+
+def verdict(results: dict[str, Any], where_to_look: Path | str) -> None:
+    """
+    Raises:
+        CheckFailed: frames were lost, or host and device disagree.
+    """
+    found = problems(results)
+    if found:
+        raise CheckFailed("; ".join(found), hint=f"see {where_to_look}")
