@@ -63,12 +63,12 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         context = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
-            ui.err.print(ui.plain(error.format_message()))
+            ui.err.say("{}", error.format_message(), lines=True)
         else:
             _complain(error.format_message(), f"{context.command_path} --help" if context else "kws --help")
         sys.exit(2)
     if code == 130:
-        ui.err.print("stopped")
+        ui.err.say("stopped")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -81,9 +81,9 @@ def _needs_the_project(context: typer.Context) -> None:
 
 
 def _complain(text: str, hint: str) -> None:
-    ui.err.print(f"[bold red]error:[/] {ui.plain(text)}", soft_wrap=True)
+    ui.err.say("[bold red]error:[/] {}", text, lines=True)
     if hint:
-        ui.err.print(f"  [dim]try:[/] {ui.plain(hint)}", soft_wrap=True)
+        ui.err.say("  [dim]try:[/] {}", hint)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -1,22 +1,116 @@
-"""What every verb shares: progress bars on stderr, results on stdout as text or JSON."""
+"""What every verb shares: progress bars on stderr, results on stdout as text or JSON.
+
+**Text from outside** (of a device, a file, a label, a path) reaches the terminal in one way: as a value of `Screen.say`
+or `styled`, or as a cell of `Table`. There it is neither markup nor an escape sequence, and bounded
+(`model_pipeline.text.shown`). Templates are literals of the source; tests/test_ui.py looks at all of it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
+import numbers
+import re
+import string
 import time
-from collections.abc import Callable, Iterator
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from model_pipeline.text import LINES, shown, to_json
 
 ProgressCallback = Callable[[int, int, str], None]
 Result = TypeVar("Result")  # a dict or a pydantic model
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Private characters, of which `shown` leaves none in a value: what stands for [ and \ while markup is read, and for a
+# value that is styled itself.
+_HIDE, _BACK = str.maketrans("[\\", "\ue000\ue001"), str.maketrans("\ue000\ue001", "[\\")
+_STYLED = "\ue002"
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+class _Values(string.Formatter):
+    """``str.format`` whose values are text from outside."""
+
+    def __init__(self, lines: bool = False) -> None:
+        self.lines = lines
+        self.styled: list[Text] = []
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if isinstance(value, Text):
+            self.styled.append(value)
+            return _STYLED
+        if not isinstance(value, numbers.Number):
+            value = shown(value, LINES, lines=True) if self.lines else shown(value)
+        return str(super().format_field(value, format_spec)).translate(_HIDE)
+
+
+def styled(template: str, *values: object, lines: bool = False) -> Text:
+    """``template``, a literal with rich's markup and the fields of ``str.format``, with ``values`` as they are (those
+    that are styled themselves with their style).
+
+    Args:
+        lines: values of several lines stay so.
+    """
+    form = _Values(lines)
+    text = Text.from_markup(form.vformat(template, values, {}), emoji=False)
+    text.plain = text.plain.translate(_BACK)
+    if not form.styled:
+        return text
+    parts = text.split(_STYLED, allow_blank=True)
+    return Text.assemble(*(part for pair in itertools.zip_longest(parts, form.styled) for part in pair if part))
+
+
+class Screen(Console):
+    """A console for which a string is never markup, and on which no control character acts that it did not make."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def say(self, template: str, *values: object, lines: bool = False) -> None:
+        """Prints `styled`; the terminal breaks what is too long."""
+        self.print(styled(template, *values, lines=lines), soft_wrap=True)
+
+    def show(self, what: Table | Text) -> None:
+        """Prints a table or styled text."""
+        self.print(what)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich's, for whatever text came here without `shown`."""
+        for segment in super().render(renderable, options):
+            if segment.control or not _CONTROL.search(segment.text):
+                yield segment
+            else:
+                text = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", segment.text)
+                yield Segment(text, segment.style, segment.control)
+
+
+class Table(RichTable):
+    """A table whose title and cells are text as it is; `styled` for more."""
+
+    def __init__(self, *headers: str, title: str | Text | None = None, **settings: Any) -> None:
+        super().__init__(*map(shown, headers), title=_cell(title), **settings)
+
+    def add_column(self, header: RenderableType = "", *arguments: Any, **settings: Any) -> None:  # type: ignore[override]
+        super().add_column(_cell(header), *arguments, **settings)
+
+    def add_row(self, *cells: RenderableType | None, **settings: Any) -> None:  # type: ignore[override]
+        super().add_row(*(_cell(cell) for cell in cells), **settings)
+
+
+def _cell(cell: Any) -> Any:
+    return shown(cell) if isinstance(cell, str) else cell
+
+
+out = Screen()
+err = Screen(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, for scripts.")]
 Board = Annotated[str, typer.Option("--board", "-b", help="Board id; `kws boards` lists them.")]
@@ -35,18 +129,18 @@ def progress(title: str) -> Iterator[ProgressCallback]:
         yield from _lines(title)
         return
     columns = (
-        SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description}"),
+        SpinnerColumn(finished_text=styled("[green]✓[/]")),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=err) as bars:
-        task = bars.add_task(title, total=None, note="")
+        task = bars.add_task(shown(title), total=None, note="")
 
         def update(done: int, total: int, text: str) -> None:
-            bars.update(task, completed=done, total=max(1, total), note=plain(text))
+            bars.update(task, completed=done, total=max(1, total), note=shown(text))
 
         yield update
         total = bars.tasks[0].total or 1
@@ -55,27 +149,32 @@ def progress(title: str) -> Iterator[ProgressCallback]:
 
 def _lines(title: str) -> Iterator[ProgressCallback]:
     started = last = time.monotonic()
-    err.print(f"{title} …")
+    err.say("{} …", title)
 
     def update(done: int, total: int, text: str) -> None:
         nonlocal last
         if time.monotonic() - last >= _QUIET_S:
             last = time.monotonic()
-            err.print(f"{title}: {100 * done // max(1, total)} % {plain(text)}")
+            err.say("{}: {} % {}", title, 100 * done // max(1, total), text)
 
     yield update
-    err.print(f"{title}: done in {time.monotonic() - started:.1f} s")
+    err.say("{}: done in {:.1f} s", title, time.monotonic() - started)
 
 
-def plain(text: str) -> str:
-    """``text`` as it is, for a console that would read ``[…]`` as markup."""
-    return text.replace("[", "\\[")
+def live(refresh_per_second: float = 10, *, screen: Screen | None = None) -> Live:
+    """A part of the terminal that is drawn anew; ``update`` takes `styled` text or a table."""
+    return Live(console=screen or err, refresh_per_second=refresh_per_second, transient=True)
 
 
 def emit(result: Result, as_json: bool, human: Callable[[Result], None]) -> None:
     """Prints ``result`` as JSON, or for people by ``human(result)``."""
     if as_json:
         values = result if isinstance(result, dict) else result.model_dump(mode="json")  # type: ignore[attr-defined]
-        print(json.dumps(values, indent=2, ensure_ascii=False, default=str))
+        print(to_json(values, indent=2))
     else:
         human(result)
+
+
+def emit_line(event: dict[str, Any]) -> None:
+    """Prints ``event`` as one line of JSON, at once."""
+    print(to_json(event), flush=True)

@@ -24,6 +24,7 @@ from typing import Any
 
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.errors import KwsError
+from model_pipeline.text import LINES, shown, to_json
 
 ProgressCallback = Callable[[int, int, str], None]
 
@@ -64,7 +65,7 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
         now = time.monotonic()
         if now - last > 5:
             last = now
-            print(f"{100 * done // max(1, total):3d} %  {text}", flush=True)
+            print(f"{100 * done // max(1, total):3d} %  {shown(text)}", flush=True)
 
     try:
         result = step(_reporter() if arguments.progress else plain)
@@ -76,7 +77,7 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
     if arguments.progress:
         _say({"result": result})
     else:
-        print(json.dumps(result, indent=2, default=str))
+        print(to_json(result, indent=2))
     return 0
 
 
@@ -250,7 +251,8 @@ def error_line(error: KwsError) -> tuple[str, int]:
     """``error`` as whoever started this process wants it, and the file descriptor that it goes to."""
     if _for_parent:
         return json.dumps({"error": str(error), "hint": error.hint, "exit_code": error.exit_code}), 1
-    return f"error: {error}" + (f" (try: {error.hint})" if error.hint else ""), 2
+    hint = f" (try: {shown(error.hint)})" if error.hint else ""
+    return f"error: {shown(error, LINES, lines=True)}{hint}", 2
 
 
 def _say_error(error: KwsError) -> None:

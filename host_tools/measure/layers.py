@@ -255,23 +255,26 @@ def picture(result: dict[str, Any], target: Path) -> None:
     Raises:
         KwsError: another ending.
     """
+    import matplotlib
     from matplotlib.figure import Figure
 
     from model_pipeline.files import atomic_path
+    from model_pipeline.text import PICTURES
 
     if target.suffix not in (".svg", ".png", ".pdf"):
         raise KwsError(f"can't plot to {target.name}", hint="a name that ends in .svg, .png or .pdf")
     rows = [row for row in result["layers"] if row["cost"] > 0]
-    figure = Figure(figsize=(8, 1.2 + 0.24 * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
-    labels = [f"{row['operator']} {'x'.join(map(str, row['output'][1:]))}" for row in rows]
-    axes.barh(range(len(rows)), [row["cost"] for row in rows], color="#3b6ea5")
-    axes.set_yticks(range(len(rows)), labels, fontsize=7)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"{result['unit']}, {result['cost']:,.0f} in all")
-    axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, format=target.suffix[1:])
+    with matplotlib.rc_context(PICTURES):
+        figure = Figure(figsize=(8, 1.2 + 0.24 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        labels = [f"{row['operator']} {'x'.join(map(str, row['output'][1:]))}" for row in rows]
+        axes.barh(range(len(rows)), [row["cost"] for row in rows], color="#3b6ea5")
+        axes.set_yticks(range(len(rows)), labels, fontsize=7)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{result['unit']}, {result['cost']:,.0f} in all")
+        axes.spines[["top", "right"]].set_visible(False)
+        with atomic_path(target) as temporary:
+            figure.savefig(temporary, format=target.suffix[1:])
 
 
 def load_inputs(path: Path | None, program: Program, count: int, seed: int = 1) -> np.ndarray:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from host_tools import ui
+from host_tools.ui import Table
 
 
 def evaluation(result: dict[str, Any]) -> None:
     """Prints what `model_pipeline.listening.evaluate.evaluate_streaming` gave."""
-    ui.out.print(
-        f"[bold]{ui.plain(result['name'])}[/] (model {result['model']}), a result every {result['stride_ms']} ms"
-    )
+    ui.out.say("[bold]{}[/] (model {}), a result every {} ms", result["name"], result["model"], result["stride_ms"])
     _detector(result["detector"], result["labels"], result["stride_ms"] / result["detector"]["stride_hops"])
     figures(result)
 
@@ -29,9 +26,13 @@ def figures(result: dict[str, Any], *, words: bool = True) -> None:
             rate = result[name]["false_accepts"]
             fired = [f"{word} {r['count']}" for word, r in result[name]["words"].items() if r["count"]]
             what = "connected speech" if name == "speech" else "noise"
-            ui.out.print(
-                f"[bold]{what}[/]: {rate['count']} false accepts in {rate['hours']:.2f} h = {_rate(rate)}"
-                + (f"; {', '.join(fired)}" if fired else "")
+            ui.out.say(
+                "[bold]{}[/]: {} false accepts in {:.2f} h = {}{}",
+                what,
+                rate["count"],
+                rate["hours"],
+                _rate(rate),
+                f"; {', '.join(fired)}" if fired else "",
             )
 
 
@@ -39,10 +40,11 @@ def near(result: dict[str, Any], shown: int = 40) -> None:
     """Prints what `model_pipeline.listening.near.evaluate_near` gave, at most ``shown`` near words."""
     right = ", ".join(f"{row['word']} {_share(row['right'])}" for row in result["keywords"])
     takes = result["keywords"][0]["takes"]
-    ui.out.print(f"[bold]keywords heard by the detector[/], {takes} takes each by held-out voices: {right}")
-    ui.out.print(
-        f"[bold]near words[/]: {_share(result['fired'])} of {result['fired']['total']} fired a keyword; "
-        "a word, how often anything fired, and what"
+    ui.out.say("[bold]keywords heard by the detector[/], {} takes each by held-out voices: {}", takes, right)
+    ui.out.say(
+        "[bold]near words[/]: {} of {} fired a keyword; a word, how often anything fired, and what",
+        _share(result["fired"]),
+        result["fired"]["total"],
     )
     fired = [row for row in result["near"] if row["fired"]["count"]]
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -51,46 +53,56 @@ def near(result: dict[str, Any], shown: int = 40) -> None:
     table.add_column()
     for row in fired[:shown]:
         heard = ", ".join(f"{word} {count}" for word, count in row["as"].items())
-        table.add_row(ui.plain(row["word"]), f"{row['fired']['count']} of {row['fired']['total']}", heard)
-    ui.out.print(table)
+        table.add_row(row["word"], f"{row['fired']['count']} of {row['fired']['total']}", heard)
+    ui.out.show(table)
     if len(fired) > shown:
-        ui.out.print(f"… and {len(fired) - shown} more")
+        ui.out.say("… and {} more", len(fired) - shown)
     silent = [row["word"] for row in result["near"] if row["takes"] and not row["fired"]["count"]]
     if silent:
-        ui.out.print(f"never fired: {ui.plain(', '.join(silent))}", soft_wrap=True)
+        ui.out.say("never fired: {}", ", ".join(silent))
     if result["same_sound"]:
         pairs = ", ".join(f"{word} ({keyword})" for word, keyword in result["same_sound"].items())
-        ui.out.print(f"left out, they sound the same as a keyword: {pairs}")
+        ui.out.say("left out, they sound the same as a keyword: {}", pairs)
 
 
 def calibration(result: dict[str, Any]) -> None:
     """Prints what `model_pipeline.listening.calibrate.calibrate` gave."""
     wish = result["wish"]
-    ui.out.print(
-        f"[bold]{ui.plain(result['name'])}[/] (model {result['model']}): "
-        f"at most {wish['rate']:g} false accepts an hour, answers within {wish['response_ms']:g} ms"
+    ui.out.say(
+        "[bold]{}[/] (model {}): at most {:g} false accepts an hour, answers within {:g} ms",
+        result["name"],
+        result["model"],
+        wish["rate"],
+        wish["response_ms"],
     )
     _detector(result["detector"], result["labels"], result["hop_ms"])
     expected = result["expected"]
-    ui.out.print(
-        f"{expected['errors']:.0f} errors (missed, late or wrong) in the sessions it was chosen on; expected: at most "
-        f"{expected['false_accepts_per_hour']:g} false accepts an hour, for which {expected['asked_there']:.2g} were "
-        "asked for where it was chosen"
+    ui.out.say(
+        "{:.0f} errors (missed, late or wrong) in the sessions it was chosen on; expected: at most "
+        "{:g} false accepts an hour, for which {:.2g} were asked for where it was chosen",
+        expected["errors"],
+        expected["false_accepts_per_hour"],
+        expected["asked_there"],
     )
-    ui.out.print("[dim]on what it was chosen on:[/]")
+    ui.out.say("[dim]on what it was chosen on:[/]")
     figures(result["calibration"])
     if result["measured"]:
-        ui.out.print("[dim]on recordings that it was not chosen on:[/]")
+        ui.out.say("[dim]on recordings that it was not chosen on:[/]")
         figures(result["measured"])
 
 
 def _detector(detector: dict[str, Any], labels: list[str], hop_ms: float) -> None:
     smoothing = detector["window"] * detector["stride_hops"] * hop_ms
     levels = ", ".join(f"{w} {t}" for w, t in zip(labels, detector["thresholds"], strict=True) if t)
-    ui.out.print(
-        f"detector: a result every {detector['stride_hops'] * hop_ms:g} ms, mean of {detector['window']} "
-        f"({smoothing:g} ms), {detector['min_count']} in a row, {detector['refractory_samples'] / 16:g} ms refractory; "
-        f"thresholds of 256: {levels}"
+    ui.out.say(
+        "detector: a result every {:g} ms, mean of {} ({:g} ms), {} in a row, {:g} ms refractory; "
+        "thresholds of 256: {}",
+        detector["stride_hops"] * hop_ms,
+        detector["window"],
+        smoothing,
+        detector["min_count"],
+        detector["refractory_samples"] / 16,
+        levels,
     )
 
 
@@ -98,14 +110,22 @@ def _session(title: str, values: dict[str, Any]) -> None:
     misses, response = values["misses"], values["response_ms"]
     rate = values["false_accepts"]
     causes = ", ".join(f"{n} at {cause}" for cause, n in values["false_by_cause"].items())
-    ui.out.print(
-        f"[bold]{title}[/], {values['hours']:.2f} h: {_share(misses)} of {misses['total']} keywords missed, "
-        f"{rate['count']} false accepts ({_rate(rate)})" + (f": {causes}" if causes else "")
+    ui.out.say(
+        "[bold]{}[/], {:.2f} h: {} of {} keywords missed, {} false accepts ({}){}",
+        title,
+        values["hours"],
+        _share(misses),
+        misses["total"],
+        rate["count"],
+        _rate(rate),
+        f": {causes}" if causes else "",
     )
     if response["count"]:
-        ui.out.print(
-            f"  answer {response['median']:.0f} ms after the word's end (median; 95 %: {response['p95']:.0f} ms; "
-            f"{_share(response['over_400_ms'])} take over 400 ms)"
+        ui.out.say(
+            "  answer {:.0f} ms after the word's end (median; 95 %: {:.0f} ms; {} take over 400 ms)",
+            response["median"],
+            response["p95"],
+            _share(response["over_400_ms"]),
         )
 
 
@@ -124,10 +144,10 @@ def _words(values: dict[str, Any]) -> None:
             f"{answer['median']:.0f} ms" if answer["count"] else "–",
             f"{answer['p95']:.0f} ms" if answer["count"] else "–",
         )
-    ui.out.print(table)
+    ui.out.show(table)
     taken = [f"{row['said']} as {row['heard']} {row['count']}" for row in values["false_at_words"][:6]]
     if taken:
-        ui.out.print(f"  taken for a keyword: {', '.join(taken)}")
+        ui.out.say("  taken for a keyword: {}", ", ".join(taken))
 
 
 def _share(values: dict[str, Any]) -> str:

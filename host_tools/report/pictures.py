@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from model_pipeline.text import PICTURES, shown
+
 TEMPLATE = Path(__file__).resolve().parents[1] / "templates" / "report.html.j2"
 # Placeholders that matplotlib takes for colours; in the SVG they become the page's variables.
 _VARIABLES = {
@@ -31,6 +33,7 @@ _VARIABLES = {
 }
 INK, MUTED, LINE, ACCENT, SECOND, THIRD, TRACK, BAD, CARD = _VARIABLES
 _STYLE: Any = {
+    **PICTURES,
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -58,13 +61,14 @@ def picture(name: str, alt: str, size: tuple[float, float], draw: Callable[[Axes
     svg = svg[svg.index("<svg") :]
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
+    svg = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", svg)  # XML has none of them
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # Identifiers live in one page: matplotlib calls the groups of every figure alike.
     svg = re.sub(r'(<g id=")', rf"\g<1>{name}-", svg)
     head, rest = svg.split(">", 1)
     box = re.search(r'viewBox="[^"]+"', head)
     assert box, "matplotlib writes a viewBox"
-    label = alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    label = shown(alt).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return f'<svg {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{label}">{rest}'
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
 from host_tools import ui
 from host_tools.link.protocol import Result
 from host_tools.report import page as report
+from host_tools.ui import Table, Text
 
 
 def results(values: dict[str, Any]) -> None:
     """Prints a measurement: accuracy, confusion matrix, costs, response time, memory, link."""
     if values["clips"]:
-        ui.out.print(confusion(values["labels"], values["confusion"]))
+        ui.out.show(confusion(values["labels"], values["confusion"]))
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
@@ -23,8 +22,14 @@ def results(values: dict[str, Any]) -> None:
     if accuracy["total"]:
         table.add_row(
             "accuracy on the device",
-            f"[bold]{100 * accuracy['value']:.1f} %[/]  {accuracy['correct']} of {accuracy['total']}, "
-            f"95 % interval {100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f} %",
+            ui.styled(
+                "[bold]{:.1f} %[/]  {} of {}, 95 % interval {:.1f} to {:.1f} %",
+                100 * accuracy["value"],
+                accuracy["correct"],
+                accuracy["total"],
+                100 * accuracy["low"],
+                100 * accuracy["high"],
+            ),
         )
     host = values.get("host")
     if host:
@@ -60,9 +65,9 @@ def results(values: dict[str, Any]) -> None:
         table.add_row(row["name"], f"{row['used']:,} of {row['limit']:,} B  ({parts})")
     link = values["link"]
     colour = "red" if link["lost"] or link["repeated"] else "green"
-    table.add_row("frames", f"[{colour}]{link['lost']} lost, {link['repeated']} repeated[/]")
-    ui.out.print(table)
-    ui.out.print(f"[dim]{ui.plain(unit)}: {ui.plain(values['ticks']['note'])}[/]")
+    table.add_row("frames", Text(f"{link['lost']} lost, {link['repeated']} repeated", colour))
+    ui.out.show(table)
+    ui.out.say("[dim]{}: {}[/]", unit, values["ticks"]["note"])
     if values.get("expect"):
         from host_tools.run import expect
 
@@ -80,7 +85,7 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
         cells = []
         for column, count in enumerate(row):
             style = "bold green" if column == number else "red"
-            cells.append(f"[{style}]{count}[/]" if count else "[dim]·[/]")
+            cells.append(Text(str(count), style) if count else Text("·", "dim"))
         total = sum(row)
         table.add_row(label, *cells, f"{100 * row[number] / total:.0f} %" if total else "–")
     return table
@@ -92,6 +97,7 @@ def posteriors(labels: Sequence[str], result: Result) -> Table:
     for label, value in zip(labels, result.output, strict=False):
         score = (value + 128) / 256
         filled = round(score * 30)
-        table.add_row(label, f"[cyan]{'█' * filled}[/][dim]{'·' * (30 - filled)}[/]", f"{score:.2f}")
+        bar = ui.styled("[cyan]{}[/][dim]{}[/]", "█" * filled, "·" * (30 - filled))
+        table.add_row(label, bar, f"{score:.2f}")
     table.caption = f"{result.position / 16000:.2f} s"
     return table

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from host_tools import ui
 from host_tools.measure import boards as costs
 from host_tools.report import listening
+from host_tools.ui import Table
 from model_pipeline.config import Config
 from model_pipeline.data.sessions import Plan
 from model_pipeline.errors import MissingTool
@@ -46,7 +45,7 @@ def show(results: dict[str, Any]) -> None:
         return
     synthetic = results["config"]["data"]["source"] == "synth"
     what = "voices that training has not heard" if synthetic else "speakers that training has not heard"
-    ui.out.print(f"\n[bold]What to expect[/], by {what}")
+    ui.out.say("\n[bold]What to expect[/], by {}", what)
     table = Table(box=None, pad_edge=False)
     for title in ("word", "right", "of", "95 % interval"):
         table.add_column(title, justify="left" if title == "word" else "right")
@@ -54,22 +53,21 @@ def show(results: dict[str, Any]) -> None:
         found = Share.of(row[i], sum(row))
         if found.total:
             table.add_row(label, found.percent, str(found.total), found.interval)
-    ui.out.print(table)
+    ui.out.show(table)
     groups = host.get("speakers", {}).get("groups", {})
     for name, group in groups.items() if len(groups) > 1 else ():
         text = "recordings of people" if name == "people" else f"voices of {name}"
         found = Share.read(group)
-        ui.out.print(f"  {text}: {found.percent} of {found.total} ({found.interval})")
+        ui.out.say("  {}: {} of {} ({})", text, found.percent, found.total, found.interval)
     if expected["streaming"]:
         listening.figures(expected["streaming"], words=False)
     if expected["near"]:
         listening.near(expected["near"], shown=10)
     boards(expected["boards"])
     if synthetic and "people" not in groups:
-        ui.out.print(
+        ui.out.say(
             "[yellow]All of this is synthetic speech[/]: it shows that the words can be told apart and what they cost, "
-            "not how well people will be understood. Record some (kws record) to know that.",
-            soft_wrap=True,
+            "not how well people will be understood. Record some (kws record) to know that."
         )
 
 
@@ -88,13 +86,13 @@ def boards(rows: list[dict[str, Any]]) -> None:
         if memory:
             cells[2:] = (f"{memory['flash'] / 1024:.1f} KB", f"{memory['ram'] / 1024:.1f} KB")
         table.add_row(row["board"], *cells)
-    ui.out.print(table)
+    ui.out.show(table)
     ratio = next((row["realtime"]["cycles_per_instruction"] for row in rows if row["realtime"]), None)
     if ratio:
         note = next(row["realtime"]["note"] for row in rows if row["realtime"])
-        ui.out.print(f"[dim]time: {note}, at {ratio:g} cycles an instruction (assumed)[/]")
+        ui.out.say("[dim]time: {}, at {:g} cycles an instruction (assumed)[/]", note, ratio)
     for row in missing:
-        ui.out.print(f"[dim]{row['board']}: {ui.plain(row['why_not'])}[/]")
+        ui.out.say("[dim]{}: {}[/]", row["board"], row["why_not"])
 
 
 def _percent(value: float | None) -> str:

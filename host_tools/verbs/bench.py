@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from host_tools import ui
 
@@ -59,11 +58,14 @@ def register(app: typer.Typer) -> None:
 def show_features(values: dict[str, Any]) -> None:
     """Prints the speed of making features."""
     rates, ratio = values["clips_per_second"], values["ratio"]
-    ui.out.print(f"front end on {values['cores']} cores: {rates['frontend']:,.0f} one-second clips a second")
+    ui.out.say("front end on {} cores: {:,.0f} one-second clips a second", values["cores"], rates["frontend"])
     for way, words in (("one_by_one", "clip by clip"), ("in_one_call", "all in one call")):
-        ui.out.print(
-            f"librosa {values['librosa']} melspectrogram, {words}: {rates[f'librosa_{way}']:,.0f}"
-            f" (the front end: {ratio[way]:.1f} x)"
+        ui.out.say(
+            "librosa {} melspectrogram, {}: {:,.0f} (the front end: {:.1f} x)",
+            values["librosa"],
+            words,
+            rates[f"librosa_{way}"],
+            ratio[way],
         )
 
 
@@ -72,10 +74,14 @@ def show(values: dict[str, Any]) -> None:
     from host_tools.report import page as report
 
     device, unit = values["device"], values["ticks"]
-    ui.out.print(
-        f"{device['board']}, engine {device['engine']}, model {device['model_hash']}, firmware {device['firmware']}"
+    ui.out.say(
+        "{}, engine {}, model {}, firmware {}",
+        device["board"],
+        device["engine"],
+        device["model_hash"],
+        device["firmware"],
     )
-    table = Table(box=None, pad_edge=False)
+    table = ui.Table(box=None, pad_edge=False)
     table.add_column("", style="dim")
     for name in ("mean", "least", "most", "of"):
         table.add_column(name, justify="right")
@@ -87,16 +93,16 @@ def show(values: dict[str, Any]) -> None:
     for text, key in rows:
         cost = values["cost"][key]
         table.add_row(text, *(f"{cost[k]:,.0f}" for k in ("mean", "min", "max", "count")))
-    ui.out.print(table)
-    ui.out.print(f"unit: {ui.plain(unit['name'])} [dim]({ui.plain(unit['note'])})[/]")
+    ui.out.show(table)
+    ui.out.say("unit: {} [dim]({})[/]", unit["name"], unit["note"])
     if device["macs"] and unit["name"] in ("instructions", "cycles"):
         each = values["cost"]["inference"]["mean"] / device["macs"]
-        ui.out.print(f"{device['macs']:,} multiply-accumulates an inference: {each:.2f} {unit['name']} each")
+        ui.out.say("{:,} multiply-accumulates an inference: {:.2f} {} each", device["macs"], each, unit["name"])
     times = values["response_ms"]["burst"]
     if times["count"]:
-        ui.out.print(f"response over the link: median {times['p50']:.1f} ms, most {times['max']:.1f} ms")
-    ui.out.print(f"audio taken: {values['throughput_bytes_per_second'] / 1000:.1f} KB/s (real time is 32.0)")
+        ui.out.say("response over the link: median {:.1f} ms, most {:.1f} ms", times["p50"], times["max"])
+    ui.out.say("audio taken: {:.1f} KB/s (real time is 32.0)", values["throughput_bytes_per_second"] / 1000)
     for row in report.memory(values):
         parts = ", ".join(f"{name} {size:,}" for name, size in row["parts"])
-        ui.out.print(f"{row['name']}: {row['used']:,} of {row['limit']:,} B ({parts})")
-    ui.out.print(f"frames: {values['link']['lost']} lost, {values['link']['repeated']} repeated")
+        ui.out.say("{}: {:,} of {:,} B ({})", row["name"], row["used"], row["limit"], parts)
+    ui.out.say("frames: {} lost, {} repeated", values["link"]["lost"], values["link"]["repeated"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from host_tools import ui
 
@@ -28,7 +27,7 @@ def register(app: typer.Typer) -> None:
             if board:
                 _show(values["boards"][0])
                 return
-            table = Table(box=None, padding=(0, 1, 0, 0))
+            table = ui.Table(box=None, padding=(0, 1, 0, 0))
             for title in ("board", "family", "flash", "RAM", "core", "emulators", "name"):
                 table.add_column(title, no_wrap=title != "name")
             for b in values["boards"]:
@@ -42,16 +41,16 @@ def register(app: typer.Typer) -> None:
                     ", ".join(k for k, v in b["emulators"].items() if v is not None),
                     b["name"],
                 )
-            ui.out.print(table)
+            ui.out.show(table)
 
         ui.emit(result, json, human)
 
 
 def _show(board: dict[str, Any]) -> None:
-    table = Table("key", "value", title=f"{board['id']}: {board['name']}", title_justify="left")
+    table = ui.Table("key", "value", title=f"{board['id']}: {board['name']}", title_justify="left")
     for key, value in _flat("", {k: v for k, v in board.items() if k not in ("id", "name")}):
         table.add_row(key, value)
-    ui.out.print(table)
+    ui.out.show(table)
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from host_tools import ui
 from host_tools.options import kernels
@@ -80,8 +79,10 @@ def register(app: typer.Typer) -> None:
                 verdict = realtime.check(board, model, engine, elf=Path(done.elf), progress=progress)
 
         def human(values: dict[str, Any]) -> None:
-            ui.out.print(f"{values['elf']}: {values['model_name']} on {values['board']}, engine {values['engine']}")
-            table = Table("memory", "bytes", "of which", "budget")
+            ui.out.say(
+                "{}: {} on {}, engine {}", values["elf"], values["model_name"], values["board"], values["engine"]
+            )
+            table = ui.Table("memory", "bytes", "of which", "budget")
             table.columns[1].justify = table.columns[3].justify = "right"
             parts = (
                 ("flash", "flash_total", {"code": "flash_code", "constants": "flash_constants", "data": "flash_data"}),
@@ -96,10 +97,10 @@ def register(app: typer.Typer) -> None:
                 share = f"{budget:,} ({100 * values[total] / budget:.0f} % used)" if budget else "none"
                 text = ", ".join(f"{k} {values[v]:,}" for k, v in pieces.items() if values[v])
                 table.add_row(name, f"{values[total]:,}", text, share)
-            ui.out.print(table)
-            ui.out.print(f"constants of the model: {values['model_constants']:,} B")
+            ui.out.show(table)
+            ui.out.say("constants of the model: {:,} B", values["model_constants"])
             if verdict:
-                ui.out.print(verdict.line(), soft_wrap=True)
+                ui.out.say("{}", verdict.line())
 
         ui.emit({**done.to_json(), "realtime": realtime.as_dict(verdict)}, json, human)
         if verdict and not force:

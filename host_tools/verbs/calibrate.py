@@ -49,7 +49,10 @@ def register(app: typer.Typer) -> None:
         with ui.progress("calibrating") as progress:
             result = run(model, data, negative, wish, Plan(seed=seed, limit=keywords), progress, write=not dry_run)
         if negative is None:
-            ui.err.print("[yellow]no --negative:[/] the rate is that of noise alone; speech gives more")
+            ui.err.say("[yellow]no --negative:[/] the rate is that of noise alone; speech gives more")
         ui.emit(result, json, listening.calibration)
         if not json:
-            ui.out.print("nothing was written" if dry_run else f"written: {ui.plain(str(model / 'model.json'))}")
+            if dry_run:
+                ui.out.say("nothing was written")
+            else:
+                ui.out.say("written: {}", model / "model.json")

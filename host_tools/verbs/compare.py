@@ -77,13 +77,15 @@ def _show(values: dict[str, Any]) -> None:
     if "devices" in values:
         _show_devices(values)
     elif values["equal"]:
-        ui.out.print(
-            f"equal to tflite_micro {values['tflite_micro']}: {values['inputs']} inputs, {values['layers']} layers, "
-            f"{values['values']:,} values compared",
-            soft_wrap=True,
+        ui.out.say(
+            "equal to tflite_micro {}: {} inputs, {} layers, {:,} values compared",
+            values["tflite_micro"],
+            values["inputs"],
+            values["layers"],
+            values["values"],
         )
     else:
-        ui.out.print(ui.plain(values["first_difference"]["text"]))
+        ui.out.say("{}", values["first_difference"]["text"])
 
 
 def _show_devices(values: dict[str, Any]) -> None:
@@ -91,6 +93,6 @@ def _show_devices(values: dict[str, Any]) -> None:
         same = f"equal: {values['inputs']} inputs"
         text = same if device["equal"] else device["first_difference"]["text"]
         each = f"{device['ticks']:,.0f} {device['unit']} an inference"
-        ui.out.print(ui.plain(f"{device['engine']} on {device['board']} ({device['port']}): {text}; {each}"))
+        ui.out.say("{} on {} ({}): {}; {}", device["engine"], device["board"], device["port"], text, each)
     if values["speedup"]:
-        ui.out.print(f"the second takes {values['speedup']:.2f} times what the first takes")
+        ui.out.say("the second takes {:.2f} times what the first takes", values["speedup"])

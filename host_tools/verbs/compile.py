@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from host_tools import ui
 from host_tools.options import kernels
@@ -59,29 +58,33 @@ def register(app: typer.Typer) -> None:
         }
 
         def human(values: dict) -> None:
-            table = Table("", "operator", "output", "MACs", "constants")
+            table = ui.Table("", "operator", "output", "MACs", "constants")
             for column in (3, 4):
                 table.columns[column].justify = "right"
             for row in values["layers"]:
                 shape = "x".join(map(str, row["output"]))
                 macs = f"{row['macs']:,}" if row["macs"] else ""
                 table.add_row(str(row["call"]), row["operator"], shape, macs, f"{row['constant_bytes']:,}")
-            ui.out.print(table)
-            ui.out.print(
-                f"arena {values['arena_bytes']:,} B (no plan is below {values['arena_lower_bound']:,} B), "
-                f"{values['macs']:,} MACs"
+            ui.out.show(table)
+            ui.out.say(
+                "arena {:,} B (no plan is below {:,} B), {:,} MACs",
+                values["arena_bytes"],
+                values["arena_lower_bound"],
+                values["macs"],
             )
-            ui.out.print(kernels.constants_line(values), soft_wrap=True)
+            ui.out.say("{}", kernels.constants_line(values))
             if plan := values["streaming"]:
-                ui.out.print(
-                    f"streaming: {plan['hop']} of {plan['window']} frames a call, "
-                    f"equal to the window's model from call {plan['warm_up']} on"
+                ui.out.say(
+                    "streaming: {} of {} frames a call, equal to the window's model from call {} on",
+                    plan["hop"],
+                    plan["window"],
+                    plan["warm_up"],
                 )
                 for layer in plan["layers"]:
                     if layer["reason"]:
-                        ui.out.print(ui.plain(f"  {layer['place']} {layer['reason']}: all of it is computed each time"))
+                        ui.out.say("  {} {}: all of it is computed each time", layer["place"], layer["reason"])
             if values["out"]:
-                ui.out.print(f"written to {values['out']}")
+                ui.out.say("written to {}", values["out"])
 
         ui.emit(result, json, human)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from host_tools import ui
 
@@ -36,15 +35,15 @@ def register(app: typer.Typer) -> None:
 
         def human(values: dict[str, Any]) -> None:
             clips, speakers = values["clips"], values["speakers"]
-            ui.out.print(f"{out}: {sum(clips.values())} clips")
+            ui.out.say("{}: {} clips", out, sum(clips.values()))
             for split, count in clips.items():
-                ui.out.print(f"  {split}: {count} clips of {speakers[split]} speakers")
+                ui.out.say("  {}: {} clips of {} speakers", split, count, speakers[split])
             for engine, found in values["engines"].items():
-                ui.out.print(f"  {engine} {found['version']}: {found['voices']} voices")
+                ui.out.say("  {} {}: {} voices", engine, found["version"], found["voices"])
             if values["missing_engines"]:
-                ui.out.print(f"  not installed, done without: {', '.join(values['missing_engines'])}")
+                ui.out.say("  not installed, done without: {}", ", ".join(values["missing_engines"]))
             if values["failed"]:
-                ui.out.print(f"  {values['failed']} clips could not be spoken")
+                ui.out.say("  {} clips could not be spoken", values["failed"])
 
         ui.emit(result, json, human)
 
@@ -63,17 +62,20 @@ def register(app: typer.Typer) -> None:
             result = import_folder(source, out, progress, name=name, licence=licence)
 
         def human(values: dict[str, Any]) -> None:
-            ui.out.print(f"{out}: {values['clips']} clips of {len(values['words'])} words")
-            ui.out.print(
-                f"  resampled {values['resampled']}, padded {values['padded']}, cut {values['cut']}; "
-                f"splits by {'the *_list.txt' if values['split_rule'] == 'lists' else 'the hash of the speaker'}"
+            ui.out.say("{}: {} clips of {} words", out, values["clips"], len(values["words"]))
+            ui.out.say(
+                "  resampled {}, padded {}, cut {}; splits by {}",
+                values["resampled"],
+                values["padded"],
+                values["cut"],
+                "the *_list.txt" if values["split_rule"] == "lists" else "the hash of the speaker",
             )
             if values["skipped"]:
-                ui.out.print(f"  skipped {values['skipped']} unreadable files:")
+                ui.out.say("  skipped {} unreadable files:", values["skipped"])
                 for item in values["skipped_files"][:10]:
-                    ui.out.print(f"    {ui.plain(item['file'])}: {ui.plain(item['reason'])}")
+                    ui.out.say("    {}: {}", item["file"], item["reason"])
                 if values["skipped"] > 10:
-                    ui.out.print(f"    … all in {out / 'dataset.json'}")
+                    ui.out.say("    … all in {}", out / "dataset.json")
 
         ui.emit(result, json, human)
 
@@ -92,7 +94,7 @@ def register(app: typer.Typer) -> None:
         result = Dataset.open(folder, wanted.keywords, wanted.data).summary()
 
         def human(values: dict[str, Any]) -> None:
-            table = Table(title=str(folder), title_justify="left")
+            table = ui.Table(title=str(folder), title_justify="left")
             splits = values["splits"]
             table.add_column("label")
             for split in splits:
@@ -102,12 +104,12 @@ def register(app: typer.Typer) -> None:
             table.add_section()
             table.add_row("clips", *(str(s["clips"]) for s in splits.values()))
             table.add_row("speakers", *(str(s["speakers"]) for s in splits.values()))
-            ui.out.print(table)
+            ui.out.show(table)
             noise = values["noise"]
-            ui.out.print(f"noise: {sum(noise.values()):.0f} s in {len(noise)} files; {len(values['words'])} words")
+            ui.out.say("noise: {:.0f} s in {} files; {} words", sum(noise.values()), len(noise), len(values["words"]))
             if values["unused_clips"]:
-                ui.out.print(f"{values['unused_clips']} clips are on none of the lists and are not used")
-            ui.out.print(f"hash {values['hash']}")
+                ui.out.say("{} clips are on none of the lists and are not used", values["unused_clips"])
+            ui.out.say("hash {}", values["hash"])
 
         ui.emit(result, json, human)
 
@@ -122,7 +124,7 @@ def register(app: typer.Typer) -> None:
 
         with ui.progress("downloading") as progress:
             result = step.download(out, progress, url=url or step.URL)
-        ui.emit(result, json, lambda values: ui.out.print(f"{out}: {values['name']}, {values['licence']}"))
+        ui.emit(result, json, lambda values: ui.out.say("{}: {}, {}", out, values["name"], values["licence"]))
 
     @data.command(epilog="Example: kws data shard data/speech_commands --config default --out data/sharded")
     def shard(
@@ -146,12 +148,12 @@ def register(app: typer.Typer) -> None:
 
         def human(values: dict[str, Any]) -> None:
             size = values["bytes"] / 1e6
-            ui.out.print(f"{out}: {values['files']} files, {size:.0f} MB ({values['kept']} were there already)")
+            ui.out.say("{}: {} files, {:.0f} MB ({} were there already)", out, values["files"], size, values["kept"])
             for split, count in values["clips"].items():
-                ui.out.print(f"  {split}: {count} clips of {values['speakers'][split]} speakers")
+                ui.out.say("  {}: {} clips of {} speakers", split, count, values["speakers"][split])
             if values["extra"]:
-                ui.out.print(f"  extra: {values['extra']} clips")
+                ui.out.say("  extra: {} clips", values["extra"])
             if values["epochs"]:
-                ui.out.print(f"  training as {values['epochs']} epochs of features, augmented")
+                ui.out.say("  training as {} epochs of features, augmented", values["epochs"])
 
         ui.emit(result, json, human)

@@ -83,14 +83,11 @@ def _kind(number: int) -> str:
 
 
 def _show(values: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     rows = values["devices"]
     if not rows:
-        ui.out.print("nothing is connected")
+        ui.out.say("nothing is connected")
         return
-    table = Table(box=None, pad_edge=False)
+    table = ui.Table(box=None, pad_edge=False)
     for title in ("port", "USB id", "serial", "could be", "runs"):
         table.add_column(title, overflow="fold")
     for row in rows:
@@ -104,5 +101,5 @@ def _show(values: dict[str, Any]) -> None:
             if fault := running["fault"]:  # told once by the device, so it must not be lost here
                 runs += f"; the run before ended in a {_kind(fault['kind'])} at {fault['pc']:#010x}"
         cells = (row["port"] or "–", row["usb"] or "–", row["serial_number"] or "–", could or "–", runs or "–")
-        table.add_row(*map(Text, cells))
-    ui.out.print(table)
+        table.add_row(*cells)
+    ui.out.show(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +41,9 @@ def register(app: typer.Typer) -> None:
         with emulators.start(board, elf, icount, kind=kind, pty=pty) as emulator:
             if json:
                 # One line: a script reads it while this goes on.
-                values = {"url": emulator.url, "board": board, "emulator": emulator.kind, "pid": emulator.pid}
-                print(json_module.dumps(values), flush=True)
+                ui.emit_line({"url": emulator.url, "board": board, "emulator": emulator.kind, "pid": emulator.pid})
             else:
-                ui.out.print(f"{emulator.kind} runs {elf}")
-                ui.out.print(f"port: [bold]{emulator.url}[/]   (Ctrl-C ends it)")
+                ui.out.say("{} runs {}", emulator.kind, elf)
+                ui.out.say("port: [bold]{}[/]   (Ctrl-C ends it)", emulator.url)
             emulator.wait()
             emulator.check()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from host_tools import ui
 
@@ -138,38 +137,51 @@ def _near(model: Path, data: Path | None, words: list[str], takes: int, *, recor
 
 def _human(values: Evaluation) -> None:
     low, high = values.interval
-    ui.out.print(
-        f"[bold]{100 * values.accuracy:.2f} %[/] of {values.count} {values.split} clips "
-        f"(95 %: {100 * low:.2f} to {100 * high:.2f}), model {values.model}, engine {values.engine}"
+    ui.out.say(
+        "[bold]{:.2f} %[/] of {} {} clips (95 %: {:.2f} to {:.2f}), model {}, engine {}",
+        100 * values.accuracy,
+        values.count,
+        values.split,
+        100 * low,
+        100 * high,
+        values.model,
+        values.engine,
     )
-    table = Table(title="truth down, answer across", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table = ui.Table(title="truth down, answer across", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("")
     for label in values.labels:
         table.add_column(label, justify="right")
     table.add_column("recall", justify="right")
     for i, (label, row) in enumerate(zip(values.labels, values.confusion, strict=True)):
-        cells = [f"[bold]{n}[/]" if i == j else str(n) if n else "·" for j, n in enumerate(row)]
+        cells = [ui.Text(str(n), "bold") if i == j else str(n) if n else "·" for j, n in enumerate(row)]
         recall = values.recall[label]
         table.add_row(label, *cells, "–" if recall is None else f"{100 * recall:.1f} %")
-    ui.out.print(table)
+    ui.out.show(table)
     changed = {f"in noise at {snr} dB SNR": found for snr, found in values.noise.items()}
     changed |= {f"at {float(gain):+g} dB": found for gain, found in values.gain.items()}
     for how, found in changed.items():
         low, high = found.interval95
-        ui.out.print(
-            f"{how}: {100 * found.accuracy:.2f} % of {found.clips} spoken clips "
-            f"(95 %: {100 * low:.2f} to {100 * high:.2f})"
+        ui.out.say(
+            "{}: {:.2f} % of {} spoken clips (95 %: {:.2f} to {:.2f})",
+            how,
+            100 * found.accuracy,
+            found.clips,
+            100 * low,
+            100 * high,
         )
     _speakers(values.speakers)
 
 
 def _speakers(values: Speakers) -> None:
     if values.several:
-        ui.out.print(
-            f"{values.several} speakers with five clips or more: a tenth of them below "
-            f"{100 * (values.p10 or 0):.0f} %, median {100 * (values.median or 0):.0f} %, a tenth above "
-            f"{100 * (values.p90 or 0):.0f} %"
+        ui.out.say(
+            "{} speakers with five clips or more: a tenth of them below {:.0f} %, median {:.0f} %, "
+            "a tenth above {:.0f} %",
+            values.several,
+            100 * (values.p10 or 0),
+            100 * (values.median or 0),
+            100 * (values.p90 or 0),
         )
     if values.groups.keys() - {"people"}:
         shares = (f"{n} {100 * g.correct / g.clips:.1f} % of {g.clips}" for n, g in values.groups.items())
-        ui.out.print(f"by kind of voice: {', '.join(shares)}")
+        ui.out.say("by kind of voice: {}", ", ".join(shares))

@@ -41,15 +41,16 @@ def register(app: typer.Typer) -> None:
             result = run(model, out, progress, streaming=streaming, choice=choice)
 
         def human(values: dict) -> None:
-            ui.out.print(f"{values['folder']}: {len(values['files'])} files for model {values['model_hash']}")
+            ui.out.say("{}: {} files for model {}", values["folder"], len(values["files"]), values["model_hash"])
             bound = f"no plan is below {values['aot_arena_lower_bound']:,} B"
-            ui.out.print(
-                f"  arena {values['aot_arena_bytes']:,} B (aot; {bound}), "
-                f"{values['tflm_arena_bytes']:,} B (tflm, this host)",
-                soft_wrap=True,
+            ui.out.say(
+                "  arena {:,} B (aot; {}), {:,} B (tflm, this host)",
+                values["aot_arena_bytes"],
+                bound,
+                values["tflm_arena_bytes"],
             )
             each = f" for each {values['streaming']} new frames" if values["streaming"] else ""
-            ui.out.print(f"  {values['macs']:,} MACs{each}")
-            ui.out.print(f"  {kernels.constants_line(values)}", soft_wrap=True)
+            ui.out.say("  {:,} MACs{}", values["macs"], each)
+            ui.out.say("  {}", kernels.constants_line(values))
 
         ui.emit(result, json, human)

@@ -92,34 +92,32 @@ def _dry_run(plan: Any, json: bool) -> None:
 
     def human(values: dict[str, Any]) -> None:
         if not values["built"]:
-            ui.out.print(f"kws build --board {values['board']}", markup=False)
+            ui.out.say("kws build --board {}", values["board"])
         for entry in values["methods"]:
             note = "" if entry["installed"] else " (not installed)"
-            ui.out.print(f"# {entry['method']}{note}", markup=False)
+            ui.out.say("# {}{}", entry["method"], note)
             for line in entry["steps"]:
-                ui.out.print(line, markup=False, soft_wrap=True)
+                ui.out.say("{}", line)
 
     ui.emit(result, json, human)
 
 
 def _show(values: dict[str, Any]) -> None:
     for attempt in values["attempts"][:-1]:
-        ui.out.print(f"{attempt['method']}: {attempt['reason']}", markup=False, soft_wrap=True)
-    ui.out.print(f"[green]✓[/] {values['board']} flashed by {values['method']}")
+        ui.out.say("{}: {}", attempt["method"], attempt["reason"])
+    ui.out.say("[green]✓[/] {} flashed by {}", values["board"], values["method"])
     if values["running"]:
         show_running(values["port"], values["running"])
     elif values["port"] is None:
-        ui.out.print(
-            "no serial port of this board is known: connect one and run kws devices --port PORT", soft_wrap=True
-        )
+        ui.out.say("no serial port of this board is known: connect one and run kws devices --port PORT")
 
 
 def show_running(port: str, running: dict[str, Any]) -> None:
     """Lines about a board that answered."""
-    ui.out.print(f"  port       {port}", markup=False)
-    ui.out.print(f"  firmware   {running['firmware']} for {running['board']}, build {running['build']}", markup=False)
-    ui.out.print(f"  model      {running['model_hash']} by {running['engine']}", markup=False)
-    ui.out.print(f"  free RAM   {running['free_ram']:,} bytes", markup=False)
+    ui.out.say("  port       {}", port)
+    ui.out.say("  firmware   {} for {}, build {}", running["firmware"], running["board"], running["build"])
+    ui.out.say("  model      {} by {}", running["model_hash"], running["engine"])
+    ui.out.say("  free RAM   {:,} bytes", running["free_ram"])
     if running["fault"]:
         values = ", ".join(f"{k} {v:#x}" for k, v in running["fault"].items())
-        ui.out.print(f"[yellow]  the run before ended in a fault: {values}[/]", soft_wrap=True)
+        ui.out.say("[yellow]  the run before ended in a fault: {}[/]", values)

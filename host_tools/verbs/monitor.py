@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 import time
 from typing import Annotated, Any
 
 import typer
 
 from host_tools import ui
+from host_tools.ui import Text
 
 EXAMPLE = "Example: kws monitor --port /dev/ttyACM0"
 _LEVELS = ("debug", "info", "warning", "error")
@@ -33,9 +33,9 @@ def register(app: typer.Typer) -> None:
 
         def say(event: Any) -> None:
             if json:
-                print(json_module.dumps({"event": type(event).__name__, **event.as_dict()}, default=str), flush=True)
+                ui.emit_line({"event": type(event).__name__, **event.as_dict()})
             else:
-                ui.out.print(describe(event, labels))
+                ui.out.show(describe(event, labels))
 
         labels: tuple[str, ...] = ()
         with Link.open(port, **({"baud": baud} if baud else {})) as link:
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
                     events.close()
 
 
-def describe(event: Any, labels: tuple[str, ...]) -> str:
+def describe(event: Any, labels: tuple[str, ...]) -> Text:
     """One line for people."""
     from host_tools.link import protocol as p
 
@@ -67,28 +67,46 @@ def describe(event: Any, labels: tuple[str, ...]) -> str:
                 if event.reset_reason < len(p.RESET_REASONS)
                 else f"code {event.reset_reason}"
             )
-            return f"[green]connected[/]: protocol {event.protocol}, window {event.window} frames, last reset: {reason}"
+            return ui.styled(
+                "[green]connected[/]: protocol {}, window {} frames, last reset: {}",
+                event.protocol,
+                event.window,
+                reason,
+            )
         case p.Info():
-            return (
-                f"{ui.plain(event.board)}, firmware {ui.plain(event.firmware)}, engine {ui.plain(event.engine)}, model "
-                f"{ui.plain(event.model_hash)}: {ui.plain(', '.join(event.labels))}"
+            return ui.styled(
+                "{}, firmware {}, engine {}, model {}: {}",
+                event.board,
+                event.firmware,
+                event.engine,
+                event.model_hash,
+                ", ".join(event.labels),
             )
         case p.Log():
-            level = _LEVELS[min(event.level, 3)]
-            colour = {"warning": "yellow", "error": "red"}.get(level, "dim")
-            return f"[{colour}]{level}[/]: {ui.plain(event.text)}"
+            name = _LEVELS[min(event.level, 3)]
+            level = Text(name, style={"warning": "yellow", "error": "red"}.get(name, "dim"))
+            return ui.styled("{}: {}", level, event.text)
         case p.Detection():
             label = labels[event.label] if event.label < len(labels) else f"label {event.label}"
-            return f"[bold green]{label}[/] at {event.position / 16000:.2f} s, score {event.score / 256:.2f}"
+            return ui.styled(
+                "[bold green]{}[/] at {:.2f} s, score {:.2f}", label, event.position / 16000, event.score / 256
+            )
         case p.Fault():
-            return (
-                f"[red]fault[/] in the run before: kind {event.kind}, pc {event.pc:#010x}, lr {event.lr:#010x}, "
-                f"cfsr {event.cfsr:#010x}, hfar {event.hfar:#010x}, sp {event.sp:#010x}, after {event.uptime_ms} ms"
+            return ui.styled(
+                "[red]fault[/] in the run before: kind {}, pc {:#010x}, lr {:#010x}, cfsr {:#010x}, hfar {:#010x}, "
+                "sp {:#010x}, after {} ms",
+                event.kind,
+                event.pc,
+                event.lr,
+                event.cfsr,
+                event.hfar,
+                event.sp,
+                event.uptime_ms,
             )
         case p.Result():
             best = max(range(len(event.output)), key=event.output.__getitem__, default=0)
             label = labels[best] if best < len(labels) else f"label {best}"
             score = (event.output[best] + 128) / 256 if event.output else 0.0
-            return f"[dim]{event.position / 16000:8.2f} s[/]  {label} {score:.2f}"
+            return ui.styled("[dim]{:8.2f} s[/]  {} {:.2f}", event.position / 16000, label, score)
         case _:
-            return ui.plain(str(event))
+            return ui.styled("{}", event)

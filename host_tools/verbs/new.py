@@ -31,13 +31,14 @@ def register(app: typer.Typer) -> None:
             result = project.create(words, folder or Path(words[0]), board)
 
         def human(values: dict[str, Any]) -> None:
-            ui.out.print(f"[bold]{ui.plain(values['config'])}[/]: {', '.join(values['keywords'])}")
+            ui.out.say("[bold]{}[/]: {}", values["config"], ", ".join(values["keywords"]))
             for keyword, near in values["near_words"].items():
-                ui.out.print(f"  near {keyword}: {ui.plain(', '.join(near))}", soft_wrap=True)
-            ui.out.print(
-                f"next: [bold]kws record {values['keywords'][0]} --folder {ui.plain(values['folder'])}[/] (optional), "
-                f"then [bold]kws run --config {ui.plain(values['folder'])}[/]",
-                soft_wrap=True,
+                ui.out.say("  near {}: {}", keyword, ", ".join(near))
+            ui.out.say(
+                "next: [bold]kws record {} --folder {}[/] (optional), then [bold]kws run --config {}[/]",
+                values["keywords"][0],
+                values["folder"],
+                values["folder"],
             )
 
         ui.emit(result, json, human)

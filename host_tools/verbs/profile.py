@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from host_tools import ui
 from host_tools.options import kernels
@@ -109,7 +108,7 @@ def _device(
 
 def _show(values: dict[str, Any]) -> None:
     unit = values["unit"]
-    table = Table("", "operator", "output", "MACs", "weights", "activations", unit, "a MAC", "share", "")
+    table = ui.Table("", "operator", "output", "MACs", "weights", "activations", unit, "a MAC", "share", "")
     for column in (3, 4, 5, 6, 7, 8):
         table.columns[column].justify = "right"
     most = max((row["share"] for row in values["layers"]), default=0) or 1
@@ -126,21 +125,33 @@ def _show(values: dict[str, Any]) -> None:
             f"{100 * row['share']:.1f} %",
             "█" * round(BAR * row["share"] / most),
         )
-    ui.out.print(table)
+    ui.out.show(table)
     each = f"a hop of {values['hop']} frames" if values["hop"] else "an inference"
     per_mac = f", {values['per_mac']:.2f} a MAC" if values["per_mac"] else ""
-    ui.out.print(
-        f"{values['cost']:,.0f} {unit} {each} ({values['macs']:,} MACs{per_mac}), arena {values['arena_bytes']:,} B"
+    ui.out.say(
+        "{:,.0f} {} {} ({:,} MACs{}), arena {:,} B",
+        values["cost"],
+        unit,
+        each,
+        values["macs"],
+        per_mac,
+        values["arena_bytes"],
     )
     if values["target"] == "m4":
-        ui.out.print(
-            f"flash {values['flash_bytes']:,} B (kernels, plan, constants), RAM {values['ram_bytes']:,} B, "
-            f"stack {values['stack_bytes']:,} B; {unit} are no cycles"
+        ui.out.say(
+            "flash {:,} B (kernels, plan, constants), RAM {:,} B, stack {:,} B; {} are no cycles",
+            values["flash_bytes"],
+            values["ram_bytes"],
+            values["stack_bytes"],
+            unit,
         )
     if values["target"] == "device":
-        ui.out.print(
-            f"{ui.plain(values['board'])}: {values['unit_note']}; RESULT's {values['inference_ticks']:,.0f} hold "
-            f"{values['hook']:,.0f} of looking at each layer"
+        ui.out.say(
+            "{}: {}; RESULT's {:,.0f} hold {:,.0f} of looking at each layer",
+            values["board"],
+            values["unit_note"],
+            values["inference_ticks"],
+            values["hook"],
         )
     if "plot" in values:
-        ui.out.print(f"drawn to {values['plot']}")
+        ui.out.say("drawn to {}", values["plot"])

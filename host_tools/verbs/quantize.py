@@ -37,10 +37,10 @@ def register(app: typer.Typer) -> None:
             result = run_step("model_pipeline.quantize", arguments, progress)
 
         def human(values: dict[str, Any]) -> None:
-            ui.out.print(f"{out}: {values['quantization']}, {values['bytes']:,} B, model {values['model']}")
+            ui.out.say("{}: {}, {:,} B, model {}", out, values["quantization"], values["bytes"], values["model"])
             if values["float_validation_accuracy"] is not None:
-                ui.out.print(f"  float: {100 * values['float_validation_accuracy']:.2f} % on the validation clips")
+                ui.out.say("  float: {:.2f} % on the validation clips", 100 * values["float_validation_accuracy"])
             for way, measured in values["validation"].items():
-                ui.out.print(f"  {way}: {100 * measured['accuracy']:.2f} % (int8, TFLite Micro)")
+                ui.out.say("  {}: {:.2f} % (int8, TFLite Micro)", way, 100 * measured["accuracy"])
 
         ui.emit(result, json, human)

@@ -54,11 +54,11 @@ def register(app: typer.Typer) -> None:
             seconds = round(take.start / 16000, 2)
             if take.reason:
                 refused.append({"second": seconds, "reason": take.reason})
-                ui.err.print(f"[yellow]{seconds:7.2f} s[/] not kept: {take.reason}")
+                ui.err.say("[yellow]{:7.2f} s[/] not kept: {}", seconds, take.reason)
                 return False
             path = shelf.keep(take)
             kept.append(str(path))
-            ui.err.print(f"[green]{seconds:7.2f} s[/] {ui.plain(str(path))}  {take.level_db:.0f} dB")
+            ui.err.say("[green]{:7.2f} s[/] {}  {:.0f} dB", seconds, path, take.level_db)
             return True
 
         try:
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
             else:
                 _listen(word, shelf, count, seconds, judge)
         except KeyboardInterrupt:
-            ui.err.print("stopped; what was kept stays, and the next call goes on from it")
+            ui.err.say("stopped; what was kept stays, and the next call goes on from it")
         result = {
             "word": word,
             "keyword": word in config.keywords,
@@ -84,14 +84,18 @@ def register(app: typer.Typer) -> None:
 
 
 def _human(values: dict[str, Any]) -> None:
-    ui.out.print(
-        f"{len(values['kept'])} takes kept, {len(values['refused'])} refused; {values['takes']} of {values['word']} by "
-        f"this speaker in {ui.plain(values['folder'])}"
+    ui.out.say(
+        "{} takes kept, {} refused; {} of {} by this speaker in {}",
+        len(values["kept"]),
+        len(values["refused"]),
+        values["takes"],
+        values["word"],
+        values["folder"],
     )
     use = {"training": "trains the model", "validation": "chooses the model", "testing": "measures the model"}
-    ui.out.print(f"  all that speaker {values['speaker']} says {use[values['split']]} ({values['split']})")
+    ui.out.say("  all that speaker {} says {} ({})", values["speaker"], use[values["split"]], values["split"])
     if not values["keyword"]:
-        ui.out.print("  no keyword of this project: the model learns it as another word")
+        ui.out.say("  no keyword of this project: the model learns it as another word")
 
 
 def _cut(path: Path, judge: Any) -> None:
@@ -110,7 +114,6 @@ def _listen(word: str, shelf: Shelf, count: int, patience: float, judge: Any) ->
     from dataclasses import replace
 
     import numpy as np
-    from rich.live import Live
 
     from host_tools.words import microphone, takes
 
@@ -118,7 +121,7 @@ def _listen(word: str, shelf: Shelf, count: int, patience: float, judge: Any) ->
     if missing <= 0:
         raise KwsError(f"{len(shelf.taken())} takes are there already", hint=f"--count {count + 20} for more")
     text = word.replace("_", " ")
-    with microphone.blocks() as blocks, Live(console=ui.err, refresh_per_second=12, transient=True) as live:
+    with microphone.blocks() as blocks, ui.live(12) as live:
         sound = np.zeros(0, np.int16)
         dropped = quiet = 0  # samples in front of ``sound``; samples since the last word
         for number, block in enumerate(blocks):
@@ -126,8 +129,8 @@ def _listen(word: str, shelf: Shelf, count: int, patience: float, judge: Any) ->
             quiet += len(block)
             level = takes.level_db(block)
             filled = int(np.clip((level + 80) / 80, 0, 1) * _METER)
-            meter = f"[cyan]{'█' * filled}[/][dim]{'·' * (_METER - filled)}[/]"
-            live.update(f"say [bold]{text}[/]  {meter} {level:4.0f} dB  {missing} to go")
+            line = "say [bold]{}[/]  [cyan]{}[/][dim]{}[/] {:4.0f} dB  {} to go"
+            live.update(ui.styled(line, text, "█" * filled, "·" * (_METER - filled), level, missing))
             if quiet > patience * 16000:
                 raise KwsError(f"heard no word in {patience:g} s", hint="python -m sounddevice lists the devices")
             take = next(takes.find(sound, ended=False), None) if number % 5 == 4 else None

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
         def human(_: dict[str, Any]) -> None:
             show.results(results)
-            ui.out.print(f"report: [bold]{ui.plain(str(page))}[/]")
+            ui.out.say("report: [bold]{}[/]", page)
 
         ui.emit({**results, "report": str(page)}, json, human)
 
@@ -54,4 +54,4 @@ def _card(model: Path, out: Path, *, json: bool) -> None:
     with ui.progress("model card") as progress:
         text = card.card(model, progress)
     write_text(out, text)
-    ui.emit({"card": str(out)}, json, lambda values: ui.out.print(f"card: [bold]{ui.plain(values['card'])}[/]"))
+    ui.emit({"card": str(out)}, json, lambda values: ui.out.say("card: [bold]{}[/]", values["card"]))

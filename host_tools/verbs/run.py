@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
             from host_tools.report import tables as show
 
             show.results(results)
-            ui.out.print(f"report: [bold]{ui.plain(values['report'])}[/]")
+            ui.out.say("report: [bold]{}[/]", values["report"])
 
         ui.emit(result, json, human)
         verdict(results, folder / "report.html")
@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
 @contextlib.contextmanager
 def _bar(step: Step, reused: bool) -> Iterator[ProgressCallback]:
     if reused:
-        ui.err.print(f"[green]✓[/] {step.title} [dim]nothing changed[/]")
+        ui.err.say("[green]✓[/] {} [dim]nothing changed[/]", step.title)
         yield lambda done, total, text: None
         return
     with ui.progress(step.title) as progress:

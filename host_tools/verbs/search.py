@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from host_tools import ui
 from model_pipeline.errors import KwsError, MissingTool
@@ -87,7 +86,7 @@ def _number(text: str, thousand: int) -> int:
 
 
 def _show(values: dict[str, Any]) -> None:
-    table = Table(
+    table = ui.Table(
         "trial", "how", "hop, bands", "network", "right", "MACs", "inference", "second", "RAM", "flash", "load"
     )
     for column in table.columns[4:]:
@@ -103,13 +102,16 @@ def _show(values: dict[str, Any]) -> None:
             *(f"{r[name] / 1024:.1f} K" for name in ("ram", "flash")),
             f"{100 * r['load']:.1f} %",
         )
-    ui.out.print(table)
-    ui.out.print(
-        f"{values['trained']} trained, {values['ended_early']} of them not to the end; {values['infeasible']} broke a "
-        "limit. Network: channels of front and body, blocks x frames. Right: on the validation clips, in float, after "
-        "a short training. Inference, second (of sound): instructions. RAM and flash: of the whole image.",
+    ui.out.show(table)
+    ui.out.say(
+        "{} trained, {} of them not to the end; {} broke a limit. Network: channels of front and body, blocks x "
+        "frames. Right: on the validation clips, in float, after a short training. Inference, second (of sound): "
+        "instructions. RAM and flash: of the whole image.",
+        values["trained"],
+        values["ended_early"],
+        values["infeasible"],
     )
     for r in values["front"]:
         rest = f"--data {values['data']} --out runs/{Path(r['config']).stem}/train"
-        ui.out.print(f"  kws train --config {r['config']} {rest}", soft_wrap=True)
-    ui.out.print(f"drawn to {values['plot']}", soft_wrap=True)
+        ui.out.say("  kws train --config {} {}", r["config"], rest)
+    ui.out.say("drawn to {}", values["plot"])

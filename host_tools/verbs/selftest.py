@@ -53,7 +53,11 @@ def register(app: typer.Typer) -> None:
 
 
 def _show(values: dict[str, Any]) -> None:
-    signs = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[dim]–[/]"}
+    signs = {
+        "passed": ui.styled("[green]✓[/]"),
+        "failed": ui.styled("[red]✗[/]"),
+        "skipped": ui.styled("[dim]–[/]"),
+    }
     for check in values["checks"]:
         name = check["name"].replace("_", " ")
-        ui.out.print(f"{signs[check['state']]} {name:22} {ui.plain(check['detail'])}", soft_wrap=True)
+        ui.out.say("{} {:22} {}", signs[check["state"]], name, check["detail"])

@@ -63,9 +63,12 @@ def register(app: typer.Typer) -> None:
         }
 
         def human(values: dict[str, Any]) -> None:
-            ui.out.print(
-                f"{ui.plain(str(out))}: {len(paths)} sessions of {values['seconds'] / 60:.1f} minutes in all, "
-                f"{values['keywords']} keywords"
+            ui.out.say(
+                "{}: {} sessions of {:.1f} minutes in all, {} keywords",
+                out,
+                len(paths),
+                values["seconds"] / 60,
+                values["keywords"],
             )
 
         ui.emit(result, json, human)
@@ -98,10 +101,15 @@ def register(app: typer.Typer) -> None:
 
         def human(values: dict[str, Any]) -> None:
             device = values["detections"]["device"]
-            ui.out.print(
-                f"{values['board']}, engine {values['engine']}: {values['equal_inferences']} of "
-                f"{values['inferences']} results and {len(device)} detections in {values['seconds']:.0f} s of sound: "
-                + ("[green]all equal[/]" if values["equal"] else "[red]not equal[/]")
+            ui.out.say(
+                "{}, engine {}: {} of {} results and {} detections in {:.0f} s of sound: {}",
+                values["board"],
+                values["engine"],
+                values["equal_inferences"],
+                values["inferences"],
+                len(device),
+                values["seconds"],
+                ui.styled("[green]all equal[/]" if values["equal"] else "[red]not equal[/]"),
             )
 
         ui.emit(result, json, human)

@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
 
             show.results(results)
             if out:
-                ui.out.print(f"report: [bold]{ui.plain(str(out / 'report.html'))}[/]")
+                ui.out.say("report: [bold]{}[/]", out / "report.html")
 
         ui.emit(result, json, human)
         from host_tools.measure.clips import verdict
@@ -104,10 +104,6 @@ def _recording(path: Path) -> Iterator[np.ndarray]:
 
 def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: bool, json: bool) -> None:
     """Detections as they come, and under them the posteriors of the last result."""
-    import json as json_module
-
-    from rich.live import Live
-
     from host_tools.link import stream as streams
     from host_tools.link.protocol import Detection, Result, StreamDone
     from host_tools.measure import metrics
@@ -118,17 +114,15 @@ def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: b
     labels = info.labels
     found: list[dict[str, Any]] = []
     done: StreamDone | None = None
-    shown = ui.out if not json else ui.err
-    with Live(console=shown, refresh_per_second=12, transient=True) as live:
+    screen = ui.err if json else ui.out
+    with ui.live(12, screen=screen) as live:
         events = streams.stream_continuous(link, source, realtime=realtime)
         try:
             for event in events:
                 if isinstance(event, Detection):
                     label = labels[event.label] if event.label < len(labels) else str(event.label)
                     found.append({"seconds": event.position / 16000, "label": label, "score": event.score / 256})
-                    live.console.print(
-                        f"{event.position / 16000:8.2f} s  [bold green]{label}[/]  {event.score / 256:.2f}"
-                    )
+                    screen.say("{:8.2f} s  [bold green]{}[/]  {:.2f}", event.position / 16000, label, event.score / 256)
                 elif isinstance(event, Result):
                     live.update(show.posteriors(labels, event))
                 elif isinstance(event, StreamDone):
@@ -146,9 +140,6 @@ def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: b
 
     def human(values: dict[str, Any]) -> None:
         seconds = "" if done is None else f" in {done.total / 16000:.1f} s of sound"
-        ui.out.print(f"{len(found)} detections{seconds}; {values['link']['lost']} frames lost")
+        ui.out.say("{} detections{}; {} frames lost", len(found), seconds, values["link"]["lost"])
 
-    if json:
-        print(json_module.dumps(result, indent=2))
-    else:
-        human(result)
+    ui.emit(result, json, human)

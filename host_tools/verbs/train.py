@@ -47,12 +47,19 @@ def register(app: typer.Typer) -> None:
             result = run_step("model_pipeline.train", arguments, progress)
 
         def human(values: dict[str, Any]) -> None:
-            ui.out.print(
-                f"{out}: {100 * values['validation_accuracy']:.2f} % on the validation clips "
-                f"(epoch {values['best_epoch']} of {values['epochs']}), {values['seconds']:.0f} s"
+            ui.out.say(
+                "{}: {:.2f} % on the validation clips (epoch {} of {}), {:.0f} s",
+                out,
+                100 * values["validation_accuracy"],
+                values["best_epoch"],
+                values["epochs"],
+                values["seconds"],
             )
-            ui.out.print(
-                f"  {values['architecture']}: {values['parameters']:,} parameters, {values['macs']:,} MACs a window"
+            ui.out.say(
+                "  {}: {:,} parameters, {:,} MACs a window",
+                values["architecture"],
+                values["parameters"],
+                values["macs"],
             )
 
         ui.emit(result, json, human)

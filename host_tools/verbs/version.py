@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
         result = {"kws": metadata.version("micro-kws"), "python": platform.python_version(), "packages": found}
 
         def human(values: dict) -> None:
-            ui.out.print(f"kws {values['kws']}, Python {values['python']}")
+            ui.out.say("kws {}, Python {}", values["kws"], values["python"])
             for name, number in values["packages"].items():
-                ui.out.print(f"  {name} {number}")
+                ui.out.say("  {} {}", name, number)
 
         ui.emit(result, json, human)

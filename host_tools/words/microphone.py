@@ -32,7 +32,7 @@ def blocks() -> Iterator[Iterator[np.ndarray]]:
         while True:
             samples, overflowed = source.read(BLOCK)
             if overflowed:
-                ui.err.print("[yellow]the microphone lost samples[/]: this computer is too busy")
+                ui.err.say("[yellow]the microphone lost samples[/]: this computer is too busy")
             yield samples[:, 0].copy()
 
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path
+from model_pipeline.text import PICTURES
 
 FORMATS = (".svg", ".png", ".pdf")
 _COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626")
@@ -37,7 +38,7 @@ def det_plot(result: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "det", "font.size": 9}):
+    with matplotlib.rc_context({**PICTURES, "svg.fonttype": "none", "svg.hashsalt": "det", "font.size": 9}):
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.add_subplot()
         hours = max(p["false_accepts"]["hours"] for points in result["det"].values() for p in points)
@@ -58,6 +59,8 @@ def det_plot(result: dict[str, Any], path: Path) -> None:
         axes.set(xlim=(edge, top * 1.2), ylim=(max(0.1, bottom / 1.5), 100))
         shown = [tick for tick in _TICKS if tick >= max(0.1, bottom / 1.5)]
         axes.set_yticks(shown, [f"{v:g}" for v in shown])
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # matplotlib's own writes formulas
+        axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
         axes.set_xlabel(f"false accepts an hour of {source} ({hours:.2f} h)")
         axes.set_ylabel("keywords missed, %")
