@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from host_tools import pictures, ui
+from host_tools import ui
+from host_tools.report import pictures
 from model_pipeline.text import LIMIT, shown, to_json
 from tests.conftest import ROOT
 
@@ -122,7 +123,7 @@ def test_json_commands_no_terminal_and_means_the_same(text: str) -> None:
 
 
 def test_a_label_is_not_a_formula_in_a_picture(tmp_path: Path) -> None:
-    from model_pipeline.streaming.plot import det_plot
+    from model_pipeline.listening.plot import det_plot
 
     label = "a$_b$ \ufffe<x>&"
     svg = pictures.picture("x", label, (2, 2), lambda axes: axes.set_title(label))
