@@ -185,6 +185,6 @@ def load_board(board_id: str) -> Board:
             raise ValueError("not a JSON object")
         return Board.model_validate({**values, "id": board_id})
     except ValidationError as error:
-        raise KwsError(f"{path}: {explain(error)}") from error
+        raise KwsError(f"{path}: {explain(error, Board)}") from error
     except (OSError, ValueError) as error:
         raise KwsError(f"{path}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -370,7 +371,7 @@ def load_config(path: str | Path | None = None, **overrides: object) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise KwsError(f"{source}: {explain(error)}") from error
+        raise KwsError(f"{source}: {explain(error, Config)}") from error
 
 
 def with_settings(config: Config, settings: list[str]) -> Config:
@@ -392,17 +393,47 @@ def with_settings(config: Config, settings: list[str]) -> Config:
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None
         if not equals or not isinstance(place, dict) or last not in place:
-            raise KwsError(f"no setting {key.strip()!r}", hint="as in train.epochs=5; docs/manifest.md lists the keys")
+            raise KwsError(
+                f"no setting {key.strip()!r}",
+                hint=_meant(Config, key.strip().split(".")) or "as in train.epochs=5; docs/manifest.md lists the keys",
+            )
         place[last] = value
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise KwsError(f"settings: {explain(error)}") from error
+        raise KwsError(f"settings: {explain(error, Config)}") from error
 
 
-def explain(error: ValidationError) -> str:
-    """A pydantic error as one line that names each key."""
-    return "; ".join(
-        f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg'].removeprefix('Value error, ')}"
-        for e in error.errors()
-    )
+def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """A pydantic error as one line that names each key.
+
+    Args:
+        model: what was validated; for a key that it lacks, the most similar one is named.
+    """
+    parts = []
+    for found in error.errors():
+        path = [str(p) for p in found["loc"]]
+        text = found["msg"].removeprefix("Value error, ")
+        meant = _meant(model, path) if model is not None and found["type"] == "extra_forbidden" else ""
+        parts.append(f"{'.'.join(path) or 'file'}: {text}{f' ({meant})' if meant else ''}")
+    return "; ".join(parts)
+
+
+def _meant(model: type[BaseModel], path: list[str]) -> str:
+    """``did you mean …?`` with the most similar of the model's keys, the same section's first; empty without one."""
+    keys = _keys(model)
+    *section, last = path
+    beside = {key.rpartition(".")[2]: key for key in keys if key.split(".")[:-1] == section}
+    near = [beside[name] for name in difflib.get_close_matches(last, beside, n=1)]
+    near += [key for key in keys if key.rpartition(".")[2] == last]  # the right name in another section
+    near += difflib.get_close_matches(".".join(path), keys, n=1, cutoff=0.75)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    found = []
+    for name, field in model.model_fields.items():
+        found.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += _keys(field.annotation, f"{prefix}{name}.")
+    return found

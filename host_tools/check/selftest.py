@@ -126,12 +126,20 @@ class Device:
             raise CheckFailed(f"the link was not clean: {self.link.report()}")
 
     def needs_reference(self) -> Reference:
-        """The reference, if it is of the model on the device."""
+        """The reference, if it is of the model on the device.
+
+        Raises:
+            Skipped: there is none.
+            CheckFailed: it is of another model; what was asked for can't be checked, which is not a pass.
+        """
         if self.reference is None:
             raise Skipped("no model folder to compare with")
         running = self.info().model_hash
         if running != self.reference.model_hash:
-            raise Skipped(f"the device runs model {running}, {self.reference.model} is {self.reference.model_hash}")
+            raise CheckFailed(
+                f"not checked: the device runs model {running}, {self.reference.model} is {self.reference.model_hash} "
+                "(--model DIR names the folder that its firmware was built from)"
+            )
         return self.reference
 
 

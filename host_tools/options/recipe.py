@@ -1,4 +1,4 @@
-"""The options by which ``kws train`` and ``kws quantize`` are told the same recipe."""
+"""The options by which verbs are told a recipe and changes to it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import typer
 from model_pipeline.config import load_config, with_settings
 
 Recipe = Annotated[str, typer.Option("--recipe", "--config", "-c", help="TOML file, or a built-in name.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a setting of it, as in train.epochs=5; may be repeated.")
+]
 Teacher = Annotated[
     bool | None,
     typer.Option(

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options.recipe import Settings
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; replaced if it exists.")]
 ConfigOption = Annotated[str, typer.Option("--config", "-c", help="TOML file, or the name of a built-in one.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting: synth.clips_per_keyword=100.")]
 
 
 def register(app: typer.Typer) -> None:

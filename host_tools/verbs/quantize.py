@@ -23,9 +23,7 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.tflite and model.json; replaced.")],
         config: recipe.Recipe = "demo",
         teacher: recipe.Teacher = None,
-        settings: Annotated[
-            list[str] | None, typer.Option("--set", help="Replace a setting: train.quantization=ptq.")
-        ] = None,
+        settings: recipe.Settings = None,
         json: ui.Json = False,
     ) -> None:
         """Make the int8 model: post-training and quantisation-aware, and the better of both is kept."""

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options.recipe import Settings
 from host_tools.run.steps import ProgressCallback, Step
 
-EXAMPLE = "Example: kws run --config mine.toml --clips 100"
+EXAMPLE = "Example: kws run --config mine.toml --clips 100 --set train.epochs=5"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
         clips: Annotated[
             int | None, typer.Option(min=1, help="Test clips to stream.", show_default="the configuration's")
         ] = None,
+        settings: Settings = None,
         out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/<name>")] = None,
         json: ui.Json = False,
     ) -> None:
@@ -40,11 +42,11 @@ def register(app: typer.Typer) -> None:
         """
         from host_tools.measure.clips import verdict
         from host_tools.run import job as mainjob
-        from model_pipeline.config import load_config
+        from model_pipeline.config import load_config, with_settings
 
-        settings = load_config(config, board=board, engine=engine)
-        folder = out or Path("runs") / settings.name
-        results = mainjob.run(settings, folder, clips=clips, fresh=fresh, bar=_bar)
+        wanted = with_settings(load_config(config, board=board, engine=engine), settings or [])
+        folder = out or Path("runs") / wanted.name
+        results = mainjob.run(wanted, folder, clips=clips, fresh=fresh, bar=_bar)
         result = {
             "results": str(folder / "results.json"),
             "report": str(folder / "report.html"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options.recipe import Settings
 from model_pipeline.errors import KwsError, MissingTool
 
 EXAMPLE = (
@@ -28,9 +29,7 @@ def register(app: typer.Typer) -> None:
         config: Annotated[
             str, typer.Option("--config", "-c", help="The recipe: TOML file, or a built-in name.")
         ] = "default",
-        settings: Annotated[
-            list[str] | None, typer.Option("--set", help="Replace a setting: train.batch=50; may be repeated.")
-        ] = None,
+        settings: Settings = None,
         board: Annotated[
             str | None, typer.Option("--board", "-b", help="Board to build for.", show_default="the configuration's")
         ] = None,

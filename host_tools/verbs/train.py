@@ -25,9 +25,7 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.keras, train.json and log.csv.")],
         config: recipe.Recipe = "demo",
         teacher: recipe.Teacher = None,
-        settings: Annotated[
-            list[str] | None, typer.Option("--set", help="Replace a setting: train.epochs=5; may be repeated.")
-        ] = None,
+        settings: recipe.Settings = None,
         strategy: Annotated[
             str | None,
             typer.Option(

@@ -15,6 +15,10 @@ from pathlib import Path
 import pytest
 
 from host_tools import cli, verbs
+from host_tools.check import selftest
+from host_tools.image.build import DEFAULT_MODEL
+from host_tools.link.session import Link
+from model_pipeline.errors import CheckFailed
 from tests.support.fake_device import FakeFirmware, Faults, listening
 
 VERBS = sorted(m.name for m in pkgutil.iter_modules(verbs.__path__) if not m.name.startswith("_"))
@@ -138,6 +142,20 @@ def test_another_protocol_is_exit_code_4(capfd: pytest.CaptureFixture[str]) -> N
         code, _, err = kws("bench", "--port", url, capfd=capfd)
     assert code == 4
     assert "protocol 2" in err and "speak 1" in err
+
+
+def test_a_selftest_that_can_t_compare_the_model_has_failed() -> None:
+    with listening(FakeFirmware()) as url, Link.open(url) as link:
+        device = selftest.Device(link, selftest.Reference(DEFAULT_MODEL), frames=3)
+        for check in (selftest.exact_inference, selftest.exact_stream, selftest.silence_and_noise):
+            with pytest.raises(CheckFailed, match=r"not checked: the device runs model .*--model DIR"):
+                check(device)
+
+
+def test_a_wrong_setting_of_a_run_is_refused_before_its_first_step(capfd: pytest.CaptureFixture[str]) -> None:
+    code, _, err = kws("run", "--set", "train.epoch=5", "--out", "/nowhere/at/all", capfd=capfd)
+    assert code == 2
+    assert "did you mean train.epochs?" in err
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
