@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from model_pipeline.data.words import check_said
 from model_pipeline.errors import KwsError
@@ -229,6 +229,8 @@ class ScenesConfig(Strict):
     teacher_steps: int = Field(3000, ge=1)
     teacher_examples: int = Field(100_000, ge=1)  # the first so many; what it hears of each is kept, 8 KB
     teacher_learning_rate: float = Field(4e-4, gt=0, le=1)
+    # So many of its first convolutions stay as they are (of 20; 10 of them are three quarters of the work).
+    teacher_frozen: int = Field(0, ge=0, le=20)
     seed: int = Field(1, ge=0)
     # Shares of the examples; those without clips fall away.
     keywords: float = Field(0.53, ge=0)

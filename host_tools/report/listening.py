@@ -7,6 +7,8 @@ from typing import Any
 from host_tools import ui
 from host_tools.ui import Table
 
+_AROUND = 12  # places that are shown of a corpus
+
 
 def evaluation(result: dict[str, Any]) -> None:
     """Prints what `model_pipeline.listening.evaluate.evaluate_streaming` gave."""
@@ -21,19 +23,51 @@ def figures(result: dict[str, Any], *, words: bool = True) -> None:
         _session("own recordings" if name == "own" else f"sessions at {name} dB SNR", values)
         if words:
             _words(values)
-    for name in ("speech", "noise"):
-        if result[name]:
-            rate = result[name]["false_accepts"]
-            fired = [f"{word} {r['count']}" for word, r in result[name]["words"].items() if r["count"]]
-            what = "connected speech" if name == "speech" else "noise"
-            ui.out.say(
-                "[bold]{}[/]: {} false accepts in {:.2f} h = {}{}",
-                what,
-                rate["count"],
-                rate["hours"],
-                _rate(rate),
-                f"; {', '.join(fired)}" if fired else "",
-            )
+    if result["corpora"]:
+        _corpora(result)
+    if result["noise"]:
+        rate, fired = result["noise"]["false_accepts"], _fired(result["noise"])
+        ui.out.say(
+            "[bold]noise[/]: {} false accepts in {:.2f} h = {}{}",
+            rate["count"],
+            rate["hours"],
+            _rate(rate),
+            f"; {fired}" if fired else "",
+        )
+
+
+def _corpora(result: dict[str, Any]) -> None:
+    """False accepts by corpus and of all together, and what fired with the words around it."""
+    table = ui.Table(title="false accepts on connected speech", title_justify="left", box=None, pad_edge=False)
+    for column in ("corpus", "hours", "false", "an hour", "95 %", "heard by"):
+        table.add_column(column, justify="left" if column in ("corpus", "heard by") else "right", no_wrap=True)
+    rows = [(row["name"], row, _used(row)) for row in result["corpora"]]
+    if len(rows) > 1:
+        rows.append(("all", result["speech"], ""))
+    for name, row, used in rows:
+        rate = row["false_accepts"]
+        interval = f"{rate['low']:.1f} to {rate['high']:.1f}"
+        table.add_row(name, f"{rate['hours']:.2f}", str(rate["count"]), f"{rate['per_hour']:.1f}", interval, used)
+    ui.out.show(table)
+    for row in result["corpora"]:
+        if fired := _fired(row):
+            ui.out.say("  {} fired {}", row["name"], fired)
+        if row.get("aside"):
+            ui.out.say("    {} recordings that say a keyword were set apart", row["aside"])
+        around = [f"{place['label']}: … {place['words']} …" for place in row["places"] if place.get("words")]
+        if around:
+            more = f"; and {len(around) - _AROUND} more" if len(around) > _AROUND else ""
+            ui.out.say("    at {}{}", "; ".join(around[:_AROUND]), more)
+
+
+def _fired(values: dict[str, Any]) -> str:
+    return ", ".join(f"{word} {rate['count']}" for word, rate in values["words"].items() if rate["count"])
+
+
+def _used(row: dict[str, Any]) -> str:
+    if not row.get("used"):
+        return "no one" if "used" in row else ""
+    return " + ".join(row["used"]) + ("" if row["whole"] else " (others of it)")
 
 
 def near(result: dict[str, Any], shown: int = 40) -> None:
@@ -84,6 +118,15 @@ def calibration(result: dict[str, Any]) -> None:
         expected["false_accepts_per_hour"],
         expected["asked_there"],
     )
+    if expected["left_out"]:
+        apart = (f"{r['name']} {r['false_accepts']:.0f} in {r['hours']:.2f} h" for r in expected["left_out"])
+        ui.out.say("false accepts on what is left out, of a detector chosen on all the others: {}", ", ".join(apart))
+    if expected["least_shown"] and wish["rate"] < expected["least_shown"]:
+        ui.out.say(
+            "[yellow]so few recordings can't show less than {:.2g} an hour:[/] below it the figure is carried on from "
+            "higher rates",
+            expected["least_shown"],
+        )
     ui.out.say("[dim]on what it was chosen on:[/]")
     figures(result["calibration"])
     if result["measured"]:

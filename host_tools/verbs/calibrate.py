@@ -10,7 +10,7 @@ import typer
 from host_tools import ui
 from host_tools.report import listening
 
-EXAMPLE = "Example: kws calibrate runs/mine/model --data data/speech_commands --negative data/conversations --rate 0.5"
+EXAMPLE = "Example: kws calibrate runs/mine/model --data data/speech_commands --negative talk --negative prose"
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
         ],
         data: Annotated[Path, typer.Option("--data", "-d", help="A data folder; its validation split is used.")],
         negative: Annotated[
-            Path | None,
-            typer.Option(help="Recordings of speech without keywords: a quarter to choose on, half to measure."),
+            list[Path] | None,
+            typer.Option(help="A folder of connected speech. Repeated: the rate is that of yet another one."),
         ] = None,
         rate: Annotated[float, typer.Option(min=0.001, help="False accepts an hour that are wanted at most.")] = 1.0,
         response: Annotated[
@@ -47,8 +47,10 @@ def register(app: typer.Typer) -> None:
 
         wish = Wish(rate, response, tuple(snr or (10.0,)), tuple(sorted(set(stride or (3, 4, 5)))))
         with ui.progress("calibrating") as progress:
-            result = run(model, data, negative, wish, Plan(seed=seed, limit=keywords), progress, write=not dry_run)
-        if negative is None:
+            result = run(
+                model, data, negative or [], wish, Plan(seed=seed, limit=keywords), progress, write=not dry_run
+            )
+        if not negative:
             ui.err.say("[yellow]no --negative:[/] the rate is that of noise alone; speech gives more")
         ui.emit(result, json, listening.calibration)
         if not json:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "Example: kws evaluate firmware/model --data data/speech_commands --engine aot --snr 10   or   "
-    "kws evaluate firmware/model --data data/speech_commands --streaming --negative data/talk --plot det.svg   "
+    "kws evaluate firmware/model --streaming --negative data/talk --negative data/prose --plot det.svg   "
     "or   kws evaluate firmware/model --near"
 )
 
@@ -50,8 +50,11 @@ def register(app: typer.Typer) -> None:
         streaming: Annotated[
             bool, typer.Option("--streaming", help="Long audio through model and detector, instead of clips.")
         ] = False,
-        negative: Annotated[Path | None, typer.Option(help="With --streaming: recordings without keywords.")] = None,
-        whole: Annotated[bool, typer.Option("--whole", help="All of --negative, not only its reporting part.")] = False,
+        negative: Annotated[
+            list[Path] | None,
+            typer.Option(help="With --streaming: a folder of connected speech. May be repeated.", show_default=False),
+        ] = None,
+        whole: Annotated[bool, typer.Option("--whole", help="All of --negative, also what was learnt from.")] = False,
         snr: Annotated[
             list[float] | None, typer.Option(help="Also in noise at this SNR in dB; may be repeated. --streaming: 10.")
         ] = None,
@@ -84,7 +87,7 @@ def register(app: typer.Typer) -> None:
         if near:
             _near(model, data, words or [], takes, record=record, json=json)
             return
-        if data is None:
+        if data is None and not (streaming and (negative or sessions)):
             raise KwsError("no --data DIR to measure on", hint="kws data synth, import or download makes one")
         if gain and streaming:
             raise KwsError("--gain is for clips, not for --streaming")
@@ -102,11 +105,11 @@ def register(app: typer.Typer) -> None:
                     data,
                     split.value,
                     tuple(snr or (10.0,)),
-                    negative,
-                    None if whole else "reporting",
+                    negative or [],
                     sessions,
                     Plan(limit=keywords),
                     progress,
+                    whole=whole,
                     record=record,
                 )
             if plot:
@@ -115,6 +118,7 @@ def register(app: typer.Typer) -> None:
             return
         if negative or sessions or plot or whole or keywords:
             raise KwsError("--negative, --whole, --sessions, --keywords and --plot go with --streaming")
+        assert data is not None
         with ui.progress("evaluating") as progress:
             found = run(
                 model, data, split.value, engine.value, progress, snr_db=snr or (), gain_db=gain or (), record=record

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.data import noise as noises
-from model_pipeline.data.audio import EXTENSIONS, SAMPLE_RATE, as_pcm, read_audio, resample, to_int16
+from model_pipeline.data.audio import SAMPLE_RATE, as_pcm, read_audio, resample, to_int16
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import loop
 from model_pipeline.data.split import Split
-from model_pipeline.errors import KwsError
 
-Part = Literal["training", "calibration", "reporting"]
 ProgressCallback = Callable[[int, int, str], None]
 _GAP_S = (0.3, 1.0)
 _GAP_RMS = 8.0  # of 32768: a quiet room
@@ -45,28 +41,6 @@ class Stretch:
         """The recording at a sample, and the second in it."""
         index = max(0, int(np.searchsorted(self.starts, position, side="right")) - 1)
         return self.names[index], (position - int(self.starts[index])) / SAMPLE_RATE
-
-
-def part_of(name: str) -> Part:
-    """Which part a recording belongs to, by the SHA-1 of its file's name without folder and extension: a quarter is
-    for training, a quarter for choosing thresholds, and half is what is reported."""
-    place = hashlib.sha1(Path(name).stem.encode()).digest()[0]
-    return "training" if place < 64 else "calibration" if place < 128 else "reporting"
-
-
-def recordings(folder: Path, part: Part | None = None) -> list[Path]:
-    """The audio files under ``folder`` in the order of their names; of one part only, if asked.
-
-    Raises:
-        KwsError: no such folder, or nothing in it.
-    """
-    if not Path(folder).is_dir():
-        raise KwsError(f"no folder {folder} with recordings")
-    found = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
-    found = [p for p in found if part is None or part_of(p.name) == part]
-    if not found:
-        raise KwsError(f"{folder} holds no recordings" + (f" of the {part} part" if part else ""))
-    return found
 
 
 def read(paths: Sequence[Path], progress: ProgressCallback | None = None) -> list[NDArray[np.int16]]:

@@ -1,8 +1,9 @@
 """``kws calibrate``: the detector's parameters for a wanted rate of false accepts.
 
-What is chosen on: sessions of the validation split, the calibration part of the recordings without keywords (each at
+What is chosen on: sessions of the validation split, the calibration part of each corpus of connected speech (each at
 three speeds, so that the rate is looked at over more hours than there are) and the validation part of the noise. What
-is reported is measured on the reporting part of the recordings. docs/listening.md tells why each step is as it is.
+is reported is measured on the reporting parts. With several corpora the rate that is promised is that of a corpus which
+was not chosen on. docs/listening.md tells why each step is as it is.
 """
 
 from __future__ import annotations
@@ -10,23 +11,26 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from model_pipeline.data import connected as negatives
+from model_pipeline.data.corpora import Corpus as NamedCorpus
+from model_pipeline.data.corpora import corpus_of, open_corpus
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import Plan
 from model_pipeline.data.split import Split
+from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_dir
-from model_pipeline.listening.corpus import Corpus, Listener
+from model_pipeline.listening.corpus import Corpus, Listener, Without
 from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
-from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, lowest, pick, to_ask, total
+from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, pick, to_ask, total
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest, save_manifest
 
@@ -52,18 +56,20 @@ class Wish:
 @dataclass(frozen=True)
 class Choice:
     """One detector with its errors and false accepts an hour on what it was chosen on; ``asked``: how many `to_ask` let
-    there be."""
+    there be; ``left_out``: false accepts on each corpus, or part of the only one, of a detector chosen on the others.
+    """
 
     detector: DetectorDefaults
     errors: float
     rate: float
     asked: float
+    left_out: tuple[tuple[str, float, float], ...] = ()  # name, hours, false accepts
 
 
 def calibrate(
     model: Path,
     data: Path,
-    negative: Path | None = None,
+    negative: Sequence[Path] = (),
     wish: Wish | None = None,
     plan: Plan | None = None,
     progress: ProgressCallback | None = None,
@@ -87,7 +93,8 @@ def calibrate(
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
     dataset = Dataset.open(data, manifest.labels[:-2])
-    corpus, held_out = _listen(recogniser, dataset, split, negative, wish, plan, progress)
+    corpora = [_open(folder, manifest) for folder in negative]
+    corpus, held_out = _listen(recogniser, dataset, split, corpora, wish, plan, progress)
     choice = choose(corpus, manifest, wish, progress)
     result: dict[str, Any] = {
         "model": manifest.model_hash,
@@ -102,7 +109,14 @@ def calibrate(
             "false_accepts_per_hour": wish.rate,
             "where_chosen": round(choice.rate, 4),
             "asked_there": round(choice.asked, 4),
+            # Without a false accept in so many hours there may still be three an hour times that.
+            "least_shown": round(3.0 / sum(part.hours for part in corpus.speech), 3) if corpus.speech else None,
+            "left_out": [
+                {"name": name, "hours": round(hours, 4), "false_accepts": count}
+                for name, hours, count in choice.left_out
+            ],
         },
+        "corpora": [c.describe() for c in corpora],
         "calibration": judge(corpus, choice.detector, det=False),
         "measured": judge(held_out, choice.detector, det=False) if held_out.speech else None,
     }
@@ -162,9 +176,17 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
             f"no thresholds give {wish.rate:g} false accepts an hour; the least expected is {lowest(sweeps):.2g}",
             hint="train with connected speech among the unknown words, or ask for --rate a little higher",
         )
+    names = _parts(corpus)[1]
+    apart = left_out(sweeps, [ask])[:, 0]
+    told = tuple(
+        (name, float(hours), float(count))
+        for name, hours, count in zip(names, sweeps[0].each, np.nan_to_num(apart, nan=-1.0), strict=True)
+        if count >= 0
+    )
     said = sum(event.word in manifest.labels for s in corpus.sessions.values() for h in s for event in h.events)
     limit = min(c.errors for c in chosen) + _SAME_SHARE * said
-    return max((c for c in chosen if c.errors <= limit), key=lambda c: (c.detector.stride_hops, -c.errors))
+    best = max((c for c in chosen if c.errors <= limit), key=lambda c: (c.detector.stride_hops, -c.errors))
+    return replace(best, left_out=told)
 
 
 def _within(base: DetectorDefaults, found: Sweep, ask: float) -> Choice | None:
@@ -187,7 +209,9 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
     words = len(labels) - 2
     number = {label: i for i, label in enumerate(labels)}
     errors = np.zeros((len(LEVELS), words))
-    false = np.zeros((PARTS, len(LEVELS), words))
+    own, names = _parts(corpus)
+    false = np.zeros((len(names), len(LEVELS), words))
+    always = np.zeros((len(LEVELS), words))
     late = wish.response_ms * 16
     for i, level in enumerate(LEVELS):
         detector = base.model_copy(update={"thresholds": [int(level)] * words + [0, 0]})
@@ -199,12 +223,27 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
                 errors[i, detection.label] += detection.position - event.end > late
             for detection, _ in outcome.false:
                 errors[i, detection.label] += 1
-        for part in [*corpus.speech, *corpus.noise]:
+        for part in own:
             for detection in part.detections(detector):
                 # The same place of the recordings at every speed.
-                place = min(PARTS - 1, PARTS * detection.position // part.track.samples)
+                slice_ = min(PARTS - 1, PARTS * detection.position // part.track.samples)
+                place = names.index(part.name) if part.name in names else slice_
                 false[place, i, detection.label] += 1
-    return Sweep(errors, false, sum(part.hours for part in corpus.speech) or sum(p.hours for p in corpus.noise))
+        for part in corpus.noise if corpus.speech else ():
+            for detection in part.detections(detector):
+                always[i, detection.label] += 1
+    hours = np.array([sum(p.hours for p in own if p.name == name) for name in names])
+    if not hours.any():  # slices of one corpus
+        hours = np.full(len(names), sum(part.hours for part in own) / len(names))
+    return Sweep(errors, false, hours, always)
+
+
+def _parts(corpus: Corpus) -> tuple[list[Without], list[str]]:
+    """What false accepts an hour are counted on, and the parts that `to_ask` leaves out in turn: the corpora, or slices
+    of the only one."""
+    own = corpus.speech or corpus.noise
+    names = list(dict.fromkeys(part.name for part in own))
+    return own, names if len(names) > 1 else [f"part {i + 1}" for i in range(PARTS)]
 
 
 def store(model: Path, detector: DetectorDefaults, record: dict[str, Any]) -> None:
@@ -235,45 +274,56 @@ def store(model: Path, detector: DetectorDefaults, record: dict[str, Any]) -> No
             shutil.copytree(Path(name) / "out", target, dirs_exist_ok=True)
 
 
+def _open(folder: Path, manifest: Manifest) -> NamedCorpus:
+    """A folder with the parts that training knows it by; of another, half of the speakers are to choose on."""
+    trained = (manifest.training_data.get("scenes") or {}).get("corpora") or []
+    corpus = corpus_of(folder, trained)
+    if not any(entry["name"] == corpus.name for entry in trained):
+        corpus = open_corpus(corpus.config.model_copy(update={"calibration": 0.5}))
+    if not corpus.of("calibration"):
+        raise KwsError(f"{corpus.name} has no recordings to choose on: training heard all that are not for reporting")
+    return corpus
+
+
 def _listen(
     recogniser: Recogniser,
     dataset: Dataset,
     split: Split,
-    negative: Path | None,
+    corpora: Sequence[NamedCorpus],
     wish: Wish,
     plan: Plan,
     progress: ProgressCallback | None,
 ) -> tuple[Corpus, Corpus]:
-    """What is chosen on, and the part of the recordings that is only measured."""
+    """What is chosen on, and the parts of the corpora that are only measured."""
     stride = math.gcd(*wish.strides)
     listener = Listener(recogniser, stride, progress)
     keywords = sum(c.label < dataset.unknown for c in dataset.clips(split))
     seconds = len(wish.snr_db) * 2.5 * min(keywords, plan.limit or keywords) + 600
-    stretches = []
-    if negative:
-        mine, other = negatives.recordings(negative, "calibration"), negatives.recordings(negative, "reporting")
-        audio = listener.read([*mine, *other])
-        names = [p.name for p in [*mine, *other]]
-        cut = len(mine)
-        for speed in SPEEDS:
-            stretches.append(negatives.join(f"speech at {speed:g} times", audio[:cut], names[:cut], speed))
-        reported = negatives.join("speech of the reporting part", audio[cut:], names[cut:])
-        seconds += sum(s.seconds for s in stretches) + reported.seconds
-    listener.expect(seconds)
+    chosen_on, reported = [], []
+    sayings = Sayings(recogniser.labels[:-2]) if any(c.transcribed for c in corpora) else None
+    for corpus in corpora:
+        mine, other = (corpus.without(part, sayings)[0] for part in ("calibration", "reporting"))
+        audio = listener.read([r.path for r in mine])
+        names = [r.path.name for r in mine]
+        chosen_on += [negatives.join(corpus.name, audio, names, speed) for speed in SPEEDS]
+        if other:
+            audio = listener.read([r.path for r in other])
+            reported.append(negatives.join(corpus.name, audio, [r.path.name for r in other]))
+    listener.expect(seconds + sum(s.seconds for s in [*chosen_on, *reported]))
     listener.generated(dataset, split, wish.snr_db, plan)
-    for stretch in stretches:
+    for stretch in chosen_on:
         listener.speech(stretch)
     listener.noise(dataset, split)
-    corpus, held_out = listener.corpus, Corpus(recogniser.labels)
-    if negative:
-        listener.corpus = held_out
-        listener.speech(reported)
-    return corpus, held_out
+    chosen, held_out = listener.corpus, Corpus(recogniser.labels)
+    listener.corpus = held_out
+    for stretch in reported:
+        listener.speech(stretch)
+    return chosen, held_out
 
 
 def _record(result: dict[str, Any]) -> dict[str, Any]:
     """What the manifest keeps."""
-    kept: dict[str, Any] = {"wish": result["wish"], "expected": result["expected"]}
+    kept: dict[str, Any] = {"wish": result["wish"], "expected": result["expected"], "corpora": result["corpora"]}
     for snr, values in result["calibration"]["sessions"].items():
         kept[f"validation_{snr}_db"] = {
             "misses": round(values["misses"]["value"] or 0.0, 5),

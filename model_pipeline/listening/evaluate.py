@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model_pipeline.data import connected as negatives
-from model_pipeline.data.connected import Part
+from model_pipeline.data.corpora import Corpus as NamedCorpus
+from model_pipeline.data.corpora import Recording, corpus_of
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import Plan, read_sessions
 from model_pipeline.data.split import Split
+from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.listening.corpus import Corpus, Listener, Without
 from model_pipeline.listening.recogniser import Recogniser
@@ -27,12 +30,12 @@ def evaluate_streaming(
     data: Path | None = None,
     split: Split = "testing",
     snr_db: Sequence[float] = (10.0,),
-    negative: Path | None = None,
-    part: Part | None = "reporting",
+    negative: Sequence[Path] = (),
     own_sessions: Path | None = None,
     plan: Plan | None = None,
     progress: ProgressCallback | None = None,
     *,
+    whole: bool = False,
     det: bool = True,
     record: bool = False,
 ) -> dict[str, Any]:
@@ -41,34 +44,42 @@ def evaluate_streaming(
     Args:
         model: folder with ``model.tflite`` and ``model.json``; the manifest's detector is used.
         data: a data folder, for generated sessions of ``split`` at each of ``snr_db``, and for noise.
-        negative: a folder of recordings in which no keyword is said.
-        part: which part of them (`negatives.part_of`); None: all.
+        negative: folders of connected speech (`data.corpora`). Utterances whose transcript has a keyword are set apart;
+            what has no transcript is taken to say none.
         own_sessions: recordings with their truth (`sessions.read_sessions`), instead of or beside ``data``.
+        whole: all of those folders, also what the model was trained or calibrated on.
         det: also the curves.
         record: write the figures into ``model.json``.
 
     Returns:
-        ``sessions`` (a `scoring.summary` for each SNR, "own" for the user's), ``speech`` and ``noise`` (false
-        accepts with their places), ``det`` (points of each curve), ``detector``, ``detections`` (for each SNR and
-        session: position in samples, label and score of each, as the firmware reports them).
+        ``sessions`` (a `scoring.summary` for each SNR, "own" for the user's), ``speech`` (all connected speech), its
+        ``corpora`` and ``noise`` (false accepts with their places), ``det`` (points of each curve), ``detector``,
+        ``detections`` (for each SNR and session: position in samples, label and score of each, as the firmware
+        reports them).
 
     Raises:
         KwsError: nothing to run, or what can't be read.
     """
-    if data is None and own_sessions is None and negative is None:
+    if data is None and own_sessions is None and not negative:
         raise KwsError("nothing to listen to", hint="give --data DIR, --negative DIR or --sessions DIR")
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
     # Fine enough for the detector's stride, and no finer: a wide plan gives every hop at no cost.
     listener = Listener(recogniser, manifest.detector.stride_hops, progress)
-    _listen(listener, manifest, data, split, snr_db, negative, part, own_sessions, plan or Plan())
+    heard = [open_heard(folder, manifest, whole=whole) for folder in negative]
+    if len({corpus.corpus.name for corpus in heard}) < len(heard):
+        raise KwsError("two of the folders of connected speech have the same name")
+    _listen(listener, manifest, data, split, snr_db, heard, own_sessions, plan or Plan())
     result = judge(listener.corpus, manifest.detector, det=det)
+    for row, corpus in zip(result["corpora"], heard, strict=True):
+        row.update(corpus.brief())
+        for place in row["places"]:
+            place["words"] = corpus.words_at(place["file"], place["second"])
     result = {
         "model": manifest.model_hash,
         "name": manifest.name,
         "labels": manifest.labels,
         "split": split,
-        "negative": {"folder": str(negative), "part": part or "all"} if negative else None,
         "detector": manifest.detector.model_dump(),
         "stride_ms": manifest.detector.stride_hops * manifest.frontend.hop_ms,
         "detections": _detections(listener.corpus, manifest.detector),
@@ -79,24 +90,90 @@ def evaluate_streaming(
     return result
 
 
+@dataclass(frozen=True)
+class HeardCorpus:
+    """A corpus of connected speech as a model may be judged on it.
+
+    ``recordings`` are without keywords as far as transcripts tell, ``aside`` are those that say one. ``used`` names
+    what the model used other recordings of the corpus for ("training", "calibration"; with ``whole`` these ones too).
+    """
+
+    corpus: NamedCorpus
+    recordings: list[Recording]
+    aside: list[Recording]
+    used: list[str]
+    whole: bool
+
+    def brief(self) -> dict[str, Any]:
+        """What a table shows of it."""
+        return {
+            "used": self.used,
+            "whole": self.whole,
+            "recordings": len(self.recordings),
+            "aside": len(self.aside),
+            "transcribed": self.corpus.transcribed,
+            "licence": self.corpus.config.licence,
+            "hash": self.corpus.content_hash,
+        }
+
+    def words_at(self, file: str, second: float, around: int = 2) -> str:
+        """The words that are said about there, as far as the transcript and a steady pace tell; "" without one."""
+        recording = next((r for r in self.recordings if r.path.name == file), None)
+        if recording is None or not recording.text:
+            return ""
+        words = recording.text.split()
+        # The word has just ended when the detector fires.
+        at = int(len(words) * max(0.0, second - 0.4) / max(0.1, _seconds(recording.path)))
+        return " ".join(words[max(0, at - around) : at + around + 1])
+
+
+def open_heard(folder: Path, manifest: Manifest, *, whole: bool = False) -> HeardCorpus:
+    """A folder as a corpus for judging a model: what neither training nor calibration has heard of it, or all of it.
+
+    Raises:
+        KwsError: no such folder, or nothing in it is left.
+    """
+    trained = (manifest.training_data.get("scenes") or {}).get("corpora") or []
+    calibrated = (manifest.accuracy.get("calibration") or {}).get("corpora") or []
+    corpus = corpus_of(folder, [*calibrated, *trained])
+    used = [
+        name
+        for name, entries, share in (("training", trained, "training"), ("calibration", calibrated, "calibration"))
+        if any(e["name"] == corpus.name and e[share] for e in entries)
+    ]
+    sayings = Sayings(manifest.labels[:-2]) if corpus.transcribed else None
+    recordings, aside = corpus.without(None if whole or not used else "reporting", sayings)
+    if not recordings:
+        raise KwsError(
+            f"{corpus.name}: training and calibration have used all of it, or every utterance says a keyword",
+            hint="--whole listens to what they have used",
+        )
+    return HeardCorpus(corpus, recordings, aside, used, whole)
+
+
+def _seconds(path: Path) -> float:
+    import soundfile
+
+    return float(soundfile.info(str(path)).duration)
+
+
 def _listen(
     listener: Listener,
     manifest: Manifest,
     data: Path | None,
     split: Split,
     snr_db: Sequence[float],
-    negative: Path | None,
-    part: Part | None,
+    negative: Sequence[HeardCorpus],
     own_sessions: Path | None,
     plan: Plan,
 ) -> None:
     dataset = Dataset.open(data, manifest.labels[:-2]) if data else None
     own = read_sessions(own_sessions, manifest.labels[:-2]) if own_sessions else []
-    stretch = None
-    if negative:
-        paths = negatives.recordings(negative, part)
-        stretch = negatives.join("speech", listener.read(paths), [p.name for p in paths])
-    seconds = sum(session.seconds for session in own) + (stretch.seconds if stretch else 0)
+    stretches = []
+    for heard in negative:
+        paths = [r.path for r in heard.recordings]
+        stretches.append(negatives.join(heard.corpus.name, listener.read(paths), [p.name for p in paths]))
+    seconds = sum(session.seconds for session in own) + sum(stretch.seconds for stretch in stretches)
     if dataset:
         # About 2.5 s a keyword with its pause and its share of other words.
         keywords = sum(c.label < dataset.unknown for c in dataset.clips(split))
@@ -106,7 +183,7 @@ def _listen(
         listener.generated(dataset, split, snr_db, plan)
     if own:
         listener.recorded(own)
-    if stretch:
+    for stretch in stretches:
         listener.speech(stretch)
     if dataset:
         listener.noise(dataset, split)
@@ -118,6 +195,10 @@ def judge(corpus: Corpus, detector: DetectorDefaults, *, det: bool = True) -> di
     result: dict[str, Any] = {
         "sessions": {names[snr]: summary(corpus.outcome(snr, detector), corpus.labels) for snr in corpus.sessions},
         "speech": _false(corpus.speech, detector, corpus.labels),
+        "corpora": [
+            {"name": name, **(_false([p for p in corpus.speech if p.name == name], detector, corpus.labels) or {})}
+            for name in dict.fromkeys(part.name for part in corpus.speech)
+        ],
         "noise": _false(corpus.noise, detector, corpus.labels),
     }
     if det:
@@ -205,11 +286,20 @@ def brief(result: dict[str, Any]) -> dict[str, Any]:
         }
     for name in ("speech", "noise"):
         if result[name]:
-            rate = result[name]["false_accepts"]
-            kept[name] = {
-                "hours": rate["hours"],
-                "false_accepts": rate["count"],
-                "per_hour": round(rate["per_hour"], 3),
-                "interval95": [round(rate[k], 3) for k in ("low", "high")],
-            }
+            kept[name] = _brief_rate(result[name])
+    if result["corpora"]:
+        kept["corpora"] = [
+            {"name": row["name"], "used": row["used"], "aside": row["aside"], "hash": row["hash"], **_brief_rate(row)}
+            for row in result["corpora"]
+        ]
     return kept
+
+
+def _brief_rate(values: dict[str, Any]) -> dict[str, Any]:
+    rate = values["false_accepts"]
+    return {
+        "hours": rate["hours"],
+        "false_accepts": rate["count"],
+        "per_hour": round(rate["per_hour"], 3),
+        "interval95": [round(rate[k], 3) for k in ("low", "high")],
+    }

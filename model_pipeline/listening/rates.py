@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = np.concatenate([np.arange(64, 240, 6), np.arange(240, 256)])  # fine where good models' scores lie
-PARTS = 5  # of the speech, for `to_ask`
+PARTS = 5  # of the speech, for `to_ask`, where it is of one corpus
 _ENOUGH = 5  # false accepts of a word from which its own counts are relied on
 _TAIL = 20  # that its slope beyond is taken from
 _PRIOR = 0.5  # false accepts that a word without any is thought to have had at the lowest level
@@ -26,13 +26,20 @@ class Sweep:
     """Counts at each of `LEVELS`, the same threshold for all words."""
 
     errors: NDArray[np.float64]  # [levels, words]: missed, late and wrong in the sessions, by the word said or heard
-    parts: NDArray[np.float64]  # [parts, levels, words]: false accepts on each part of connected speech and noise
-    hours: float  # of all parts, which are of equal length
+    parts: NDArray[np.float64]  # [parts, levels, words]: false accepts on each part of the connected speech
+    each: NDArray[np.float64]  # [parts]: hours of each
+    always: NDArray[np.float64] | None = None  # [levels, words]: false accepts that count whatever part is left out
+
+    @property
+    def hours(self) -> float:
+        """Of all parts."""
+        return float(self.each.sum())
 
     @property
     def false(self) -> NDArray[np.float64]:
         """False accepts on all parts, [levels, words]."""
-        return np.asarray(self.parts.sum(axis=0))
+        found = np.asarray(self.parts.sum(axis=0))
+        return found if self.always is None else found + self.always
 
     @functools.cached_property
     def rates(self) -> NDArray[np.float64]:
@@ -41,8 +48,7 @@ class Sweep:
 
     def without(self, part: int) -> Sweep:
         """The same with one part less."""
-        count = len(self.parts)
-        return Sweep(self.errors, np.delete(self.parts, part, axis=0), self.hours * (count - 1) / count)
+        return Sweep(self.errors, np.delete(self.parts, part, axis=0), np.delete(self.each, part), self.always)
 
 
 def total(table: NDArray[np.float64], levels: Sequence[int] | NDArray[np.int64]) -> float:
@@ -55,7 +61,8 @@ def to_ask(sweeps: Sequence[Sweep], wanted: float) -> float:
 
     Thresholds are chosen where these recordings happen to be quiet, so there are more on others. How many more is seen
     by choosing on all parts but one and counting on that one (cross-fitting), for several rates: the lower the rate,
-    the more. As counts are few, a power law is laid through them.
+    the more. Where the parts are corpora, the one that is counted on is a corpus that was not chosen on. As counts are
+    few, a power law is laid through them.
 
     Args:
         sweeps: one of each detector that there is to choose from.
@@ -63,17 +70,8 @@ def to_ask(sweeps: Sequence[Sweep], wanted: float) -> float:
     """
     hours = sweeps[0].hours
     asked = max(4.0 * wanted, _SEEN / hours) * 0.5 ** np.arange(_ASKED)
-    counted = np.full(_ASKED, 0.5)  # so that none has a logarithm too
-    for part in range(PARTS):
-        pairs = [(sweep.without(part), sweep.parts[part]) for sweep in sweeps]
-        for i, rate in enumerate(asked):
-            fit = [
-                (total(others.errors, levels), total(false, levels))
-                for others, false in pairs
-                if (levels := pick(others.errors, others.rates, float(rate)))
-            ]
-            if fit:
-                counted[i] += min(fit, key=lambda each: each[0])[1]
+    # A half so that none has a logarithm too.
+    counted = 0.5 + np.nansum(left_out(sweeps, [float(rate) for rate in asked]), axis=0)
     x, y = np.log(asked), np.log(counted / hours)
     middle_x, middle_y = np.average(x, weights=counted), np.average(y, weights=counted)
     # Least squares, weighted by what a Poisson count's logarithm is worth.
@@ -82,6 +80,23 @@ def to_ask(sweeps: Sequence[Sweep], wanted: float) -> float:
     slope = float(np.clip(slope / (own + 1 / _POWER_SD**2), 0.4, 1.0))
     ask = min(wanted, math.exp(middle_x + (math.log(wanted) - middle_y) / slope))
     return max(ask, min(wanted, lowest(sweeps)))
+
+
+def left_out(sweeps: Sequence[Sweep], asked: Sequence[float]) -> NDArray[np.float64]:
+    """False accepts on each part of the detector that is chosen on all others: [parts, asked], NaN where no thresholds
+    give the rate that is asked for."""
+    counted = np.full((len(sweeps[0].parts), len(asked)), np.nan)
+    for part in range(len(counted)):
+        pairs = [(sweep.without(part), sweep.parts[part]) for sweep in sweeps]
+        for i, rate in enumerate(asked):
+            fit = [
+                (total(others.errors, levels), total(false, levels))
+                for others, false in pairs
+                if (levels := pick(others.errors, others.rates, float(rate)))
+            ]
+            if fit:
+                counted[part, i] = min(fit, key=lambda each: each[0])[1]
+    return counted
 
 
 def lowest(sweeps: Sequence[Sweep]) -> float:

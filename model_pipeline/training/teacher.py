@@ -75,7 +75,7 @@ def _train(
     if not (pool.folder / "teacher.backup").exists():
         model.compile(keras.optimizers.AdamW(2e-3), loss, jit_compile=False)
         model.fit(batches, epochs=1, verbose=0)
-    for layer in body:
+    for layer in body[config.teacher_frozen :]:
         layer.trainable = True
     rate = schedule(config.teacher_learning_rate, 100, config.teacher_steps)
     model.compile(

@@ -69,6 +69,9 @@ def test_a_corpus_that_was_used_is_known_again(tmp_path: Path) -> None:
     assert new.name == "other" and {r.part for r in new.recordings} == {"reporting"}
     with pytest.raises(KwsError, match="no folder"):
         corpus_of(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(KwsError, match="holds no recordings"):
+        corpus_of(tmp_path / "empty")
 
 
 def test_transcripts_of_both_kinds_are_read(tmp_path: Path) -> None:

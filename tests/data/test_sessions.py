@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_pipeline.data import connected as negatives
+from model_pipeline.data.corpora import audio_files
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import (
     Event,
@@ -163,29 +164,12 @@ def test_a_folder_without_sessions(tmp_path: Path) -> None:
         read_sessions(tmp_path, KEYWORDS)
 
 
-def test_the_parts_of_recordings_share_none(tmp_path: Path) -> None:
-    for number in range(60):
-        soundfile.write(tmp_path / f"talk{number}.wav", np.zeros(100, np.int16), 16000)
-    (tmp_path / "notes.txt").write_text("no audio")
-    every = negatives.recordings(tmp_path)
-    parts = [negatives.recordings(tmp_path, part) for part in ("training", "calibration", "reporting")]
-    assert sorted(path for part in parts for path in part) == every
-    assert len(every) == 60
-    assert min(map(len, parts)) > 5
-    assert negatives.part_of("talk0.wav") == negatives.part_of("elsewhere/talk0.ogg")
-    with pytest.raises(KwsError, match="no folder"):
-        negatives.recordings(tmp_path / "nowhere")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(KwsError, match="holds no recordings"):
-        negatives.recordings(tmp_path / "empty")
-
-
 def test_joined_recordings_know_where_each_lies(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     sounds = [rng.integers(-9000, 9000, n, dtype=np.int16) for n in (16000, 5000, 24000)]
     for number, sound in enumerate(sounds):
         soundfile.write(tmp_path / f"{number}.flac", sound, 16000)
-    stretch = negatives.speech(negatives.recordings(tmp_path), "talk")
+    stretch = negatives.speech(audio_files(tmp_path), "talk")
     for number, sound in enumerate(sounds):
         start = int(stretch.starts[number])
         assert np.array_equal(stretch.samples[start : start + len(sound)], sound)

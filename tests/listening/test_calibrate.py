@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from host_tools import cli
 from model_pipeline import export as export_module
+from model_pipeline.config import CorpusConfig
 from model_pipeline.data.connected import Stretch
+from model_pipeline.data.corpora import open_corpus
 from model_pipeline.data.sessions import Event
 from model_pipeline.errors import KwsError
 from model_pipeline.export import export
@@ -27,7 +29,7 @@ from model_pipeline.listening.calibrate import Wish, choose, store, sweep
 from model_pipeline.listening.corpus import Corpus, Heard, Without
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask, total
-from model_pipeline.manifest import Manifest, load_manifest
+from model_pipeline.manifest import Manifest, load_manifest, save_manifest
 from tests.support.listening_models import model_folder, sliding_net, speech_like, track_of
 from tests.support.tiny_data import make
 
@@ -122,7 +124,7 @@ def test_sweep_counts_false_accepts_of_each_word_at_each_level(manifest: Manifes
 
 
 def counts(false: np.ndarray, hours: float = 1.0) -> Sweep:
-    return Sweep(np.zeros_like(false), false[None], hours)
+    return Sweep(np.zeros_like(false), false[None], np.array([hours]))
 
 
 LOGIT = np.log((LEVELS + 0.5) / (256 - LEVELS - 0.5))
@@ -173,7 +175,7 @@ def world_of_detectors(rng: np.random.Generator, detectors: int, words: int) -> 
         parts = np.array([[drawn(rng, rng.poisson(n), s) for n, s in each] for _ in range(PARTS)]).transpose(0, 2, 1)
         missed = 60 / (1 + np.exp(2.5 - LOGIT))[:, None] + rng.normal(0, 0.7, (len(LEVELS), words))
         errors = np.maximum.accumulate(np.round(missed + rng.normal(0, 2)), axis=0)
-        sweeps.append(Sweep(errors, parts, 1.0))
+        sweeps.append(Sweep(errors, parts, np.full(PARTS, 1.0 / PARTS)))
         true.append(totals * np.exp(-slopes * (LOGIT[:, None] - LOGIT[0])))
     return sweeps, true
 
@@ -206,7 +208,7 @@ def test_no_more_is_asked_for_than_is_wanted_where_false_accepts_are_many() -> N
     rng = np.random.default_rng(5)
     parts = np.stack([np.stack([drawn(rng, 4000, 1.0)], 1) for _ in range(PARTS)])
     errors = np.cumsum(np.ones((len(LEVELS), 1)), axis=0)
-    assert to_ask([Sweep(errors, parts, 1.0)], 5000.0) > 4000
+    assert to_ask([Sweep(errors, parts, np.full(PARTS, 1.0 / PARTS))], 5000.0) > 4000
 
 
 @settings(max_examples=80, deadline=None)
@@ -304,11 +306,11 @@ def test_evaluate_streaming_by_the_command(world, tmp_path, capfd) -> None:
     assert set(result["sessions"]) == {"20", "5"}
     assert result["sessions"]["5"]["keywords"] == 8
     assert sum(w["misses"]["total"] for w in result["sessions"]["5"]["words"].values()) == 8
-    assert result["negative"]["part"] == "reporting"
+    (row,) = result["corpora"]
+    assert row["name"] == talk.name and row["used"] == [] and row["false_accepts"] == result["speech"]["false_accepts"]
     assert (tmp_path / "det.svg").read_text().startswith("<?xml")
-    whole = json.loads(kws(*arguments, "--whole", "--json", capfd=capfd)[1])
-    assert whole["speech"]["hours"] > 1.5 * result["speech"]["hours"] > 0
-    assert whole["sessions"] == result["sessions"]
+    alone = json.loads(kws("evaluate", model, "--streaming", "--negative", talk, "--json", capfd=capfd)[1])
+    assert alone["speech"] == result["speech"] and alone["sessions"] == {}
     code, out, _ = kws(*arguments, capfd=capfd)
     assert code == 0
     assert "false accepts" in out
@@ -352,6 +354,67 @@ def test_calibrate_by_the_command(world, tmp_path, capfd) -> None:
     assert code == 2
     assert "least expected" in err
     assert load_manifest(folder).detector == manifest.detector
+
+
+def test_what_a_model_has_used_is_told_and_left_out(world, tmp_path, capfd) -> None:
+    model, data, _ = world
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    rng = np.random.default_rng(4)
+    for name in ("prose", "wake"):
+        (tmp_path / name).mkdir()
+        for number in range(24):
+            soundfile.write(tmp_path / name / f"{number}-1-0000.flac", speech_like(rng, 2.0), 16000)
+    # As a training would have left it: half of the speakers of "prose" were heard.
+    prose = open_corpus(CorpusConfig(name="prose", folder=str(tmp_path / "prose"), training=0.4, calibration=0.3))
+    manifest = load_manifest(folder)
+    used = {"scenes": {"examples": 1, "corpora": [prose.describe()]}}
+    save_manifest(manifest.model_copy(update={"training_data": used}), folder / "model.json")
+    corpora = ("--negative", tmp_path / "prose", "--negative", tmp_path / "wake")
+    code, out, err = kws(
+        "calibrate", folder, "--data", data, *corpora, "--rate", 1e6, "--stride", 5, "--json", capfd=capfd
+    )
+    assert code == 0, err
+    result = json.loads(out)
+    told = {row["name"]: row["hours"] for row in result["expected"]["left_out"]}
+    chosen_on = len(prose.of("calibration"))
+    assert told.keys() == {"prose", "wake"}
+    assert told["prose"] * 3600 == pytest.approx(sum(chosen_on * 2.65 / speed for speed in module.SPEEDS), rel=0.2)
+    assert {row["name"]: row["calibration"] for row in result["corpora"]} == {"prose": 0.3, "wake": 0.5}
+    code, out, err = kws("evaluate", folder, "--streaming", *corpora, "--json", capfd=capfd)
+    assert code == 0, err
+    rows = {row["name"]: row for row in json.loads(out)["corpora"]}
+    assert rows["prose"]["used"] == ["training", "calibration"] and rows["wake"]["used"] == ["calibration"]
+    assert rows["prose"]["recordings"] == len(prose.of("reporting"))
+    assert (
+        sum(row["false_accepts"]["count"] for row in rows.values())
+        == json.loads(out)["speech"]["false_accepts"]["count"]
+    )
+    _, out, _ = kws("evaluate", folder, "--streaming", *corpora, "--whole", capfd=capfd)
+    assert "training + calibration" in out and "others of it" not in out
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+def test_utterances_with_a_keyword_are_set_apart_and_what_fired_has_its_words(world, tmp_path, capfd) -> None:
+    model, _, _ = world
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    manifest = load_manifest(folder)
+    loose = manifest.detector.model_copy(update={"thresholds": [1, 1, 0, 0], "min_count": 1, "window": 1})
+    save_manifest(manifest.model_copy(update={"detector": loose}), folder / "model.json")
+    (tmp_path / "prose").mkdir()
+    rng = np.random.default_rng(5)
+    texts = ["THE PRICES RISE", "WE RISES NOT", "ALL OF THE OTHERS SING", "A FALLING STAR"]
+    for number in range(4):
+        soundfile.write(tmp_path / "prose" / f"7-1-{number}.flac", speech_like(rng, 4.0), 16000)
+    lines = [f"7-1-{number} {text}\n" for number, text in enumerate(texts)]
+    (tmp_path / "prose" / "7-1.trans.txt").write_text("".join(lines), encoding="utf-8")
+    (row,) = json.loads(
+        kws("evaluate", folder, "--streaming", "--negative", tmp_path / "prose", "--json", capfd=capfd)[1]
+    )["corpora"]
+    assert (row["recordings"], row["aside"], row["transcribed"]) == (1, 3, True)
+    assert row["places"] and all(place["file"] == "7-1-2.flac" for place in row["places"])
+    assert all(place["words"] and place["words"] in texts[2] for place in row["places"])
 
 
 def test_levels_reach_up_to_the_top() -> None:
