@@ -49,10 +49,11 @@ def register(app: typer.Typer) -> None:
             raise KwsError("give one of --data DIR, --wav FILE and --mic", hint=EXAMPLE.removeprefix("Example: "))
         from host_tools.image import targets
         from host_tools.words import microphone
+        from model_pipeline.data.audio import recording_blocks
 
         with contextlib.ExitStack() as stack:
             # First what may be missing, then the device.
-            source = stack.enter_context(microphone.blocks()) if mic else _recording(wav) if wav else None
+            source = stack.enter_context(microphone.blocks()) if mic else recording_blocks(wav, _BLOCK) if wav else None
             link, build = stack.enter_context(targets.target(port, board, model=model, engine=engine, baud=baud))
             if source is not None:
                 _live(link, source, realtime=realtime, endless=mic, json=json)
@@ -92,14 +93,6 @@ def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) ->
         dataset = measuring.open_dataset(data, info.labels)
         chosen = measuring.choose_clips(dataset, count)
         return measuring.measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
-
-
-def _recording(path: Path) -> Iterator[np.ndarray]:
-    from model_pipeline.data.audio import SAMPLE_RATE, read_audio, resample, to_int16
-
-    samples, rate = read_audio(path)
-    samples = to_int16(samples if rate == SAMPLE_RATE else resample(samples, rate))
-    return (samples[at : at + _BLOCK] for at in range(0, len(samples), _BLOCK))
 
 
 def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: bool, json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import wave
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from model_pipeline.errors import KwsError
 
 SAMPLE_RATE = 16000
 CLIP_SAMPLES = 16000
+_READ = 65536  # frames a read of a long recording
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
@@ -35,12 +37,59 @@ def read_audio(path: Path) -> tuple[np.ndarray, int]:
         samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise UnreadableAudio(f"can't read {path}: {_first_line(error)}") from error
-    mono = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
-    if mono.size == 0:
+    if not len(samples):
         raise UnreadableAudio(f"can't read {path}: it holds no audio")
+    return _mono(samples, path), int(rate)
+
+
+def recording_blocks(path: Path, block: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
+    """A recording of any length at 16 kHz, int16 [``block``] (the last one shorter), in bounded memory.
+
+    The samples are those of `read_audio`, `resample` and `to_int16`; where the rate is another, up to the resampler's
+    rounding.
+
+    Raises:
+        UnreadableAudio: the file can't be decoded, is empty, or holds NaN (at the call, or at the damaged block).
+    """
+    try:
+        source = soundfile.SoundFile(str(path))
+    except (soundfile.SoundFileError, OSError, ValueError) as error:
+        raise UnreadableAudio(f"can't read {path}: {_first_line(error)}") from error
+    if source.frames == 0:
+        source.close()
+        raise UnreadableAudio(f"can't read {path}: it holds no audio")
+    return _blocks(source, path, block)
+
+
+def _blocks(source: soundfile.SoundFile, path: Path, block: int) -> Iterator[np.ndarray]:
+    convert = None
+    if source.samplerate != SAMPLE_RATE:
+        import soxr  # what librosa resamples with
+
+        convert = soxr.ResampleStream(source.samplerate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    waiting = np.empty(0, np.float32)
+    with source:
+        last = False
+        while not last:
+            try:
+                samples = source.read(_READ, dtype="float32", always_2d=True)
+            except (soundfile.SoundFileError, ValueError) as error:
+                raise UnreadableAudio(f"can't read {path}: {_first_line(error)}") from error
+            last = len(samples) < _READ
+            mono = _mono(samples, path)
+            if convert is not None:
+                mono = convert.resample_chunk(mono, last=last)
+            waiting = np.concatenate([waiting, mono])
+            while len(waiting) >= block or (last and len(waiting)):
+                yield to_int16(waiting[:block])
+                waiting = waiting[block:]
+
+
+def _mono(samples: np.ndarray, path: Path) -> np.ndarray:
+    mono = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
     if not np.isfinite(mono).all():
         raise UnreadableAudio(f"can't read {path}: it holds values that are no numbers")
-    return mono, int(rate)
+    return np.ascontiguousarray(mono)
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
