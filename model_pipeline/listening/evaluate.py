@@ -87,7 +87,22 @@ def evaluate_streaming(
     }
     if record:
         record_accuracy(model, "streaming", brief(result))
+        if other := unheard(result):
+            record_accuracy(model, "other_speech", other)
     return result
+
+
+def unheard(result: dict[str, Any]) -> dict[str, Any]:
+    """False accepts on all corpora of which neither training nor calibration has heard anything, as the manifest keeps
+    them; {} without any."""
+    rows = [row for row in result["corpora"] if not row["used"]]
+    if not rows:
+        return {}
+    rate = poisson_rate(
+        sum(row["false_accepts"]["count"] for row in rows), sum(row["false_accepts"]["hours"] for row in rows)
+    )
+    what = "connected speech that neither training nor calibration has heard: " + ", ".join(r["name"] for r in rows)
+    return {"what": what, "detector": result["detector"], **_brief_rate({"false_accepts": rate})}
 
 
 @dataclass(frozen=True)

@@ -97,17 +97,21 @@ class Scenes:
         self._connected = [np.resize(j, max(len(j), 2 * SCENE)) for j in self._connected]
         self._talk_share = _shares([s.weight for s in self._talk])
         self._only_hard = False
-        self._spots = [(i, int(at)) for i, s in enumerate(self._talk) for at in s.spots]
+        self._look_at_spots()
 
     @property
     def hard_places(self) -> int:
         """How many places there are in which a network heard a keyword."""
-        return len(self._spots)
+        return sum(len(s.spots) for s in self._talk)
 
     def mine(self, find: Callable[[Sequence[Sounds]], Sequence[Sounds]]) -> None:
         """From now on all scenes are of the places that ``find`` gives the connected speech."""
         self._talk, self._only_hard = list(find(self._talk)), True
-        self._spots = [(i, int(at)) for i, s in enumerate(self._talk) for at in s.spots]
+        self._look_at_spots()
+
+    def _look_at_spots(self) -> None:
+        # By the square root, so that hours of synthetic speech do not drown the few that people said.
+        self._spot_share = _shares([s.weight * len(s.spots) ** 0.5 for s in self._talk])
 
     def plan(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """What ``count`` scenes are of, mixed: a clip's index, -1 for connected speech, -2 for silence, -3 for a place
@@ -205,7 +209,9 @@ class Scenes:
 
     def _hard(self, rng: np.random.Generator) -> Scene:
         """Connected speech in which a network heard a keyword, moved a little."""
-        which, at = self._spots[int(rng.integers(len(self._spots)))]
+        which = int(rng.choice(len(self._talk), p=self._spot_share))
+        spots = self._talk[which].spots
+        at = int(spots[int(rng.integers(len(spots)))])
         return self._talking(which, at + int(rng.uniform(-0.15, 0.15) * SAMPLE_RATE), rng)
 
     def _talking(self, which: int, end: int | None, rng: np.random.Generator) -> Scene:

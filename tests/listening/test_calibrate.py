@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools import cli
+from host_tools.report import card
 from model_pipeline import export as export_module
 from model_pipeline.config import CorpusConfig
 from model_pipeline.data.connected import Stretch
@@ -390,6 +391,16 @@ def test_what_a_model_has_used_is_told_and_left_out(world, tmp_path, capfd) -> N
         sum(row["false_accepts"]["count"] for row in rows.values())
         == json.loads(out)["speech"]["false_accepts"]["count"]
     )
+    (tmp_path / "new").mkdir()
+    soundfile.write(tmp_path / "new" / "a.flac", speech_like(rng, 20.0), 16000)
+    code, _, err = kws(
+        "evaluate", folder, "--streaming", *corpora, "--negative", tmp_path / "new", "--record", capfd=capfd
+    )
+    assert code == 0, err
+    kept = load_manifest(folder).accuracy
+    assert kept["other_speech"]["what"].endswith(": new") and kept["other_speech"]["hours"] * 3600 < 25
+    assert [row["name"] for row in kept["streaming"]["corpora"]] == ["prose", "wake", "new"]
+    assert "| prose (training and calibration heard others of it) |" in card.render(load_manifest(folder), [])
     _, out, _ = kws("evaluate", folder, "--streaming", *corpora, "--whole", capfd=capfd)
     assert "training + calibration" in out and "others of it" not in out
 
