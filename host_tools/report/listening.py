@@ -40,7 +40,10 @@ def _corpora(result: dict[str, Any]) -> None:
     """False accepts by corpus and of all together, and what fired with the words around it."""
     table = ui.Table(title="false accepts on connected speech", title_justify="left", box=None, pad_edge=False)
     for column in ("corpus", "hours", "false", "an hour", "95 %", "heard by"):
-        table.add_column(column, justify="left" if column in ("corpus", "heard by") else "right", no_wrap=True)
+        name = column == "corpus"  # the only one that may be broken
+        table.add_column(
+            column, justify="left" if name or column == "heard by" else "right", no_wrap=not name, overflow="fold"
+        )
     rows = [(row["name"], row, _used(row)) for row in result["corpora"]]
     if len(rows) > 1:
         rows.append(("all", result["speech"], ""))
