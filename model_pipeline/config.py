@@ -51,6 +51,11 @@ class FrontendConfig(Strict):
         """Samples between two frames."""
         return self.sample_rate * self.hop_ms // 1000
 
+    @property
+    def fft_size(self) -> int:
+        """Points of the transform."""
+        return max(256, 1 << (self.window_samples - 1).bit_length())
+
     def frames(self, samples: int) -> int:
         """Frames that ``samples`` samples give after a reset."""
         return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.hop_samples

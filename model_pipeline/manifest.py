@@ -33,6 +33,7 @@ class DetectorDefaults(Strict):
     min_count: int = Field(ge=1)
     refractory_samples: int = Field(ge=0)
     thresholds: list[int]
+    rest: int = Field(0, ge=0, le=31)  # of the thresholds, in 1/window of a step
     stride_hops: int = Field(ge=1)
 
 
@@ -42,13 +43,15 @@ class Manifest(Strict):
     format: Literal[1] = 1
     name: str
     model_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    labels: list[str] = Field(min_length=2, max_length=32)
+    labels: list[str] = Field(min_length=1, max_length=32)
     frontend: FrontendConfig
     window_frames: int = Field(ge=1, le=1000)
     input: Quantization
     output: Quantization
     detector: DetectorDefaults
     compile: CompileConfig = CompileConfig()  # what `kws export` does unless told otherwise
+    # voice: says whether anybody speaks; of several models in one image, words are heard only while it says yes.
+    role: Literal["words", "voice"] = "words"
     streaming: int = Field(0, ge=0)  # feature frames that an inference takes, likewise; 0: the whole window
     architecture: str = ""
     parameters: int = 0

@@ -5,63 +5,42 @@
 #include "app_profile.h"
 #include "app_watch.h"
 #include "engine.h"
-#include "kws_frontend.h"
+#include "kws_image.h"
+#include "kws_ring.h"
 #include "model_config.h"
 #include "port.h"
 
 /* That the engine's model is the one of model_config.h is asserted in the engine, and by its hash at the start. */
-_Static_assert(KWS_WINDOW_FRAMES * KWS_CHANNELS == KWS_INPUT_BYTES, "the window is not the model's input");
+_Static_assert(KWS_NUM_MODELS > 1 || KWS_WINDOW_FRAMES * KWS_CHANNELS == KWS_INPUT_BYTES,
+               "the window is not the model's input");
 _Static_assert(KWS_NUM_LABELS == KWS_OUTPUT_BYTES, "one output for each label");
-_Static_assert(KWS_NUM_LABELS >= 2 && KWS_NUM_LABELS <= KWS_DET_MAX_LABELS, "labels");
+_Static_assert(KWS_NUM_LABELS >= 1 && KWS_NUM_LABELS <= KWS_DET_MAX_LABELS, "labels");
 _Static_assert(KWS_INPUT_BYTES <= 0xFFFF, "INFER_FEATURES counts in 16 bits");
 
-extern const kws_fe_tables_t kws_frontend_tables;
-
-#define RING_SAMPLES 1024u /* a power of two; 64 ms, and room for two hops while a frame of the link comes in */
-_Static_assert((RING_SAMPLES & (RING_SAMPLES - 1)) == 0, "ring");
+#define RING_SAMPLES 1024u /* 64 ms, and room for two hops while a frame of the link comes in */
+KWS_RING_ASSERT(RING_SAMPLES);
 
 static struct {
   int engine_error;
   uint8_t active, mode, flags;
-  uint16_t stride, hops_until_inference;
   app_stream_totals_t totals;
-  uint32_t ring_in, ring_out; /* samples ever written and read */
-  uint32_t index;             /* inferences since start */
+  uint32_t index; /* results since start */
   uint32_t frontend_ticks, frontend_frames;
-  uint32_t window_next;   /* the slot of the window that the next frame goes to: the oldest */
-  uint32_t engine_frames; /* frames that a streaming engine has not seen yet */
-  uint32_t lost;          /* samples, since reset */
-  uint32_t position;      /* samples at the end of the last frame */
+  uint32_t lost; /* samples, since reset */
 } s;
 
-static int16_t ring[RING_SAMPLES];
-static int8_t window[KWS_WINDOW_FRAMES][KWS_CHANNELS];
-static kws_fe_state_t frontend;
-static kws_detector_t detector;
-
-static const kws_detector_config_t detector_default = {
-    .num_labels = KWS_NUM_LABELS,
-    .window = KWS_DET_WINDOW,
-    .min_count = KWS_DET_MIN_COUNT,
-    .refractory_samples = KWS_DET_REFRACTORY,
-    .threshold = KWS_DET_THRESHOLDS,
-};
-
-static uint32_t step_frames(void) { return kws_engine_info()->step_frames; }
+static int16_t ring_samples[RING_SAMPLES];
+static kws_ring_t ring;
+static kws_state_t kws_state; /* front end, windows, networks, detectors */
+#define STREAM (&kws_state.stream)
 
 int app_stream_init(void) {
   memset(&s, 0, sizeof s);
+  kws_ring_init(&ring, ring_samples, RING_SAMPLES);
   s.engine_error = kws_engine_load();
-  if (kws_fe_init(&frontend, &kws_frontend_tables) != 0 || kws_detector_init(&detector, &detector_default) != 0) {
-    s.engine_error = KWS_ENGINE_ESCHEMA; /* made for another configuration */
-  }
-  if (s.engine_error == KWS_ENGINE_OK) {
-    const kws_engine_info_t *info = kws_engine_info();
-    const uint32_t frames = info->step_frames ? info->step_frames : KWS_WINDOW_FRAMES;
-    if (info->input_bytes != frames * KWS_CHANNELS || info->output_bytes != KWS_OUTPUT_BYTES ||
-        KWS_WINDOW_FRAMES % frames != 0 || strcmp(info->model_hash, KWS_MODEL_HASH) != 0) {
-      s.engine_error = KWS_ENGINE_ESCHEMA;
-    }
+  if (kws_stream_init(STREAM, &kws_image) != 0) s.engine_error = KWS_ENGINE_ESCHEMA; /* made for another configuration */
+  if (s.engine_error == KWS_ENGINE_OK && strcmp(kws_engine_info()->model_hash, KWS_MODEL_HASH) != 0) {
+    s.engine_error = KWS_ENGINE_ESCHEMA;
   }
   return s.engine_error;
 }
@@ -70,29 +49,34 @@ int app_stream_engine_error(void) { return s.engine_error; }
 int app_stream_active(void) { return s.active; }
 int app_stream_takes_data(void) { return s.active && !(s.flags & APP_FLAG_MICROPHONE); }
 uint32_t app_stream_lost_since_reset(void) { return s.lost; }
-int8_t *app_stream_window(void) { return &window[0][0]; }
-const kws_detector_config_t *app_stream_detector(void) { return &detector.config; }
-int app_stream_set_detector(const kws_detector_config_t *config) { return kws_detector_init(&detector, config); }
+int8_t *app_stream_window(void) { return kws_stream_window(STREAM, 0); }
 void app_stream_totals(app_stream_totals_t *out) { *out = s.totals; }
+
+void app_stream_detector(kws_detector_config_t *out) {
+  *out = kws_stream_track(STREAM, 0)->detector.config;
+  for (uint32_t i = 1; i < KWS_NUM_MODELS; i++) {
+    const kws_detector_config_t *const other = &kws_stream_track(STREAM, i)->detector.config;
+    memcpy(out->threshold + out->num_labels, other->threshold, other->num_labels);
+    out->num_labels = (uint8_t)(out->num_labels + other->num_labels);
+  }
+}
+
+int app_stream_set_detector(const kws_detector_config_t *config) {
+  return KWS_NUM_MODELS == 1 ? kws_detector_init(&kws_stream_track(STREAM, 0)->detector, config) : -1;
+}
 
 static void clear_state(void) {
   memset(&s.totals, 0, sizeof s.totals);
-  s.ring_in = s.ring_out = 0;
+  kws_ring_clear(&ring);
   s.frontend_ticks = s.frontend_frames = 0;
-  s.window_next = s.engine_frames = s.position = 0;
-  memset(window, KWS_INPUT_ZERO_POINT, sizeof window);
-  kws_fe_reset(&frontend);
-  kws_detector_reset(&detector);
-  kws_engine_reset();
+  if (s.engine_error == KWS_ENGINE_OK) kws_stream_reset(STREAM);
 }
 
 int app_stream_start(uint8_t mode, uint8_t flags, uint16_t stride) {
   app_stream_abort();
-  clear_state();
   s.mode = mode;
   s.flags = flags;
-  s.stride = stride ? stride : KWS_STRIDE_HOPS;
-  s.hops_until_inference = KWS_WINDOW_FRAMES;
+  for (uint32_t i = 0; stride && i < KWS_NUM_MODELS; i++) kws_stream_track(STREAM, i)->stride = stride;
   if ((flags & APP_FLAG_MICROPHONE) && port_audio_start(KWS_SAMPLE_RATE) != 0) return -1;
   s.active = 1;
   return 0;
@@ -104,139 +88,127 @@ void app_stream_abort(void) {
   clear_state();
 }
 
-int app_stream_has_room(size_t samples) { return RING_SAMPLES - (s.ring_in - s.ring_out) >= samples; }
+int app_stream_has_room(size_t samples) { return kws_ring_room(&ring) >= samples; }
 
 void app_stream_push(const uint8_t *samples, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    ring[(s.ring_in + i) % RING_SAMPLES] = (int16_t)(samples[2 * i] | (samples[2 * i + 1] << 8));
+  s.totals.samples += (uint32_t)n;
+  while (n > 0) {
+    size_t room;
+    int16_t *const to = kws_ring_free(&ring, &room);
+    if (room > n) room = n;
+    if (room == 0) return; /* has_room was asked */
+    for (size_t i = 0; i < room; i++) to[i] = (int16_t)(samples[2 * i] | (samples[2 * i + 1] << 8));
+    kws_ring_wrote(&ring, room);
+    samples += 2 * room;
+    n -= room;
   }
-  s.ring_in += n;
-  s.totals.samples += n;
 }
 
 static void take_microphone(void) {
-  while (app_stream_has_room(1)) {
-    const size_t at = s.ring_in % RING_SAMPLES;
-    size_t room = RING_SAMPLES - (s.ring_in - s.ring_out);
-    if (room > RING_SAMPLES - at) room = RING_SAMPLES - at;
+  size_t room;
+  for (;;) {
+    int16_t *const to = kws_ring_free(&ring, &room);
+    if (room == 0) return;
     uint32_t dropped = 0;
-    const size_t n = port_audio_read(ring + at, room, &dropped);
+    const size_t n = port_audio_read(to, room, &dropped);
     s.totals.dropped += dropped;
     s.lost += dropped;
-    s.ring_in += n;
-    s.totals.samples += n;
+    kws_ring_wrote(&ring, n);
+    s.totals.samples += (uint32_t)n;
     if (n < room) return;
   }
 }
 
-static void send_result(uint32_t inference_ticks, uint32_t detector_ticks) {
+static void send_result(uint32_t position, uint32_t inference_ticks, uint32_t detector_ticks) {
+  int8_t output[KWS_OUTPUT_BYTES];
+  size_t n = 0;
+  for (uint32_t i = 0; i < KWS_NUM_MODELS; i++) {
+    const uint8_t *const scores = kws_stream_scores(STREAM, i);
+    for (uint32_t k = 0; k < kws_image.models[i].num_labels && n < sizeof output; k++) {
+      output[n++] = (int8_t)(scores[k] - 128);
+    }
+  }
   const app_result_t r = {
       .index = s.index++,
-      .position = s.position,
+      .position = position,
       .frontend_ticks = s.frontend_ticks,
       .frontend_frames = s.frontend_frames,
       .inference_ticks = inference_ticks,
       .detector_ticks = detector_ticks,
-      .output = kws_engine_output(),
+      .output = output,
   };
   s.frontend_ticks = s.frontend_frames = 0;
   app_send_result(&r);
 }
 
-/* Runs the engine on `frames` of the window beginning with slot `first`; ticks are added to *ticks. */
-static int invoke(uint32_t first, uint32_t frames, uint32_t *ticks) {
-  int8_t *input = kws_engine_input();
-  const uint32_t to_end = KWS_WINDOW_FRAMES - first;
-  const uint32_t head = frames < to_end ? frames : to_end;
-  memcpy(input, window[first], head * KWS_CHANNELS);
-  memcpy(input + head * KWS_CHANNELS, window[0], (frames - head) * KWS_CHANNELS);
-  if (*ticks == 0) app_profile_clear();
+static uint32_t inference_ticks; /* of the result that is being made */
+
+static int invoke(kws_stream_t *stream, uint32_t model) {
+  if (inference_ticks == 0) app_profile_clear();
   const stopwatch_t watch = watch_start();
   app_profile_start();
-  const int result = kws_engine_invoke();
-  *ticks += watch_stop(watch);
+  const int result = kws_stream_invoke(stream, model);
+  inference_ticks += watch_stop(watch);
   return result;
 }
 
-/* A whole window from the state of a reset, whichever kind of engine it is. */
-static int invoke_window(uint32_t first, uint32_t *ticks) {
-  const uint32_t step = step_frames();
-  if (step == 0) return invoke(first, KWS_WINDOW_FRAMES, ticks);
-  kws_engine_reset();
-  int result = KWS_ENGINE_OK;
-  for (uint32_t i = 0; i < KWS_WINDOW_FRAMES && result == KWS_ENGINE_OK; i += step) {
-    result = invoke((first + i) % KWS_WINDOW_FRAMES, step, ticks);
-  }
+/* One result from what the window holds, with the oldest frame in slot `first`. */
+static int whole_window(uint32_t position) {
+  inference_ticks = 0;
+  const int result = kws_stream_whole_window(STREAM, 0, invoke);
+  if (result == KWS_ENGINE_OK) send_result(position, inference_ticks, 0);
   return result;
 }
 
 int app_stream_infer_window(void) {
   if (s.engine_error != KWS_ENGINE_OK) return s.engine_error;
-  uint32_t ticks = 0;
-  s.position = 0;
-  const int result = invoke_window(0, &ticks);
-  if (result == KWS_ENGINE_OK) send_result(ticks, 0);
-  return result;
+  kws_stream_track(STREAM, 0)->next_slot = 0; /* who filled the window began there */
+  return whole_window(0);
 }
 
 /* Continuous mode, after each frame. */
-static void hop(void) {
-  uint32_t inference_ticks = 0;
-  const uint32_t step = step_frames();
-  if (step) { /* a streaming plan must see every frame, asked or not */
-    if (++s.engine_frames < step) {
-      if (s.hops_until_inference > 1) s.hops_until_inference--;
-      return;
-    }
-    s.engine_frames = 0;
-    const uint32_t first = (s.window_next + KWS_WINDOW_FRAMES - step) % KWS_WINDOW_FRAMES;
-    if (invoke(first, step, &inference_ticks) != KWS_ENGINE_OK) {
+static void hop(const uint16_t *features) {
+  uint32_t detector_ticks = 0, results = 0, fired = 0;
+  kws_detection_t detections[KWS_NUM_MODELS];
+  inference_ticks = 0;
+  for (uint32_t i = 0, labels = 0; i < KWS_NUM_MODELS; labels += kws_image.models[i++].num_labels) {
+    if (kws_stream_take(STREAM, i, features) && invoke(STREAM, i) != KWS_ENGINE_OK) {
       app_log(3, "the engine failed");
       return;
     }
+    if (!kws_stream_result(STREAM, i)) continue;
+    results++;
+    const stopwatch_t watch = watch_start();
+    const int word = kws_stream_decide(STREAM, i, &detections[fired]);
+    detector_ticks += watch_stop(watch);
+    if (word) detections[fired++].label += (uint8_t)labels;
   }
-  if (s.hops_until_inference > 1) {
-    s.hops_until_inference--;
-    return;
-  }
-  s.hops_until_inference = s.stride;
-  if (!step && invoke(s.window_next, KWS_WINDOW_FRAMES, &inference_ticks) != KWS_ENGINE_OK) {
-    app_log(3, "the engine failed");
-    return;
-  }
+  if (!results) return;
   s.totals.inferences++;
-  kws_detection_t detection;
-  const stopwatch_t watch = watch_start();
-  const int fired = kws_detector_step(&detector, kws_engine_output(), s.position, &detection);
-  const uint32_t detector_ticks = watch_stop(watch);
-  if (s.flags & APP_FLAG_RESULTS) send_result(inference_ticks, detector_ticks);
-  if (fired) app_send_detection(&detection);
+  if (s.flags & APP_FLAG_RESULTS) send_result(STREAM->position, inference_ticks, detector_ticks);
+  for (uint32_t i = 0; i < fired; i++) app_send_detection(&detections[i]);
 }
 
 int app_stream_process(void) {
   if (!s.active) return 0;
   if (s.flags & APP_FLAG_MICROPHONE) take_microphone();
-  const uint32_t waiting = s.ring_in - s.ring_out;
+  size_t waiting, consumed;
+  const int16_t *const from = kws_ring_filled(&ring, &waiting);
   if (waiting == 0) return 0;
-  const uint32_t at = s.ring_out % RING_SAMPLES;
-  const uint32_t run = waiting < RING_SAMPLES - at ? waiting : RING_SAMPLES - at;
   uint16_t features[KWS_CHANNELS];
-  size_t consumed = 0;
   const stopwatch_t watch = watch_start();
-  const int whole = kws_fe_process(&frontend, ring + at, run, &consumed, features);
+  const int whole = kws_stream_frame(STREAM, from, waiting, &consumed, features);
   s.frontend_ticks += watch_stop(watch);
-  s.ring_out += consumed;
+  kws_ring_read(&ring, consumed);
   if (!whole) return 1;
   s.frontend_frames++;
-  s.position = KWS_WINDOW_SAMPLES + s.totals.frames * KWS_HOP_SAMPLES;
-  int8_t *slot = window[s.window_next];
-  for (size_t i = 0; i < KWS_CHANNELS; i++) {
-    slot[i] = kws_fe_quantize(features[i], KWS_FEATURE_MULTIPLIER, KWS_FEATURE_SHIFT, KWS_INPUT_ZERO_POINT);
-  }
-  s.window_next = s.window_next + 1 == KWS_WINDOW_FRAMES ? 0 : s.window_next + 1;
   if (s.flags & APP_FLAG_FEATURES) app_send_features(s.totals.frames, features);
   s.totals.frames++;
-  if (s.mode == APP_MODE_CONTINUOUS) hop();
+  if (s.mode == APP_MODE_CONTINUOUS) {
+    hop(features);
+  } else {
+    kws_stream_take(STREAM, 0, features);
+  }
   return 1;
 }
 
@@ -250,10 +222,7 @@ int app_stream_finish(void) {
   }
   s.active = 0;
   if (s.mode != APP_MODE_CLIP) return KWS_ENGINE_OK;
-  uint32_t ticks = 0;
-  const int result = invoke_window(s.window_next, &ticks);
-  if (result != KWS_ENGINE_OK) return result;
-  s.totals.inferences++;
-  send_result(ticks, 0);
+  const int result = whole_window(STREAM->position);
+  if (result == KWS_ENGINE_OK) s.totals.inferences++;
   return result;
 }

@@ -36,8 +36,9 @@ void app_stream_totals(app_stream_totals_t *out);
 uint32_t app_stream_lost_since_reset(void);
 int8_t *app_stream_window(void); /* KWS_INPUT_BYTES; writable while no stream is active */
 int app_stream_infer_window(void);
-const kws_detector_config_t *app_stream_detector(void);
-int app_stream_set_detector(const kws_detector_config_t *config);
+/* Of all models, one after the other; what is not a threshold is the first one's. */
+void app_stream_detector(kws_detector_config_t *out);
+int app_stream_set_detector(const kws_detector_config_t *config); /* -1 also where there are several models */
 
 /* Given by kws_app.c. */
 void app_log(uint8_t level, const char *text);

@@ -159,12 +159,13 @@ static void on_info(void) {
   field_text(&f, 2, KWS_BOARD_ID);
   field_text(&f, 1, KWS_FIRMWARE_VERSION);
   field_text(&f, 11, KWS_BUILD_ID);
-  const kws_detector_config_t *d = app_stream_detector();
-  uint8_t detector[9 + KWS_DET_MAX_LABELS] = {d->window, d->min_count, 0, 0};
-  kws_put32(detector + 4, d->refractory_samples);
-  detector[8] = d->num_labels;
-  memcpy(detector + 9, d->threshold, d->num_labels);
-  field(&f, 10, detector, 9u + d->num_labels);
+  kws_detector_config_t d;
+  app_stream_detector(&d);
+  uint8_t detector[9 + KWS_DET_MAX_LABELS] = {d.window, d.min_count, d.rest, 0};
+  kws_put32(detector + 4, d.refractory_samples);
+  detector[8] = d.num_labels;
+  memcpy(detector + 9, d.threshold, d.num_labels);
+  field(&f, 10, detector, 9u + d.num_labels);
   /* The labels can be long (32 of 32 bytes): they may go over to further INFO_REPLYs, and a field tells so. */
   static const char labels[] = KWS_LABELS;
   size_t at = 0;
@@ -226,6 +227,10 @@ static void on_infer(uint16_t seq, const uint8_t *payload, uint16_t len) {
     send_error(command, ERR_STATE, seq, "a stream is running");
     return;
   }
+  if (KWS_NUM_MODELS > 1) {
+    send_error(command, ERR_UNSUPPORTED, seq, "there are several models");
+    return;
+  }
   const uint16_t offset = kws_get16(payload), total = kws_get16(payload + 2), n = (uint16_t)(len - 4);
   if (total != KWS_INPUT_BYTES) {
     infer_filled = 0;
@@ -253,6 +258,10 @@ static void on_stream_start(uint16_t seq, const uint8_t *payload, uint16_t len) 
   }
   if (app_stream_engine_error() != KWS_ENGINE_OK) {
     send_error(command, ERR_ENGINE, seq, "the engine refused its model");
+    return;
+  }
+  if (KWS_NUM_MODELS > 1 && payload[0] == APP_MODE_CLIP) {
+    send_error(command, ERR_UNSUPPORTED, seq, "there are several models");
     return;
   }
   infer_filled = 0; /* the window is the stream's now */
@@ -315,6 +324,10 @@ static void on_reset(uint16_t seq, const uint8_t *payload, uint16_t len) {
 }
 
 static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) {
+  if (KWS_NUM_MODELS > 1) {
+    send_error(KWS_CMD_SET_DETECTOR, ERR_UNSUPPORTED, seq, "there are several models");
+    return;
+  }
   kws_detector_config_t c;
   memset(&c, 0, sizeof c);
   if (len < 9 || payload[8] != KWS_NUM_LABELS || len != 9 + KWS_NUM_LABELS) {
@@ -323,6 +336,7 @@ static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) 
   }
   c.window = payload[0];
   c.min_count = payload[1];
+  c.rest = payload[2];
   c.refractory_samples = kws_get32(payload + 4);
   c.num_labels = KWS_NUM_LABELS;
   memcpy(c.threshold, payload + 9, KWS_NUM_LABELS);

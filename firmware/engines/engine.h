@@ -29,11 +29,14 @@ typedef struct {
 } kws_engine_info_t;
 
 int kws_engine_load(void);             /* once, before anything else; KWS_ENGINE_OK or an error */
+const kws_engine_info_t *kws_engine_info(void);
+
+/* What runs the model is in kws_image.h, whose networks keep their state where the caller wants it. Engine tflm has one
+ * interpreter with memory of its own; engines/tflm/kws_image.c makes a network of these: */
 int8_t *kws_engine_input(void);        /* input_bytes writable values, valid until invoke */
 int kws_engine_invoke(void);           /* consumes the input (its memory may be reused by activations) */
 const int8_t *kws_engine_output(void); /* output_bytes values, valid until the input is next written */
 void kws_engine_reset(void);           /* forgets streaming state */
-const kws_engine_info_t *kws_engine_info(void);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,10 @@
 
 #include "kws_nn.h"
 #include "kws_fast.h"
+#include "kws_nn_kernels.h"
+
+_Static_assert(KWS_AOT_KERNELS_ID == KWS_NN_KERNELS,
+               "compiled for other kernels than these: export the model again");
 
 /* A hook after each call, for profiles and tests: called with its number, result and size. */
 #ifdef KWS_AOT_TRACE
@@ -10,8 +14,6 @@ void KWS_AOT_TRACE(int call, const void *result, uint32_t bytes);
 #else
 #define KWS_AOT_TRACE(call, result, bytes) ((void)0)
 #endif
-
-static _Alignas(16) int8_t kws_aot_arena[16720];
 
 static const int32_t kws_aot_c0_packed[112] = {
   2249069, -1939, 1369054382, 48107, -237732047, 38840, 394225267, 46890, 1216692456, -16320, 7, 1280562304, -8355776,
@@ -1255,76 +1257,86 @@ static const kws_nn_softmax_t kws_aot_p21 = {
     .diff_min = -496,
 };
 
-int8_t *kws_aot_input(void) { return kws_aot_arena + 14288; }
+int8_t *kws_aot_input(void *memory) {
+  int8_t *const arena = memory;
+  return arena + 14288;
+}
 
-const int8_t *kws_aot_output(void) { return kws_aot_arena + 900; }
+const int8_t *kws_aot_output(void *memory) {
+  int8_t *const arena = memory;
+  return arena + 900;
+}
 
-void kws_aot_reset(void) {}
+void kws_aot_reset(void *memory) {
+  (void)memory;
+}
 
-void kws_aot_invoke(void) {
+int kws_aot_invoke(void *memory) {
+  int8_t *const arena = memory;
   /* 0: CONV_2D [1,49,40,1] -> [1,47,19,16] */
-  kws_fast_conv8_relu(&kws_aot_p0, kws_aot_arena + 14288, kws_aot_arena + 0, kws_aot_arena + 16248);
-  KWS_AOT_TRACE(0, kws_aot_arena + 0, 14288u);
+  kws_fast_conv8_relu(&kws_aot_p0, arena + 14288, arena + 0, arena + 16248);
+  KWS_AOT_TRACE(0, arena + 0, 14288u);
   /* 1: DEPTHWISE_CONV_2D [1,47,19,16] -> [1,45,8,16] */
-  kws_fast_planes_x5_s2_g4_relu(&kws_aot_p1, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 14288);
-  KWS_AOT_TRACE(1, kws_aot_arena + 0, 5760u);
+  kws_fast_planes_x5_s2_g4_relu(&kws_aot_p1, arena + 0, arena + 0, arena + 14288);
+  KWS_AOT_TRACE(1, arena + 0, 5760u);
   /* 2: CONV_2D [1,45,8,16] -> [1,45,1,60] */
-  kws_fast_matrix8_relu(&kws_aot_p2, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 5760);
-  KWS_AOT_TRACE(2, kws_aot_arena + 0, 2700u);
+  kws_fast_matrix8_relu(&kws_aot_p2, arena + 0, arena + 0, arena + 5760);
+  KWS_AOT_TRACE(2, arena + 0, 2700u);
   /* 3: DEPTHWISE_CONV_2D [1,45,1,60] -> [1,39,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p3, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 2700);
-  KWS_AOT_TRACE(3, kws_aot_arena + 0, 2340u);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p3, arena + 0, arena + 0, arena + 2700);
+  KWS_AOT_TRACE(3, arena + 0, 2340u);
   /* 4: CONV_2D [1,39,1,60] -> [1,39,1,60] */
-  kws_fast_matrix8_linear(&kws_aot_p4, kws_aot_arena + 0, kws_aot_arena + 2340, kws_aot_arena + 4680);
-  KWS_AOT_TRACE(4, kws_aot_arena + 2340, 2340u);
+  kws_fast_matrix8_linear(&kws_aot_p4, arena + 0, arena + 2340, arena + 4680);
+  KWS_AOT_TRACE(4, arena + 2340, 2340u);
   /* 5: ADD [1,39,1,60] -> [1,39,1,60] */
-  kws_fast_add(&kws_aot_p5, kws_aot_arena + 0, kws_aot_arena + 2340, kws_aot_arena + 0);
-  KWS_AOT_TRACE(5, kws_aot_arena + 0, 2340u);
+  kws_fast_add(&kws_aot_p5, arena + 0, arena + 2340, arena + 0);
+  KWS_AOT_TRACE(5, arena + 0, 2340u);
   /* 6: DEPTHWISE_CONV_2D [1,39,1,60] -> [1,33,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p6, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 2340);
-  KWS_AOT_TRACE(6, kws_aot_arena + 0, 1980u);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p6, arena + 0, arena + 0, arena + 2340);
+  KWS_AOT_TRACE(6, arena + 0, 1980u);
   /* 7: CONV_2D [1,33,1,60] -> [1,33,1,60] */
-  kws_fast_matrix8_linear(&kws_aot_p7, kws_aot_arena + 0, kws_aot_arena + 1980, kws_aot_arena + 3960);
-  KWS_AOT_TRACE(7, kws_aot_arena + 1980, 1980u);
+  kws_fast_matrix8_linear(&kws_aot_p7, arena + 0, arena + 1980, arena + 3960);
+  KWS_AOT_TRACE(7, arena + 1980, 1980u);
   /* 8: ADD [1,33,1,60] -> [1,33,1,60] */
-  kws_fast_add(&kws_aot_p8, kws_aot_arena + 0, kws_aot_arena + 1980, kws_aot_arena + 0);
-  KWS_AOT_TRACE(8, kws_aot_arena + 0, 1980u);
+  kws_fast_add(&kws_aot_p8, arena + 0, arena + 1980, arena + 0);
+  KWS_AOT_TRACE(8, arena + 0, 1980u);
   /* 9: DEPTHWISE_CONV_2D [1,33,1,60] -> [1,27,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p9, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 1980);
-  KWS_AOT_TRACE(9, kws_aot_arena + 0, 1620u);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p9, arena + 0, arena + 0, arena + 1980);
+  KWS_AOT_TRACE(9, arena + 0, 1620u);
   /* 10: CONV_2D [1,27,1,60] -> [1,27,1,60] */
-  kws_fast_matrix8_linear(&kws_aot_p10, kws_aot_arena + 0, kws_aot_arena + 1620, kws_aot_arena + 3240);
-  KWS_AOT_TRACE(10, kws_aot_arena + 1620, 1620u);
+  kws_fast_matrix8_linear(&kws_aot_p10, arena + 0, arena + 1620, arena + 3240);
+  KWS_AOT_TRACE(10, arena + 1620, 1620u);
   /* 11: ADD [1,27,1,60] -> [1,27,1,60] */
-  kws_fast_add(&kws_aot_p11, kws_aot_arena + 0, kws_aot_arena + 1620, kws_aot_arena + 0);
-  KWS_AOT_TRACE(11, kws_aot_arena + 0, 1620u);
+  kws_fast_add(&kws_aot_p11, arena + 0, arena + 1620, arena + 0);
+  KWS_AOT_TRACE(11, arena + 0, 1620u);
   /* 12: DEPTHWISE_CONV_2D [1,27,1,60] -> [1,21,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p12, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 1620);
-  KWS_AOT_TRACE(12, kws_aot_arena + 0, 1260u);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p12, arena + 0, arena + 0, arena + 1620);
+  KWS_AOT_TRACE(12, arena + 0, 1260u);
   /* 13: CONV_2D [1,21,1,60] -> [1,21,1,60] */
-  kws_fast_matrix8_linear(&kws_aot_p13, kws_aot_arena + 0, kws_aot_arena + 1260, kws_aot_arena + 2520);
-  KWS_AOT_TRACE(13, kws_aot_arena + 1260, 1260u);
+  kws_fast_matrix8_linear(&kws_aot_p13, arena + 0, arena + 1260, arena + 2520);
+  KWS_AOT_TRACE(13, arena + 1260, 1260u);
   /* 14: ADD [1,21,1,60] -> [1,21,1,60] */
-  kws_fast_add(&kws_aot_p14, kws_aot_arena + 0, kws_aot_arena + 1260, kws_aot_arena + 0);
-  KWS_AOT_TRACE(14, kws_aot_arena + 0, 1260u);
+  kws_fast_add(&kws_aot_p14, arena + 0, arena + 1260, arena + 0);
+  KWS_AOT_TRACE(14, arena + 0, 1260u);
   /* 15: DEPTHWISE_CONV_2D [1,21,1,60] -> [1,15,1,60] */
-  kws_fast_depthwise_linear(&kws_aot_p15, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 1260);
-  KWS_AOT_TRACE(15, kws_aot_arena + 0, 900u);
+  kws_fast_depthwise_linear(&kws_aot_p15, arena + 0, arena + 0, arena + 1260);
+  KWS_AOT_TRACE(15, arena + 0, 900u);
   /* 16: CONV_2D [1,15,1,60] -> [1,15,1,60] */
-  kws_fast_matrix8_linear(&kws_aot_p16, kws_aot_arena + 0, kws_aot_arena + 900, kws_aot_arena + 1800);
-  KWS_AOT_TRACE(16, kws_aot_arena + 900, 900u);
+  kws_fast_matrix8_linear(&kws_aot_p16, arena + 0, arena + 900, arena + 1800);
+  KWS_AOT_TRACE(16, arena + 900, 900u);
   /* 17: ADD [1,15,1,60] -> [1,15,1,60] */
-  kws_fast_add(&kws_aot_p17, kws_aot_arena + 0, kws_aot_arena + 900, kws_aot_arena + 0);
-  KWS_AOT_TRACE(17, kws_aot_arena + 0, 900u);
+  kws_fast_add(&kws_aot_p17, arena + 0, arena + 900, arena + 0);
+  KWS_AOT_TRACE(17, arena + 0, 900u);
   /* 18: AVERAGE_POOL_2D [1,15,1,60] -> [1,1,1,60] */
-  kws_fast_average_pool(&kws_aot_p18, kws_aot_arena + 0, kws_aot_arena + 900);
-  KWS_AOT_TRACE(18, kws_aot_arena + 900, 60u);
+  kws_fast_average_pool(&kws_aot_p18, arena + 0, arena + 900);
+  KWS_AOT_TRACE(18, arena + 900, 60u);
   /* 19: CONV_2D [1,1,1,60] -> [1,1,1,10] */
-  kws_fast_matrix8_linear(&kws_aot_p19, kws_aot_arena + 900, kws_aot_arena + 900, kws_aot_arena + 0);
-  KWS_AOT_TRACE(19, kws_aot_arena + 900, 10u);
+  kws_fast_matrix8_linear(&kws_aot_p19, arena + 900, arena + 900, arena + 0);
+  KWS_AOT_TRACE(19, arena + 900, 10u);
   /* 20: RESHAPE: nothing to do */
-  KWS_AOT_TRACE(20, kws_aot_arena + 900, 10u);
+  KWS_AOT_TRACE(20, arena + 900, 10u);
   /* 21: SOFTMAX [1,10] -> [1,10] */
-  kws_nn_softmax(&kws_aot_p21, kws_aot_arena + 900, kws_aot_arena + 900);
-  KWS_AOT_TRACE(21, kws_aot_arena + 900, 10u);
+  kws_nn_softmax(&kws_aot_p21, arena + 900, arena + 900);
+  KWS_AOT_TRACE(21, arena + 900, 10u);
+  return 0;
 }

@@ -6,9 +6,10 @@
 
 /* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h.
  * *_TYPE: of the elements; the functions give their bytes, aligned for that type.
- * KERNELS: of firmware/core/nn, whose packing of weights this code follows; a build checks it. */
+ * KERNELS, KERNELS_ID: of firmware/core/nn, whose packing of weights this code follows. */
 #define KWS_AOT_MODEL_HASH "fecb30f8ed1da727"
 #define KWS_AOT_KERNELS "db4f85d0a5144a21"
+#define KWS_AOT_KERNELS_ID 0xdb4f85d0a5144a21ull
 #define KWS_AOT_MODEL_ID 0xfecb30f8ed1da727ull
 #define KWS_AOT_ARENA_BYTES 16720u
 #define KWS_AOT_MACS 1103892u
@@ -25,10 +26,11 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-int8_t *kws_aot_input(void); /* may be overwritten by kws_aot_invoke() */
-void kws_aot_invoke(void);
-const int8_t *kws_aot_output(void); /* valid until the input is written again */
-void kws_aot_reset(void); /* forgets streaming state */
+/* `memory`: ARENA_BYTES of the caller's, aligned to 8; a plan keeps nothing elsewhere. Reset it first. */
+int8_t *kws_aot_input(void *memory); /* may be overwritten by kws_aot_invoke() */
+int kws_aot_invoke(void *memory); /* 0: in a compiled plan nothing can fail */
+const int8_t *kws_aot_output(void *memory); /* valid until the input is written again */
+void kws_aot_reset(void *memory); /* forgets streaming state */
 #ifdef __cplusplus
 }
 #endif

@@ -6,11 +6,13 @@
 #define KWS_MODEL_NAME "default"
 #define KWS_MODEL_HASH "fecb30f8ed1da727"
 #define KWS_MODEL_ID 0xfecb30f8ed1da727ull
+#define KWS_NUM_MODELS 1
 #define KWS_NUM_LABELS 10
 #define KWS_LABELS "yes\012no\012up\012down\012left\012right\012stop\012go\012unknown\012silence"
 #define KWS_SAMPLE_RATE 16000
 #define KWS_WINDOW_SAMPLES 480
 #define KWS_HOP_SAMPLES 320
+#define KWS_FFT_SIZE 512
 #define KWS_CHANNELS 40
 #define KWS_WINDOW_FRAMES 49
 #define KWS_INPUT_BYTES 1960
@@ -21,6 +23,7 @@
 #define KWS_FEATURE_SHIFT 16
 #define KWS_DET_WINDOW 6
 #define KWS_DET_MIN_COUNT 1
+#define KWS_DET_REST 0
 #define KWS_DET_REFRACTORY 12000u
 #define KWS_DET_THRESHOLDS {154, 190, 166, 154, 202, 154, 184, 172, 0, 0}
 #define KWS_STRIDE_HOPS 4

@@ -3,6 +3,10 @@
 
 #include "kws_nn.h"
 #include "kws_fast.h"
+#include "kws_nn_kernels.h"
+
+_Static_assert(KWS_AOT_KERNELS_ID == KWS_NN_KERNELS,
+               "compiled for other kernels than these: export the model again");
 
 /* A hook after each call, for profiles and tests: called with its number, result and size. */
 #ifdef KWS_AOT_TRACE
@@ -10,8 +14,6 @@ void KWS_AOT_TRACE(int call, const void *result, uint32_t bytes);
 #else
 #define KWS_AOT_TRACE(call, result, bytes) ((void)0)
 #endif
-
-static _Alignas(16) int8_t kws_aot_arena[9888];
 
 static const int32_t kws_aot_c0_packed[112] = {
   7967391, 24735, 938775896, 25813, 2139047295, 17922, 1212837099, 45602, 1829683276, -261120, 11, 1559779867,
@@ -919,58 +921,68 @@ static const kws_nn_softmax_t kws_aot_p15 = {
     .diff_min = -496,
 };
 
-int8_t *kws_aot_input(void) { return kws_aot_arena + 7296; }
+int8_t *kws_aot_input(void *memory) {
+  int8_t *const arena = memory;
+  return arena + 7296;
+}
 
-const int8_t *kws_aot_output(void) { return kws_aot_arena + 240; }
+const int8_t *kws_aot_output(void *memory) {
+  int8_t *const arena = memory;
+  return arena + 240;
+}
 
-void kws_aot_reset(void) {}
+void kws_aot_reset(void *memory) {
+  (void)memory;
+}
 
-void kws_aot_invoke(void) {
+int kws_aot_invoke(void *memory) {
+  int8_t *const arena = memory;
   /* 0: CONV_2D [1,49,40,1] -> [1,24,19,16] */
-  kws_fast_conv8_relu(&kws_aot_p0, kws_aot_arena + 7296, kws_aot_arena + 0, kws_aot_arena + 9256);
-  KWS_AOT_TRACE(0, kws_aot_arena + 0, 7296u);
+  kws_fast_conv8_relu(&kws_aot_p0, arena + 7296, arena + 0, arena + 9256);
+  KWS_AOT_TRACE(0, arena + 0, 7296u);
   /* 1: DEPTHWISE_CONV_2D [1,24,19,16] -> [1,22,8,16] */
-  kws_fast_planes_x5_s2_g4_relu(&kws_aot_p1, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 7296);
-  KWS_AOT_TRACE(1, kws_aot_arena + 0, 2816u);
+  kws_fast_planes_x5_s2_g4_relu(&kws_aot_p1, arena + 0, arena + 0, arena + 7296);
+  KWS_AOT_TRACE(1, arena + 0, 2816u);
   /* 2: CONV_2D [1,22,8,16] -> [1,22,1,60] */
-  kws_fast_matrix8_relu(&kws_aot_p2, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 2816);
-  KWS_AOT_TRACE(2, kws_aot_arena + 0, 1320u);
+  kws_fast_matrix8_relu(&kws_aot_p2, arena + 0, arena + 0, arena + 2816);
+  KWS_AOT_TRACE(2, arena + 0, 1320u);
   /* 3: DEPTHWISE_CONV_2D [1,22,1,60] -> [1,16,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&kws_aot_p3, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 1320);
-  KWS_AOT_TRACE(3, kws_aot_arena + 0, 960u);
+  kws_fast_planes_line_s1_g6_linear(&kws_aot_p3, arena + 0, arena + 0, arena + 1320);
+  KWS_AOT_TRACE(3, arena + 0, 960u);
   /* 4: CONV_2D [1,16,1,60] -> [1,16,1,60] */
-  kws_fast_matrix8_linear(&kws_aot_p4, kws_aot_arena + 0, kws_aot_arena + 960, kws_aot_arena + 1920);
-  KWS_AOT_TRACE(4, kws_aot_arena + 960, 960u);
+  kws_fast_matrix8_linear(&kws_aot_p4, arena + 0, arena + 960, arena + 1920);
+  KWS_AOT_TRACE(4, arena + 960, 960u);
   /* 5: ADD [1,16,1,60] -> [1,16,1,60] */
-  kws_fast_add(&kws_aot_p5, kws_aot_arena + 0, kws_aot_arena + 960, kws_aot_arena + 0);
-  KWS_AOT_TRACE(5, kws_aot_arena + 0, 960u);
+  kws_fast_add(&kws_aot_p5, arena + 0, arena + 960, arena + 0);
+  KWS_AOT_TRACE(5, arena + 0, 960u);
   /* 6: DEPTHWISE_CONV_2D [1,16,1,60] -> [1,10,1,60] */
-  kws_fast_depthwise_linear(&kws_aot_p6, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 960);
-  KWS_AOT_TRACE(6, kws_aot_arena + 0, 600u);
+  kws_fast_depthwise_linear(&kws_aot_p6, arena + 0, arena + 0, arena + 960);
+  KWS_AOT_TRACE(6, arena + 0, 600u);
   /* 7: CONV_2D [1,10,1,60] -> [1,10,1,60] */
-  kws_fast_matrix8_linear(&kws_aot_p7, kws_aot_arena + 0, kws_aot_arena + 600, kws_aot_arena + 1200);
-  KWS_AOT_TRACE(7, kws_aot_arena + 600, 600u);
+  kws_fast_matrix8_linear(&kws_aot_p7, arena + 0, arena + 600, arena + 1200);
+  KWS_AOT_TRACE(7, arena + 600, 600u);
   /* 8: ADD [1,10,1,60] -> [1,10,1,60] */
-  kws_fast_add(&kws_aot_p8, kws_aot_arena + 0, kws_aot_arena + 600, kws_aot_arena + 0);
-  KWS_AOT_TRACE(8, kws_aot_arena + 0, 600u);
+  kws_fast_add(&kws_aot_p8, arena + 0, arena + 600, arena + 0);
+  KWS_AOT_TRACE(8, arena + 0, 600u);
   /* 9: DEPTHWISE_CONV_2D [1,10,1,60] -> [1,4,1,60] */
-  kws_fast_depthwise_linear(&kws_aot_p9, kws_aot_arena + 0, kws_aot_arena + 0, kws_aot_arena + 600);
-  KWS_AOT_TRACE(9, kws_aot_arena + 0, 240u);
+  kws_fast_depthwise_linear(&kws_aot_p9, arena + 0, arena + 0, arena + 600);
+  KWS_AOT_TRACE(9, arena + 0, 240u);
   /* 10: CONV_2D [1,4,1,60] -> [1,4,1,60] */
-  kws_fast_matrix8_linear(&kws_aot_p10, kws_aot_arena + 0, kws_aot_arena + 600, kws_aot_arena + 240);
-  KWS_AOT_TRACE(10, kws_aot_arena + 600, 240u);
+  kws_fast_matrix8_linear(&kws_aot_p10, arena + 0, arena + 600, arena + 240);
+  KWS_AOT_TRACE(10, arena + 600, 240u);
   /* 11: ADD [1,4,1,60] -> [1,4,1,60] */
-  kws_nn_add(&kws_aot_p11, kws_aot_arena + 0, kws_aot_arena + 600, kws_aot_arena + 0);
-  KWS_AOT_TRACE(11, kws_aot_arena + 0, 240u);
+  kws_nn_add(&kws_aot_p11, arena + 0, arena + 600, arena + 0);
+  KWS_AOT_TRACE(11, arena + 0, 240u);
   /* 12: AVERAGE_POOL_2D [1,4,1,60] -> [1,1,1,60] */
-  kws_fast_average_pool(&kws_aot_p12, kws_aot_arena + 0, kws_aot_arena + 240);
-  KWS_AOT_TRACE(12, kws_aot_arena + 240, 60u);
+  kws_fast_average_pool(&kws_aot_p12, arena + 0, arena + 240);
+  KWS_AOT_TRACE(12, arena + 240, 60u);
   /* 13: CONV_2D [1,1,1,60] -> [1,1,1,10] */
-  kws_fast_matrix8_linear(&kws_aot_p13, kws_aot_arena + 240, kws_aot_arena + 240, kws_aot_arena + 0);
-  KWS_AOT_TRACE(13, kws_aot_arena + 240, 10u);
+  kws_fast_matrix8_linear(&kws_aot_p13, arena + 240, arena + 240, arena + 0);
+  KWS_AOT_TRACE(13, arena + 240, 10u);
   /* 14: RESHAPE: nothing to do */
-  KWS_AOT_TRACE(14, kws_aot_arena + 240, 10u);
+  KWS_AOT_TRACE(14, arena + 240, 10u);
   /* 15: SOFTMAX [1,10] -> [1,10] */
-  kws_nn_softmax(&kws_aot_p15, kws_aot_arena + 240, kws_aot_arena + 240);
-  KWS_AOT_TRACE(15, kws_aot_arena + 240, 10u);
+  kws_nn_softmax(&kws_aot_p15, arena + 240, arena + 240);
+  KWS_AOT_TRACE(15, arena + 240, 10u);
+  return 0;
 }

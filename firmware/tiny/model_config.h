@@ -6,11 +6,13 @@
 #define KWS_MODEL_NAME "tiny"
 #define KWS_MODEL_HASH "3ccc9a9ad6ef8bf5"
 #define KWS_MODEL_ID 0x3ccc9a9ad6ef8bf5ull
+#define KWS_NUM_MODELS 1
 #define KWS_NUM_LABELS 10
 #define KWS_LABELS "yes\012no\012up\012down\012left\012right\012stop\012go\012unknown\012silence"
 #define KWS_SAMPLE_RATE 16000
 #define KWS_WINDOW_SAMPLES 480
 #define KWS_HOP_SAMPLES 320
+#define KWS_FFT_SIZE 512
 #define KWS_CHANNELS 40
 #define KWS_WINDOW_FRAMES 49
 #define KWS_INPUT_BYTES 1960
@@ -21,6 +23,7 @@
 #define KWS_FEATURE_SHIFT 16
 #define KWS_DET_WINDOW 8
 #define KWS_DET_MIN_COUNT 1
+#define KWS_DET_REST 0
 #define KWS_DET_REFRACTORY 16000u
 #define KWS_DET_THRESHOLDS {160, 136, 112, 118, 112, 100, 94, 106, 0, 0}
 #define KWS_STRIDE_HOPS 3

@@ -114,7 +114,7 @@ def build(
         model_hash=model_hash,
         elf=str(elf),
         sha256=hashlib.sha256(elf.read_bytes()).hexdigest(),
-        **_sizes(elf, target),
+        **_sizes(elf, target, _plan_arena(model) if engine == "aot" else 0),
     )
     write_json(folder / "build.json", result.to_json())
     return result
@@ -275,19 +275,28 @@ def _build_error(board: Board, lines: list[str]) -> KwsError:
 
 
 _ARENA = re.compile(r"arena", re.I)
-_MODEL = re.compile(r"kws_aot_c\w+|kws_model_data")
+_MODEL = re.compile(r"kws_aot\d*_c\w+|kws_model_data")
 
 
-def _sizes(elf: Path, board: Board) -> dict[str, int]:
-    """Sizes by section. The arena is what the linker placed under a name with "arena" in it, the model's constants what
-    lies under the emitter's names."""
+def _plan_arena(model: Path) -> int:
+    """Activations of the compiled plans, which lie in the application's state."""
+    text = (model / "kws_image.h").read_text(encoding="utf-8")
+    found = re.search(r"#define KWS_IMAGE_ARENA_BYTES (\d+)u", text)
+    if not found:
+        raise KwsError(f"{model / 'kws_image.h'} is not one of `kws export`")
+    return int(found[1])
+
+
+def _sizes(elf: Path, board: Board, arena: int) -> dict[str, int]:
+    """Sizes by section. ``arena``: of the compiled plans; engine tflm's is what the linker placed under a name with
+    "arena" in it. The model's constants are what lies under the emitter's names."""
     prefix = "" if board.kws.family == "host" else "arm-none-eabi-"
     sections = {}
     for line in _tool(prefix + "size", "-A", "-d", str(elf)).splitlines():
         parts = line.split()
         if len(parts) == 3 and parts[0].startswith(".") and parts[1].isdigit():
             sections[parts[0]] = int(parts[1])
-    arena = model = 0
+    model = 0
     for line in _tool(prefix + "nm", "-S", "-t", "d", str(elf)).splitlines():
         parts = line.split()
         if len(parts) == 4 and parts[2] in "bBdD" and _ARENA.search(parts[3]):

@@ -148,10 +148,11 @@ class HostPrograms:
             (folder / f"{prefix}.h").write_text(files["model_aot.h"], encoding="utf-8")
             (folder / f"{prefix}.c").write_text(files["model_aot.c"], encoding="utf-8")
             sources.append(str(folder / f"{prefix}.c"))
-            includes.append(f'#include "{prefix}.h"')
+            upper = prefix.upper()
+            includes += [f'#include "{prefix}.h"', f"static _Alignas(8) int8_t {prefix}_arena[{upper}_ARENA_BYTES];"]
             sizes = f"{program.input.bytes}, {program.output.bytes}"
             names = ", ".join(f"{prefix}_{name}" for name in ("input", "invoke", "output", "reset"))
-            table.append(f"  {{{names}, {sizes}}},")
+            table.append(f"  {{{names}, {sizes}, {prefix}_arena}},")
         lines = [*includes, "static const host_model_t models[] = {", *table, "};", ""]
         (folder / "kws_host_models.h").write_text("\n".join(lines), encoding="utf-8")
         target = folder / ("program" if self.sanitize else "program.so")

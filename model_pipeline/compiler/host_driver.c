@@ -7,11 +7,12 @@
 #include <string.h>
 
 typedef struct {
-  int8_t *(*input)(void);
-  void (*invoke)(void);
-  const int8_t *(*output)(void);
-  void (*reset)(void);
+  int8_t *(*input)(void *);
+  int (*invoke)(void *);
+  const int8_t *(*output)(void *);
+  void (*reset)(void *);
   uint32_t input_bytes, output_bytes;
+  void *arena;
 } host_model_t;
 
 #include "kws_host_models.h"
@@ -36,15 +37,15 @@ void kws_host_set_trace(void *buffer, size_t bytes) {
 }
 
 void kws_host_reset(uint32_t model);
-void kws_host_reset(uint32_t model) { models[model].reset(); }
+void kws_host_reset(uint32_t model) { models[model].reset(models[model].arena); }
 
 void kws_host_run(uint32_t model, const int8_t *in, int8_t *out, size_t runs);
 void kws_host_run(uint32_t model, const int8_t *in, int8_t *out, size_t runs) {
   const host_model_t *m = &models[model];
   for (size_t i = 0; i < runs; i++) {
-    memcpy(m->input(), in + i * m->input_bytes, m->input_bytes);
-    m->invoke();
-    memcpy(out + i * m->output_bytes, m->output(), m->output_bytes);
+    memcpy(m->input(m->arena), in + i * m->input_bytes, m->input_bytes);
+    m->invoke(m->arena);
+    memcpy(out + i * m->output_bytes, m->output(m->arena), m->output_bytes);
   }
 }
 
@@ -54,11 +55,11 @@ int main(void) {
   while (fread(head, sizeof head, 1, stdin) == 1) {
     if (head[0] >= sizeof models / sizeof models[0]) return 2;
     const host_model_t *m = &models[head[0]];
-    m->reset();
+    m->reset(m->arena);
     for (uint32_t i = 0; i < head[1]; i++) {
-      if (fread(m->input(), m->input_bytes, 1, stdin) != 1) return 2;
-      m->invoke();
-      if (fwrite(m->output(), m->output_bytes, 1, stdout) != 1) return 3;
+      if (fread(m->input(m->arena), m->input_bytes, 1, stdin) != 1) return 2;
+      m->invoke(m->arena);
+      if (fwrite(m->output(m->arena), m->output_bytes, 1, stdout) != 1) return 3;
     }
   }
   return 0;

@@ -14,7 +14,7 @@ from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor, constant_b
 from model_pipeline.compiler.ops import lower
 from model_pipeline.compiler.passes.fold import fold
 from model_pipeline.compiler.passes.join import align, join
-from model_pipeline.compiler.passes.place import Placement, place
+from model_pipeline.compiler.passes.place import Placement, kept_tensors, place
 from model_pipeline.compiler.passes.prune import prune
 from model_pipeline.compiler.passes.rings import make_rings
 from model_pipeline.compiler.passes.variables import bind_variables
@@ -50,6 +50,15 @@ class Program:
     def arena_bytes(self) -> int:
         """RAM for activations."""
         return self.plan.arena_bytes
+
+    @property
+    def step_frames(self) -> int:
+        """Feature frames that each call takes where every frame must be seen once and in order: by a streaming plan, or
+        by a model that keeps variables; 0: a call takes the whole window."""
+        if self.streaming:
+            return self.streaming.hop
+        shape = self.input.shape
+        return shape[1] if len(shape) > 2 and kept_tensors(self.calls) else 0
 
     @property
     def macs(self) -> int:

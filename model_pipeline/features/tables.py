@@ -100,7 +100,7 @@ class Tables:
 @functools.lru_cache(maxsize=16)
 def tables(config: FrontendConfig) -> Tables:
     """The tables of ``config``; the stock configuration's equal those that the reference computes."""
-    fft_size = 1 << (config.window_samples - 1).bit_length()
+    fft_size = config.fft_size
     points = fft_size // 2
     first, widths, weights, unweights = _filterbank(config, points)
     # The FFT divides by fft_size and the filterbank multiplies by sqrt(2^12): this many bits are put back.

@@ -9,8 +9,10 @@ long kws_det_run(const kws_detector_config_t *config, const int8_t *outputs, siz
   if (kws_detector_init(&detector, config) != 0) return -1;
   size_t found = 0;
   for (size_t i = 0; i < rows; i++) {
+    uint8_t posteriors[KWS_DET_MAX_LABELS];
+    for (size_t k = 0; k < config->num_labels; k++) posteriors[k] = (uint8_t)(outputs[i * row_bytes + k] + 128);
     kws_detection_t detection;
-    if (!kws_detector_step(&detector, outputs + i * row_bytes, first + (uint32_t)i * step, &detection)) continue;
+    if (!kws_detector_step(&detector, posteriors, first + (uint32_t)i * step, &detection)) continue;
     if (found < room) out[found] = detection;
     found++;
   }

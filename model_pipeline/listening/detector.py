@@ -25,7 +25,7 @@ class ConfigStruct(ctypes.Structure):
         ("num_labels", ctypes.c_uint8),
         ("window", ctypes.c_uint8),
         ("min_count", ctypes.c_uint8),
-        ("reserved", ctypes.c_uint8),
+        ("rest", ctypes.c_uint8),
         ("refractory_samples", ctypes.c_uint32),
         ("threshold", ctypes.c_uint8 * MAX_LABELS),
     ]
@@ -97,7 +97,7 @@ def run_detector(
         if count < 0:
             raise KwsError(
                 f"the detector refuses window {detector.window}, min_count {detector.min_count}, {labels} labels",
-                hint=f"window 1 to {MAX_WINDOW}, min_count 1 to {MAX_COUNT}, 2 to {MAX_LABELS} labels",
+                hint=f"window 1 to {MAX_WINDOW}, min_count 1 to {MAX_COUNT}, 1 to {MAX_LABELS} labels",
             )
         if count <= room:
             return [Detection(d.sample_position, d.label, d.score) for d in found[:count]]
@@ -115,6 +115,7 @@ def as_c(detector: DetectorDefaults) -> ConfigStruct:
         ("window", detector.window, MAX_WINDOW),
         ("min_count", detector.min_count, MAX_COUNT),
         ("refractory_samples", detector.refractory_samples, 2**32 - 1),
+        ("rest", detector.rest, detector.window - 1),
         ("thresholds", labels, MAX_LABELS),
         ("a threshold", max(detector.thresholds, default=0), 255),
         ("a threshold", 255 - min(detector.thresholds, default=0), 255),
@@ -122,6 +123,6 @@ def as_c(detector: DetectorDefaults) -> ConfigStruct:
     for name, value, limit in limits:
         if not 0 <= value <= limit:
             raise KwsError(f"the detector's {name} is out of its range (at most {limit})")
-    config = ConfigStruct(labels, detector.window, detector.min_count, 0, detector.refractory_samples)
+    config = ConfigStruct(labels, detector.window, detector.min_count, detector.rest, detector.refractory_samples)
     config.threshold[:labels] = detector.thresholds
     return config

@@ -19,6 +19,7 @@ from model_pipeline.compiler.host import KERNELS, kernel_sources
 from model_pipeline.config import Config, DetectorConfig, FrontendConfig
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.export import ARENA_FILE, FILES, c_string, export, measure_arena
+from model_pipeline.image import CORE, GENERATED, core_sources
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 from tests.support.tflite_builder import Oracle, ds_cnn, lively_inputs
 
@@ -94,7 +95,9 @@ AOT_MAIN = """
 #include <stdio.h>
 #include <string.h>
 #include "engine.h"
+#include "kws_image.h"
 #include "model_config.h"
+static kws_state_t state;
 int main(void) {
   static const signed char thresholds[KWS_NUM_LABELS] = {0};
   static const unsigned char levels[] = KWS_DET_THRESHOLDS;
@@ -103,12 +106,13 @@ int main(void) {
   for (const char *c = KWS_LABELS; *c; c++) labels += *c == '\\n';
   if (labels != KWS_NUM_LABELS || sizeof levels != KWS_NUM_LABELS) return 4;
   if (strcmp(kws_engine_info()->model_hash, KWS_MODEL_HASH)) return 5;
-  if (kws_engine_invoke() != KWS_ENGINE_ESTATE) return 6;
   if (kws_engine_load() != KWS_ENGINE_OK) return 7;
   const kws_engine_info_t *info = kws_engine_info();
-  while (fread(kws_engine_input(), info->input_bytes, 1, stdin) == 1) {
-    if (kws_engine_invoke() != KWS_ENGINE_OK) return 8;
-    fwrite(kws_engine_output(), info->output_bytes, 1, stdout);
+  const kws_network_t *network = kws_image.models[0].network;
+  if (kws_stream_init(&state.stream, &kws_image)) return 9;
+  while (fread(network->input(state.network0), info->input_bytes, 1, stdin) == 1) {
+    if (network->invoke(state.network0)) return 8;
+    fwrite(network->output(state.network0), info->output_bytes, 1, stdout);
   }
   return 0;
 }
@@ -118,8 +122,9 @@ int main(void) {
 def test_the_aot_engine_equals_the_oracle_under_sanitizers(generated, tflite, tmp_path):
     main = tmp_path / "main.c"
     main.write_text(AOT_MAIN)
-    sources = [main, ENGINES / "aot" / "engine_aot.c", generated / "model_aot.c", *kernel_sources()]
-    flags = [f"-I{generated}", f"-I{ENGINES}", *(f"-I{k}" for k in KERNELS)]
+    sources = [main, ENGINES / "aot" / "engine_aot.c", *(generated / name for name in GENERATED)]
+    sources += [*core_sources(), *kernel_sources()]
+    flags = [f"-I{generated}", f"-I{ENGINES}", *(f"-I{k}" for k in (*CORE, *KERNELS))]
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     program = build(tmp_path, sources, *flags)
     inputs = lively_inputs(np.random.default_rng(5), 20, (1, 49, 40, 1))
@@ -137,7 +142,8 @@ def test_engine_and_configuration_of_different_models_do_not_compile(generated, 
     real_id = hashlib.sha256(tflite).hexdigest()[:16]
     assert real_id in text
     (other / "model_config.h").write_text(text.replace(real_id, "0123456789abcdef"))
-    command = ["gcc", "-std=c11", f"-I{other}", f"-I{ENGINES}", "-c", str(ENGINES / "aot" / "engine_aot.c")]
+    includes = [f"-I{k}" for k in (other, ENGINES, *CORE)]
+    command = ["gcc", "-std=c11", *includes, "-c", str(ENGINES / "aot" / "engine_aot.c")]
     done = subprocess.run([*command, "-o", str(tmp_path / "x.o")], capture_output=True, text=True)
     assert done.returncode != 0
     assert "different models" in done.stderr

@@ -10,12 +10,14 @@ import pytest
 from host_tools.measure import m4
 from model_pipeline.compiler.host import KERNELS, kernel_sources
 from model_pipeline.export import export
+from model_pipeline.image import CORE, GENERATED, core_sources
 from model_pipeline.manifest import load_manifest
 from model_pipeline.native import FIRMWARE
 from tests.support.firmware_images import SHIPPED
 from tests.support.m4 import requires_m4
 from tests.support.tflite_builder import Oracle
 
+MAIN = Path(__file__).with_name("engine_start_main.c")
 AOT = FIRMWARE / "engines" / "aot" / "engine_aot.c"
 LIMIT = 10_000  # instructions
 
@@ -29,8 +31,8 @@ def test_the_engine_starts_in_ten_thousand_instructions(hop, tmp_path):
     export(SHIPPED, model, streaming=hop)
     values = np.random.default_rng(5).integers(-128, 128, (1, np.prod(manifest.input.shape))).astype(np.int8)
     result = m4.run_on_m4(
-        [Path(__file__).with_name("engine_start_main.c"), AOT, model / "model_aot.c", *kernel_sources()],
-        [model, FIRMWARE / "engines", *KERNELS],
+        [MAIN, AOT, *core_sources(), *(model / f for f in GENERATED), *kernel_sources()],
+        [model, FIRMWARE / "engines", *CORE, *KERNELS],
         ["-O2"],
         values.tobytes(),
     )

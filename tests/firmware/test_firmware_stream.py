@@ -24,13 +24,15 @@ def driver(tmp_path_factory):
         program = folder / f"step{step}"
         if not program.exists():
             sources = [FIRMWARE / "app/app_stream.c", CORE / "detector/kws_detector.c", SHIPPED / "frontend_tables.c"]
+            sources += [CORE / "kws/kws_stream.c", FIRMWARE / "engines/tflm/kws_image.c"]
             sources += [*sorted((CORE / "frontend").glob("*.c")), Path(__file__).parent / "app_stream_driver.c"]
-            includes = [CORE / "detector", CORE / "frontend", SHIPPED]
+            includes = [CORE / "detector", CORE / "frontend", CORE / "kws", FIRMWARE / "engines/tflm", SHIPPED]
             includes += [FIRMWARE / "app", FIRMWARE / "engines", FIRMWARE / "ports"]
             command = ["gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined"]
             command += [
                 "-fno-sanitize-recover=all",
                 f"-DSTEP={step}",
+                f"-DKWS_ENGINE_STEP_FRAMES={step}",
                 *(f"-I{i}" for i in includes),
                 *map(str, sources),
             ]

@@ -37,9 +37,10 @@ def run_plans_on_m4(
             files = program.emit(prefix)
             (folder / f"{prefix}.h").write_text(files["model_aot.h"])
             (folder / f"{prefix}.c").write_text(files["model_aot.c"])
-            includes.append(f'#include "{prefix}.h"')
+            upper = prefix.upper()
+            includes += [f'#include "{prefix}.h"', f"static _Alignas(8) int8_t {prefix}_arena[{upper}_ARENA_BYTES];"]
             functions = f"{prefix}_input, {prefix}_invoke, {prefix}_reset, {prefix}_output"
-            table.append(f'{{{functions}, {program.input.bytes}, {program.output.bytes}, "{prefix}"}},')
+            table.append(f'{{{functions}, {program.input.bytes}, {program.output.bytes}, {prefix}_arena, "{prefix}"}},')
             sources.append(folder / f"{prefix}.c")
             stdin += struct.pack("<II", number, len(inputs)) + np.ascontiguousarray(inputs).tobytes()
         lines = [*includes, "static const model_t models[] = {", *table, "};", ""]

@@ -3,8 +3,9 @@
 #include <string.h>
 
 int kws_detector_init(kws_detector_t *d, const kws_detector_config_t *config) {
-  if (config->num_labels < 2 || config->num_labels > KWS_DET_MAX_LABELS) return -1;
+  if (config->num_labels < 1 || config->num_labels > KWS_DET_MAX_LABELS) return -1;
   if (config->window < 1 || config->window > KWS_DET_MAX_WINDOW || config->min_count < 1) return -1;
+  if (config->rest >= config->window) return -1;
   d->config = *config;
   kws_detector_reset(d);
   return 0;
@@ -18,12 +19,12 @@ void kws_detector_reset(kws_detector_t *d) {
   d->last_fire = 0;
 }
 
-int kws_detector_step(kws_detector_t *d, const int8_t *outputs, uint32_t sample_position, kws_detection_t *out) {
+int kws_detector_step(kws_detector_t *d, const uint8_t *posteriors, uint32_t sample_position, kws_detection_t *out) {
   const kws_detector_config_t *c = &d->config;
   uint8_t *slot = d->history[d->next];
   uint8_t top = 0;
   for (uint8_t i = 0; i < c->num_labels; i++) {
-    const uint8_t p = (uint8_t)(outputs[i] + 128);
+    const uint8_t p = posteriors[i];
     d->sum[i] = (uint16_t)(d->sum[i] - slot[i] + p);
     slot[i] = p;
     if (d->sum[i] > d->sum[top]) top = i; /* of equals the first */
@@ -33,8 +34,7 @@ int kws_detector_step(kws_detector_t *d, const int8_t *outputs, uint32_t sample_
   if (d->filled < c->window) return 0; /* no mean yet */
 
   if (!d->armed && sample_position - d->last_fire >= c->refractory_samples) d->armed = 1;
-  const uint8_t score = (uint8_t)(d->sum[top] / c->window);
-  if (!d->armed || c->threshold[top] == 0 || score < c->threshold[top]) {
+  if (!d->armed || c->threshold[top] == 0 || d->sum[top] < c->threshold[top] * c->window + c->rest) {
     d->run_count = 0;
     return 0;
   }
@@ -50,6 +50,6 @@ int kws_detector_step(kws_detector_t *d, const int8_t *outputs, uint32_t sample_
   d->last_fire = sample_position;
   out->sample_position = sample_position;
   out->label = top;
-  out->score = score;
+  out->score = (uint8_t)(d->sum[top] / c->window);
   return 1;
 }

@@ -9,16 +9,21 @@
 extern "C" {
 #endif
 
+/* What a state has room for; a build may lower them to its models'. */
+#ifndef KWS_DET_MAX_LABELS
 #define KWS_DET_MAX_LABELS 32
+#endif
+#ifndef KWS_DET_MAX_WINDOW
 #define KWS_DET_MAX_WINDOW 32
+#endif
 
 typedef struct {
-  uint8_t num_labels;       /* 2..KWS_DET_MAX_LABELS; labels 0.. in the model's order */
+  uint8_t num_labels;       /* 1..KWS_DET_MAX_LABELS; labels 0.. in the model's order */
   uint8_t window;           /* results averaged, 1..KWS_DET_MAX_WINDOW */
   uint8_t min_count;        /* consecutive smoothed results of one label at or above its threshold, >= 1 */
-  uint8_t reserved;
+  uint8_t rest;             /* of the thresholds, in 1/window of a step: a sum of window results is compared */
   uint32_t refractory_samples; /* after a detection nothing fires for so long */
-  /* Smoothed posterior (0..255, 255 = 1.0 - 1/256) at which a label fires; 0: the label never fires
+  /* Smoothed posterior (0..255, 255 = 1.0 - 1/256; and `rest`) at which a label fires; 0: the label never fires
    * (unknown and silence). */
   uint8_t threshold[KWS_DET_MAX_LABELS];
 } kws_detector_config_t;
@@ -42,9 +47,9 @@ typedef struct {
 /* 0, or -1 if a field is out of its range (nothing is changed then). */
 int kws_detector_init(kws_detector_t *d, const kws_detector_config_t *config);
 void kws_detector_reset(kws_detector_t *d);
-/* outputs: num_labels int8 softmax values (scale 1/256, zero point -128). sample_position: samples since
- * stream start at the end of the window (wraps at 2^32). Returns 1 and fills *out when a keyword fires. */
-int kws_detector_step(kws_detector_t *d, const int8_t *outputs, uint32_t sample_position, kws_detection_t *out);
+/* posteriors: num_labels of them, 0..255 in steps of 1/256. sample_position: samples since stream start at the end of the
+ * window (wraps at 2^32). Returns 1 and fills *out when a keyword fires. */
+int kws_detector_step(kws_detector_t *d, const uint8_t *posteriors, uint32_t sample_position, kws_detection_t *out);
 
 #ifdef __cplusplus
 }

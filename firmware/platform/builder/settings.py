@@ -35,7 +35,7 @@ PORTS = {
     "host": ["ports/host"],
 }
 ENGINES = ("aot", "tflm")
-MODEL_FILES = ("model_config.h", "frontend_tables.c")
+MODEL_FILES = ("model_config.h", "frontend_tables.c", "kws_image.h")
 
 
 class SettingsError(Exception):
@@ -81,7 +81,7 @@ def read(kws, board_id, environ, firmware, option):
     if port_dirs is None:
         raise SettingsError(f"boards/{board_id}.json: kws.family: {family} has no port in firmware/ports")
 
-    source_dirs = ["core/frontend", "core/detector", "core/link", f"engines/{engine}", "app", *port_dirs]
+    source_dirs = ["core/frontend", "core/detector", "core/kws", "core/link", f"engines/{engine}", "app", *port_dirs]
     if engine == "aot":
         source_dirs += ["core/nn", "core/nn/fast"]
         _same_kernels(model, firmware)
@@ -90,7 +90,7 @@ def read(kws, board_id, environ, firmware, option):
     s.source_filter = ["-<*>"] + [f"+<{d}/*.c> +<{d}/*.cc> +<{d}/*.cpp>" for d in source_dirs]
     s.includes = [firmware / d for d in [*source_dirs, "engines", "ports"]] + [model]
     # Of the generated folder only what this engine uses.
-    skip = {"aot": ("model_data.cc",), "tflm": ("model_aot.c",)}[engine]
+    skip = {"aot": ("model_data.cc",), "tflm": ("model_aot.c", "kws_image.c")}[engine]
     s.model_sources = sorted(p.name for p in model.iterdir() if p.suffix in (".c", ".cc") and p.name not in skip)
 
     s.defines += [
@@ -152,13 +152,10 @@ def _tflm(s, environ):
 def _frontend_limits(model):
     """The front end's state is as large as its largest FFT: no larger than this model needs."""
     text = (model / "model_config.h").read_text(encoding="utf-8")
-    window, channels = (
-        re.search(rf"^#define {name} +(\d+)", text, re.M) for name in ("KWS_WINDOW_SAMPLES", "KWS_CHANNELS")
-    )
-    if not window or not channels:
-        raise SettingsError(f"{model}/model_config.h is not one of `kws export`")
-    points = 1 << (int(window[1]) - 1).bit_length()
-    return [("KWS_FE_MAX_FFT", points), ("KWS_FE_MAX_CHANNELS", int(channels[1]))]
+    points, channels = (re.search(rf"^#define {name} +(\d+)", text, re.M) for name in ("KWS_FFT_SIZE", "KWS_CHANNELS"))
+    if not points or not channels:
+        raise SettingsError(f"{model}/model_config.h is not one of this version's `kws export`: export the model again")
+    return [("KWS_FE_MAX_FFT", int(points[1])), ("KWS_FE_MAX_CHANNELS", int(channels[1]))]
 
 
 def _cortexm(s, kws, board_id, firmware):

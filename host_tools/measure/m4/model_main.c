@@ -23,23 +23,25 @@ static int8_t in[KWS_AOT_INPUT_BYTES];
 
 #ifdef KWS_PROFILE_EMPTY
 static int8_t out[KWS_AOT_OUTPUT_BYTES];
-#define kws_aot_reset()
-#define kws_aot_input() in
-#define kws_aot_invoke()
-#define kws_aot_output() out
+#define kws_aot_reset(arena)
+#define kws_aot_input(arena) in
+#define kws_aot_invoke(arena)
+#define kws_aot_output(arena) out
+#else
+static _Alignas(8) int8_t arena[KWS_AOT_ARENA_BYTES];
 #endif
 
 int main(void) {
-  kws_aot_reset();
+  kws_aot_reset(arena);
   while (t_read(in, sizeof in) == sizeof in) {
-    memmove(kws_aot_input(), in, sizeof in);
+    memmove(kws_aot_input(arena), in, sizeof in);
     const uint32_t t = t_begin();
 #ifdef KWS_PROFILE_CALLS
     last = t_now();
 #endif
-    kws_aot_invoke();
+    kws_aot_invoke(arena);
     t_end("invoke", t);
-    t_write(kws_aot_output(), KWS_AOT_OUTPUT_BYTES);
+    t_write(kws_aot_output(arena), KWS_AOT_OUTPUT_BYTES);
   }
 #ifdef KWS_PROFILE_CALLS
   t_write(sums, sizeof sums);
