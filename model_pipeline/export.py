@@ -20,15 +20,16 @@ from model_pipeline.compiler.reader import read_model
 from model_pipeline.config import CompileConfig
 from model_pipeline.ctext import c_string, guarded
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.files import atomic_dir, stamp_kernels
+from model_pipeline.exported import PLAN_FILE, Exported
+from model_pipeline.files import atomic_dir, kernels_hash, stamp_kernels
 from model_pipeline.image import Part, image_header, image_source
 from model_pipeline.manifest import Manifest, feature_quantization, load_manifest, save_manifest
 from model_pipeline.native import FIRMWARE
 
-ARENA_FILE = "tflm_arena.json"
+_OLD_ARENA_FILE = "tflm_arena.json"  # of folders that were exported before there was a plan.json
 FILES = {
     "model.tflite", "model.json", "model_config.h", "frontend_tables.c", "model_data.h", "model_data.cc",
-    "model_resolver.h", "model_aot.c", "model_aot.h", "kws_image.c", "kws_image.h", ARENA_FILE,
+    "model_resolver.h", "model_aot.c", "model_aot.h", "kws_image.c", "kws_image.h", PLAN_FILE, _OLD_ARENA_FILE,
 }  # fmt: skip
 Progress = Callable[[int, int, str], None]
 
@@ -43,8 +44,8 @@ def export(
 ) -> dict[str, Any]:
     """Writes the generated folder ``out``, whole or not at all.
 
-    The arena that TensorFlow Lite Micro needs is measured by its interpreter and recorded beside the model in
-    ``tflm_arena.json``; a folder that has this file (every generated one does) is exported without ``tflite_micro``.
+    The arena that TensorFlow Lite Micro needs is measured by its interpreter and recorded in ``plan.json``; a folder
+    that has this file (every generated one does) is exported without ``tflite_micro``.
 
     Args:
         model_dir: holds ``model.tflite`` and ``model.json``.
@@ -82,20 +83,17 @@ def export(
             )
         program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=manifest.window_frames)
     report(1, 4, "measuring the arena")
-    arena = recorded_arena(model_dir, manifest) or {
-        "model_sha256": manifest.model_sha256,
-        "arena_bytes": measure_arena(tflite),
-    }
+    arena = recorded_arena(model_dir, manifest) or measure_arena(tflite)
     report(2, 4, "writing sources")
     stamp_kernels(FIRMWARE)
     parts = [Part(manifest, program, "kws_aot", "model_aot.h")]
     texts = {
-        "model_config.h": config_header(manifest, arena["arena_bytes"]),
+        "model_config.h": config_header(manifest, arena),
         "frontend_tables.c": tables_c(manifest.frontend),
         "model_data.h": data_header(manifest),
         "model_data.cc": data_source(tflite),
         "model_resolver.h": resolver_header(tflite, manifest),
-        ARENA_FILE: json.dumps(arena, indent=2) + "\n",
+        PLAN_FILE: json.dumps(_plan(manifest, program, arena).to_json(), indent=2) + "\n",
         "kws_image.h": image_header(parts),
         "kws_image.c": image_source(parts),
         **program.emit(),
@@ -111,7 +109,7 @@ def export(
         "folder": str(out),
         "files": sorted([*texts, "model.tflite", "model.json"]),
         "model_hash": manifest.model_hash,
-        "tflm_arena_bytes": arena["arena_bytes"],
+        "tflm_arena_bytes": arena,
         "aot_arena_bytes": program.arena_bytes,
         "aot_arena_lower_bound": program.plan.lower_bound,
         "streaming": streaming,
@@ -121,6 +119,26 @@ def export(
         "constant_bytes_by_packing": constants_by_packing(tflite, streaming, manifest.window_frames),
         "layers": program.layers(),
     }
+
+
+def _plan(manifest: Manifest, program: Program, tflm_arena_bytes: int) -> Exported:
+    frontend = manifest.frontend
+    return Exported(
+        name=manifest.name,
+        model_sha256=manifest.model_sha256,
+        sample_rate=frontend.sample_rate,
+        window_samples=frontend.window_samples,
+        hop_samples=frontend.hop_samples,
+        fft_size=frontend.fft_size,
+        channels=frontend.channels,
+        stride_hops=manifest.detector.stride_hops,
+        step_frames=program.streaming.hop if program.streaming else 0,
+        macs=program.macs,
+        arena_bytes=program.arena_bytes,
+        constant_bytes=program.constant_bytes,
+        kernels=kernels_hash(FIRMWARE),
+        tflm_arena_bytes=tflm_arena_bytes,
+    )
 
 
 def _check_replaceable(out: Path) -> None:
@@ -150,15 +168,18 @@ def _check_agreement(manifest: Manifest, program: Program) -> None:
             )
 
 
-def recorded_arena(model_dir: Path, manifest: Manifest) -> dict[str, Any] | None:
-    """The record of an earlier measurement of this very model, None where there is none."""
-    path = Path(model_dir) / ARENA_FILE
+def recorded_arena(model_dir: Path, manifest: Manifest) -> int | None:
+    """The bytes that an earlier measurement of this very model found, None where there is none."""
+    path = Path(model_dir) / PLAN_FILE
+    key = "tflm_arena_bytes"
+    if not path.exists():
+        path, key = Path(model_dir) / _OLD_ARENA_FILE, "arena_bytes"
     if not path.exists():
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["model_sha256"] == manifest.model_sha256 and int(record["arena_bytes"]) > 0:
-            return {"model_sha256": manifest.model_sha256, "arena_bytes": int(record["arena_bytes"])}
+        if record["model_sha256"] == manifest.model_sha256 and int(record[key]) > 0:
+            return int(record[key])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KwsError(f"can't read {path}: {error!r}", hint=f"remove {path}") from error
     return None  # of another model
@@ -179,7 +200,7 @@ def measure_arena(tflite: bytes) -> int:
     except ImportError as error:
         raise MissingTool(
             "tflite_micro is not installed, so the arena of TensorFlow Lite Micro can't be measured",
-            hint=f"make setup, or export a folder that has {ARENA_FILE} (every generated one does)",
+            hint=f"make setup, or export a folder that has {PLAN_FILE} (every generated one does)",
         ) from error
     with _captured_stderr() as text:
         try:

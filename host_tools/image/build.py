@@ -15,6 +15,7 @@ from typing import Any
 
 from host_tools.boards import Board, boards_dir, load_board
 from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.files import atomic_path, write_json
 from model_pipeline.manifest import load_manifest
 from model_pipeline.native import ROOT
@@ -89,9 +90,9 @@ def build(
         raise KwsError(f"engine {engine} can't be profiled by layer", hint="--profile is for engine aot")
     flags = f"{flags} {PROFILE_FLAGS}".strip() if profile else flags
     model = Path(model_dir or DEFAULT_MODEL).resolve()
-    if not (model / "model_config.h").is_file():
-        raise KwsError(f"{model} is no exported model (model_config.h is missing)", hint="kws export MODEL --out DIR")
-    name, model_hash = _identity(model)
+    exported = Exported.open(model)
+    if (model / "model.json").is_file():
+        load_manifest(model)  # refuses a model.tflite that is not the one described
     folder = Path(out or ROOT / "build" / board).resolve()
     _check_tools(target)
     state = folder / ".pio"
@@ -110,11 +111,11 @@ def build(
         board=board,
         engine=engine,
         model=str(model),
-        model_name=name,
-        model_hash=model_hash,
+        model_name=exported.name,
+        model_hash=exported.model_hash,
         elf=str(elf),
         sha256=hashlib.sha256(elf.read_bytes()).hexdigest(),
-        **_sizes(elf, target, _plan_arena(model) if engine == "aot" else 0),
+        **_sizes(elf, target, exported.arena_bytes if engine == "aot" else 0),
     )
     write_json(folder / "build.json", result.to_json())
     return result
@@ -135,22 +136,11 @@ def load_build(folder: Path | str) -> BuildResult:
         raise KwsError(f"{path}: {error}") from error
 
 
-def _identity(model: Path) -> tuple[str, str]:
-    if (model / "model.json").is_file():
-        manifest = load_manifest(model)
-        return manifest.name, manifest.model_hash
-    text = (model / "model_config.h").read_text(encoding="utf-8")
-    found = [re.search(rf'#define {key} +"([^"]*)"', text) for key in ("KWS_MODEL_NAME", "KWS_MODEL_HASH")]
-    if not all(found):
-        raise KwsError(f"{model / 'model_config.h'} is not one of `kws export`")
-    return found[0][1], found[1][1]  # type: ignore[index]
-
-
 def _staged(model: Path, stage: Path) -> Path:
     """The model's sources under a path that stays, so that another model does not have everything compiled anew."""
     try:
         stage.mkdir(parents=True, exist_ok=True)
-        wanted = {p.name: p for p in model.iterdir() if p.suffix in (".c", ".cc", ".h")}
+        wanted = {p.name: p for p in model.iterdir() if p.suffix in (".c", ".cc", ".h") or p.name == PLAN_FILE}
         for path in stage.iterdir():
             if path.name not in wanted:
                 path.unlink()
@@ -276,15 +266,6 @@ def _build_error(board: Board, lines: list[str]) -> KwsError:
 
 _ARENA = re.compile(r"arena", re.I)
 _MODEL = re.compile(r"kws_aot\d*_c\w+|kws_model_data")
-
-
-def _plan_arena(model: Path) -> int:
-    """Activations of the compiled plans, which lie in the application's state."""
-    text = (model / "kws_image.h").read_text(encoding="utf-8")
-    found = re.search(r"#define KWS_IMAGE_ARENA_BYTES (\d+)u", text)
-    if not found:
-        raise KwsError(f"{model / 'kws_image.h'} is not one of `kws export`")
-    return int(found[1])
 
 
 def _sizes(elf: Path, board: Board, arena: int) -> dict[str, int]:

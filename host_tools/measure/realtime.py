@@ -7,7 +7,6 @@ between them is an assumption, and said wherever a share of time is shown.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from host_tools.link.protocol import Result
 from host_tools.link.session import Link
 from host_tools.measure import metrics
 from model_pipeline.errors import CheckFailed, KwsError
+from model_pipeline.exported import Exported
 from model_pipeline.files import sha256_tree, write_json
 from model_pipeline.native import cache_dir
 
@@ -125,8 +125,7 @@ def check(
     if target.kws.clock is None:
         return None
     folder = Path(model or DEFAULT_MODEL)
-    config = _config(folder)
-    hop_ms = 1000 * config["KWS_HOP_SAMPLES"] / config["KWS_SAMPLE_RATE"]
+    hop_ms = Exported.open(folder).hop_ms
     return judge(target, profile(target, folder, engine, elf=elf, progress=progress), hop_ms)
 
 
@@ -160,7 +159,7 @@ def profile(
     with tempfile.TemporaryDirectory(prefix="kws-") as folder:
         if elf is None or runner != board.id:
             elf = Path(build(runner, model, engine, folder, progress=progress).elf)
-        found = measure(runner, elf, _hops(model))
+        found = measure(runner, elf, Exported.open(model).hops)
     write_json(kept, asdict(found))
     return found
 
@@ -195,12 +194,9 @@ def measure(board: str, elf: Path, hops: int) -> Profile:
 
 def estimate(model: Path) -> Profile:
     """From the model's multiply-accumulates, on the safe side."""
-    text = _text(model / "model_aot.h")
-    macs = re.search(r"^#define KWS_AOT_MACS (\d+)", text, re.M)
-    if not macs:
-        raise KwsError(f"{model}/model_aot.h says nothing of its multiply-accumulates", hint="kws export MODEL")
+    plan = Exported.open(model)
     note = f"estimated at {_GUESS_PER_MAC} instructions a multiply-accumulate: install qemu-system-arm to measure"
-    return Profile(_GUESS_FRAME, _GUESS_PER_MAC * int(macs[1]), 1000, _hops(model), False, note)
+    return Profile(_GUESS_FRAME, _GUESS_PER_MAC * plan.macs, 1000, plan.hops, False, note)
 
 
 def _board_in_qemu(cpu: str) -> str:
@@ -209,26 +205,6 @@ def _board_in_qemu(cpu: str) -> str:
         if kws.emulators.qemu and kws.cpu == cpu:
             return name
     raise KwsError(f"no board with a {cpu} runs in QEMU")
-
-
-def _hops(model: Path) -> int:
-    """Hops that one run of the engine serves: those of its step, or else the stride."""
-    header = model / "model_aot.h"
-    step = re.search(r"^#define KWS_AOT_STEP_FRAMES (\d+)", _text(header), re.M) if header.is_file() else None
-    return (int(step[1]) if step else 0) or _config(model)["KWS_STRIDE_HOPS"]
-
-
-def _config(model: Path) -> dict[str, int]:
-    """The whole numbers of model_config.h."""
-    found = re.findall(r"^#define (\w+) +(-?\d+)\b", _text(model / "model_config.h"), re.M)
-    return {name: int(value) for name, value in found}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise KwsError(f"can't read {path}: {error.strerror}", hint="kws export MODEL --out DIR") from error
 
 
 def as_dict(verdict: Verdict | None) -> dict[str, Any] | None:

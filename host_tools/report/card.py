@@ -14,6 +14,7 @@ from host_tools.measure import boards as costs
 from host_tools.report.page import TEMPLATES
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import Evaluation
+from model_pipeline.exported import Exported
 from model_pipeline.intervals import Share
 from model_pipeline.listening import evaluate
 from model_pipeline.manifest import Manifest, load_manifest
@@ -33,7 +34,7 @@ def card(model: Path, progress: ProgressCallback | None = None) -> str:
     if (model / "state.json").is_file():
         return _of_run(model)
     manifest = load_manifest(model)
-    if (model / "model_config.h").is_file():
+    if Exported.there(model):
         boards = costs.on_boards(model, progress=progress)
     else:
         from model_pipeline.export import export

@@ -26,6 +26,7 @@ from model_pipeline.data.sessions import Plan
 from model_pipeline.data.split import Split
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
+from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.files import atomic_dir
 from model_pipeline.listening.corpus import Corpus, Listener, Without
 from model_pipeline.listening.detector import MAX_WINDOW
@@ -256,15 +257,15 @@ def store(model: Path, detector: DetectorDefaults, record: dict[str, Any]) -> No
     updated = manifest.model_copy(
         update={"detector": detector, "accuracy": {**manifest.accuracy, "calibration": record}}
     )
-    if not (model / "model_config.h").is_file():
+    if not Exported.there(model):
         save_manifest(updated, model / "model.json")
         return
-    from model_pipeline.export import ARENA_FILE, export
+    from model_pipeline.export import export
 
     with tempfile.TemporaryDirectory(prefix="kws-calibrate-") as name:
         source = Path(name) / "model"
         source.mkdir()
-        for file in ("model.tflite", ARENA_FILE):
+        for file in ("model.tflite", PLAN_FILE):
             if (model / file).is_file():
                 shutil.copyfile(model / file, source / file)
         save_manifest(updated, source / "model.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,11 +19,13 @@ from model_pipeline import native
 from model_pipeline.compiler.host import KERNELS, kernel_sources
 from model_pipeline.config import Config, DetectorConfig, FrontendConfig
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.export import ARENA_FILE, FILES, c_string, export, measure_arena
+from model_pipeline.export import _OLD_ARENA_FILE, FILES, c_string, export, measure_arena
+from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.image import CORE, GENERATED, core_sources
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 from tests.support.tflite_builder import Oracle, ds_cnn, lively_inputs
 
+WRITTEN = FILES - {_OLD_ARENA_FILE}
 STUBS = Path(__file__).parents[1] / "support" / "stubs"
 ENGINES = native.FIRMWARE / "engines"
 LABELS = Config().labels
@@ -74,7 +77,7 @@ def build(out: Path, sources: list[Path], *flags: str) -> str:
 
 
 def test_writes_all_files_and_no_other(generated, tflite):
-    assert {p.name for p in generated.iterdir()} == FILES
+    assert {p.name for p in generated.iterdir()} == WRITTEN
     assert (generated / "model.tflite").read_bytes() == tflite
 
 
@@ -208,8 +211,8 @@ def test_the_recorded_arena_makes_tflite_micro_unnecessary(generated, tmp_path, 
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "tflite_micro", None)
     export(generated, tmp_path / "again")
-    assert all((tmp_path / "again" / n).read_bytes() == (generated / n).read_bytes() for n in FILES)
-    (tmp_path / "again" / ARENA_FILE).unlink()
+    assert all((tmp_path / "again" / n).read_bytes() == (generated / n).read_bytes() for n in WRITTEN)
+    (tmp_path / "again" / PLAN_FILE).unlink()
     with pytest.raises(MissingTool, match="can't be measured"):
         export(tmp_path / "again", tmp_path / "third")
     assert not (tmp_path / "third").exists()
@@ -217,19 +220,73 @@ def test_the_recorded_arena_makes_tflite_micro_unnecessary(generated, tmp_path, 
 
 def test_the_record_of_another_model_is_not_used(generated, tmp_path, monkeypatch):
     folder = shutil.copytree(generated, tmp_path / "model")
-    record = json.loads((folder / ARENA_FILE).read_text())
-    (folder / ARENA_FILE).write_text(json.dumps({**record, "model_sha256": "0" * 64, "arena_bytes": 1}))
+    record = json.loads((folder / PLAN_FILE).read_text())
+    (folder / PLAN_FILE).write_text(json.dumps({**record, "model_sha256": "0" * 64, "tflm_arena_bytes": 1}))
     monkeypatch.setattr(export_module, "measure_arena", lambda tflite: 4711)
     assert export(folder, tmp_path / "out")["tflm_arena_bytes"] == 4711
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"model_sha256": "MODEL", "arena_bytes": "many"}'])
+def test_the_record_of_an_older_export_is_used(generated, tmp_path, monkeypatch):
+    folder = shutil.copytree(generated, tmp_path / "model")
+    sha = Exported.open(folder).model_sha256
+    (folder / PLAN_FILE).unlink()
+    (folder / _OLD_ARENA_FILE).write_text(json.dumps({"model_sha256": sha, "arena_bytes": 4720}))
+    monkeypatch.setattr(export_module, "measure_arena", lambda tflite: pytest.fail("measured again"))
+    assert export(folder, folder)["tflm_arena_bytes"] == 4720
+    assert Exported.open(folder).tflm_arena_bytes == 4720 and not (folder / _OLD_ARENA_FILE).exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"model_sha256": "MODEL", "tflm_arena_bytes": "many"}'])
 def test_a_broken_record_is_told(generated, tmp_path, text):
     folder = shutil.copytree(generated, tmp_path / "model")
-    sha = json.loads((folder / ARENA_FILE).read_text())["model_sha256"]
-    (folder / ARENA_FILE).write_text(text.replace("MODEL", sha))
-    with pytest.raises(KwsError, match=r"tflm_arena\.json"):
+    sha = Exported.open(folder).model_sha256
+    (folder / PLAN_FILE).write_text(text.replace("MODEL", sha))
+    with pytest.raises(KwsError, match=r"plan\.json"):
         export(folder, tmp_path / "out")
+
+
+def test_the_plan_says_what_the_headers_say(generated):
+    plan = Exported.open(generated)
+    text = "".join((generated / name).read_text() for name in ("model_config.h", "model_aot.h"))
+    macros = dict(re.findall(r"^#define KWS_(\w+) (\S+)$", text, re.M))
+    for macro, value in (
+        ("SAMPLE_RATE", plan.sample_rate),
+        ("WINDOW_SAMPLES", plan.window_samples),
+        ("HOP_SAMPLES", plan.hop_samples),
+        ("FFT_SIZE", plan.fft_size),
+        ("CHANNELS", plan.channels),
+        ("STRIDE_HOPS", plan.stride_hops),
+        ("AOT_STEP_FRAMES", plan.step_frames),
+        ("AOT_MACS", plan.macs),
+        ("AOT_ARENA_BYTES", plan.arena_bytes),
+        ("TFLM_ARENA_BYTES", plan.tflm_arena_bytes),
+    ):
+        assert int(macros[macro].rstrip("u")) == value, macro
+    assert macros["MODEL_HASH"].strip('"') == plan.model_hash and macros["AOT_KERNELS"].strip('"') == plan.kernels
+    assert plan.hops == plan.stride_hops and plan.hop_ms == 1000 * plan.hop_samples / plan.sample_rate
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "another version"),
+        ({"more": 1}, "another version"),
+        ({"macs": "1"}, "macs is '1'"),
+        ({"macs": True}, "macs is True"),
+        ({"arena_bytes": -1}, "arena_bytes is -1"),
+    ],
+)
+def test_a_plan_that_is_not_ours_is_refused(generated, tmp_path, change, message):
+    values = json.loads((generated / PLAN_FILE).read_text())
+    (tmp_path / PLAN_FILE).write_text(json.dumps(values | change))
+    with pytest.raises(KwsError, match=message):
+        Exported.open(tmp_path)
+
+
+def test_the_plan_needs_the_standard_library_alone():
+    code = "import sys, model_pipeline.exported; print([m for m in ('numpy', 'pydantic', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +342,7 @@ def test_the_verb_exports_and_answers_in_json(tmp_path, tflite):
     done = CliRunner().invoke(build_app(), ["export", str(folder), "--out", str(tmp_path / "out"), "--json"])
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
-    assert set(result["files"]) == FILES
+    assert set(result["files"]) == WRITTEN
     assert result["aot_arena_bytes"] > 1960
 
 

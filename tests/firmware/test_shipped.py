@@ -11,6 +11,7 @@ import pytest
 from model_pipeline.compiler import constants_by_packing
 from model_pipeline.config import load_config
 from model_pipeline.evaluate import runner
+from model_pipeline.exported import Exported
 from model_pipeline.files import kernels_hash
 from model_pipeline.manifest import load_manifest
 
@@ -25,9 +26,9 @@ def test_a_shipped_model_fits_the_kernels_and_its_limits(name: str) -> None:
     folder, config = FIRMWARE / name, load_config(recipe)
     manifest, tflite = load_manifest(folder), (FIRMWARE / name / "model.tflite").read_bytes()
     assert manifest.labels == config.labels and manifest.frontend == config.frontend
-    header = (folder / "model_aot.h").read_text(encoding="utf-8")
-    assert re.search(r'KWS_AOT_KERNELS "(\w+)"', header)[1] == kernels_hash(FIRMWARE)  # type: ignore[index]
-    assert int(re.search(r"KWS_AOT_MACS (\d+)u", header)[1]) <= macs  # type: ignore[index]
+    plan = Exported.open(folder)
+    assert plan.kernels == kernels_hash(FIRMWARE) and plan.model_sha256 == manifest.model_sha256
+    assert plan.macs <= macs
     assert constants_by_packing(tflite, 0, None)[manifest.compile.packing] <= constants
 
 

@@ -189,7 +189,7 @@ def test_the_verb_writes_the_file(
     (tmp_path / "model").mkdir()
     for file in ("model.tflite", "model.json"):
         (tmp_path / "model" / file).write_bytes((model / file).read_bytes())
-    (tmp_path / "model" / "model_config.h").touch()
+    (tmp_path / "model" / "plan.json").touch()
     code, out, _ = kws("report", "--card", str(tmp_path / "model"), "--out", str(tmp_path / "c.md"), capfd=capfd)
     assert code == 0 and "c.md" in out
     assert (tmp_path / "c.md").read_text().startswith("# Model card: random\n")

@@ -71,7 +71,7 @@ def test_without_qemu_it_is_estimated_and_said_so(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(KwsError, match=r"can't read .*model_config.h"):
+    with pytest.raises(KwsError, match=r"is not an exported model \(plan\.json is missing\)"):
         realtime.check("disco_f407vg", tmp_path)
 
 

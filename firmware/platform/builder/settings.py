@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from model_pipeline.errors import KwsError
+from model_pipeline.exported import Exported
 from model_pipeline.files import kernels_hash
 
 # Base address, interrupt, clock enable bit, bus (0 APB1, 1 APB2, 2 APB1's second register), factor of the baud divider.
@@ -35,7 +37,6 @@ PORTS = {
     "host": ["ports/host"],
 }
 ENGINES = ("aot", "tflm")
-MODEL_FILES = ("model_config.h", "frontend_tables.c", "kws_image.h")
 
 
 class SettingsError(Exception):
@@ -72,9 +73,10 @@ def read(kws, board_id, environ, firmware, option):
     if engine not in ENGINES:
         raise SettingsError(f"KWS_ENGINE={engine}: known engines are {', '.join(ENGINES)}")
     model = Path(environ.get("KWS_MODEL_DIR") or firmware / "model").resolve()
-    for name in MODEL_FILES:
-        if not (model / name).is_file():
-            raise SettingsError(f"{model} has no {name}: make it with `kws export`, or set KWS_MODEL_DIR")
+    try:
+        exported = Exported.open(model)
+    except KwsError as error:
+        raise SettingsError(f"{error}: make it with `kws export`, or set KWS_MODEL_DIR") from error
     family = kws["family"]
     s = Settings(family=family, engine=engine, model=model, cxx=engine == "tflm")
     port_dirs = PORTS.get(family)
@@ -84,7 +86,7 @@ def read(kws, board_id, environ, firmware, option):
     source_dirs = ["core/frontend", "core/detector", "core/kws", "core/link", f"engines/{engine}", "app", *port_dirs]
     if engine == "aot":
         source_dirs += ["core/nn", "core/nn/fast"]
-        _same_kernels(model, firmware)
+        _same_kernels(exported, firmware)
     else:
         _tflm(s, environ)
     s.source_filter = ["-<*>"] + [f"+<{d}/*.c> +<{d}/*.cc> +<{d}/*.cpp>" for d in source_dirs]
@@ -96,7 +98,7 @@ def read(kws, board_id, environ, firmware, option):
     s.defines += [
         f"KWS_ENGINE_{engine.upper()}",
     ]
-    s.defines += _frontend_limits(model)
+    s.defines += _frontend_limits(exported)
     s.cflags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-fno-common"]
     s.linkflags = ["-Wl,--gc-sections"]
     if family == "host":
@@ -124,11 +126,9 @@ def read(kws, board_id, environ, firmware, option):
     return s
 
 
-def _same_kernels(model, firmware):
+def _same_kernels(exported, firmware):
     """Refuses a plan that was compiled for other kernels: it would build, and could compute something else."""
-    header = model / "model_aot.h"
-    found = re.search(r'KWS_AOT_KERNELS "(\w+)"', header.read_text()) if header.is_file() else None
-    if not found or found[1] != kernels_hash(firmware):
+    if exported.kernels != kernels_hash(firmware):
         raise SettingsError("this model was exported for other kernels: run `kws export MODEL --out DIR` again")
 
 
@@ -149,13 +149,9 @@ def _tflm(s, environ):
     s.defines += ["TF_LITE_STATIC_MEMORY", "TF_LITE_DISABLE_X86_NEON"]
 
 
-def _frontend_limits(model):
+def _frontend_limits(exported):
     """The front end's state is as large as its largest FFT: no larger than this model needs."""
-    text = (model / "model_config.h").read_text(encoding="utf-8")
-    points, channels = (re.search(rf"^#define {name} +(\d+)", text, re.M) for name in ("KWS_FFT_SIZE", "KWS_CHANNELS"))
-    if not points or not channels:
-        raise SettingsError(f"{model}/model_config.h is not one of this version's `kws export`: export the model again")
-    return [("KWS_FE_MAX_FFT", int(points[1])), ("KWS_FE_MAX_CHANNELS", int(channels[1]))]
+    return [("KWS_FE_MAX_FFT", exported.fft_size), ("KWS_FE_MAX_CHANNELS", exported.channels)]
 
 
 def _cortexm(s, kws, board_id, firmware):
