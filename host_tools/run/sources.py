@@ -24,6 +24,7 @@ PLUMBING = frozenset(
         "model_pipeline.files",
         "model_pipeline.native",
         "model_pipeline.strict",
+        "model_pipeline.text",
     }
 )
 _DATA = (".c", ".h", ".j2", ".ld", ".txt")
