@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
-from model_pipeline.data.words import check_said
 from model_pipeline.errors import KwsError
 from model_pipeline.strict import Strict
+from model_pipeline.words import check_said
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 PROJECT_FILE = "kws.toml"  # in a folder that `kws new` made

@@ -17,10 +17,10 @@ from model_pipeline.data.audio import as_pcm
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import Split
 from model_pipeline.errors import KwsError
+from model_pipeline.features import model_input
 from model_pipeline.manifest import load_manifest, record_accuracy
 from model_pipeline.score import Brief, Score, brief, score
 from model_pipeline.tflm import tflm
-from model_pipeline.training.augment import model_input
 
 Engine = Literal["tflm", "aot"]
 ProgressCallback = Callable[[int, int, str], None]
@@ -134,9 +134,9 @@ def runner(tflite: bytes, engine: Engine = "tflm") -> Callable[[np.ndarray], np.
         KwsError: the engine refuses the model.
     """
     if engine == "aot":
-        from model_pipeline.compiler import compile_model
+        from model_pipeline.compiler import compile_model, load_host
 
-        host = compile_model(tflite).load_host()
+        host = load_host(compile_model(tflite))
         return lambda x: np.asarray(host.run(x.reshape(len(x), -1)), np.int8).reshape(len(x), -1)
     return tflm(tflite)
 

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model_pipeline.compiler import Program, compile_model, constants_by_packing
+from model_pipeline.compiler import Program, compile_model, constants_by_packing, emit
 from model_pipeline.compiler.emitter import float_bits
 from model_pipeline.compiler.ops import known_operators
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.config import CompileConfig
 from model_pipeline.ctext import c_string, guarded
-from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.files import atomic_dir, kernels_hash, stamp_kernels
 from model_pipeline.image import Part, image_header, image_source
 from model_pipeline.manifest import Manifest, feature_quantization, load_manifest, save_manifest
 from model_pipeline.native import FIRMWARE
+from model_pipeline.tflm import measure_arena
 
 _OLD_ARENA_FILE = "tflm_arena.json"  # of folders that were exported before there was a plan.json
 FILES = {
@@ -96,7 +92,7 @@ def export(
         PLAN_FILE: json.dumps(_plan(manifest, program, arena).to_json(), indent=2) + "\n",
         "kws_image.h": image_header(parts),
         "kws_image.c": image_source(parts),
-        **program.emit(),
+        **emit(program),
     }
     with atomic_dir(out) as folder:
         shutil.copyfile(model_dir / "model.tflite", folder / "model.tflite")
@@ -183,52 +179,6 @@ def recorded_arena(model_dir: Path, manifest: Manifest) -> int | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KwsError(f"can't read {path}: {error!r}", hint=f"remove {path}") from error
     return None  # of another model
-
-
-def measure_arena(tflite: bytes) -> int:
-    """Arena bytes that TensorFlow Lite Micro's interpreter uses for the model on this machine, rounded up to 16.
-
-    A 64-bit host's structures are larger than a board's, so a board needs less, unless its optimised kernels ask for
-    scratch memory of their own.
-
-    Raises:
-        MissingTool: ``tflite_micro`` is not installed.
-        KwsError: TensorFlow Lite Micro refuses the model.
-    """
-    try:
-        from tflite_micro.python.tflite_micro import runtime
-    except ImportError as error:
-        raise MissingTool(
-            "tflite_micro is not installed, so the arena of TensorFlow Lite Micro can't be measured",
-            hint=f"make setup, or export a folder that has {PLAN_FILE} (every generated one does)",
-        ) from error
-    with _captured_stderr() as text:
-        try:
-            interpreter = runtime.Interpreter.from_bytes(tflite)
-            interpreter.print_allocations()
-        except RuntimeError as error:
-            raise KwsError(f"TensorFlow Lite Micro refuses the model: {error}") from error
-    found = re.search(r"Arena allocation total (\d+) bytes", "".join(text))
-    if not found:
-        raise KwsError("this version of tflite_micro does not tell the arena's size as expected")
-    return -(-int(found[1]) // 16) * 16
-
-
-@contextmanager
-def _captured_stderr() -> Iterator[list[str]]:
-    """What C code writes to standard error meanwhile is in the list afterwards."""
-    text: list[str] = []
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield text
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            file.seek(0)
-            text.append(file.read().decode("utf-8", "replace"))
 
 
 def config_header(manifest: Manifest, tflm_arena_bytes: int) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from host_tools.link import stream
 from host_tools.link.session import Link
 from host_tools.measure.metrics import tick_unit
-from model_pipeline.compiler import HostProgram, Program, compile_model
+from model_pipeline.compiler import HostProgram, Program, compile_model, load_host
 from model_pipeline.errors import KwsError, MissingTool
 
 ProgressCallback = Callable[[int, int, str], None]
@@ -80,7 +80,7 @@ def compare(
         How many layers and values were compared, and the first `Difference` (or None).
     """
     reference = Reference(tflite)
-    host = program.load_host()
+    host = load_host(program)
     report = progress or (lambda done, total, text: None)
     values = 0
     first: Difference | None = None
@@ -131,7 +131,7 @@ def compare_streaming(
     frame_bytes = window.input.bytes // plan.window
     calls = plan.warm_up - 1 + steps
     sound = np.random.default_rng(seed).integers(-128, 128, (calls * hop, frame_bytes)).astype(np.int8)
-    outputs = program.load_host().run(sound.reshape(calls, -1))
+    outputs = load_host(program).run(sound.reshape(calls, -1))
     first: Difference | None = None
     for call in range(plan.warm_up - 1, calls):
         report(call, calls, "comparing")

@@ -3,85 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from host_tools.boards import Board, load_board
+from host_tools.image import renode
+from host_tools.image.emulator import Emulator, checked, popen
 from model_pipeline.errors import DeviceError, KwsError, MissingTool
 
 START_TIMEOUT = 20.0
-
-
-class Emulator:
-    """A running image. ``url`` is what pyserial's ``serial_for_url`` takes. Whoever connects first lets the image
-    start; it goes on over later connections."""
-
-    def __init__(self, board: str, kind: str, url: str, process: subprocess.Popen[str], stderr: IO[bytes]) -> None:
-        self.board = board
-        self.kind = kind
-        self.url = url
-        self._process = process
-        self._stderr = stderr
-
-    @property
-    def pid(self) -> int:
-        """The child's process id."""
-        return self._process.pid
-
-    def running(self) -> bool:
-        """Whether the image still runs."""
-        return self._process.poll() is None
-
-    def check(self) -> None:
-        """Raises:
-        DeviceError: the image has ended (with what it said last).
-        """
-        if not self.running():
-            raise DeviceError(f"the {self.kind} of {self.board} has ended ({self._ending()})")
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Waits for the image to end; False if it still runs after ``timeout`` seconds."""
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def stop(self) -> None:
-        """Ends the child, whatever it does. May be called again."""
-        if self.running():
-            self._process.terminate()
-            try:
-                self._process.wait(3)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._stderr.close()
-
-    def _ending(self) -> str:
-        code = self._process.returncode
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        text = self.stderr_text()
-        return f"{how}: {text.splitlines()[-1]}" if text else how
-
-    def stderr_text(self) -> str:
-        """What the child has written to stderr so far, without QEMU's remarks that are no errors."""
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").splitlines()
-        return "\n".join(line for line in lines if line.strip() and "info: QEMU waiting" not in line)
 
 
 @contextlib.contextmanager
@@ -125,32 +63,8 @@ def _spawn(board: Board, elf: Path, icount: bool, kind: str | None, pty: bool) -
     if pty:
         raise KwsError("a pseudo-terminal is offered for board host only")
     if kind == "renode":
-        from host_tools.image.renode import spawn
-
-        return spawn(board, elf)
+        return renode.spawn(board, elf)
     return _spawn_qemu(board, elf, icount)
-
-
-def _die_with_parent() -> None:
-    """In the child: SIGTERM when the parent ends, even by SIGKILL (Linux's prctl PR_SET_PDEATHSIG = 1)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def _popen(command: list[str], stderr: IO[bytes], **options: object) -> subprocess.Popen[str]:
-    try:
-        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-            command,
-            stdin=subprocess.DEVNULL,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,  # Ctrl-C is ours to handle
-            preexec_fn=_die_with_parent,
-            **options,
-        )
-    except OSError as error:
-        stderr.close()
-        raise DeviceError(f"can't start {command[0]}: {error.strerror or error}") from error
 
 
 def _spawn_qemu(board: Board, elf: Path, icount: bool) -> Emulator:
@@ -183,7 +97,7 @@ def _spawn_qemu(board: Board, elf: Path, icount: bool) -> Emulator:
         command += ["-echr", "256", "-serial", "chardev:link"]
         if icount:
             command += ["-icount", "shift=0"]
-        process = _popen(command, stderr, stdout=subprocess.DEVNULL, pass_fds=[listener.fileno()])
+        process = popen(command, stderr, stdout=subprocess.DEVNULL, pass_fds=[listener.fileno()])
     finally:
         listener.close()
     emulator = Emulator(board.id, "qemu", f"socket://127.0.0.1:{port}", process, stderr)
@@ -194,14 +108,14 @@ def _spawn_qemu(board: Board, elf: Path, icount: bool) -> Emulator:
         if b"QEMU waiting" in stderr.read():
             break
         time.sleep(0.01)
-    return _checked(emulator)
+    return checked(emulator)
 
 
 def _spawn_process(board: Board, elf: Path, pty: bool) -> Emulator:
     stderr = tempfile.TemporaryFile()  # noqa: SIM115
     environ = {k: v for k, v in os.environ.items() if k != "KWS_HOST_INHERIT"}
     command = [str(elf.resolve()), "--port", "pty" if pty else "tcp:0"]
-    process = _popen(command, stderr, stdout=subprocess.PIPE, env=environ)
+    process = popen(command, stderr, stdout=subprocess.PIPE, env=environ)
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)
     line = process.stdout.readline() if ready else ""
@@ -211,15 +125,6 @@ def _spawn_process(board: Board, elf: Path, pty: bool) -> Emulator:
         emulator.url = found[1]
         return emulator
     emulator.wait(1)
-    _checked(emulator)
+    checked(emulator)
     emulator.stop()
     raise DeviceError(f"{elf} did not say where it listens", hint="kws build --board host")
-
-
-def _checked(emulator: Emulator) -> Emulator:
-    try:
-        emulator.check()
-    except DeviceError:
-        emulator.stop()
-        raise
-    return emulator

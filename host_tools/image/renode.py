@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from host_tools.boards import ROOT, Board
-from host_tools.image.emulate import Emulator
+from host_tools.image.emulator import Emulator
 from model_pipeline.errors import DeviceError, KwsError, MissingTool
 
 SCRIPTS = ROOT / "boards" / "renode"

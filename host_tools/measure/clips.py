@@ -58,7 +58,7 @@ def host_engine() -> Literal["tflm", "aot"]:
 def host_outputs(model: Path, audio: np.ndarray) -> np.ndarray:
     """The model's int8 outputs [n, labels] for int16 ``audio`` [n, samples], front end included."""
     from model_pipeline.evaluate import runner
-    from model_pipeline.training.augment import model_input
+    from model_pipeline.features import model_input
 
     manifest = load_manifest(model)
     inputs = model_input(audio, manifest.frontend, manifest.window_frames)

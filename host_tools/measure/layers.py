@@ -16,7 +16,7 @@ from host_tools.link import stream
 from host_tools.link.session import Link
 from host_tools.measure import m4
 from host_tools.measure.metrics import tick_unit
-from model_pipeline.compiler import Program
+from model_pipeline.compiler import Program, emit, load_host
 from model_pipeline.compiler.host import KERNELS, host_compiler, kernel_objects, kernel_sources
 from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.errors import CheckFailed, KwsError
@@ -74,7 +74,7 @@ def measure(
     steps = 2 + (target == "m4") if calls else 1 + (target == "m4")
     with tempfile.TemporaryDirectory(prefix="kws-profile-") as name:
         folder = Path(name)
-        for file, text in program.emit().items():
+        for file, text in emit(program).items():
             (folder / file).write_text(text, encoding="utf-8")
         report(0, steps, "the whole plan")
         plain = run(folder, data, list(flags), timeout)
@@ -155,7 +155,7 @@ def profile(
         "flash_bytes": cost.flash,
         "ram_bytes": cost.ram,
         "stack_bytes": cost.stack,
-        "equal_to_host": bool(np.array_equal(cost.outputs, program.load_host().run(inputs).view(np.int8))),
+        "equal_to_host": bool(np.array_equal(cost.outputs, load_host(program).run(inputs).view(np.int8))),
         "layers": _rows(program, cost.calls, cost.total),
     }
 
@@ -200,7 +200,7 @@ def profile_device(
             )
         sums += ticks
         inference += result.inference_ticks
-        host = program.load_host().run(window.reshape(hops, -1))[-1]
+        host = load_host(program).run(window.reshape(hops, -1))[-1]
         equal &= bool(np.array_equal(np.array(result.output, np.int8), host.view(np.int8)))
     report(len(windows), len(windows), "done")
     each = (sums / (len(windows) * hops)).tolist()

@@ -69,7 +69,7 @@ def results(values: dict[str, Any]) -> None:
     ui.out.show(table)
     ui.out.say("[dim]{}: {}[/]", unit, values["ticks"]["note"])
     if values.get("expect"):
-        from host_tools.run import expect
+        from host_tools.report import expect
 
         expect.show(values)
 

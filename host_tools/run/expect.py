@@ -6,14 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from host_tools import ui
 from host_tools.measure import boards as costs
-from host_tools.report import listening
-from host_tools.ui import Table
 from model_pipeline.config import Config
 from model_pipeline.data.sessions import Plan
 from model_pipeline.errors import MissingTool
-from model_pipeline.intervals import Share
 from model_pipeline.listening.evaluate import evaluate_streaming
 from model_pipeline.listening.near import evaluate_near
 
@@ -36,68 +32,3 @@ def expect(config: Config, data: Path, model: Path, exported: Path, progress: Pr
         except MissingTool as error:
             progress(0, 1, str(error))
     return {"streaming": streaming, "near": near, "boards": costs.on_boards(exported, config.engine, progress)}
-
-
-def show(results: dict[str, Any]) -> None:
-    """Prints it, with the accuracy of each word on the clips that training has not seen."""
-    host, expected = results.get("host"), results.get("expect")
-    if not host or not expected:
-        return
-    synthetic = results["config"]["data"]["source"] == "synth"
-    what = "voices that training has not heard" if synthetic else "speakers that training has not heard"
-    ui.out.say("\n[bold]What to expect[/], by {}", what)
-    table = Table(box=None, pad_edge=False)
-    for title in ("word", "right", "of", "95 % interval"):
-        table.add_column(title, justify="left" if title == "word" else "right")
-    for i, (label, row) in enumerate(zip(results["labels"], host["confusion"], strict=True)):
-        found = Share.of(row[i], sum(row))
-        if found.total:
-            table.add_row(label, found.percent, str(found.total), found.interval)
-    ui.out.show(table)
-    groups = host.get("speakers", {}).get("groups", {})
-    for name, group in groups.items() if len(groups) > 1 else ():
-        text = "recordings of people" if name == "people" else f"voices of {name}"
-        found = Share.read(group)
-        ui.out.say("  {}: {} of {} ({})", text, found.percent, found.total, found.interval)
-    if expected["streaming"]:
-        listening.figures(expected["streaming"], words=False)
-    if expected["near"]:
-        listening.near(expected["near"], shown=10)
-    boards(expected["boards"])
-    if synthetic and "people" not in groups:
-        ui.out.say(
-            "[yellow]All of this is synthetic speech[/]: it shows that the words can be told apart and what they cost, "
-            "not how well people will be understood. Record some (kws record) to know that."
-        )
-
-
-def boards(rows: list[dict[str, Any]]) -> None:
-    """A line a board."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("board", "time", "inference", "flash", "RAM"):
-        table.add_column(title, justify="left" if title == "board" else "right")
-    missing = [row for row in rows if row["why_not"]]
-    for row in rows:
-        verdict, memory = row["realtime"], row["memory"]
-        cells = ["–"] * 4
-        if verdict:
-            cells[0] = f"{100 * verdict['load']:.1f} %" + ("" if verdict["keeps_up"] else " (too slow)")
-            cells[1] = f"{verdict['inference_ms']:.1f} ms"
-        if memory:
-            cells[2:] = (f"{memory['flash'] / 1024:.1f} KB", f"{memory['ram'] / 1024:.1f} KB")
-        table.add_row(row["board"], *cells)
-    ui.out.show(table)
-    ratio = next((row["realtime"]["cycles_per_instruction"] for row in rows if row["realtime"]), None)
-    if ratio:
-        note = next(row["realtime"]["note"] for row in rows if row["realtime"])
-        ui.out.say("[dim]time: {}, at {:g} cycles an instruction (assumed)[/]", note, ratio)
-    for row in missing:
-        ui.out.say("[dim]{}: {}[/]", row["board"], row["why_not"])
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _interval(found: dict[str, Any]) -> str:
-    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f} %"

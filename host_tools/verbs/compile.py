@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         json: ui.Json = False,
     ) -> None:
         """Compile a model to C and show its layers. Without --out nothing is written."""
-        from model_pipeline.compiler import compile_model, constants_by_packing
+        from model_pipeline.compiler import compile_model, constants_by_packing, emit
 
         tflite = kernels.read(model)
         choice = kernels.chosen(model, size, portable, max_constants)
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
         if out is not None:
             _check_replaceable(out)
             with atomic_dir(out) as folder:
-                for name, text in program.emit().items():
+                for name, text in emit(program).items():
                     (folder / name).write_text(text, encoding="utf-8")
         result = {
             "model": str(model),

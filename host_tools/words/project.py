@@ -14,9 +14,9 @@ from host_tools.boards import load_board
 from host_tools.run.steps import toml_value
 from model_pipeline.config import PROJECT_FILE, SILENCE, UNKNOWN, Config, Word, load_config
 from model_pipeline.data.near import near_words, sounds
-from model_pipeline.data.words import folder_name
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_dir, write_text
+from model_pipeline.words import folder_name
 
 RECORDINGS = "recordings"
 _TEMPLATES = Path(__file__).resolve().parents[1] / "templates"

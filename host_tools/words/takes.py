@@ -13,9 +13,9 @@ import numpy as np
 from scipy.ndimage import percentile_filter
 
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, write_wav
-from model_pipeline.data.words import folder_name
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path
+from model_pipeline.words import folder_name
 
 _FRAME = SAMPLE_RATE // 100
 _ROOM = 400  # frames about a frame in which the room's level is looked for: 4 s

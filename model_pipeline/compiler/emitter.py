@@ -4,17 +4,14 @@ that is the caller's."""
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model_pipeline.compiler.ir import DTYPES, Call, Constant, Tensor
 from model_pipeline.compiler.passes.place import kept_tensors
+from model_pipeline.compiler.program import Program
 from model_pipeline.files import KERNELS_HEADER, kernels_hash
 from model_pipeline.native import FIRMWARE
-
-if TYPE_CHECKING:
-    from model_pipeline.compiler.program import Program
 
 CTYPES = {
     "INT8": "int8_t", "UINT8": "uint8_t", "INT16": "int16_t", "INT32": "int32_t", "INT64": "int64_t",
@@ -22,8 +19,14 @@ CTYPES = {
 }  # fmt: skip
 
 
-def emit(program: Program, prefix: str, separate: bool) -> dict[str, str]:
-    """``model_aot.h`` and ``model_aot.c``, see `Program.emit`."""
+def emit(program: Program, prefix: str = "kws_aot", *, separate: bool = False) -> dict[str, str]:
+    """The C sources ``model_aot.h`` and ``model_aot.c``, by file name.
+
+    Args:
+        prefix: of every global name, so that several models can be linked together (the source then includes
+            ``<prefix>.h``).
+        separate: an array for each memory instead of one arena, so that a sanitizer sees every overrun.
+    """
     return {"model_aot.h": _header(program, prefix), "model_aot.c": _Source(program, prefix, separate).text()}
 
 

@@ -12,16 +12,14 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model_pipeline import native
+from model_pipeline.compiler.emitter import emit
 from model_pipeline.compiler.ir import DTYPES
+from model_pipeline.compiler.program import Program
 from model_pipeline.errors import CheckFailed, KwsError, MissingTool
-
-if TYPE_CHECKING:
-    from model_pipeline.compiler.program import Program
 
 KERNELS = (native.FIRMWARE / "core" / "nn", native.FIRMWARE / "core" / "nn" / "fast")
 DRIVER = Path(__file__).with_name("host_driver.c")
@@ -144,7 +142,7 @@ class HostPrograms:
         table, includes = [], []
         for number, program in enumerate(self._programs):
             prefix = f"m{number}"
-            files = program.emit(prefix, separate=self.sanitize)
+            files = emit(program, prefix, separate=self.sanitize)
             (folder / f"{prefix}.h").write_text(files["model_aot.h"], encoding="utf-8")
             (folder / f"{prefix}.c").write_text(files["model_aot.c"], encoding="utf-8")
             sources.append(str(folder / f"{prefix}.c"))
@@ -162,6 +160,11 @@ class HostPrograms:
         command += [*sources, *kernel_objects(compiler, self.flags), "-o", str(target)]
         _run(command, "the compiled model")
         return target
+
+
+def load_host(program: Program, sanitize: bool = False) -> HostProgram:
+    """Builds the emitted code for this machine."""
+    return HostPrograms([program], sanitize=sanitize).programs[0]
 
 
 def host_compiler() -> str:

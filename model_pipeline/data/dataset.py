@@ -27,8 +27,8 @@ from model_pipeline.data.audio import (
     to_int16,
 )
 from model_pipeline.data.split import SPLITS, Split, Splitter, speaker_of
-from model_pipeline.data.words import folder_name
 from model_pipeline.errors import KwsError
+from model_pipeline.words import folder_name
 
 NOISE_FOLDER = "_background_noise_"
 # Each noise file is cut in time: the first part is for training, the rest for validation and testing, so that

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from model_pipeline.config import SILENCE
 from model_pipeline.data.voices import PACKAGES, phonemes
-from model_pipeline.data.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS, as_text
 from model_pipeline.errors import MissingTool
+from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS, as_text
 
 _DICTIONARY = Path("/usr/share/dict/words")
 _LONG = 5  # phonemes

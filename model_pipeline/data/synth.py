@@ -42,9 +42,9 @@ from model_pipeline.data.voices import (
     speak,
     version,
 )
-from model_pipeline.data.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import atomic_dir, write_json, write_text
+from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
 # Of the clips, in proportion where not all are there.

@@ -25,9 +25,9 @@ from model_pipeline.data.split import Split
 from model_pipeline.data.synth import cast_of, pick_voice
 from model_pipeline.data.transcripts import TABLE, Sayings, words_of
 from model_pipeline.data.voices import Utterance, speak
-from model_pipeline.data.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_dir, write_json, write_text
+from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS
 
 _SHARES: dict[Split, float] = {"training": 0.85, "validation": 0.15}
 _BATCH = 8

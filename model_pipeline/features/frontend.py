@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from model_pipeline.config import FrontendConfig
 from model_pipeline.errors import KwsError
 from model_pipeline.features.tables import ARRAYS, SCALARS, Tables, tables
-from model_pipeline.manifest import feature_quantization
+from model_pipeline.manifest import feature_quantization, input_scale
 from model_pipeline.native import FIRMWARE, shared_library
 
 SOURCES = FIRMWARE / "core" / "frontend"
@@ -126,6 +126,16 @@ def quantize(features: NDArray[np.uint16], scale: float, zero_point: int = -128)
     multiplier, shift = feature_quantization(scale)
     _library().kws_fe_quantize_all(features.ctypes.data, features.size, multiplier, shift, zero_point, out.ctypes.data)
     return out
+
+
+def model_input(audio: NDArray[np.int16], frontend: FrontendConfig, frames: int) -> NDArray[np.int8]:
+    """The model's int8 input of whole clips: int16 [n, 16000] to int8 [n, frames, channels], made as the firmware
+    makes it (the last ``frames`` frames; missing ones in front are the zero point -128)."""
+    features = quantize(clip_features(frontend, audio), input_scale(frontend))
+    have = features.shape[1]
+    if have >= frames:
+        return features[:, have - frames :]
+    return np.pad(features, ((0, 0), (frames - have, 0), (0, 0)), constant_values=-128)
 
 
 def _int16(samples: NDArray[np.int16], dimensions: int) -> NDArray[np.int16]:

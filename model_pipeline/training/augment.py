@@ -15,8 +15,8 @@ import numpy as np
 
 from model_pipeline.config import FrontendConfig, TrainConfig
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
-from model_pipeline.features import clip_features, quantize
-from model_pipeline.manifest import input_scale, step_db
+from model_pipeline.features import model_input
+from model_pipeline.manifest import step_db
 from model_pipeline.native import shared_library
 
 _CHUNK = 200  # clips made at once: large enough for NumPy, small enough to share out over cores
@@ -179,16 +179,6 @@ def vary(features: np.ndarray, rng: np.random.Generator, config: TrainConfig, fr
     if config.spec_augment:
         spec_augment(features, rng, config.spec_frames, config.spec_channels, config.spec_masks)
     return features
-
-
-def model_input(audio: np.ndarray, frontend: FrontendConfig, frames: int) -> np.ndarray:
-    """The model's int8 input of whole clips: int16 [n, 16000] to int8 [n, frames, channels], made as the firmware
-    makes it (the last ``frames`` frames; missing ones in front are the zero point -128)."""
-    features = quantize(clip_features(frontend, audio), input_scale(frontend))
-    have = features.shape[1]
-    if have >= frames:
-        return features[:, have - frames :]
-    return np.pad(features, ((0, 0), (frames - have, 0), (0, 0)), constant_values=-128)
 
 
 class FeatureStream:

@@ -23,7 +23,8 @@ from model_pipeline.data.synth import synthesize
 from model_pipeline.data.talk import is_made, synthesize_talk
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
-from model_pipeline.training.augment import FeatureStream, model_input
+from model_pipeline.features import model_input
+from model_pipeline.training.augment import FeatureStream
 from model_pipeline.training.mine import mine
 from model_pipeline.training.pool import PART, Kept, Pool, PoolStream
 from model_pipeline.training.records import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_pipeline.compiler import compile_model
+from model_pipeline.compiler import compile_model, load_host
 from model_pipeline.errors import KwsError
 from tests.support.nn_cases_more import StatefulBuilder, _slice
 from tests.support.tflite_builder import ModelBuilder, Oracle
@@ -46,8 +46,8 @@ def test_split_and_concatenation_by_placement(tflite, expected):
     assert [call.function for call in program.calls] == expected
     inputs = np.random.default_rng(1).integers(-128, 128, (20, program.input.size)).astype(np.int8)
     right = Oracle(tflite).run(inputs, program.input.shape)
-    assert np.array_equal(program.load_host().run(inputs), right)
-    assert np.array_equal(program.load_host(sanitize=True).run(inputs), right)
+    assert np.array_equal(load_host(program).run(inputs), right)
+    assert np.array_equal(load_host(program, sanitize=True).run(inputs), right)
 
 
 def delay(channels: int = 4) -> StatefulBuilder:
@@ -70,7 +70,7 @@ def test_a_delay_line_is_one_push(channels):
     program = compile_model(tflite)
     assert [call.function for call in program.calls] == ["kws_nn_push"]
     inputs = np.random.default_rng(2).integers(-128, 128, (9, channels)).astype(np.int8)
-    host = program.load_host()
+    host = load_host(program)
     first = host.run(inputs)
     assert np.array_equal(first, Oracle(tflite).run(inputs, (1, 1, 1, channels)))
     assert not np.array_equal(first, host.run(inputs))
@@ -83,7 +83,7 @@ def test_what_is_read_before_it_is_needed_is_no_ring():
     tflite = delay().build([0], [2])
     assert "kws_nn_push" not in functions(tflite)
     inputs = np.random.default_rng(3).integers(-128, 128, (9, 4)).astype(np.int8)
-    assert np.array_equal(compile_model(tflite).load_host().run(inputs), Oracle(tflite).run(inputs, (1, 1, 1, 4)))
+    assert np.array_equal(load_host(compile_model(tflite)).run(inputs), Oracle(tflite).run(inputs, (1, 1, 1, 4)))
 
 
 def unknown_handle() -> bytes:

@@ -19,10 +19,11 @@ from model_pipeline import native
 from model_pipeline.compiler.host import KERNELS, kernel_sources
 from model_pipeline.config import Config, DetectorConfig, FrontendConfig
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.export import _OLD_ARENA_FILE, FILES, c_string, export, measure_arena
+from model_pipeline.export import _OLD_ARENA_FILE, FILES, c_string, export
 from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.image import CORE, GENERATED, core_sources
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
+from model_pipeline.tflm import measure_arena
 from tests.support.tflite_builder import Oracle, ds_cnn, lively_inputs
 
 WRITTEN = FILES - {_OLD_ARENA_FILE}

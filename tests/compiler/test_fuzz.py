@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from model_pipeline.compiler import emit
 from model_pipeline.native import ROOT
 from tests.fuzz.check import attempt, case, run, worth_running
 from tests.fuzz.mutate import seeds
@@ -32,7 +33,7 @@ def test_damaged_models_are_refused_in_one_line_or_run_clean(bases, part):
     for number in range(part * CASES // 3, (part + 1) * CASES // 3):
         program = attempt(case(bases, number, SEED), number)
         if program is not None and worth_running(program):
-            survivors.setdefault(program.emit()["model_aot.c"], program)
+            survivors.setdefault(emit(program)["model_aot.c"], program)
     assert survivors  # or nothing was tried but the reader
     run(list(survivors.values())[:6])
 

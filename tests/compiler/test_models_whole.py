@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_pipeline.compiler import Program, compile_model
+from model_pipeline.compiler import Program, compile_model, load_host
 from tests.support import mlperf_tiny
 from tests.support.m4 import requires_m4
 from tests.support.nn_m4 import run_plans_on_m4
@@ -36,7 +36,7 @@ def babble(seed: int, steps: int) -> np.ndarray:
 
 def check_layers(program: Program, tflite: bytes, inputs: np.ndarray, shape: tuple[int, ...]) -> None:
     """All steps in turn; tensors that only the plan has (parts of others) have no number."""
-    host, oracle = program.load_host(), Oracle(tflite, all_tensors=True)
+    host, oracle = load_host(program), Oracle(tflite, all_tensors=True)
     checked = 0
     for values in inputs:
         oracle.run(values[None], shape)
@@ -70,8 +70,8 @@ def test_a_wake_word_model_under_sanitizers_and_after_a_reset():
     tflite, inputs = wake_word("hey_jarvis"), babble(2, 60)
     program = compile_model(tflite)
     expected = Oracle(tflite).run(inputs, STEP)
-    assert np.array_equal(program.load_host(sanitize=True).run(inputs), expected)
-    host = program.load_host()
+    assert np.array_equal(load_host(program, sanitize=True).run(inputs), expected)
+    host = load_host(program)
     assert np.array_equal(host.run(inputs), expected)
     host.reset()
     assert np.array_equal(host.run(inputs), expected)
@@ -91,7 +91,7 @@ def test_a_wake_word_model_on_real_speech(shared_data):
     steps = len(features) // 3
     scale, zero_point = float(program.input.scale), program.input.zero_point
     inputs = quantize(features[: 3 * steps], scale, zero_point).reshape(steps, *STEP)
-    got = program.load_host().run(inputs)
+    got = load_host(program).run(inputs)
     assert steps > 100 and np.array_equal(got, Oracle(tflite).run(inputs, STEP))
 
 

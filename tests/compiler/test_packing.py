@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from host_tools import cli
 from host_tools.options import kernels
-from model_pipeline.compiler import compile_model, constants_by_packing
+from model_pipeline.compiler import compile_model, constants_by_packing, load_host
 from model_pipeline.compiler.ir import constant_bytes
 from model_pipeline.config import CompileConfig, load_config
 from model_pipeline.errors import KwsError
@@ -49,7 +49,7 @@ def test_a_plan_of_both_packings_computes_the_same() -> None:
     names = " ".join(call.function for call in mixed.calls)
     assert re.search(r"kws_fast_(matrix|conv)8_", names) and re.search(r"kws_fast_(matrix|conv)16_", names)
     inputs = lively_inputs(np.random.default_rng(1), 5, (1, 49, 40, 1))
-    assert (mixed.load_host().run(inputs) == compile_model(TFLITE, "portable").load_host().run(inputs)).all()
+    assert (load_host(mixed).run(inputs) == load_host(compile_model(TFLITE, "portable")).run(inputs)).all()
 
 
 def test_less_than_the_smallest_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from model_pipeline.compiler import HostPrograms, Program, compile_model
+from model_pipeline.compiler import HostPrograms, Program, compile_model, load_host
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.errors import KwsError
 from model_pipeline.native import FIRMWARE
@@ -289,8 +289,8 @@ def check_plan(tflite: bytes, hop: int, frame_bytes: int, window: int, inputs: n
     assert program.streaming is not None and program.streaming.warm_up == -(-window // hop)
     values = sound(1, window + 8 * hop, frame_bytes) if inputs is None else inputs
     steps, windows = windows_of(values, window, hop)
-    got = program.load_host().run(steps)[-len(windows) :]
-    assert np.array_equal(got, compile_model(tflite).load_host().run(windows))
+    got = load_host(program).run(steps)[-len(windows) :]
+    assert np.array_equal(got, load_host(compile_model(tflite)).run(windows))
     return program
 
 
@@ -387,12 +387,12 @@ def test_a_flat_input_needs_its_number_of_frames():
     program = compile_model(flat, hop=1, frames=10)
     values = sound(5, 14, 6)
     steps, windows = windows_of(values, 10, 1)
-    assert np.array_equal(program.load_host().run(steps)[-len(windows) :], np.maximum(windows, 0))
+    assert np.array_equal(load_host(program).run(steps)[-len(windows) :], np.maximum(windows, 0))
     assert compile_model(tflite, hop=1).streaming.obstacles[0].operator.name == "RESHAPE"
 
 
 def test_a_reset_forgets_the_past():
-    program = compile_model(DEFAULT.read_bytes(), hop=7).load_host()
+    program = load_host(compile_model(DEFAULT.read_bytes(), hop=7))
     values = sound(6, 49, 40).reshape(7, -1)
     first = program.run(values)
     assert not np.array_equal(program.run(values)[:-1], first[:-1])  # the past counts until the window is full

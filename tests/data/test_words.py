@@ -14,8 +14,8 @@ from model_pipeline.data import synth
 from model_pipeline.data.dataset import NOISE_FOLDER
 from model_pipeline.data.near import near_words
 from model_pipeline.data.voices import available
-from model_pipeline.data.words import folder_name, word_key
 from model_pipeline.errors import KwsError
+from model_pipeline.words import folder_name, word_key
 
 OUTSIDE = [
     "../../x",

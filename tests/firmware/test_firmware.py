@@ -14,6 +14,7 @@ import pytest
 
 from host_tools.image import emulate
 from host_tools.image.build import build
+from host_tools.image.emulator import Emulator
 from host_tools.link.protocol import (
     Command,
     Decoder,
@@ -52,7 +53,7 @@ def oracle() -> Oracle:
 
 
 @pytest.fixture(scope="module", params=["host", pytest.param("disco_f407vg", marks=pytest.mark.qemu)])
-def emulator(request, tmp_path_factory) -> Iterator[emulate.Emulator]:
+def emulator(request, tmp_path_factory) -> Iterator[Emulator]:
     built = image(request.param)
     elf = private_copy(built, tmp_path_factory.mktemp(request.param))
     with emulate.start(request.param, elf) as running:

@@ -10,7 +10,7 @@ from types import FrameType
 
 import numpy as np
 
-from model_pipeline.compiler import HostPrograms, Program, compile_model
+from model_pipeline.compiler import HostPrograms, Program, compile_model, emit
 from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.config import Packing
 from model_pipeline.errors import CheckFailed, KwsError
@@ -44,7 +44,7 @@ def attempt(data: bytes, number: int) -> Program | None:
         with _limited(LIMIT_S), warnings.catch_warnings():
             warnings.simplefilter("error")  # NumPy's, of sums that overflow: a user would see them
             program = compile_model(data, KERNELS[number % 3], hop=(0, 0, 0, 1, 2)[number % 5])
-            program.emit()
+            emit(program)
             return program
     except KwsError as error:
         if not str(error) or "\n" in str(error):

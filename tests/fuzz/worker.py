@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass, field
 
-from model_pipeline.compiler import Program
+from model_pipeline.compiler import Program, emit
 
 from .check import Failure, attempt, case, run, worth_running
 
@@ -50,7 +50,7 @@ def work(job: tuple[int, int, int, int]) -> Part:
             continue
         part.compiled += 1
         if batches and worth_running(program):
-            survivors.setdefault(program.emit()["model_aot.c"], (number, program))
+            survivors.setdefault(emit(program)["model_aot.c"], (number, program))
     resource.setrlimit(resource.RLIMIT_AS, unlimited)
     chosen = list(survivors.values())[: batches * BATCH]
     for start in range(0, len(chosen), BATCH):

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from host_tools.words import project
 from model_pipeline.config import SynthConfig, load_config
 from model_pipeline.data import near, synth, voices
-from model_pipeline.data.words import folder_name
 from model_pipeline.errors import KwsError
 from model_pipeline.listening import near as evaluation
 from model_pipeline.manifest import load_manifest
+from model_pipeline.words import folder_name
 from tests.support.listening_models import model_folder, sliding_net
 from tests.tools.test_cli import kws
 

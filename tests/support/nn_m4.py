@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model_pipeline.compiler import Program
+from model_pipeline.compiler import Program, emit
 from model_pipeline.compiler.host import KERNELS, kernel_sources
 from model_pipeline.compiler.ir import DTYPES
 from tests.support.m4 import M4Result, run_on_m4
@@ -34,7 +34,7 @@ def run_plans_on_m4(
         includes, table, sources, stdin = [], [], [], b""
         for number, (program, inputs) in enumerate(jobs):
             prefix = f"m{number}"
-            files = program.emit(prefix)
+            files = emit(program, prefix)
             (folder / f"{prefix}.h").write_text(files["model_aot.h"])
             (folder / f"{prefix}.c").write_text(files["model_aot.c"])
             upper = prefix.upper()

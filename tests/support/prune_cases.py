@@ -85,7 +85,7 @@ def test_the_least_important_channels_go(parent: keras.Model) -> None:
 
 
 def test_a_pruned_network_compiles_and_costs_less(parent: keras.Model) -> None:
-    from model_pipeline.compiler import compile_model
+    from model_pipeline.compiler import compile_model, load_host
     from model_pipeline.quantize import convert
 
     def compiled(model: keras.Model, shape: ShapeConfig) -> tuple[object, np.ndarray]:
@@ -93,7 +93,7 @@ def test_a_pruned_network_compiles_and_costs_less(parent: keras.Model) -> None:
         fold(model, folded, net)  # type: ignore[arg-type]
         program = compile_model(convert(folded, lambda: ([row[None]] for row in features(8))))
         x = np.clip(np.rint(features(6) / 26 * 255) - 128, -128, 127).astype(np.int8)
-        return program, program.load_host().run(x).argmax(1)
+        return program, load_host(program).run(x).argmax(1)
 
     small = PARENT.model_copy(update={"front": 4, "body": 8})
     target, _ = network(small)

@@ -26,7 +26,7 @@ from host_tools.search.study import PEERS, PRUNE_EVERY, SPACE, Search, falls_beh
 from host_tools.search.training import trainer
 from host_tools.verbs.search import _number
 from model_pipeline.child import Worker
-from model_pipeline.compiler import compile_model
+from model_pipeline.compiler import compile_model, load_host
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.errors import KwsError
 from tests.support import tiny_data
@@ -309,7 +309,7 @@ def test_a_real_search_measures_trains_and_prunes(tmp_path: Path, capfd: pytest.
         write_config(with_settings(small, ["train.shape={front=4, body=16, blocks=7, kernel=3}"]), narrow / "deep.toml")
         worker.call({"do": "network", "config": str(narrow / "deep.toml"), "out": str(narrow / "deep")})
         deep = compile_model((narrow / "deep" / "model.tflite").read_bytes())
-        answers = deep.load_host().run(np.random.default_rng(1).integers(-128, 128, (9, deep.input.size), np.int8))
+        answers = load_host(deep).run(np.random.default_rng(1).integers(-128, 128, (9, deep.input.size), np.int8))
         assert len(np.unique(answers, axis=0)) > 1
         heard: list[list[float]] = []
         accuracies = trainer(worker)(narrow, wide / "train", lambda a: bool(heard.append(a)), lambda *_: None)

@@ -19,13 +19,13 @@ from model_pipeline.config import Config, FrontendConfig, TrainConfig, load_conf
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import evaluate, runner
+from model_pipeline.features import model_input
 from model_pipeline.manifest import input_scale, load_manifest, step_db
 from model_pipeline.training import augment
 from model_pipeline.training.augment import (
     FeatureStream,
     Noise,
     augment_audio,
-    model_input,
     recolour,
     silence_audio,
     spec_augment,
@@ -104,12 +104,12 @@ def test_manifest_agrees_with_the_model(model: Path, config: Config, data: Path)
 
 
 def test_only_operators_that_the_compiler_knows(model: Path) -> None:
-    from model_pipeline.compiler import compile_model
+    from model_pipeline.compiler import compile_model, load_host
 
     tflite = (model / "model.tflite").read_bytes()
     x = np.random.default_rng(0).integers(-128, 128, (20, 49 * 40), np.int8)
     program = compile_model(tflite)
-    assert (np.asarray(program.load_host().run(x)).reshape(20, -1) == runner(tflite)(x)).all()
+    assert (np.asarray(load_host(program).run(x)).reshape(20, -1) == runner(tflite)(x)).all()
 
 
 def test_evaluate_is_tflite_micro_on_the_clips(model: Path, data: Path) -> None:
