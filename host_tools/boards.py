@@ -121,6 +121,7 @@ class Microphone(Strict):
     clock: Pin
     data: Pin
     power: Pin | None = None  # high: the microphone has power
+    gain_db: Annotated[int, Field(ge=-20, le=20)]  # from its full scale to that of the samples; the same on every port
 
 
 class KwsSection(Strict):

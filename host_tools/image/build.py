@@ -24,6 +24,11 @@ DEFAULT_MODEL = ROOT / "firmware" / "model"
 ENGINES = ("aot", "tflm")
 PROFILE_FLAGS = "-DKWS_PROFILE -DKWS_AOT_TRACE=kws_app_profile_call"
 ARDUINO_PLATFORM = "nordicnrf52"
+ARDUINO_INSTALL = f'pio pkg install -g -p "{ARDUINO_PLATFORM}@^10"'
+
+
+class CoreMissing(MissingTool):
+    """The board is built by an official platform of PlatformIO's, which is not installed."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class BuildResult:
     ram_total: int
     ram_budget: int
     model_constants: int = 0  # of flash_constants: the plan's weights, biases, multipliers and tables; tflm: its file
+    missing: str = ""  # what the sizes do not count and no image was made without; then elf and sha256 are empty
 
     def to_json(self) -> dict[str, Any]:
         """As build.json holds it."""
@@ -80,7 +86,7 @@ def build(
         progress: ``(done, total, text)`` callback, one step a compiled file.
 
     Raises:
-        MissingTool: no compiler or no PlatformIO.
+        MissingTool: no compiler or no PlatformIO; CoreMissing: not the official platform that the board needs.
         KwsError: a wrong board or model, the first error of the compiler, or an image over its budget.
     """
     target = load_board(board)
@@ -115,7 +121,8 @@ def build(
         model_hash=exported.model_hash,
         elf=str(elf),
         sha256=hashlib.sha256(elf.read_bytes()).hexdigest(),
-        **_sizes(elf, target, exported.arena_bytes if engine == "aot" else 0),
+        **sizes(elf, target, exported.arena_bytes if engine == "aot" else 0),
+        missing="",
     )
     write_json(folder / "build.json", result.to_json())
     return result
@@ -157,10 +164,11 @@ def _check_tools(board: Board) -> None:
     if board.kws.family == "host":
         tool, package = "gcc", "gcc"
     if board.kws.family == "arduino":
-        if not (_platformio_home() / "platforms" / ARDUINO_PLATFORM).is_dir():
-            raise MissingTool(
+        installed = (_platformio_home() / "platforms").glob(f"{ARDUINO_PLATFORM}*")  # PlatformIO may add @VERSION
+        if not any(p.is_dir() for p in installed):
+            raise CoreMissing(
                 f"PlatformIO's platform {ARDUINO_PLATFORM}, which builds for {board.id}, is not installed",
-                hint=f"pio pkg install -e {board.id}   (once, with internet)",
+                hint=f"{ARDUINO_INSTALL}   (once, with internet)",
             )
         return  # it brings its own compiler
     if not shutil.which(tool):
@@ -185,6 +193,7 @@ def _environment(board: Board, engine: str) -> str:
 # The most telling first: the platform's own words, the compiler's, the linker's.
 _FIRST_ERROR = (
     r"^error: (.*)",
+    r"^UserSideException: (.*)",
     r"(.*\bfatal error: .*)",
     r"(.*:\d+: (?:error|undefined|multiple).*)",
     r"(.*(?:undefined reference|multiple definition).*)",
@@ -268,7 +277,7 @@ _ARENA = re.compile(r"arena", re.I)
 _MODEL = re.compile(r"kws_aot\d*_c\w+|kws_model_data")
 
 
-def _sizes(elf: Path, board: Board, arena: int) -> dict[str, int]:
+def sizes(elf: Path, board: Board, arena: int) -> dict[str, int]:
     """Sizes by section. ``arena``: of the compiled plans; engine tflm's is what the linker placed under a name with
     "arena" in it. The model's constants are what lies under the emitter's names."""
     prefix = "" if board.kws.family == "host" else "arm-none-eabi-"

@@ -9,7 +9,7 @@ import typer
 
 from host_tools import ui
 from host_tools.options import kernels
-from model_pipeline.errors import KwsError
+from model_pipeline.errors import KwsError, MissingTool
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +47,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Build the firmware with PlatformIO, and show what it takes of flash, RAM and time.
 
-        Time: instructions measured once in QEMU, against the board's clock, at an assumed number of cycles each.
+        Time: instructions measured once in QEMU, against the board's clock, at an assumed number of cycles each. Where
+        Arduino's core is needed and not installed: what our part takes, and exit code 3.
         """
+        from host_tools.image import arduino
         from host_tools.image import build as builder
         from host_tools.measure import realtime
 
@@ -70,17 +72,28 @@ def register(app: typer.Typer) -> None:
                     choice=kernels.chosen(source, size, max_constants=max_constants),
                 )
             model = folder / "model"
-        with ui.progress(f"build for {board}") as progress:
-            done = builder.build(board, model, engine, out, profile=profile, progress=progress)
+        lacking: MissingTool | None = None
+        try:
+            with ui.progress(f"build for {board}") as progress:
+                done = builder.build(board, model, engine, out, profile=profile, progress=progress)
+        except builder.CoreMissing as missing:
+            lacking = missing
+            with ui.progress(f"our part for {board}") as progress:
+                done = arduino.part(board, model, engine, progress=progress)
 
         verdict = None
         if check:
             with ui.progress("real time") as progress:
-                verdict = realtime.check(board, model, engine, elf=Path(done.elf), progress=progress)
+                elf = Path(done.elf) if done.elf else None
+                verdict = realtime.check(board, model, engine, elf=elf, progress=progress)
 
         def human(values: dict[str, Any]) -> None:
             ui.out.say(
-                "{}: {} on {}, engine {}", values["elf"], values["model_name"], values["board"], values["engine"]
+                "{}: {} on {}, engine {}",
+                values["elf"] or "our part alone, no image",
+                values["model_name"],
+                values["board"],
+                values["engine"],
             )
             table = ui.Table("memory", "bytes", "of which", "budget")
             table.columns[1].justify = table.columns[3].justify = "right"
@@ -98,10 +111,14 @@ def register(app: typer.Typer) -> None:
                 text = ", ".join(f"{k} {values[v]:,}" for k, v in pieces.items() if values[v])
                 table.add_row(name, f"{values[total]:,}", text, share)
             ui.out.show(table)
+            if values["missing"]:
+                ui.out.say("not counted: {}", values["missing"])
             ui.out.say("constants of the model: {:,} B", values["model_constants"])
             if verdict:
                 ui.out.say("{}", verdict.line())
 
         ui.emit({**done.to_json(), "realtime": realtime.as_dict(verdict)}, json, human)
+        if lacking:
+            raise lacking
         if verdict and not force:
             realtime.refuse(verdict)

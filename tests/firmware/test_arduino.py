@@ -1,4 +1,8 @@
-"""The Arduino port against a stub of Arduino's API: compiled as PlatformIO would, and spoken to over the link."""
+"""The Arduino port against a stub of Arduino's API: compiled as PlatformIO would, and spoken to over the link.
+
+With $KWS_ARDUINO_CORE, a checkout of ArduinoCore-mbed that has ArduinoCore-API's ``api`` in cores/arduino, the port is
+also compiled against the real headers, by the real variant's flags.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -18,6 +23,8 @@ import pytest
 
 from host_tools.boards import ROOT, load_board
 from host_tools.check import selftest
+from host_tools.cli import main
+from host_tools.image import arduino
 from host_tools.image.build import DEFAULT_MODEL, build
 from host_tools.link import stream
 from host_tools.link.protocol import Command, Detection, StreamDone
@@ -29,24 +36,12 @@ RATE = 16000
 pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="g++ is not in PATH")
 
 
+SETTINGS = arduino.settings()
+
+
 def _settings():
-    sys.path.insert(0, str(ROOT / "firmware/platform/builder"))
-    try:
-        import settings
-    finally:
-        sys.path.pop(0)
     manifest = json.loads((ROOT / "boards/nano33ble.json").read_text())
-    return settings.read(manifest["kws"], "nano33ble", {}, ROOT / "firmware", lambda name, default: default)
-
-
-def _sources(filters: list[str]) -> list[Path]:
-    """PlatformIO's build_src_filter: the later word counts."""
-    firmware = ROOT / "firmware"
-    chosen: set[Path] = set()
-    for sign, pattern in re.findall(r"([+-])<([^>]*)>", " ".join(filters)):
-        found = {p for p in firmware.rglob("*") if p.is_file()} if pattern == "*" else set(firmware.glob(pattern))
-        chosen = chosen | found if sign == "+" else chosen - found
-    return sorted(chosen)
+    return SETTINGS.read(manifest["kws"], "nano33ble", {}, ROOT / "firmware", lambda name, default: default)
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +49,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The firmware as a process, from exactly the sources, defines and folders that environment nano33ble gets."""
     what = _settings()
     folder = tmp_path_factory.mktemp("arduino")
-    sources = [*_sources(what.source_filter), *(what.model / name for name in what.model_sources)]
+    sources = SETTINGS.sources(what, ROOT / "firmware")
     assert any(p.name == "port_arduino.cpp" for p in sources)
     assert not any(p.name == "main.c" for p in sources)
     flags = ["-O1", "-Wall", "-Wextra", "-Werror", f"-I{STUB}"]
     (folder / "kws_build.h").write_text(what.build_header)
     flags += [f"-I{p}" for p in (folder, *what.includes)]
-    for define in what.defines:
-        name, value = (define, None) if isinstance(define, str) else define
-        flags.append(f"-D{name}" if value is None else f"-D{name}={str(value).replace(chr(92), '')}")
+    flags += SETTINGS.define_flags(what)
     jobs = []
     objects = []
     for source in [*sources, STUB / "arduino_stub.cpp"]:
@@ -122,6 +115,73 @@ def test_a_board_without_microphone_says_so(device: selftest.Device) -> None:
         next(stream.listen(device.link))
 
 
+def test_the_microphone_s_gain_is_the_bare_metal_port_s(program: Path, tmp_path: Path) -> None:
+    """In half decibels above 0x28, as PDM's register counts; the drivers of the other port are tested for the same."""
+    gains = {
+        board: load_board(board).kws.microphone.gain_db  # type: ignore[union-attr]
+        for board in ("nano33ble", "nano33ble_uart")
+    }
+    assert gains["nano33ble"] == gains["nano33ble_uart"] == 12
+    log = tmp_path / "log"
+    sound = _sound(tmp_path / "sound.raw", np.zeros(RATE, np.int16))
+    with _running(program, STUB_PDM=sound, STUB_LOG=str(log)) as link:
+        _listen(link, 0.2)
+    assert log.read_text().splitlines() == [f"gain {0x28 + 2 * 12}"]
+
+
+def test_a_host_that_hangs_does_not_stop_the_main_loop(program: Path, tmp_path: Path) -> None:
+    """It has the port open and reads nothing for two seconds: the microphone, which keeps a quarter, loses no sample,
+    and what could not be sent is counted. Arduino's Serial.write() would wait all that time."""
+    hang = tmp_path / "hang"
+    sound = _sound(tmp_path / "sound.raw", np.zeros(8 * RATE, np.int16))
+    with _running(program, STUB_PDM=sound, STUB_HANG=str(hang)) as link:
+        before = link.stats()
+        flags = stream.SEND_RESULTS | stream.FROM_MICROPHONE
+        link.send(Command.STREAM_START, struct.pack("<BBH", stream.CONTINUOUS, flags, 1))
+        _wait_for_result(link)
+        hang.touch()
+        time.sleep(2.0)
+        hang.unlink()
+        _wait_for_result(link)
+        link.send(Command.STREAM_STOP, struct.pack("<I", 0))
+        done = _until_done(link)[-1]
+        after = link.stats()
+    assert done.dropped == 0
+    assert done.total > 1.8 * RATE
+    assert after.tx_dropped > before.tx_dropped
+
+
+def _wait_for_result(link: Link) -> None:
+    for _ in range(2):  # the first may have been on its way
+        while not isinstance(event := link.next_event(10.0), stream.Result):
+            assert event is not None
+
+
+@pytest.mark.skipif("KWS_ARDUINO_CORE" not in os.environ, reason="KWS_ARDUINO_CORE names no ArduinoCore-mbed")
+def test_it_compiles_against_the_real_core(tmp_path: Path) -> None:
+    core = Path(os.environ["KWS_ARDUINO_CORE"])
+    variant, main = core / "variants/ARDUINO_NANO33BLE", core / "cores/arduino"
+    what = _settings()
+    (tmp_path / "kws_build.h").write_text(what.build_header)
+    command = [
+        "arm-none-eabi-g++",
+        f"@{variant / 'defines.txt'}",
+        f"@{variant / 'cxxflags.txt'}",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+    ]
+    command += ["-DARDUINO=10810", "-DARDUINO_ARCH_MBED", "-DARDUINO_ARDUINO_NANO33BLE", "-DARDUINO_ARCH_NRF52840"]
+    command += [f"-I{p}" for p in (main, main / "api/deprecated", variant, core / "libraries/PDM/src")]
+    command += ["-iprefix", f"{main}/", f"@{variant / 'includes.txt'}"]
+    command += [*SETTINGS.define_flags(what), *(f"-I{p}" for p in (tmp_path, *what.includes))]
+    source = ROOT / "firmware/ports/arduino/port_arduino.cpp"
+    done = subprocess.run([*command, str(source), "-o", str(tmp_path / "port.o")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ours = [line for line in done.stderr.splitlines() if re.match(r"\S*port_arduino\.cpp:\d+.*warning", line)]
+    assert not ours
+
+
 def test_faults_are_not_offered(device: selftest.Device) -> None:
     with pytest.raises(selftest.Skipped):
         selftest.undefined_instruction(device)
@@ -132,9 +192,17 @@ def _sound(path: Path, samples: np.ndarray) -> str:
     return str(path)
 
 
-def _listen(link: Link, seconds: float, stride: int = 5) -> tuple[list, StreamDone]:
-    import struct
+def _until_done(link: Link) -> list:
+    """Events up to STREAM_DONE, which is the last."""
+    events = []
+    while not events or not isinstance(events[-1], StreamDone):
+        event = link.next_event(10.0)
+        assert event is not None, "no STREAM_DONE"
+        events.append(event)
+    return events
 
+
+def _listen(link: Link, seconds: float, stride: int = 5) -> tuple[list, StreamDone]:
     flags = stream.SEND_RESULTS | stream.FROM_MICROPHONE
     link.send(Command.STREAM_START, struct.pack("<BBH", stream.CONTINUOUS, flags, stride))
     events = []
@@ -143,12 +211,8 @@ def _listen(link: Link, seconds: float, stride: int = 5) -> tuple[list, StreamDo
         if (event := link.next_event(0.1)) is not None:
             events.append(event)
     link.send(Command.STREAM_STOP, struct.pack("<I", 0))
-    while True:
-        event = link.next_event(10.0)
-        assert event is not None, "no STREAM_DONE"
-        if isinstance(event, StreamDone):
-            return events, event
-        events.append(event)
+    events += _until_done(link)
+    return events[:-1], events[-1]
 
 
 def test_the_microphone_s_first_100_ms_are_settling(program: Path, tmp_path: Path) -> None:
@@ -191,7 +255,77 @@ def test_without_the_official_platform_the_build_says_what_to_install(tmp_path: 
     monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path))
     with pytest.raises(MissingTool, match=r"nordicnrf52.*is not installed") as error:
         build("nano33ble", out=tmp_path / "out")
-    assert "pio pkg install -e nano33ble" in error.value.hint
+    assert "pio pkg install -g -p" in error.value.hint
+
+
+def _environ(home: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PLATFORMIO_CORE_DIR": str(home),
+        "PLATFORMIO_WORKSPACE_DIR": str(home / "work"),
+        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "No",
+        "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
+        "PLATFORMIO_NO_ANSI": "true",
+    }
+
+
+def test_pio_run_alone_says_in_one_line_what_it_needs(tmp_path: Path) -> None:
+    """PlatformIO itself would ask its registry for a minute, and then say nothing."""
+    command = [sys.executable, "-m", "platformio", "run", "-d", str(ROOT), "-e", "nano33ble"]
+    done = subprocess.run(command, env=_environ(tmp_path), capture_output=True, text=True)
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "nordicnrf52@^10" in line]
+    assert done.returncode != 0
+    assert len(lines) == 1 and "not installed" in lines[0] and 'pio pkg install -g -p "nordicnrf52@^10"' in lines[0]
+
+
+def test_a_platform_without_its_packages_and_a_network_says_so(tmp_path: Path) -> None:
+    theirs = tmp_path / "platforms/nordicnrf52"
+    theirs.mkdir(parents=True)
+    (theirs / "platform.json").write_text(
+        json.dumps(
+            {
+                "name": "nordicnrf52",
+                "version": "10.11.0",
+                "frameworks": {"arduino": {"package": "framework-arduino-mbed"}},
+                "packages": {"framework-arduino-mbed": {"owner": "platformio", "optional": True, "version": "*"}},
+            }
+        )
+    )
+    script = f"""
+import importlib.util
+spec = importlib.util.spec_from_file_location("wrapper", {str(ROOT / "firmware/platform/nordicnrf52/platform.py")!r})
+wrapper = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(wrapper)
+wrapper.registries = ["registry.invalid"]
+platform = wrapper.Kws_nordicnrf52Platform("platform.json")
+assert platform.name == "nordicnrf52", platform.name
+try:
+    platform.configure_default_packages({{"framework": ["arduino"]}}, [])
+except wrapper.UserSideException as error:
+    print(error)
+"""
+    environ = {k: v for k, v in _environ(tmp_path).items() if not k.lower().endswith("_proxy")}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True)
+    assert "lacks its packages framework-arduino-mbed, and PlatformIO's registry is not reached" in done.stdout, (
+        done.stderr
+    )
+
+
+@pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="arm-none-eabi-gcc is not in PATH")
+def test_without_the_core_the_build_tells_what_our_part_takes(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main(["build", "--board", "nano33ble", "--no-realtime", "--json"])
+    assert ended.value.code == 3
+    captured = capsys.readouterr()
+    values = json.loads(captured.out)
+    assert "pio pkg install -g -p" in captured.err
+    assert values["elf"] == values["sha256"] == "" and "Arduino's core" in values["missing"]
+    # The same sources on bare metal, without that port's own.
+    whole = build("nano33ble_uart", out=tmp_path / "bare")
+    assert values["model_constants"] == whole.model_constants and values["ram_arena"] == whole.ram_arena
+    assert 0.8 * whole.flash_total < values["flash_total"] < whole.flash_total
+    assert 0.5 * (whole.ram_bss + whole.ram_arena) < values["ram_total"] < whole.ram_total
 
 
 def test_the_board_file_is_also_the_official_platform_s() -> None:

@@ -109,8 +109,10 @@ def read(kws, board_id, environ, firmware, option):
         s.source_filter.append("-<app/main.c>")
         s.cflags = ["-O2"]
         s.linkflags = []
+        _microphone(s, kws, board_id)
     else:
         _cortexm(s, kws, board_id, firmware)
+        _microphone(s, kws, board_id)
     digest = hashlib.sha256(repr((board_id, engine, s.defines, kws)).encode())
     for folder in [*(firmware / d for d in source_dirs), model]:
         for path in sorted(folder.glob("*")):
@@ -224,6 +226,29 @@ def _nrf52(s, kws, clock, serial):
         if microphone.get("power"):
             pins["KWS_PDM_POWER_PIN"] = microphone["power"]
     s.defines += [(name, f"{_nrf52_pin(pin)}u") for name, pin in pins.items()]
+
+
+def _microphone(s, kws, board_id):
+    """What every port's microphone has."""
+    if microphone := kws.get("microphone"):
+        if "gain_db" not in microphone:
+            raise SettingsError(f"boards/{board_id}.json: kws: microphone.gain_db is missing")
+        s.defines.append(("KWS_MICROPHONE_GAIN_DB", number(microphone["gain_db"])))
+
+
+def sources(s, firmware):
+    """The source files of a build, as PlatformIO's build_src_filter chooses them: the later word counts."""
+    chosen = set()
+    for sign, pattern in re.findall(r"([+-])<([^>]*)>", " ".join(s.source_filter)):
+        found = {p for p in firmware.rglob("*") if p.is_file()} if pattern == "*" else set(firmware.glob(pattern))
+        chosen = chosen | found if sign == "+" else chosen - found
+    return [*sorted(chosen), *(s.model / name for name in s.model_sources)]
+
+
+def define_flags(s):
+    """The defines as a compiler's command line takes them."""
+    pairs = [(d, None) if isinstance(d, str) else d for d in s.defines]
+    return [f"-D{name}" if value is None else f"-D{name}={str(value).replace(chr(92), '')}" for name, value in pairs]
 
 
 def number(value):

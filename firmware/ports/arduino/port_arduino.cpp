@@ -1,7 +1,8 @@
-/* port.h on Arduino's public API (Serial, PDM, millis, digitalWrite), for the Nano 33 BLE over USB. Arduino's own
- * start-up calls setup() and loop() at the end of this file. C++14, as that core is built. */
+/* port.h on the API of Arduino's mbed core (Serial, _SerialUSB, PDM, millis, digitalRead), for the Nano 33 BLE over USB.
+ * Arduino's own start-up calls setup() and loop() at the end of this file. C++14, as that core is built. */
 #include <Arduino.h>
 #include <PDM.h>
+#include <USB/PluggableUSBSerial.h>
 
 #include "kws_app.h"
 #include "port.h"
@@ -11,16 +12,22 @@ namespace {
 /* One frame of the longest kind in flight (see kws_link.h): USB's buffer in the core holds half of it, and the rest waits
  * in the host, since a full endpoint takes no more. */
 const size_t kCapacity = 640;
-const uint32_t kSendPatienceMs = 200;
-const size_t kUsbPacket = 64;
+const uint32_t kSendPatienceMs = 200; /* less than the microphone's ring */
 
 /* Microphone: blocks of 10 ms into a ring of a quarter of a second. */
 const size_t kBlockSamples = 160;
 const uint32_t kRing = 4096;
 /* The microphone and PDM's high-pass filter need 100 ms to settle: never heard, not lost. */
 const uint32_t kSettlingSamples = 1600;
+/* As on the bare-metal port (ports/nrf52/audio.c): half decibels, 0x28 is 0 dB. The core's own choice is -10 dB. */
+const int kGain = 0x28 + 2 * KWS_MICROPHONE_GAIN_DB;
+static_assert(kGain >= 0 && kGain <= 0x50, "kws.microphone.gain_db: PDM has -20 to 20 dB");
+/* A microphone that has its clock drives the data line within 20 ms; a line that nobody drives lies where it is pulled. */
+const uint32_t kWakeMs = 25, kPullMs = 5;
+const uint32_t kProof = 16; /* readings against the pull: more than a neighbour's edges make */
 
 port_serial_stats_t serial_stats;
+bool host_hangs; /* it has the port open and takes nothing: it is not waited for again until it does */
 
 int16_t ring[kRing];
 volatile uint32_t ring_in, ring_out, lost;
@@ -48,7 +55,7 @@ void start_timing() {
   if (*kDwtCyccnt != from) {
     have_cycles = true;
     clock_info.source = "DWT";
-    clock_info.hz = clock_info.core_hz = F_CPU;
+    clock_info.hz = clock_info.core_hz = SystemCoreClock;
   }
 #endif
 }
@@ -77,6 +84,27 @@ void on_audio() {
   }
 }
 
+/* Whether the data line is seen at `level` although it is pulled to the other one, while PDM gives its clock. */
+bool driven(PinMode pull, PinStatus level, uint32_t ms) {
+  pinMode(PIN_PDM_DIN, pull);
+  const uint32_t from = millis();
+  uint32_t seen = 0, turn = 0;
+  do {
+    /* Of unequal length, or readings could all fall in the half of the clock in which a microphone lets go. */
+    for (volatile uint32_t wait = turn++ % 13u; wait; wait = wait - 1) {
+    }
+    if (digitalRead(PIN_PDM_DIN) == level && ++seen >= kProof) return true;
+  } while (millis() - from < ms);
+  return false;
+}
+
+/* PDM.begin() says that all is well on a board that has none, too. */
+bool has_microphone() {
+  const bool found = driven(INPUT_PULLDOWN, HIGH, kWakeMs) || driven(INPUT_PULLUP, LOW, kPullMs);
+  pinMode(PIN_PDM_DIN, INPUT);
+  return found;
+}
+
 }  // namespace
 
 extern "C" {
@@ -100,13 +128,22 @@ size_t port_serial_read(uint8_t *out, size_t max) {
 
 size_t port_serial_write(const uint8_t *data, size_t n) {
   size_t sent = 0;
-  const uint32_t from = millis();
-  /* With nobody at the port, Serial would wait for ever: what is not taken, the link counts as dropped. */
-  while (sent < n && Serial) {
-    const size_t part = n - sent < kUsbPacket ? n - sent : kUsbPacket;
-    const size_t taken = Serial.write(data + sent, part);
+  uint32_t from = millis();
+  /* Serial.write() would wait for ever for a host that has the port open and does not read, and says that all was sent
+   * where nothing was; Serial as a condition sleeps a millisecond. What is not taken here, the link counts as dropped. */
+  while (sent < n && _SerialUSB.connected()) {
+    uint32_t taken = 0;
+    _SerialUSB.send_nb(const_cast<uint8_t *>(data) + sent, n - sent, &taken);
     sent += taken;
-    if (taken == 0 && millis() - from > kSendPatienceMs) break;
+    if (taken) {
+      host_hangs = false;
+      from = millis();
+    } else if (host_hangs || millis() - from > kSendPatienceMs) {
+      host_hangs = true;
+      break;
+    } else {
+      yield();
+    }
   }
   serial_stats.tx_bytes += sent;
   return sent;
@@ -138,7 +175,9 @@ int port_audio_start(uint32_t sample_rate_hz) {
   settling = kSettlingSamples;
   PDM.onReceive(on_audio);
   PDM.setBufferSize(static_cast<int>(kBlockSamples * sizeof(int16_t)));
-  listening = PDM.begin(1, 16000) != 0; /* one channel; 0 where the board has no microphone */
+  PDM.setGain(kGain);
+  listening = PDM.begin(1, 16000) != 0; /* one channel */
+  if (listening && !has_microphone()) port_audio_stop();
   return listening ? 0 : -1;
 }
 
@@ -171,8 +210,7 @@ int port_die(port_die_t kind) {
 void port_memory(port_memory_t *out) { *out = port_memory_t(); }
 
 void port_reset(void) {
-  Serial.flush();
-  delay(50); /* the last frame's way over USB */
+  delay(50); /* the last frame's way over USB: Serial.flush() waits for nothing */
   NVIC_SystemReset();
   for (;;) {
   }

@@ -10,10 +10,12 @@
 #define CLKCTRL_1280K 0x0A000000u
 #define RATIO_80 1u /* 1.28 MHz / 80 = 16 kHz exactly */
 #define MODE_MONO 1u
-#define GAIN_0DB 0x28u
-#ifndef KWS_PDM_GAIN
-#define KWS_PDM_GAIN (GAIN_0DB + 24u) /* half decibels: 12 dB for a MEMS microphone at arm's length */
-#endif
+#define GAIN (0x28 + 2 * KWS_MICROPHONE_GAIN_DB) /* half decibels; 0x28 is 0 dB */
+_Static_assert(GAIN >= 0 && GAIN <= 0x50, "kws.microphone.gain_db: PDM has -20 to 20 dB");
+/* A microphone that has its clock drives the data line within 20 ms; a line that nobody drives lies where it is pulled. */
+#define WAKE_MS 25u
+#define PULL_MS 5u
+#define PROOF 16u /* readings against the pull: more than a neighbour's edges make */
 
 static int16_t block[2][BLOCK];
 static uint32_t filled, given; /* the block that END is about, and the one that PDM got last */
@@ -21,6 +23,27 @@ static int16_t ring[RING];
 static volatile uint32_t ring_in, ring_out, lost;
 static volatile uint32_t settling;
 static volatile int running;
+
+/* Whether the data line is seen at `level` although it is pulled to the other one, while PDM gives its clock. */
+static int driven(uint32_t pull, uint32_t level, uint32_t ms) {
+  GPIO_CNF(KWS_PDM_DIN_PIN) = pull;
+  const uint32_t from = cortexm_millis;
+  uint32_t seen = 0, turn = 0;
+  do {
+    /* Of unequal length, or readings could all fall in the half of the clock in which a microphone lets go. */
+    for (volatile uint32_t wait = turn++ % 13u; wait; wait--) {
+    }
+    const uint32_t now = GPIO_IN(KWS_PDM_DIN_PIN) >> (KWS_PDM_DIN_PIN & 31u) & 1u;
+    if (now == level && ++seen >= PROOF) return 1;
+  } while (cortexm_millis - from < ms);
+  return 0;
+}
+
+static int has_microphone(void) {
+  const int found = driven(GPIO_CNF_INPUT_PULLDOWN, 1, WAKE_MS) || driven(GPIO_CNF_INPUT_PULLUP, 0, PULL_MS);
+  GPIO_CNF(KWS_PDM_DIN_PIN) = GPIO_CNF_INPUT;
+  return found;
+}
 
 int port_audio_start(uint32_t sample_rate_hz) {
   if (sample_rate_hz != 16000u) return -1;
@@ -37,8 +60,8 @@ int port_audio_start(uint32_t sample_rate_hz) {
   PDM_CLKCTRL = CLKCTRL_1280K;
   PDM_RATIO = RATIO_80;
   PDM_MODE = MODE_MONO;
-  PDM_GAINL = KWS_PDM_GAIN;
-  PDM_GAINR = KWS_PDM_GAIN;
+  PDM_GAINL = GAIN;
+  PDM_GAINR = GAIN;
   filled = given = 0;
   ring_in = ring_out = lost = 0;
   settling = SETTLING_BLOCKS;
@@ -52,7 +75,9 @@ int port_audio_start(uint32_t sample_rate_hz) {
   PDM_INTENSET = PDM_INT_STARTED | PDM_INT_END;
   NVIC_ISER(PDM_IRQ / 32) = 1u << (PDM_IRQ % 32);
   PDM_START = 1;
-  return 0;
+  if (has_microphone()) return 0;
+  port_audio_stop();
+  return -1;
 }
 
 void port_audio_stop(void) {

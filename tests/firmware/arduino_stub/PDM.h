@@ -2,17 +2,25 @@
 #ifndef PDM_STUB_H
 #define PDM_STUB_H
 
-#include <stddef.h>
+#include <Arduino.h>
 
 class PDMClass {
  public:
-  int begin(int channels, int sample_rate);
+  PDMClass(int dinPin, int clkPin, int pwrPin);
+  virtual ~PDMClass();
+
+  int begin(int channels, int sampleRate);
   void end();
-  int available();
-  int read(void *buffer, size_t size);
-  void onReceive(void (*callback)(void));
-  void setBufferSize(int bytes);
+  virtual int available();
+  virtual int read(void *buffer, size_t size);
+  void onReceive(void (*)(void));
   void setGain(int gain);
+  void setBufferSize(int bufferSize);
+  size_t getBufferSize();
+
+ private:
+  int _gain;
+  size_t _size;
 };
 extern PDMClass PDM;
 

@@ -13,5 +13,6 @@ volatile uint32_t *sim_reg(uint32_t address);
 #define KWS_PDM_CLK_PIN 26u
 #define KWS_PDM_DIN_PIN 25u
 #define KWS_PDM_POWER_PIN 17u
+#define KWS_MICROPHONE_GAIN_DB 12
 
 #endif

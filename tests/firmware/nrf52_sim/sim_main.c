@@ -68,6 +68,11 @@ static volatile uint32_t *cell(uint32_t address) {
 #define ADDRESS_OF_PDM_END 0x4001D108u
 #define ADDRESS_OF_PDM_PTR 0x4001D560u
 #define ADDRESS_OF_PDM_MAXCNT 0x4001D564u
+#define ADDRESS_OF_PDM_ENABLE 0x4001D500u
+#define ADDRESS_OF_PDM_GAINL 0x4001D518u
+#define ADDRESS_OF_PDM_GAINR 0x4001D51Cu
+#define ADDRESS_OF_PORT0_IN 0x50000510u
+#define ADDRESS_OF_DIN_CNF (0x50000700u + 4u * KWS_PDM_DIN_PIN)
 
 /* ---- UARTE ---- */
 
@@ -166,6 +171,22 @@ static void uarte_acts(void) {
 static uint32_t pdm_running, pdm_buffer;
 static int16_t pdm_next; /* a ramp */
 
+/* What drives the data line: nothing; a microphone, which needs 15 ms of clock before; a line that is tied. */
+enum { NOTHING, MICROPHONE, TIED_LOW, TIED_HIGH };
+static uint32_t driver = MICROPHONE;
+static uint32_t readings, clock_since;
+
+/* Ten readings a millisecond. A microphone drives every second one, with as many ones as zeros; the pull has the rest. */
+static void data_line_acts(void) {
+  if (++readings % 10 == 0) cortexm_millis++;
+  const uint32_t pull = RAW(DIN_CNF);
+  CHECK(!(pull & 3u)); /* an input, and its buffer on */
+  uint32_t level = pull == 12u;
+  if (driver == TIED_LOW || driver == TIED_HIGH) level = driver == TIED_HIGH;
+  if (driver == MICROPHONE && pdm_running && cortexm_millis - clock_since >= 15u && readings % 2) level = readings / 2 % 2;
+  RAW(PORT0_IN) = (level << KWS_PDM_DIN_PIN) | ~(1u << KWS_PDM_DIN_PIN); /* the other pins say nothing */
+}
+
 static void pdm_latch(void) {
   pdm_buffer = RAW(PDM_PTR);
   RAW(PDM_STARTED) = 1;
@@ -175,6 +196,7 @@ static void pdm_acts(void) {
   if (RAW(PDM_START)) {
     RAW(PDM_START) = 0;
     pdm_running = 1;
+    clock_since = cortexm_millis;
     pdm_latch();
   }
   if (RAW(PDM_STOP)) {
@@ -194,6 +216,7 @@ static void pdm_block(void) {
 volatile uint32_t *sim_reg(uint32_t address) {
   uarte_acts();
   pdm_acts();
+  if (address == ADDRESS_OF_PORT0_IN) data_line_acts();
   return cell(address);
 }
 
@@ -433,6 +456,10 @@ static void test_microphone(void) {
   int16_t out[500];
   uint32_t dropped = 0;
   CHECK(port_audio_start(8000) == -1);
+  CHECK(port_audio_start(16000) == 0);
+  CHECK(RAW(PDM_GAINL) == 0x28 + 24 && RAW(PDM_GAINR) == 0x28 + 24); /* half decibels above 0x28 */
+  CHECK(RAW(DIN_CNF) == 0); /* no pull is left */
+  port_audio_stop();
   for (int again = 0; again < 3; again++) {
     pdm_next = 0;
     CHECK(port_audio_start(16000) == 0);
@@ -473,6 +500,21 @@ static void test_microphone(void) {
   port_audio_stop();
 }
 
+/* Without one, as on the Nano 33 BLE that is not the Sense: told at the start, and PDM is off again. */
+static void test_a_missing_microphone(void) {
+  driver = NOTHING;
+  const uint32_t from = cortexm_millis;
+  CHECK(port_audio_start(16000) == -1);
+  CHECK(cortexm_millis - from < 50);
+  CHECK(!pdm_running && RAW(PDM_ENABLE) == 0 && RAW(DIN_CNF) == 0);
+  CHECK(!nrf52_audio_waits());
+  for (driver = MICROPHONE; driver <= TIED_HIGH; driver++) {
+    CHECK(port_audio_start(16000) == 0); /* a tied line is silence, but it is driven (as Renode's is) */
+    port_audio_stop();
+  }
+  driver = MICROPHONE;
+}
+
 int main(void) {
   nrf52_serial_init();
   CHECK(port_serial_capacity() == 8192);
@@ -481,6 +523,7 @@ int main(void) {
   test_an_overrun_is_counted();
   test_send();
   test_microphone();
+  test_a_missing_microphone();
   receiving = 0;
   line_out = line_in;
   has_shorts = 1;
