@@ -11,15 +11,33 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import platformdirs
+
 from model_pipeline.errors import KwsError, MissingTool
 
-ROOT = Path(__file__).resolve().parent.parent
+CODE = Path(__file__).resolve().parent.parent  # what holds the packages
+CHECKOUT = (CODE / "firmware").is_dir()
+ROOT = (
+    CODE if CHECKOUT else Path(__file__).resolve().parent / "project"
+)  # firmware/, boards/: a wheel carries them there
 FIRMWARE = ROOT / "firmware"
 
 
 def cache_dir() -> Path:
-    """Where built libraries are kept: ``$KWS_CACHE`` or ``.cache`` in the project."""
-    return Path(os.environ.get("KWS_CACHE") or ROOT / ".cache")
+    """Where built libraries are kept: ``$KWS_CACHE``, or ``.cache`` in a checkout, or the user's cache folder."""
+    if wanted := os.environ.get("KWS_CACHE"):
+        return Path(wanted)
+    return ROOT / ".cache" if CHECKOUT else Path(platformdirs.user_cache_dir("micro-kws"))
+
+
+def work_dir() -> Path:
+    """What results without a folder of their own lie in: the checkout, or outside one the current folder."""
+    return ROOT if CHECKOUT else Path.cwd()
+
+
+def project_file(name: str) -> Path:
+    """A file or folder of the project, by its path in a checkout."""
+    return CODE / name if (CODE / name).exists() else ROOT / name
 
 
 def shared_library(

@@ -18,7 +18,7 @@ from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.files import atomic_path, write_json
 from model_pipeline.manifest import load_manifest
-from model_pipeline.native import ROOT
+from model_pipeline.native import ROOT, work_dir
 
 DEFAULT_MODEL = ROOT / "firmware" / "model"
 ENGINES = ("aot", "tflm")
@@ -80,7 +80,7 @@ def build(
         board: id of a file in boards/.
         model_dir: generated folder (``kws export``); None is the shipped model.
         engine: "aot" or "tflm".
-        out: folder for the result; None is build/<board>.
+        out: folder for the result; None is build/<board> in the checkout, or in the current folder.
         flags: more compiler flags, such as "-fsanitize=address,undefined" (also given to the linker).
         profile: the firmware keeps what each kernel call took (engine aot; see PROFILE in docs/protocol.md).
         progress: ``(done, total, text)`` callback, one step a compiled file.
@@ -99,7 +99,7 @@ def build(
     exported = Exported.open(model)
     if (model / "model.json").is_file():
         load_manifest(model)  # refuses a model.tflite that is not the one described
-    folder = Path(out or ROOT / "build" / board).resolve()
+    folder = Path(out or work_dir() / "build" / board).resolve()
     _check_tools(target)
     state = folder / ".pio"
     lines = _run_platformio(target, _staged(model, state / "model"), engine, state, flags, progress)

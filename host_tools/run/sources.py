@@ -10,7 +10,7 @@ import functools
 import re
 from pathlib import Path
 
-from model_pipeline.native import ROOT
+from model_pipeline.native import CODE, ROOT
 
 PACKAGES = ("host_tools", "model_pipeline")
 # Their change makes no result stale: how errors, bars and files look. What of the configuration matters is in a step's
@@ -32,7 +32,7 @@ _GENERATED = ("firmware", "firmware/model", "build", ".cache")  # made by what i
 _INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 
-def sources(*modules: str, root: Path = ROOT) -> tuple[str, ...]:
+def sources(*modules: str, root: Path = CODE) -> tuple[str, ...]:
     """The files and folders, relative to ``root``, on which ``modules`` depend, `PLUMBING` left out.
 
     The ``__init__`` of a package counts only for what is taken from the package itself: those here only hand on. One
@@ -82,8 +82,9 @@ def _read(path: Path, root: Path) -> _Facts:
             if (path.parent / node.value).is_file():
                 facts.files |= _with_includes(path.parent / node.value, root)
         elif isinstance(node, ast.BinOp) and id(node) not in inner and (place := _place(node)):
-            if place not in _GENERATED and (root / place).exists():
-                facts.files.add(place)
+            project = ROOT if root == CODE else root  # a wheel carries firmware/ and boards/ elsewhere
+            if place not in _GENERATED and (project / place).exists():
+                facts.files.add((project / place).relative_to(root).as_posix())
         elif isinstance(node, ast.Attribute) and node.attr == "iter_modules" and path.name == "__init__.py":
             package = path.parent.relative_to(root).as_posix().replace("/", ".")
             facts.imports |= {(package, other.stem) for other in path.parent.glob("*.py")}

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import sha256_tree, write_json, write_text
-from model_pipeline.native import ROOT
+from model_pipeline.native import CODE
 
 STATE = "state.json"
 _FORMAT = 1
@@ -59,7 +59,7 @@ class Outcome:
 class Run:
     """A run's folder. Use as a context: only one process may work in it."""
 
-    def __init__(self, folder: Path, root: Path = ROOT) -> None:
+    def __init__(self, folder: Path, root: Path = CODE) -> None:
         self.folder = Path(folder)
         self.root = root
         self._lock: TextIO | None = None

@@ -18,7 +18,7 @@ from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.export import export
 from model_pipeline.files import sha256_tree, write_json
-from model_pipeline.native import ROOT, cache_dir
+from model_pipeline.native import CODE, cache_dir, project_file
 
 # All that decides what a network of a given shape costs.
 _SOURCES = ("firmware", "boards", "model_pipeline/compiler", "model_pipeline/models", "model_pipeline/features")
@@ -81,7 +81,7 @@ class Costs:
             raise KwsError(f"{board} has no clock to keep up with", hint="kws boards lists those that have")
         if tool := m4.missing_tool():
             raise MissingTool(f"{tool} is not in PATH, so costs can't be measured", hint="make setup")
-        self._sources = sha256_tree([ROOT / source for source in _SOURCES], ROOT)
+        self._sources = sha256_tree([project_file(source) for source in _SOURCES], CODE)
 
     def __call__(self, config: Config, folder: Path) -> Cost:
         """Measures the network of ``config``, whose TOML is ``folder``/config.toml.

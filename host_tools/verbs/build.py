@@ -56,12 +56,13 @@ def register(app: typer.Typer) -> None:
 
         if (streaming, size, max_constants) != (None, None, None):
             from model_pipeline.export import export
+            from model_pipeline.native import work_dir
 
             if engine != "aot":
                 raise KwsError(
                     f"engine {engine} is no compiled plan", hint="leave out --engine, or what says how to compile one"
                 )
-            folder = Path(out or builder.ROOT / "build" / board)
+            folder = Path(out or work_dir() / "build" / board)
             source = model or builder.DEFAULT_MODEL
             with ui.progress("export") as progress:
                 export(
