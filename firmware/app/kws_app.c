@@ -22,12 +22,14 @@
 #endif
 #endif
 
-enum { ERR_UNKNOWN = 1, ERR_PAYLOAD = 2, ERR_STATE = 3, ERR_UNSUPPORTED = 4, ERR_ENGINE = 5, ERR_POSITION = 6 };
-enum { LOG_INFO = 1, LOG_ERROR = 3 };
 #define INFO_MORE_BYTES 3 /* of the field that says "more follows" */
 #define DIE_MAGIC 0x5AFEDEADu
 
+#define LED_MS 300 /* that it is lit after a detection */
+
 static kws_link_t link_;
+static uint32_t led_since;
+static int led_lit;
 static int fault_pending;
 /* Feature values of INFER_FEATURES that came so far. */
 static uint16_t infer_filled;
@@ -70,6 +72,9 @@ void app_send_detection(const kws_detection_t *d) {
   p[4] = d->label;
   p[5] = d->score;
   send(KWS_EVT_DETECTION, p, sizeof p);
+  led_since = port_millis();
+  led_lit = 1;
+  port_led(1);
 }
 
 void app_send_features(uint32_t frame, const uint16_t *features) {
@@ -111,7 +116,7 @@ static void on_hello(void) {
     send(KWS_EVT_FAULT, record, sizeof record);
     fault_pending = 0;
   }
-  if (app_stream_engine_error() != KWS_ENGINE_OK) app_log(LOG_ERROR, "the engine refused its model");
+  if (app_stream_engine_error() != KWS_ENGINE_OK) app_log(KWS_LOG_ERROR, "the engine refused its model");
 }
 
 typedef struct {
@@ -150,22 +155,22 @@ static void on_info(void) {
                              KWS_WINDOW_FRAMES, KWS_INPUT_BYTES,    KWS_OUTPUT_BYTES, KWS_STRIDE_HOPS};
   const uint32_t timer[5] = {clock->hz, clock->core_hz, clock->calibration_expected, clock->calibration_ticks, 0};
   const uint32_t space[5] = {engine->arena_bytes, engine->macs, memory.stack_bytes, memory.stack_used, memory.free_ram};
-  field_words(&f, 6, shape, 8);
-  field_words(&f, 7, timer, 5);
-  field_words(&f, 9, space, 5);
-  field_text(&f, 8, clock->source);
-  field_text(&f, 3, engine->name);
-  field_text(&f, 4, engine->model_hash);
-  field_text(&f, 2, KWS_BOARD_ID);
-  field_text(&f, 1, KWS_FIRMWARE_VERSION);
-  field_text(&f, 11, KWS_BUILD_ID);
+  field_words(&f, KWS_INFO_SHAPE, shape, 8);
+  field_words(&f, KWS_INFO_TIMER, timer, 5);
+  field_words(&f, KWS_INFO_MEMORY, space, 5);
+  field_text(&f, KWS_INFO_TIMER_SOURCE, clock->source);
+  field_text(&f, KWS_INFO_ENGINE, engine->name);
+  field_text(&f, KWS_INFO_MODEL_HASH, engine->model_hash);
+  field_text(&f, KWS_INFO_BOARD, KWS_BOARD_ID);
+  field_text(&f, KWS_INFO_FIRMWARE, KWS_FIRMWARE_VERSION);
+  field_text(&f, KWS_INFO_BUILD, KWS_BUILD_ID);
   kws_detector_config_t d;
   app_stream_detector(&d);
   uint8_t detector[9 + KWS_DET_MAX_LABELS] = {d.window, d.min_count, d.rest, 0};
   kws_put32(detector + 4, d.refractory_samples);
   detector[8] = d.num_labels;
   memcpy(detector + 9, d.threshold, d.num_labels);
-  field(&f, 10, detector, 9u + d.num_labels);
+  field(&f, KWS_INFO_DETECTOR, detector, 9u + d.num_labels);
   /* The labels can be long (32 of 32 bytes): they may go over to further INFO_REPLYs, and a field tells so. */
   static const char labels[] = KWS_LABELS;
   size_t at = 0;
@@ -173,14 +178,14 @@ static void on_info(void) {
     size_t part = sizeof labels - 1 - at, room = sizeof f.bytes - f.n;
     if (room < INFO_MORE_BYTES + 3) {
       const uint8_t more = 1;
-      field(&f, 12, &more, 1);
+      field(&f, KWS_INFO_MORE, &more, 1);
       send(KWS_EVT_INFO_REPLY, f.bytes, f.n);
       f.n = 0;
       continue;
     }
     if (part > 255) part = 255;
     if (part > room - 2 - INFO_MORE_BYTES) part = room - 2 - INFO_MORE_BYTES;
-    field(&f, 5, labels + at, part);
+    field(&f, KWS_INFO_LABELS, labels + at, part);
     at += part;
   }
   send(KWS_EVT_INFO_REPLY, f.bytes, f.n);
@@ -220,70 +225,70 @@ static void on_stats(int clear) {
 static void on_infer(uint16_t seq, const uint8_t *payload, uint16_t len) {
   const uint8_t command = KWS_CMD_INFER_FEATURES;
   if (len < 5) {
-    send_error(command, ERR_PAYLOAD, seq, "too short");
+    send_error(command, KWS_ERROR_PAYLOAD, seq, "too short");
     return;
   }
   if (app_stream_active()) {
-    send_error(command, ERR_STATE, seq, "a stream is running");
+    send_error(command, KWS_ERROR_STATE, seq, "a stream is running");
     return;
   }
   if (KWS_NUM_MODELS > 1) {
-    send_error(command, ERR_UNSUPPORTED, seq, "there are several models");
+    send_error(command, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
     return;
   }
   const uint16_t offset = kws_get16(payload), total = kws_get16(payload + 2), n = (uint16_t)(len - 4);
   if (total != KWS_INPUT_BYTES) {
     infer_filled = 0;
-    send_error(command, ERR_PAYLOAD, seq, "total is not the model's input");
+    send_error(command, KWS_ERROR_PAYLOAD, seq, "total is not the model's input");
     return;
   }
   if (offset == 0) infer_filled = 0;
   if (offset != infer_filled || n > KWS_INPUT_BYTES - offset) {
     infer_filled = 0;
-    send_error(command, ERR_POSITION, seq, "offset is not the next one");
+    send_error(command, KWS_ERROR_POSITION, seq, "offset is not the next one");
     return;
   }
   memcpy(app_stream_window() + offset, payload + 4, n);
   infer_filled = (uint16_t)(infer_filled + n);
   if (infer_filled < KWS_INPUT_BYTES) return;
   infer_filled = 0;
-  if (app_stream_infer_window() != KWS_ENGINE_OK) send_error(command, ERR_ENGINE, seq, "the engine failed");
+  if (app_stream_infer_window() != KWS_ENGINE_OK) send_error(command, KWS_ERROR_ENGINE, seq, "the engine failed");
 }
 
 static void on_stream_start(uint16_t seq, const uint8_t *payload, uint16_t len) {
   const uint8_t command = KWS_CMD_STREAM_START;
   if (len != 4 || payload[0] > 1 || (payload[1] & ~7u) || ((payload[1] & APP_FLAG_MICROPHONE) && payload[0] == 0)) {
-    send_error(command, ERR_PAYLOAD, seq, "mode or flags");
+    send_error(command, KWS_ERROR_PAYLOAD, seq, "mode or flags");
     return;
   }
   if (app_stream_engine_error() != KWS_ENGINE_OK) {
-    send_error(command, ERR_ENGINE, seq, "the engine refused its model");
+    send_error(command, KWS_ERROR_ENGINE, seq, "the engine refused its model");
     return;
   }
   if (KWS_NUM_MODELS > 1 && payload[0] == APP_MODE_CLIP) {
-    send_error(command, ERR_UNSUPPORTED, seq, "there are several models");
+    send_error(command, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
     return;
   }
   infer_filled = 0; /* the window is the stream's now */
   if (app_stream_start(payload[0], payload[1], kws_get16(payload + 2)) != 0) {
-    send_error(command, ERR_UNSUPPORTED, seq, "no microphone on this board");
+    send_error(command, KWS_ERROR_UNSUPPORTED, seq, "no microphone on this board");
   }
 }
 
 static void on_stream_data(uint16_t seq, const uint8_t *payload, uint16_t len) {
   const uint8_t command = KWS_CMD_STREAM_DATA;
   if (len < 6 || (len & 1u)) {
-    send_error(command, ERR_PAYLOAD, seq, "no whole samples");
+    send_error(command, KWS_ERROR_PAYLOAD, seq, "no whole samples");
     return;
   }
   if (!app_stream_takes_data()) {
-    send_error(command, ERR_STATE, seq, "no stream was started");
+    send_error(command, KWS_ERROR_STATE, seq, "no stream was started");
     return;
   }
   app_stream_totals_t t;
   app_stream_totals(&t);
   if (kws_get32(payload) != t.samples) {
-    send_error(command, ERR_POSITION, seq, "position is not the next one");
+    send_error(command, KWS_ERROR_POSITION, seq, "position is not the next one");
     return;
   }
   app_stream_push(payload + 4, (size_t)(len - 4) / 2);
@@ -292,26 +297,26 @@ static void on_stream_data(uint16_t seq, const uint8_t *payload, uint16_t len) {
 static void on_stream_stop(uint16_t seq, const uint8_t *payload, uint16_t len) {
   const uint8_t command = KWS_CMD_STREAM_STOP;
   if (len != 4) {
-    send_error(command, ERR_PAYLOAD, seq, "total is missing");
+    send_error(command, KWS_ERROR_PAYLOAD, seq, "total is missing");
     return;
   }
   if (!app_stream_active()) {
-    send_error(command, ERR_STATE, seq, "no stream was started");
+    send_error(command, KWS_ERROR_STATE, seq, "no stream was started");
     return;
   }
   app_stream_totals_t t;
   app_stream_totals(&t);
   if (app_stream_takes_data() && kws_get32(payload) != t.samples) {
-    send_error(command, ERR_POSITION, seq, "total is not what came");
+    send_error(command, KWS_ERROR_POSITION, seq, "total is not what came");
     return;
   }
-  if (app_stream_finish() != KWS_ENGINE_OK) send_error(command, ERR_ENGINE, seq, "the engine failed");
+  if (app_stream_finish() != KWS_ENGINE_OK) send_error(command, KWS_ERROR_ENGINE, seq, "the engine failed");
   send_stream_done();
 }
 
 static void on_reset(uint16_t seq, const uint8_t *payload, uint16_t len) {
   if (len != 1 || payload[0] > 1) {
-    send_error(KWS_CMD_RESET, ERR_PAYLOAD, seq, "kind");
+    send_error(KWS_CMD_RESET, KWS_ERROR_PAYLOAD, seq, "kind");
     return;
   }
   app_stream_abort();
@@ -325,13 +330,13 @@ static void on_reset(uint16_t seq, const uint8_t *payload, uint16_t len) {
 
 static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) {
   if (KWS_NUM_MODELS > 1) {
-    send_error(KWS_CMD_SET_DETECTOR, ERR_UNSUPPORTED, seq, "there are several models");
+    send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
     return;
   }
   kws_detector_config_t c;
   memset(&c, 0, sizeof c);
   if (len < 9 || payload[8] != KWS_NUM_LABELS || len != 9 + KWS_NUM_LABELS) {
-    send_error(KWS_CMD_SET_DETECTOR, ERR_PAYLOAD, seq, "one threshold for each label is needed");
+    send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq, "one threshold for each label is needed");
     return;
   }
   c.window = payload[0];
@@ -341,7 +346,7 @@ static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) 
   c.num_labels = KWS_NUM_LABELS;
   memcpy(c.threshold, payload + 9, KWS_NUM_LABELS);
   if (app_stream_set_detector(&c) != 0) {
-    send_error(KWS_CMD_SET_DETECTOR, ERR_PAYLOAD, seq, "window or min_count");
+    send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq, "window or min_count");
     return;
   }
   const uint8_t n = KWS_NUM_LABELS;
@@ -349,17 +354,17 @@ static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) 
 }
 
 static void on_die(uint16_t seq, const uint8_t *payload, uint16_t len) {
-  if (len != 5 || kws_get32(payload) != DIE_MAGIC || payload[4] > 2) {
-    send_error(KWS_CMD_DIE, ERR_PAYLOAD, seq, "magic or kind");
+  if (len != 5 || kws_get32(payload) != DIE_MAGIC || payload[4] > PORT_DIE_HANG) {
+    send_error(KWS_CMD_DIE, KWS_ERROR_PAYLOAD, seq, "magic or kind");
     return;
   }
   kws_link_idle(&link_);
-  if (port_die((port_die_t)payload[4]) != 0) send_error(KWS_CMD_DIE, ERR_UNSUPPORTED, seq, "not on this board");
+  if (port_die((port_die_t)payload[4]) != 0) send_error(KWS_CMD_DIE, KWS_ERROR_UNSUPPORTED, seq, "not on this board");
 }
 
 static void on_profile(uint16_t seq) {
   if (!APP_PROFILE) {
-    send_error(KWS_CMD_PROFILE, ERR_UNSUPPORTED, seq, "built without --profile");
+    send_error(KWS_CMD_PROFILE, KWS_ERROR_UNSUPPORTED, seq, "built without --profile");
     return;
   }
   const uint32_t total = app_profile_calls();
@@ -380,15 +385,15 @@ static void on_frame(void *context, uint8_t type, uint16_t seq, const uint8_t *p
   switch (type) {
     case KWS_CMD_HELLO:
       if (len >= 2) on_hello(); /* a later version may add to it */
-      else send_error(type, ERR_PAYLOAD, seq, "protocol is missing");
+      else send_error(type, KWS_ERROR_PAYLOAD, seq, "protocol is missing");
       return;
     case KWS_CMD_INFO:
       if (bare) on_info();
-      else send_error(type, ERR_PAYLOAD, seq, "takes nothing");
+      else send_error(type, KWS_ERROR_PAYLOAD, seq, "takes nothing");
       return;
     case KWS_CMD_STATS:
       if (len == 1 && payload[0] <= 1) on_stats(payload[0]);
-      else send_error(type, ERR_PAYLOAD, seq, "clear is 0 or 1");
+      else send_error(type, KWS_ERROR_PAYLOAD, seq, "clear is 0 or 1");
       return;
     case KWS_CMD_STREAM_START: on_stream_start(seq, payload, len); return;
     case KWS_CMD_STREAM_DATA: on_stream_data(seq, payload, len); return;
@@ -398,10 +403,10 @@ static void on_frame(void *context, uint8_t type, uint16_t seq, const uint8_t *p
     case KWS_CMD_SET_DETECTOR: on_set_detector(seq, payload, len); return;
     case KWS_CMD_PROFILE:
       if (bare) on_profile(seq);
-      else send_error(type, ERR_PAYLOAD, seq, "takes nothing");
+      else send_error(type, KWS_ERROR_PAYLOAD, seq, "takes nothing");
       return;
     case KWS_CMD_DIE: on_die(seq, payload, len); return;
-    default: send_error(type, ERR_UNKNOWN, seq, "unknown command"); return;
+    default: send_error(type, KWS_ERROR_UNKNOWN, seq, "unknown command"); return;
   }
 }
 
@@ -423,11 +428,15 @@ void kws_app_init(void) {
   fault_pending = port_fault() != NULL;
   const int error = app_stream_init();
   send(KWS_EVT_READY, protocol, sizeof protocol);
-  if (error != KWS_ENGINE_OK) app_log(LOG_ERROR, "the engine refused its model");
+  if (error != KWS_ENGINE_OK) app_log(KWS_LOG_ERROR, "the engine refused its model");
 }
 
 int kws_app_poll(void) {
   int busy = app_stream_process();
+  if (led_lit && port_millis() - led_since >= LED_MS) {
+    led_lit = 0;
+    port_led(0);
+  }
   /* With no room for the longest STREAM_DATA, bytes wait where they are: the host has credit for no more. */
   if (!app_stream_has_room(KWS_LINK_MAX_PAYLOAD / 2)) return 1;
   if (chunk_at == chunk_len) {

@@ -36,9 +36,19 @@ typedef enum {
   PORT_RESET_FAULT = 5, /* a fault handler ended the previous run */
 } port_reset_reason_t;
 
+typedef enum {
+  PORT_FAULT_HARD = 1,
+  PORT_FAULT_MEMORY = 2,
+  PORT_FAULT_BUS = 3,
+  PORT_FAULT_USAGE = 4,
+  PORT_FAULT_STACK = 5,
+  PORT_FAULT_WATCHDOG = 6,
+  PORT_FAULT_ABORT = 7,
+} port_fault_kind_t;
+
 /* What ended the previous run, kept in RAM that a reset leaves alone. Fields that a port can't know are 0. */
 typedef struct {
-  uint32_t kind; /* 1 hard fault, 2 memory, 3 bus, 4 usage, 5 stack overflow, 6 watchdog, 7 abort */
+  uint32_t kind; /* port_fault_kind_t */
   uint32_t pc, lr, cfsr, hfar, sp, uptime_ms;
 } port_fault_t;
 
@@ -64,7 +74,7 @@ void port_idle(void); /* sleep until the next interrupt or about a millisecond; 
 int port_audio_start(uint32_t sample_rate_hz); /* 0, or -1: no microphone here */
 size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped);
 void port_audio_stop(void);
-void port_led(int on);
+void port_led(int on); /* lit for a moment at each detection */
 port_reset_reason_t port_reset_reason(void);
 const port_fault_t *port_fault(void); /* the record that the previous run left, or NULL */
 void port_memory(port_memory_t *out);

@@ -20,7 +20,11 @@ from host_tools.link.protocol import (
     RESET_REASONS,
     Command,
     Detection,
+    DeviceRefused,
+    Die,
+    ErrorCode,
     Fault,
+    FaultKind,
     HelloReply,
     Info,
     Result,
@@ -32,8 +36,6 @@ from host_tools.measure.clips import open_dataset
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
 
 RATE = 16000
-UNDEFINED, STACK, HANG = 0, 1, 2  # kinds of DIE
-KINDS = ("", "hard fault", "memory fault", "bus fault", "usage fault", "stack overflow", "watchdog", "abort")
 ProgressCallback = Callable[[int, int, str], None]
 
 
@@ -111,8 +113,10 @@ class Device:
         """Restarts the firmware, or ends it by a fault, and opens a new session."""
         try:
             return self.link.restart(timeout, die=die)
-        except DeviceError as error:
-            if self.reopen is None or "refused" in str(error):
+        except DeviceRefused:
+            raise
+        except DeviceError:
+            if self.reopen is None:
                 raise
             self.link.close()
             self.link = self.reopen()
@@ -255,8 +259,8 @@ def overload(device: Device) -> str:
 
 def undefined_instruction(device: Device) -> str:
     """A fault ends in a record that the next session gets."""
-    fault, reason = _die(device, UNDEFINED)
-    if fault.kind not in (1, 4) or not fault.pc or not fault.cfsr & 0x10000:
+    fault, reason = _die(device, Die.UNDEFINED)
+    if fault.kind not in (FaultKind.HARD, FaultKind.USAGE) or not fault.pc or not fault.cfsr & 0x10000:
         raise CheckFailed(f"the record does not tell of an undefined instruction: {fault}")
     if reason != "fault":
         raise CheckFailed(f"the reset's reason is {reason!r}")
@@ -265,16 +269,16 @@ def undefined_instruction(device: Device) -> str:
 
 def stack_overflow(device: Device) -> str:
     """The guard at the stack's end catches an overflow."""
-    fault, _ = _die(device, STACK)
-    if fault.kind != 5:
+    fault, _ = _die(device, Die.STACK)
+    if fault.kind != FaultKind.STACK:
         raise CheckFailed(f"the record does not tell of a stack overflow: {fault}")
     return _record(fault)
 
 
 def watchdog(device: Device) -> str:
     """A main loop that stands still is ended by the watchdog, and the record says where it stood."""
-    fault, reason = _die(device, HANG)
-    if fault.kind != 6 or reason != "watchdog":
+    fault, reason = _die(device, Die.HANG)
+    if fault.kind != FaultKind.WATCHDOG or reason != "watchdog":
         raise CheckFailed(f"the record does not tell of the watchdog: {fault}, reason {reason}")
     return _record(fault)
 
@@ -419,8 +423,8 @@ def _compare_stream(device: Device, audio: NDArray[np.int16]) -> tuple[int, list
 def _die(device: Device, kind: int) -> tuple[Fault, str]:
     try:
         reply = device.restart(60.0, kind)
-    except DeviceError as error:
-        if "not supported" in str(error):
+    except DeviceRefused as error:
+        if error.code == ErrorCode.UNSUPPORTED:
             raise Skipped("this port has no such end") from error
         raise
     if not reply.has_fault:
@@ -436,6 +440,5 @@ def _die(device: Device, kind: int) -> tuple[Fault, str]:
 
 
 def _record(fault: Fault) -> str:
-    kind = KINDS[fault.kind] if fault.kind < len(KINDS) else f"kind {fault.kind}"
     place = f" at {fault.pc:#010x}" if fault.pc else ""
-    return f"{kind}{place} after {fault.uptime_ms} ms"
+    return f"{FaultKind.name_of(fault.kind)}{place} after {fault.uptime_ms} ms"

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from model_pipeline.errors import DeviceError
+
 VERSION = 1
 MAX_PAYLOAD = 512
 MAX_SAMPLES = 254  # of one STREAM_DATA
@@ -44,6 +46,102 @@ class Reason(IntEnum):
     LENGTH = 4
     MISSING = 5
     VERSION = 6
+
+
+class ErrorCode(IntEnum):
+    """Why a command was not carried out (of ERROR)."""
+
+    UNKNOWN = 1
+    PAYLOAD = 2
+    STATE = 3
+    UNSUPPORTED = 4
+    ENGINE = 5
+    POSITION = 6
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return _ERROR_TEXTS[self]
+
+
+_ERROR_TEXTS = {
+    ErrorCode.UNKNOWN: "unknown command",
+    ErrorCode.PAYLOAD: "bad payload",
+    ErrorCode.STATE: "wrong state",
+    ErrorCode.UNSUPPORTED: "not supported on this board or in this build",
+    ErrorCode.ENGINE: "engine error",
+    ErrorCode.POSITION: "position",
+}
+
+
+class LogLevel(IntEnum):
+    """Of LOG."""
+
+    DEBUG = 0
+    INFO = 1
+    WARNING = 2
+    ERROR = 3
+
+
+class InfoTag(IntEnum):
+    """The fields of INFO_REPLY."""
+
+    FIRMWARE = 1
+    BOARD = 2
+    ENGINE = 3
+    MODEL_HASH = 4
+    LABELS = 5
+    SHAPE = 6
+    TIMER = 7
+    TIMER_SOURCE = 8
+    MEMORY = 9
+    DETECTOR = 10
+    BUILD = 11
+    MORE = 12
+
+
+class FaultKind(IntEnum):
+    """What ended a run (of FAULT)."""
+
+    HARD = 1
+    MEMORY = 2
+    BUS = 3
+    USAGE = 4
+    STACK = 5
+    WATCHDOG = 6
+    ABORT = 7
+
+    @classmethod
+    def name_of(cls, number: int) -> str:
+        """For people, of kinds that this version does not know too."""
+        return _FAULT_TEXTS.get(number, f"fault of kind {number}")
+
+
+_FAULT_TEXTS: dict[int, str] = {
+    FaultKind.HARD: "hard fault",
+    FaultKind.MEMORY: "memory fault",
+    FaultKind.BUS: "bus fault",
+    FaultKind.USAGE: "usage fault",
+    FaultKind.STACK: "stack overflow",
+    FaultKind.WATCHDOG: "watchdog",
+    FaultKind.ABORT: "abort",
+}
+
+
+class Die(IntEnum):
+    """How the firmware is to end itself (of DIE)."""
+
+    UNDEFINED = 0
+    STACK = 1
+    HANG = 2
+
+
+class DeviceRefused(DeviceError):
+    """The device did not carry out a command: ``code`` says why (an `ErrorCode`, where it is known)."""
+
+    def __init__(self, name: str, refusal: Refusal) -> None:
+        super().__init__(f"{name}: the device refused {refusal}")
+        self.code = refusal.code
 
 
 RESET_REASONS = ("unknown", "power", "pin", "software", "watchdog", "fault")
@@ -261,11 +359,19 @@ class Info(Event):
     @classmethod
     def parse(cls, payload: bytes, at: float) -> Info:
         values: dict = {}
-        texts = {1: "firmware", 2: "board", 3: "engine", 4: "model_hash", 8: "timer_source", 11: "build"}
+        texts = {
+            InfoTag.FIRMWARE: "firmware",
+            InfoTag.BOARD: "board",
+            InfoTag.ENGINE: "engine",
+            InfoTag.MODEL_HASH: "model_hash",
+            InfoTag.TIMER_SOURCE: "timer_source",
+            InfoTag.BUILD: "build",
+        }
         numbers = {
-            6: "sample_rate window_samples hop_samples channels window_frames input_bytes output_bytes default_stride",
-            7: "timer_hz core_hz calibration_expected calibration_ticks _",
-            9: "arena_bytes macs stack_bytes stack_used free_ram",
+            InfoTag.SHAPE: "sample_rate window_samples hop_samples channels window_frames input_bytes output_bytes "
+            "default_stride",
+            InfoTag.TIMER: "timer_hz core_hz calibration_expected calibration_ticks _",
+            InfoTag.MEMORY: "arena_bytes macs stack_bytes stack_used free_ram",
         }
         labels = b""
         offset = 0
@@ -275,15 +381,15 @@ class Info(Event):
             if len(value) != length:
                 raise ValueError("INFO field runs past the end")
             offset += 2 + length
-            values["more"] = tag == 12  # stands only at the end of a reply
+            values["more"] = tag == InfoTag.MORE  # stands only at the end of a reply
             if tag in texts:
                 values[texts[tag]] = value.decode("utf-8", "replace")
-            elif tag == 5:
+            elif tag == InfoTag.LABELS:
                 labels += value
             elif tag in numbers:
                 names = numbers[tag].split()
                 values.update(zip(names, struct.unpack(f"<{len(names)}I", value), strict=True))
-            elif tag == 10:
+            elif tag == InfoTag.DETECTOR:
                 values["detector"] = Detector.parse(value, at)
         values.pop("_", None)
         if labels:
@@ -390,16 +496,6 @@ class Refusal(Event):
     seq: int
     text: str
 
-    CODES: ClassVar[tuple[str, ...]] = (
-        "",
-        "unknown command",
-        "bad payload",
-        "wrong state",
-        "not supported on this board or in this build",
-        "engine error",
-        "position",
-    )
-
     @classmethod
     def parse(cls, payload: bytes, at: float) -> Refusal:
         command, code, seq = struct.unpack_from("<BBH", payload)
@@ -410,7 +506,8 @@ class Refusal(Event):
             command = Command(self.command).name
         except ValueError:
             command = f"command {self.command:#04x}"
-        reason = self.CODES[self.code] if 0 < self.code < len(self.CODES) else f"code {self.code}"
+        known = self.code in ErrorCode.__members__.values()
+        reason = ErrorCode(self.code).text if known else f"code {self.code}"
         return f"{command}: {reason}" + (f" ({self.text})" if self.text else "")
 
 

@@ -23,6 +23,7 @@ from host_tools.link.protocol import (
     Command,
     Decoder,
     Detector,
+    DeviceRefused,
     Event,
     Frame,
     HelloReply,
@@ -75,6 +76,10 @@ class Ticket:
         self.seq = seq
         self.data = data
         self.written_at: float | None = None
+
+
+class CantOpen(DeviceError):
+    """The port itself can't be opened, whatever is behind it."""
 
 
 class Link:
@@ -248,7 +253,7 @@ class Link:
                 return None
             self._events.remove(found[-1])
         if isinstance(found[-1], Refusal) and not isinstance(found[-1], kinds):
-            raise DeviceError(f"{self.name}: the device refused {found[-1]}")
+            raise DeviceRefused(self.name, found[-1])
         return found[-1]
 
     def request(self, command: Command, reply: type[_E], payload: bytes = b"", timeout: float = 5.0) -> _E:
@@ -517,19 +522,17 @@ def _open_port(url: str, baud: int) -> Any:
     try:
         return serial.serial_for_url(url, baudrate=baud, timeout=0, write_timeout=20.0, exclusive=True)
     except ValueError as error:
-        raise DeviceError(
-            f"can't open {url}: {error}", hint="such as /dev/ttyACM0 or socket://127.0.0.1:3456"
-        ) from error
+        raise CantOpen(f"can't open {url}: {error}", hint="such as /dev/ttyACM0 or socket://127.0.0.1:3456") from error
     except (OSError, serial.SerialException) as error:
         text = str(error)
         if "No such file" in text:
             from serial.tools import list_ports
 
             found = ", ".join(p.device for p in list_ports.comports()) or "none"
-            raise DeviceError(f"there is no port {url}", hint=f"ports here: {found}") from error
+            raise CantOpen(f"there is no port {url}", hint=f"ports here: {found}") from error
         if "lock" in text or "busy" in text.lower():
-            raise DeviceError(f"{url} is in use by another program", hint="close the other serial monitor") from error
+            raise CantOpen(f"{url} is in use by another program", hint="close the other serial monitor") from error
         if "ermission" in text:
-            raise DeviceError(f"no right to open {url}", hint="add yourself to the group dialout") from error
+            raise CantOpen(f"no right to open {url}", hint="add yourself to the group dialout") from error
         reason = text.rsplit("] ", 1)[-1].rstrip("'\"")
-        raise DeviceError(f"can't open {url}: {reason}", hint="is the emulator or the board running?") from error
+        raise CantOpen(f"can't open {url}: {reason}", hint="is the emulator or the board running?") from error

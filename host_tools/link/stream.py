@@ -12,6 +12,7 @@ import numpy as np
 from host_tools.link.protocol import (
     MAX_SAMPLES,
     Command,
+    DeviceRefused,
     Event,
     Refusal,
     Result,
@@ -77,7 +78,7 @@ def stream_clip(
         elif isinstance(event, StreamDone):
             done = event
         elif isinstance(event, Refusal):
-            raise DeviceError(f"{link.name}: the device refused {event}")
+            raise DeviceRefused(link.name, event)
         elif on_event:
             on_event(event)
     return Heard(result, done, _response_ms(last, result))
@@ -185,7 +186,7 @@ def _blocks(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 def _not_refused(link: Link, event: Event) -> Event:
     if isinstance(event, Refusal):
-        raise DeviceError(f"{link.name}: the device refused {event}")
+        raise DeviceRefused(link.name, event)
     return event
 
 

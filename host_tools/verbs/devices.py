@@ -63,26 +63,23 @@ def register(app: typer.Typer) -> None:
 def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | None, str]:
     """What answers on ``port``, tried at each of these speeds, or why nothing does."""
     from host_tools.flash.usb import hello
+    from host_tools.link.session import CantOpen
     from model_pipeline.errors import DeviceError
 
     note = ""
     for baud in bauds or [115200]:
         try:
             return hello(port, timeout, baud=baud).as_dict(), ""
+        except CantOpen as error:
+            return None, str(error)  # no other speed will do
         except DeviceError as error:
             note = str(error)
-            if "answered" not in note:
-                break  # it can't be opened: no other speed will do
     return None, note
 
 
-def _kind(number: int) -> str:
-    from host_tools.check.selftest import KINDS
-
-    return KINDS[number] if 0 < number < len(KINDS) else f"fault of kind {number}"
-
-
 def _show(values: dict[str, Any]) -> None:
+    from host_tools.link.protocol import FaultKind
+
     rows = values["devices"]
     if not rows:
         ui.out.say("nothing is connected")
@@ -99,7 +96,7 @@ def _show(values: dict[str, Any]) -> None:
         if running:
             runs = f"micro-kws {running['firmware']} ({running['board']}, model {running['model_hash']})"
             if fault := running["fault"]:  # told once by the device, so it must not be lost here
-                runs += f"; the run before ended in a {_kind(fault['kind'])} at {fault['pc']:#010x}"
+                runs += f"; the run before ended in a {FaultKind.name_of(fault['kind'])} at {fault['pc']:#010x}"
         cells = (row["port"] or "–", row["usb"] or "–", row["serial_number"] or "–", could or "–", runs or "–")
         table.add_row(*cells)
     ui.out.show(table)

@@ -11,7 +11,6 @@ from host_tools import ui
 from host_tools.ui import Text
 
 EXAMPLE = "Example: kws monitor --port /dev/ttyACM0"
-_LEVELS = ("debug", "info", "warning", "error")
 
 
 def register(app: typer.Typer) -> None:
@@ -83,7 +82,7 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
                 ", ".join(event.labels),
             )
         case p.Log():
-            name = _LEVELS[min(event.level, 3)]
+            name = p.LogLevel(min(event.level, p.LogLevel.ERROR)).name.lower()
             level = Text(name, style={"warning": "yellow", "error": "red"}.get(name, "dim"))
             return ui.styled("{}: {}", level, event.text)
         case p.Detection():
@@ -93,9 +92,9 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
             )
         case p.Fault():
             return ui.styled(
-                "[red]fault[/] in the run before: kind {}, pc {:#010x}, lr {:#010x}, cfsr {:#010x}, hfar {:#010x}, "
+                "[red]{}[/] in the run before: pc {:#010x}, lr {:#010x}, cfsr {:#010x}, hfar {:#010x}, "
                 "sp {:#010x}, after {} ms",
-                event.kind,
+                p.FaultKind.name_of(event.kind),
                 event.pc,
                 event.lr,
                 event.cfsr,

@@ -32,7 +32,7 @@ from host_tools.link.protocol import (
     stream_data,
 )
 from host_tools.link.session import Link
-from host_tools.link.stream import infer
+from host_tools.link.stream import infer, stream_continuous
 from model_pipeline.features import Frontend, quantize
 from model_pipeline.manifest import Manifest, load_manifest
 from tests.support.firmware_images import SANITIZE, SHIPPED, image, kept_folder, private_copy, small_model
@@ -399,3 +399,19 @@ def test_the_longest_labels_arrive_whole(tmp_path):
         wire.socket.close()
         with Link.open(running.url, 30) as link:
             assert list(link.info().labels) == labels
+
+
+def test_the_led_is_lit_for_a_moment_at_a_detection(sanitized, manifest, monkeypatch):
+    monkeypatch.setenv("KWS_HOST_LED", "1")
+    with emulate.start("host", sanitized) as running, Link.open(running.url, timeout=20) as link:
+        link.set_detector(Detector(2, 1, 8000, (1,) * len(manifest.labels)))
+        audio = np.random.default_rng(3).integers(-9000, 9000, 3 * 16000, dtype=np.int16)
+        found = sum(isinstance(event, Detection) for event in stream_continuous(link, [audio], stride=4))
+        lit = running.stderr_text().splitlines()
+        deadline = time.monotonic() + 20
+        while not running.stderr_text().endswith("led 0") and time.monotonic() < deadline:
+            link.info()  # whatever: the main loop turns
+            time.sleep(0.05)
+        ended = running.stderr_text().splitlines()
+    assert found and lit[0] == "led 1" and lit.count("led 1") == found
+    assert ended[-1] == "led 0" and ended.count("led 1") == found

@@ -58,6 +58,35 @@ enum {
   KWS_NAK_VERSION = 6,
 };
 
+/* Of ERROR: why a command was not carried out. */
+enum {
+  KWS_ERROR_UNKNOWN = 1,
+  KWS_ERROR_PAYLOAD = 2,
+  KWS_ERROR_STATE = 3,
+  KWS_ERROR_UNSUPPORTED = 4,
+  KWS_ERROR_ENGINE = 5,
+  KWS_ERROR_POSITION = 6,
+};
+
+/* Of LOG. */
+enum { KWS_LOG_DEBUG = 0, KWS_LOG_INFO = 1, KWS_LOG_WARNING = 2, KWS_LOG_ERROR = 3 };
+
+/* The fields of INFO_REPLY. */
+enum {
+  KWS_INFO_FIRMWARE = 1,
+  KWS_INFO_BOARD = 2,
+  KWS_INFO_ENGINE = 3,
+  KWS_INFO_MODEL_HASH = 4,
+  KWS_INFO_LABELS = 5,
+  KWS_INFO_SHAPE = 6,
+  KWS_INFO_TIMER = 7,
+  KWS_INFO_TIMER_SOURCE = 8,
+  KWS_INFO_MEMORY = 9,
+  KWS_INFO_DETECTOR = 10,
+  KWS_INFO_BUILD = 11,
+  KWS_INFO_MORE = 12,
+};
+
 /* In the order of STATS_REPLY; what the port counts is filled in by the application. */
 typedef struct {
   uint32_t rx_frames; /* acted on */

@@ -4,7 +4,6 @@
 
 #include "cortexm.h"
 
-enum { FAULT_STACK = 5, FAULT_WATCHDOG = 6, FAULT_ABORT = 7 }; /* port_fault_t.kind */
 #define STACK_GUARD_BYTES 256u
 #define RECORD_MAGIC 0x4B575346u /* "FSWK" */
 
@@ -38,12 +37,12 @@ void cortexm_fault_init(port_reset_reason_t hardware) {
     previous = record.fault;
     have_previous = 1;
   } else if (hardware == PORT_RESET_WATCHDOG) {
-    previous = (port_fault_t){.kind = FAULT_WATCHDOG};
+    previous = (port_fault_t){.kind = PORT_FAULT_WATCHDOG};
     have_previous = 1;
   }
   record.magic = 0;
   reset_reason = hardware;
-  if (have_previous) reset_reason = previous.kind == FAULT_WATCHDOG ? PORT_RESET_WATCHDOG : PORT_RESET_FAULT;
+  if (have_previous) reset_reason = previous.kind == PORT_FAULT_WATCHDOG ? PORT_RESET_WATCHDOG : PORT_RESET_FAULT;
   SCB_SHCSR |= 7u << 16; /* usage, bus and memory faults have handlers of their own */
   SCB_CCR |= 1u << 4;    /* division by zero is a fault */
   guard_stack();
@@ -77,18 +76,18 @@ static __attribute__((noreturn)) void end_run(const port_fault_t *f) {
 __attribute__((noreturn, used)) static void record_fault(const uint32_t *sp, uint32_t ipsr) {
   const uint32_t cfsr = SCB_CFSR;
   port_fault_t f = {.cfsr = cfsr, .sp = (uint32_t)sp, .uptime_ms = cortexm_millis};
-  f.kind = ipsr >= 3 && ipsr <= 6 ? ipsr - 2u : FAULT_ABORT;
+  f.kind = ipsr >= 3 && ipsr <= 6 ? ipsr - 2u : PORT_FAULT_ABORT; /* HARD to USAGE are exceptions 3 to 6 */
   f.hfar = (cfsr & (1u << 15)) ? SCB_BFAR : (cfsr & (1u << 7)) ? SCB_MMFAR : 0;
   /* What runs over the stack meets the guard below it, or leaves RAM: the stacking or the access fails. */
   const uint32_t stacking_failed = cfsr & ((1u << 4) | (1u << 12));
   const int in_guard = (cfsr & (1u << 7)) && f.hfar - (uint32_t)_stack_bottom < STACK_GUARD_BYTES;
-  if (stacking_failed || in_guard || sp < _stack_guard_end) f.kind = FAULT_STACK;
+  if (stacking_failed || in_guard || sp < _stack_guard_end) f.kind = PORT_FAULT_STACK;
   if (!stacking_failed) add_frame(&f, sp);
   end_run(&f);
 }
 
 __attribute__((noreturn)) void cortexm_watchdog_bite(const uint32_t *frame) {
-  port_fault_t f = {.kind = FAULT_WATCHDOG, .sp = (uint32_t)frame, .uptime_ms = cortexm_millis};
+  port_fault_t f = {.kind = PORT_FAULT_WATCHDOG, .sp = (uint32_t)frame, .uptime_ms = cortexm_millis};
   add_frame(&f, frame);
   end_run(&f);
 }
