@@ -62,7 +62,7 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$state" ] && [ -x .venv/bin/kws ]; 
 fi
 if command -v uv >/dev/null 2>&1; then
   say "making .venv with uv"
-  [ -x .venv/bin/python ] || uv venv -q --python "$python" .venv
+  [ -x .venv/bin/python ] || uv venv -q --seed --python "$python" .venv
   uv pip install -q --python .venv/bin/python -e ".[$extras]"
 else
   say "making .venv with pip (about a minute)"

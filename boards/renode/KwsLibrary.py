@@ -5,6 +5,7 @@ Robot Framework runs with its own Python; the project has to be installed there:
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from host_tools.check import selftest  # noqa: E402
+from host_tools.image import renode  # noqa: E402
 from host_tools.link import stream  # noqa: E402
 from host_tools.link.protocol import Detection  # noqa: E402
 from host_tools.link.session import Link  # noqa: E402
@@ -44,6 +46,13 @@ class KwsLibrary:
         for name, value in values.items():
             setattr(self._device, name, int(value))
         return names[check.lower()](self._device)
+
+    def recording(self, name: str) -> str:
+        """A file as Renode's monitor takes it, with its whole path: Renode runs in a folder of its own."""
+        folders = (Path.cwd(), Path(os.environ.get("PWD", ".")), ROOT)
+        found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        assert found is not None, f"no recording {name} in {', '.join(str(f) for f in folders)}"
+        return renode.path(found.resolve())
 
     def microphone_should_hear(self, word: str, seconds: float = 30.0) -> None:
         """Listens to the board's own microphone until ``word`` is detected."""

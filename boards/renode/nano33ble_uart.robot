@@ -40,5 +40,6 @@ Restart
 The Microphone Hears A Keyword
     [Documentation]    SPEECH is a file of 16 kHz, s16le, one channel, in which WORD is said after a second of quiet.
     Skip If    '${SPEECH}' == ''    no recording: --variable SPEECH:file.raw --variable WORD:yes
-    Execute Command    sysbus.pdm SetInputFile @${SPEECH}
+    ${recording}=    Recording    ${SPEECH}
+    Execute Command    sysbus.pdm SetInputFile ${recording}
     Microphone Should Hear    ${WORD}

@@ -55,8 +55,10 @@ class Emulator:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # what was not read any more
+                    stream.close()
         self._stderr.close()
 
     def _ending(self) -> str:
@@ -78,7 +80,9 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def popen(command: list[str], stderr: IO[bytes], **options: object) -> subprocess.Popen[str]:
+def popen(
+    command: list[str], stderr: IO[bytes], *, stdin: int = subprocess.DEVNULL, **options: object
+) -> subprocess.Popen[str]:
     """Starts a child that ends with this process and leaves Ctrl-C to us.
 
     Raises:
@@ -87,7 +91,7 @@ def popen(command: list[str], stderr: IO[bytes], **options: object) -> subproces
     try:
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stderr=stderr,
             text=True,
             start_new_session=True,  # Ctrl-C is ours to handle

@@ -9,13 +9,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import IO
 
 from host_tools.boards import ROOT, Board
-from host_tools.image.emulator import Emulator
+from host_tools.image.emulator import Emulator, popen
 from model_pipeline.errors import DeviceError, KwsError, MissingTool
 
 SCRIPTS = ROOT / "boards" / "renode"
@@ -25,31 +26,65 @@ _ERRORS = re.compile(r"There was an error executing command|^Could not|^No such|
 HINT = "get the portable package from renode.io and put its folder into PATH"
 
 
+# Renode does not end when its input does, and is most often a script that starts the real program. So this waits beside
+# it for a pipe to close that only we hold, which happens however we end, and then ends the whole process group.
+_GUARD = """
+import os, signal, sys, time
+sys.stdin.buffer.read()
+for number in (signal.SIGTERM, signal.SIGKILL):
+    try:
+        os.killpg(int(sys.argv[1]), number)
+    except ProcessLookupError:
+        break
+    time.sleep(3)
+"""
+_QUIET = 0.3  # seconds without a word of the monitor: it has answered
+
+
 class RenodeEmulator(Emulator):
     """Renode is most often a script that starts the real program, so the whole process group is ended."""
 
-    monitor_port: int = 0
+    def __init__(
+        self, board: str, url: str, process: subprocess.Popen[str], log: IO[bytes], guard: subprocess.Popen[bytes]
+    ) -> None:
+        super().__init__(board, "renode", url, process, log)
+        self._log = log
+        self._guard = guard
 
-    def monitor(self, line: str, patience: float = 2.0) -> str:
-        """Types a command into Renode's monitor and gives what it prints until it is quiet.
+    def monitor(self, line: str, patience: float = 5.0) -> str:
+        """Types a command into Renode's monitor and gives what it prints until it is quiet, its log included.
+
+        Args:
+            line: the command; a second line would be a second command.
+            patience: seconds to wait for the first word, and at most for all.
 
         Raises:
             DeviceError: the monitor does not answer.
         """
-        printed = b""
+        assert self._process.stdin is not None
+        before = os.fstat(self._log.fileno()).st_size
         try:
-            with socket.create_connection(("127.0.0.1", self.monitor_port), patience) as monitor:
-                monitor.settimeout(patience)
-                monitor.sendall(line.encode() + b"\n")
-                with contextlib.suppress(TimeoutError):
-                    while chunk := monitor.recv(4096):
-                        printed += chunk
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
         except OSError as error:
             raise DeviceError(f"renode's monitor: {error.strerror or error}") from error
-        return printed.decode("utf-8", "replace")
+        size, since = before, time.monotonic()
+        deadline = since + patience
+        while time.monotonic() < deadline:
+            time.sleep(0.02)
+            now = os.fstat(self._log.fileno()).st_size
+            if now != size:
+                size, since = now, time.monotonic()
+            elif size != before and time.monotonic() - since > _QUIET:
+                break
+        if size == before:
+            raise DeviceError(f"renode's monitor does not answer to {line!r}")
+        return os.pread(self._log.fileno(), size - before, before).decode("utf-8", "replace")
 
     def stop(self) -> None:
         """Ends Renode and its children. May be called again."""
+        self._guard.kill()
+        self._guard.communicate()  # closes its pipe
         for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
@@ -68,8 +103,9 @@ def path(value: Path) -> str:
     return "@" + text.replace(" ", "\\ ")
 
 
-def command(board: Board, elf: Path, link_port: int, monitor_port: int) -> list[str]:
-    """The command line that runs ``elf``; its monitor listens on ``monitor_port``.
+def command(board: Board, elf: Path, link_port: int) -> list[str]:
+    """The command line that runs ``elf``. Its monitor is on standard input and output: without ``--console`` it would
+    listen on a port of every network, where whoever comes may run programs here.
 
     Raises:
         KwsError: the board has no script for Renode.
@@ -87,7 +123,7 @@ def command(board: Board, elf: Path, link_port: int, monitor_port: int) -> list[
         "start",
         f'log "{_RUNS}" 1',
     )  # 1: INFO
-    line = ["renode", "--disable-gui", "--plain", "--port", str(monitor_port)]
+    line = ["renode", "--disable-gui", "--plain", "--console"]
     for step in steps:
         line += ["-e", step]
     return line
@@ -102,18 +138,14 @@ def spawn(board: Board, elf: Path) -> RenodeEmulator:
     """
     if not shutil.which("renode"):
         raise MissingTool("renode is not in PATH", hint=HINT)
-    link_port, monitor_port = _free_ports(2)
+    link_port = _free_port()
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the emulator
-    line = command(board, elf.resolve(), link_port, monitor_port)
-    try:
-        process = subprocess.Popen(
-            line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
-    except OSError as error:
-        log.close()
-        raise DeviceError(f"can't start renode: {error.strerror or error}") from error
-    emulator = RenodeEmulator(board.id, "renode", f"socket://127.0.0.1:{link_port}", process, log)
-    emulator.monitor_port = monitor_port
+    line = command(board, elf.resolve(), link_port)
+    process = popen(line, log, stdin=subprocess.PIPE, stdout=log)
+    guard = subprocess.Popen(
+        [sys.executable, "-c", _GUARD, str(process.pid)], stdin=subprocess.PIPE, start_new_session=True
+    )
+    emulator = RenodeEmulator(board.id, f"socket://127.0.0.1:{link_port}", process, log, guard)
     try:
         _wait_until_it_runs(emulator, log)
     except BaseException:
@@ -137,10 +169,8 @@ def _wait_until_it_runs(emulator: RenodeEmulator, log: IO[bytes]) -> None:
     raise DeviceError(f"renode did not start the machine within {START_TIMEOUT:.0f} s")
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; Renode has to open them itself."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+def _free_port() -> int:
+    """One that was free a moment ago; Renode has to open it itself, and opens it on all interfaces (1.16 and 1.17)."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

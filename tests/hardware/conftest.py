@@ -40,8 +40,8 @@ class Place:
 
 PLACES = [
     pytest.param(Place("qemu", "disco_f407vg"), id="qemu", marks=pytest.mark.qemu),
-    pytest.param(Place("renode", "disco_f407vg"), id="renode-disco_f407vg"),
-    pytest.param(Place("renode", "nano33ble_uart"), id="renode-nano33ble_uart"),
+    pytest.param(Place("renode", "disco_f407vg"), id="renode-disco_f407vg", marks=pytest.mark.renode),
+    pytest.param(Place("renode", "nano33ble_uart"), id="renode-nano33ble_uart", marks=pytest.mark.renode),
     pytest.param(Place("process", "host"), id="host"),
     pytest.param(Place("serial"), id="serial", marks=pytest.mark.hardware),
 ]

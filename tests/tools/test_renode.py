@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -36,6 +37,13 @@ open({pid!r}, "w").write(str(child.pid))
 port = int(next(s for s in steps if s.startswith("$port=")).partition("=")[2])
 server = socket.create_server(("127.0.0.1", port))
 print("12:00:00.0000 [INFO] Script: micro-kws runs", flush=True)
+def monitor():
+    for line in sys.stdin:
+        print("(machine-0) " + line.strip(), flush=True)
+        time.sleep(0.05)
+        print("done: " + line.strip(), flush=True)
+    time.sleep(600)  # as Renode: its input's end is not its own
+threading.Thread(target=monitor, daemon=True).start()
 while True:
     _serve(FakeFirmware(), server.accept()[0], threading.Event())
 """
@@ -88,12 +96,42 @@ def test_the_machine_is_started_and_ended_with_all_its_children(fake, elf: Path,
         time.sleep(0.05)
     assert not _alive(child) and not _alive(emulator.pid)
     arguments = log.read_text().splitlines()
-    assert arguments[:3] == ["--disable-gui", "--plain", "--port"]
+    assert arguments[:3] == ["--disable-gui", "--plain", "--console"]  # no port of the monitor
+    assert "--port" not in arguments and "-P" not in arguments
     steps = [b for a, b in itertools.pairwise(arguments) if a == "-e"]
     assert steps[0] == "$elf=@" + str(elf).replace(" ", "\\ ")
     assert steps[1] == f"$port={emulator.url.rpartition(':')[2]}"
     assert steps[2].startswith("include @") and steps[2].endswith("boards/renode/disco_f407vg.resc")
     assert steps[3] == "start"
+
+
+def test_the_monitor_is_asked_by_its_input(fake, elf: Path) -> None:
+    fake(GOOD)
+    with start("disco_f407vg", elf, kind="renode") as emulator:
+        assert "done: sysbus.pdm SetInputFile @a" in emulator.monitor("sysbus.pdm SetInputFile @a")
+        assert "done: version" in emulator.monitor("version")
+
+
+def test_renode_ends_with_us_even_if_we_are_killed(fake, elf: Path, tmp_path: Path) -> None:
+    """Its children too, although it ignores the end of its input, and a fake that is deaf to SIGTERM."""
+    fake("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + GOOD)
+    script = (
+        "import time\nfrom host_tools.image.emulate import start\n"
+        f"with start('disco_f407vg', {str(elf)!r}, kind='renode') as emulator:\n"
+        "    print(emulator.pid, flush=True)\n    time.sleep(600)"
+    )
+    us = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert us.stdout is not None
+    renode_pid = int(us.stdout.readline())
+    child = int((tmp_path / "pid").read_text())
+    assert _alive(renode_pid) and _alive(child)
+    us.kill()
+    us.communicate()
+    for _ in range(400):
+        if not (_alive(renode_pid) or _alive(child)):
+            break
+        time.sleep(0.05)
+    assert not _alive(renode_pid) and not _alive(child)
 
 
 def test_an_error_in_the_script_is_told(fake, elf: Path) -> None:
