@@ -1,4 +1,5 @@
-"""The ``kws`` command. One verb is one file in host_tools/verbs with ``register(app)``."""
+"""The ``kws`` command. One verb is one file in host_tools/verbs: a function of the
+file's name with its ``EXAMPLE``, or a ``GROUP`` of several."""
 
 from __future__ import annotations
 
@@ -21,8 +22,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same sums on every CPU
 
 
+PANELS = {
+    "Model": "run new train quantize evaluate calibrate search export compile compare report",
+    "Firmware": "boards build emulate profile bench",
+    "Device": "devices flash monitor stream selftest",
+    "Data": "data record sessions",
+}
+
+
 def build_app() -> typer.Typer:
-    """The application with all verbs, in the order of their names."""
+    """The application with all verbs: in `PANELS`, and there in their order."""
     app = typer.Typer(
         name="kws",
         help="Keyword spotting for microcontrollers: train, quantise, compile, build, flash, stream, measure.",
@@ -33,9 +42,15 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_needs_the_project)
-    for module in sorted(pkgutil.iter_modules(verbs.__path__), key=lambda m: m.name):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{verbs.__name__}.{module.name}").register(app)
+    panels = {verb: panel for panel, names in PANELS.items() for verb in names.split()}
+    here = sorted(module.name for module in pkgutil.iter_modules(verbs.__path__) if not module.name.startswith("_"))
+    for name in [*panels, *(other for other in here if other not in panels)]:
+        module = importlib.import_module(f"{verbs.__name__}.{name}")
+        panel = panels.get(name)
+        if hasattr(module, "GROUP"):
+            app.add_typer(module.GROUP, rich_help_panel=panel)
+        else:
+            app.command(name, epilog=module.EXAMPLE, rich_help_panel=panel)(getattr(module, name))
     return app
 
 

@@ -14,9 +14,8 @@ import re
 import string
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -111,9 +110,6 @@ def _cell(cell: Any) -> Any:
 
 out = Screen()
 err = Screen(stderr=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, for scripts.")]
-Board = Annotated[str, typer.Option("--board", "-b", help="Board id; `kws boards` lists them.")]
 
 
 _QUIET_S = 10.0  # between two lines where stderr is no terminal

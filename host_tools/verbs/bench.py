@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 
 EXAMPLE = (
     "Example: kws bench --board disco_f407vg   or   kws bench --port /dev/ttyACM0 --rounds 50   or   "
@@ -15,44 +16,40 @@ EXAMPLE = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def bench(
+    port: Annotated[str | None, typer.Option(help="Serial port or URL such as socket://127.0.0.1:3456.")] = None,
+    board: Annotated[str | None, typer.Option(help="Build for this board and emulate it, instead.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Exported model folder for --board.", show_default="firmware/model"),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
+    rounds: Annotated[int, typer.Option(min=1, help="Windows, clips and seconds of each kind.")] = 10,
+    baud: common.Baud = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="Instead, how fast this computer makes features, beside librosa.")
+    ] = False,
+    json: common.Json = False,
+) -> None:
+    """Measure front end, inference and detector on a device, each apart, on random features and sound."""
+    if features:
+        from host_tools.measure.features import bench_features
+        from model_pipeline.config import FrontendConfig
 
-    @app.command(epilog=EXAMPLE)
-    def bench(
-        port: Annotated[str | None, typer.Option(help="Serial port or URL such as socket://127.0.0.1:3456.")] = None,
-        board: Annotated[str | None, typer.Option(help="Build for this board and emulate it, instead.")] = None,
-        model: Annotated[
-            Path | None,
-            typer.Option(help="Exported model folder for --board.", show_default="firmware/model"),
-        ] = None,
-        engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
-        rounds: Annotated[int, typer.Option(min=1, help="Windows, clips and seconds of each kind.")] = 10,
-        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
-        features: Annotated[
-            bool, typer.Option("--features", help="Instead, how fast this computer makes features, beside librosa.")
-        ] = False,
-        json: ui.Json = False,
-    ) -> None:
-        """Measure front end, inference and detector on a device, each apart, on random features and sound."""
-        if features:
-            from host_tools.measure.features import bench_features
-            from model_pipeline.config import FrontendConfig
+        with ui.progress("features") as progress:
+            speeds = bench_features(FrontendConfig(), rounds=rounds, progress=progress)
+        ui.emit(speeds, json, show_features)
+        return
+    from host_tools.image import targets
+    from host_tools.measure.device import bench as measure
 
-            with ui.progress("features") as progress:
-                speeds = bench_features(FrontendConfig(), rounds=rounds, progress=progress)
-            ui.emit(speeds, json, show_features)
-            return
-        from host_tools.image import targets
-        from host_tools.measure.device import bench as measure
-
-        with (
-            targets.target(port, board, model=model, engine=engine, baud=baud) as (link, build),
-            ui.progress("benchmark") as progress,
-        ):
-            result = measure(link, rounds=rounds, progress=progress)
-        result["build"] = build
-        ui.emit(result, json, show)
+    with (
+        targets.target(port, board, model=model, engine=engine, baud=baud) as (link, build),
+        ui.progress("benchmark") as progress,
+    ):
+        result = measure(link, rounds=rounds, progress=progress)
+    result["build"] = build
+    ui.emit(result, json, show)
 
 
 def show_features(values: dict[str, Any]) -> None:

@@ -7,43 +7,42 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
+
+EXAMPLE = "Example: kws boards disco_f407vg"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def boards(
+    board: Annotated[str | None, typer.Argument(help="Show one board in full.", show_default=False)] = None,
+    json: common.Json = False,
+) -> None:
+    """List the boards that firmware can be built for, or show one."""
+    from host_tools.boards import board_ids, load_board
 
-    @app.command(epilog="Example: kws boards disco_f407vg")
-    def boards(
-        board: Annotated[str | None, typer.Argument(help="Show one board in full.", show_default=False)] = None,
-        json: ui.Json = False,
-    ) -> None:
-        """List the boards that firmware can be built for, or show one."""
-        from host_tools.boards import board_ids, load_board
+    found = [load_board(name) for name in ([board] if board else board_ids())]
+    result: dict[str, Any] = {"boards": [{"id": b.id, "name": b.name, **b.kws.model_dump()} for b in found]}
 
-        found = [load_board(name) for name in ([board] if board else board_ids())]
-        result: dict[str, Any] = {"boards": [{"id": b.id, "name": b.name, **b.kws.model_dump()} for b in found]}
+    def human(values: dict[str, Any]) -> None:
+        if board:
+            _show(values["boards"][0])
+            return
+        table = ui.Table(box=None, padding=(0, 1, 0, 0))
+        for title in ("board", "family", "flash", "RAM", "core", "emulators", "name"):
+            table.add_column(title, no_wrap=title != "name")
+        for b in values["boards"]:
+            memory, clock = b["memory"], b["clock"]
+            table.add_row(
+                b["id"],
+                b["family"],
+                f"{memory['flash_bytes'] // 1024} KB" if memory else "",
+                f"{memory['ram_bytes'] // 1024} KB" if memory else "",
+                f"{clock['core_hz'] / 1e6:g} MHz" if clock else "",
+                ", ".join(k for k, v in b["emulators"].items() if v is not None),
+                b["name"],
+            )
+        ui.out.show(table)
 
-        def human(values: dict[str, Any]) -> None:
-            if board:
-                _show(values["boards"][0])
-                return
-            table = ui.Table(box=None, padding=(0, 1, 0, 0))
-            for title in ("board", "family", "flash", "RAM", "core", "emulators", "name"):
-                table.add_column(title, no_wrap=title != "name")
-            for b in values["boards"]:
-                memory, clock = b["memory"], b["clock"]
-                table.add_row(
-                    b["id"],
-                    b["family"],
-                    f"{memory['flash_bytes'] // 1024} KB" if memory else "",
-                    f"{memory['ram_bytes'] // 1024} KB" if memory else "",
-                    f"{clock['core_hz'] / 1e6:g} MHz" if clock else "",
-                    ", ".join(k for k, v in b["emulators"].items() if v is not None),
-                    b["name"],
-                )
-            ui.out.show(table)
-
-        ui.emit(result, json, human)
+    ui.emit(result, json, human)
 
 
 def _show(board: dict[str, Any]) -> None:

@@ -8,118 +8,114 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
-from host_tools.options import kernels
+from host_tools.options import common, kernels
 from model_pipeline.errors import KwsError, MissingTool
 
+EXAMPLE = "Example: kws build --board disco_f407vg --model runs/demo/firmware_model --out build/demo"
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
 
-    @app.command(epilog="Example: kws build --board disco_f407vg --model runs/demo/firmware_model --out build/demo")
-    def build(
-        board: ui.Board = "disco_f407vg",
-        model: Annotated[
-            Path | None,
-            typer.Option("--model", "-m", help="Folder that `kws export` made.", show_default="the shipped model"),
-        ] = None,
-        engine: Annotated[str, typer.Option(help="aot (the compiled plan) or tflm (TensorFlow Lite Micro).")] = "aot",
-        out: Annotated[
-            Path | None, typer.Option("--out", "-o", help="Folder for the result.", show_default="build/BOARD")
-        ] = None,
-        streaming: Annotated[
-            int | None,
-            typer.Option(
-                metavar="HOP",
-                help="Export the model anew: only what HOP new frames change is computed (engine aot); 0: all.",
-                show_default="as exported",
+def build(
+    board: common.Board = "disco_f407vg",
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help="Folder that `kws export` made.", show_default="the shipped model"),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="aot (the compiled plan) or tflm (TensorFlow Lite Micro).")] = "aot",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the result.", show_default="build/BOARD")
+    ] = None,
+    streaming: Annotated[
+        int | None,
+        typer.Option(
+            metavar="HOP",
+            help="Export the model anew: only what HOP new frames change is computed (engine aot); 0: all.",
+            show_default="as exported",
+        ),
+    ] = None,
+    size: kernels.Size = None,
+    max_constants: kernels.MaxConstants = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Let `kws profile --port` see each layer's time.")] = False,
+    check: Annotated[
+        bool, typer.Option("--realtime/--no-realtime", help="Say whether the model keeps up with sound.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Exit 0 even if it does not keep up.")] = False,
+    json: common.Json = False,
+) -> None:
+    """Build the firmware with PlatformIO, and show what it takes of flash, RAM and time.
+
+    Time: instructions measured once in QEMU, against the board's clock, at an assumed number of cycles each. Where
+    Arduino's core is needed and not installed: what our part takes, and exit code 3.
+    """
+    from host_tools.image import arduino
+    from host_tools.image import build as builder
+    from host_tools.measure import realtime
+
+    if (streaming, size, max_constants) != (None, None, None):
+        from model_pipeline.export import export
+        from model_pipeline.native import work_dir
+
+        if engine != "aot":
+            raise KwsError(
+                f"engine {engine} is no compiled plan", hint="leave out --engine, or what says how to compile one"
+            )
+        folder = Path(out or work_dir() / "build" / board)
+        source = model or builder.DEFAULT_MODEL
+        with ui.progress("export") as progress:
+            export(
+                source,
+                folder / "model",
+                progress,
+                streaming=streaming,
+                choice=kernels.chosen(source, size, max_constants=max_constants),
+            )
+        model = folder / "model"
+    lacking: MissingTool | None = None
+    try:
+        with ui.progress(f"build for {board}") as progress:
+            done = builder.build(board, model, engine, out, profile=profile, progress=progress)
+    except builder.CoreMissing as missing:
+        lacking = missing
+        with ui.progress(f"our part for {board}") as progress:
+            done = arduino.part(board, model, engine, progress=progress)
+
+    verdict = None
+    if check:
+        with ui.progress("real time") as progress:
+            elf = Path(done.elf) if done.elf else None
+            verdict = realtime.check(board, model, engine, elf=elf, progress=progress)
+
+    def human(values: dict[str, Any]) -> None:
+        ui.out.say(
+            "{}: {} on {}, engine {}",
+            values["elf"] or "our part alone, no image",
+            values["model_name"],
+            values["board"],
+            values["engine"],
+        )
+        table = ui.Table("memory", "bytes", "of which", "budget")
+        table.columns[1].justify = table.columns[3].justify = "right"
+        parts = (
+            ("flash", "flash_total", {"code": "flash_code", "constants": "flash_constants", "data": "flash_data"}),
+            (
+                "RAM",
+                "ram_total",
+                {"arena": "ram_arena", "stack": "ram_stack", "variables": "ram_bss", "data": "ram_data"},
             ),
-        ] = None,
-        size: kernels.Size = None,
-        max_constants: kernels.MaxConstants = None,
-        profile: Annotated[
-            bool, typer.Option("--profile", help="Let `kws profile --port` see each layer's time.")
-        ] = False,
-        check: Annotated[
-            bool, typer.Option("--realtime/--no-realtime", help="Say whether the model keeps up with sound.")
-        ] = True,
-        force: Annotated[bool, typer.Option("--force", help="Exit 0 even if it does not keep up.")] = False,
-        json: ui.Json = False,
-    ) -> None:
-        """Build the firmware with PlatformIO, and show what it takes of flash, RAM and time.
+        )
+        for name, total, pieces in parts:
+            budget = values[f"{name.lower()}_budget"]
+            share = f"{budget:,} ({100 * values[total] / budget:.0f} % used)" if budget else "none"
+            text = ", ".join(f"{k} {values[v]:,}" for k, v in pieces.items() if values[v])
+            table.add_row(name, f"{values[total]:,}", text, share)
+        ui.out.show(table)
+        if values["missing"]:
+            ui.out.say("not counted: {}", values["missing"])
+        ui.out.say("constants of the model: {:,} B", values["model_constants"])
+        if verdict:
+            ui.out.say("{}", verdict.line())
 
-        Time: instructions measured once in QEMU, against the board's clock, at an assumed number of cycles each. Where
-        Arduino's core is needed and not installed: what our part takes, and exit code 3.
-        """
-        from host_tools.image import arduino
-        from host_tools.image import build as builder
-        from host_tools.measure import realtime
-
-        if (streaming, size, max_constants) != (None, None, None):
-            from model_pipeline.export import export
-            from model_pipeline.native import work_dir
-
-            if engine != "aot":
-                raise KwsError(
-                    f"engine {engine} is no compiled plan", hint="leave out --engine, or what says how to compile one"
-                )
-            folder = Path(out or work_dir() / "build" / board)
-            source = model or builder.DEFAULT_MODEL
-            with ui.progress("export") as progress:
-                export(
-                    source,
-                    folder / "model",
-                    progress,
-                    streaming=streaming,
-                    choice=kernels.chosen(source, size, max_constants=max_constants),
-                )
-            model = folder / "model"
-        lacking: MissingTool | None = None
-        try:
-            with ui.progress(f"build for {board}") as progress:
-                done = builder.build(board, model, engine, out, profile=profile, progress=progress)
-        except builder.CoreMissing as missing:
-            lacking = missing
-            with ui.progress(f"our part for {board}") as progress:
-                done = arduino.part(board, model, engine, progress=progress)
-
-        verdict = None
-        if check:
-            with ui.progress("real time") as progress:
-                elf = Path(done.elf) if done.elf else None
-                verdict = realtime.check(board, model, engine, elf=elf, progress=progress)
-
-        def human(values: dict[str, Any]) -> None:
-            ui.out.say(
-                "{}: {} on {}, engine {}",
-                values["elf"] or "our part alone, no image",
-                values["model_name"],
-                values["board"],
-                values["engine"],
-            )
-            table = ui.Table("memory", "bytes", "of which", "budget")
-            table.columns[1].justify = table.columns[3].justify = "right"
-            parts = (
-                ("flash", "flash_total", {"code": "flash_code", "constants": "flash_constants", "data": "flash_data"}),
-                (
-                    "RAM",
-                    "ram_total",
-                    {"arena": "ram_arena", "stack": "ram_stack", "variables": "ram_bss", "data": "ram_data"},
-                ),
-            )
-            for name, total, pieces in parts:
-                budget = values[f"{name.lower()}_budget"]
-                share = f"{budget:,} ({100 * values[total] / budget:.0f} % used)" if budget else "none"
-                text = ", ".join(f"{k} {values[v]:,}" for k, v in pieces.items() if values[v])
-                table.add_row(name, f"{values[total]:,}", text, share)
-            ui.out.show(table)
-            if values["missing"]:
-                ui.out.say("not counted: {}", values["missing"])
-            ui.out.say("constants of the model: {:,} B", values["model_constants"])
-            if verdict:
-                ui.out.say("{}", verdict.line())
-
-        ui.emit({**done.to_json(), "realtime": realtime.as_dict(verdict)}, json, human)
-        if lacking:
-            raise lacking
-        if verdict and not force:
-            realtime.refuse(verdict)
+    ui.emit({**done.to_json(), "realtime": realtime.as_dict(verdict)}, json, human)
+    if lacking:
+        raise lacking
+    if verdict and not force:
+        realtime.refuse(verdict)

@@ -8,53 +8,48 @@ from typing import Annotated
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 from host_tools.report import listening
 
 EXAMPLE = "Example: kws calibrate runs/mine/model --data data/speech_commands --negative talk --negative prose"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def calibrate(
+    model: Annotated[
+        Path,
+        typer.Argument(help="Folder with model.tflite and model.json, exported or not.", show_default=False),
+    ],
+    data: Annotated[Path, typer.Option("--data", "-d", help="A data folder; its validation split is used.")],
+    negative: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder of connected speech. Repeated: the rate is that of yet another one."),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.001, help="False accepts an hour that are wanted at most.")] = 1.0,
+    response: Annotated[
+        float, typer.Option(min=0, help="Milliseconds after a word's end within which it must be answered.")
+    ] = 400.0,
+    snr: Annotated[list[float] | None, typer.Option(help="SNR of the sessions in dB. May be repeated.")] = None,
+    stride: Annotated[
+        list[int] | None, typer.Option(min=1, help="Hops between inferences to try. May be repeated.")
+    ] = None,
+    keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions; 0: every clip once.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sessions.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+    json: common.Json = False,
+) -> None:
+    """Choose the detector's smoothing, thresholds, count, refractory time and stride for a false-accept rate."""
+    from model_pipeline.data.sessions import Plan
+    from model_pipeline.listening.calibrate import Wish
+    from model_pipeline.listening.calibrate import calibrate as run
 
-    @app.command(epilog=EXAMPLE)
-    def calibrate(
-        model: Annotated[
-            Path,
-            typer.Argument(help="Folder with model.tflite and model.json, exported or not.", show_default=False),
-        ],
-        data: Annotated[Path, typer.Option("--data", "-d", help="A data folder; its validation split is used.")],
-        negative: Annotated[
-            list[Path] | None,
-            typer.Option(help="A folder of connected speech. Repeated: the rate is that of yet another one."),
-        ] = None,
-        rate: Annotated[float, typer.Option(min=0.001, help="False accepts an hour that are wanted at most.")] = 1.0,
-        response: Annotated[
-            float, typer.Option(min=0, help="Milliseconds after a word's end within which it must be answered.")
-        ] = 400.0,
-        snr: Annotated[list[float] | None, typer.Option(help="SNR of the sessions in dB. May be repeated.")] = None,
-        stride: Annotated[
-            list[int] | None, typer.Option(min=1, help="Hops between inferences to try. May be repeated.")
-        ] = None,
-        keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions; 0: every clip once.")] = 0,
-        seed: Annotated[int, typer.Option(min=0, help="Of the sessions.")] = 1,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
-        json: ui.Json = False,
-    ) -> None:
-        """Choose the detector's smoothing, thresholds, count, refractory time and stride for a false-accept rate."""
-        from model_pipeline.data.sessions import Plan
-        from model_pipeline.listening.calibrate import Wish
-        from model_pipeline.listening.calibrate import calibrate as run
-
-        wish = Wish(rate, response, tuple(snr or (10.0,)), tuple(sorted(set(stride or (3, 4, 5)))))
-        with ui.progress("calibrating") as progress:
-            result = run(
-                model, data, negative or [], wish, Plan(seed=seed, limit=keywords), progress, write=not dry_run
-            )
-        if not negative:
-            ui.err.say("[yellow]no --negative:[/] the rate is that of noise alone; speech gives more")
-        ui.emit(result, json, listening.calibration)
-        if not json:
-            if dry_run:
-                ui.out.say("nothing was written")
-            else:
-                ui.out.say("written: {}", model / "model.json")
+    wish = Wish(rate, response, tuple(snr or (10.0,)), tuple(sorted(set(stride or (3, 4, 5)))))
+    with ui.progress("calibrating") as progress:
+        result = run(model, data, negative or [], wish, Plan(seed=seed, limit=keywords), progress, write=not dry_run)
+    if not negative:
+        ui.err.say("[yellow]no --negative:[/] the rate is that of noise alone; speech gives more")
+    ui.emit(result, json, listening.calibration)
+    if not json:
+        if dry_run:
+            ui.out.say("nothing was written")
+        else:
+            ui.out.say("written: {}", model / "model.json")

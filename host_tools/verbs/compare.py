@@ -9,68 +9,64 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
-from host_tools.options import kernels
+from host_tools.options import common, kernels
 from model_pipeline.errors import CheckFailed, KwsError
 
+EXAMPLE = "Example: kws compare model.tflite --count 100   or   kws compare model.tflite --port /dev/ttyACM0"
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
 
-    @app.command(
-        epilog="Example: kws compare model.tflite --count 100   or   kws compare model.tflite --port /dev/ttyACM0"
-    )
-    def compare(
-        model: Annotated[Path, typer.Argument(help="An int8 .tflite file.", show_default=False)],
-        inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
-        count: Annotated[int, typer.Option(min=1, help="Random inputs, where none are given.")] = 20,
-        streaming: Annotated[int, typer.Option(metavar="HOP", help="Compare a streaming plan's outputs instead.")] = 0,
-        frames: kernels.Frames = None,
-        size: kernels.Size = None,
-        portable: kernels.Portable = False,
-        max_constants: kernels.MaxConstants = None,
-        port: Annotated[
-            str | None, typer.Option(help="Compare the outputs of the firmware on this port (or URL) instead.")
-        ] = None,
-        port2: Annotated[str | None, typer.Option(help="And of another one, such as a build with engine tflm.")] = None,
-        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
-        json: ui.Json = False,
-    ) -> None:
-        """Run the compiled plan and TensorFlow Lite Micro on this machine, and name the first layer that differs.
+def compare(
+    model: common.Tflite,
+    inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Random inputs, where none are given.")] = 20,
+    streaming: Annotated[int, typer.Option(metavar="HOP", help="Compare a streaming plan's outputs instead.")] = 0,
+    frames: kernels.Frames = None,
+    size: kernels.Size = None,
+    portable: kernels.Portable = False,
+    max_constants: kernels.MaxConstants = None,
+    port: Annotated[
+        str | None, typer.Option(help="Compare the outputs of the firmware on this port (or URL) instead.")
+    ] = None,
+    port2: Annotated[str | None, typer.Option(help="And of another one, such as a build with engine tflm.")] = None,
+    baud: common.Baud = None,
+    json: common.Json = False,
+) -> None:
+    """Run the compiled plan and TensorFlow Lite Micro on this machine, and name the first layer that differs.
 
-        With --port, what the firmware there says is compared: its outputs and, beside --port2's, its time.
-        """
-        from host_tools.check import layers as comparing
-        from host_tools.measure.layers import load_inputs
-        from model_pipeline.compiler import compile_model
+    With --port, what the firmware there says is compared: its outputs and, beside --port2's, its time.
+    """
+    from host_tools.check import layers as comparing
+    from host_tools.measure.layers import load_inputs
+    from model_pipeline.compiler import compile_model
 
-        tflite = kernels.read(model)
-        if streaming and inputs is not None:
-            raise KwsError("--streaming makes its own frames", hint="leave out --inputs")
-        if port2 and not port:
-            raise KwsError("--port2 is the second port", hint="give the first as --port")
-        if port and (streaming or portable or (size, max_constants) != (None, None)):
-            raise KwsError("the firmware on a port has its plan", hint="leave out what says how to compile one")
-        choice = kernels.chosen(model, size, portable, max_constants)
-        with ui.progress("compare with TensorFlow Lite Micro") as progress:
-            if port:
-                from host_tools.link.session import Link
+    tflite = kernels.read(model)
+    if streaming and inputs is not None:
+        raise KwsError("--streaming makes its own frames", hint="leave out --inputs")
+    if port2 and not port:
+        raise KwsError("--port2 is the second port", hint="give the first as --port")
+    if port and (streaming or portable or (size, max_constants) != (None, None)):
+        raise KwsError("the firmware on a port has its plan", hint="leave out what says how to compile one")
+    choice = kernels.chosen(model, size, portable, max_constants)
+    with ui.progress("compare with TensorFlow Lite Micro") as progress:
+        if port:
+            from host_tools.link.session import Link
 
-                data = load_inputs(inputs, compile_model(tflite), count)
-                rate = {"baud": baud} if baud else {}
-                with contextlib.ExitStack() as stack:
-                    links = [stack.enter_context(Link.open(url, **rate)) for url in (port, port2) if url]
-                    result = comparing.compare_devices(tflite, data, links, progress)
+            data = load_inputs(inputs, compile_model(tflite), count)
+            rate = {"baud": baud} if baud else {}
+            with contextlib.ExitStack() as stack:
+                links = [stack.enter_context(Link.open(url, **rate)) for url in (port, port2) if url]
+                result = comparing.compare_devices(tflite, data, links, progress)
+        else:
+            program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
+            if streaming:
+                result = comparing.compare_streaming(tflite, program, count, progress=progress)
             else:
-                program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
-                if streaming:
-                    result = comparing.compare_streaming(tflite, program, count, progress=progress)
-                else:
-                    data = load_inputs(inputs, program, count)
-                    result = comparing.compare(tflite, program, data, progress=progress)
-        result = {"model": str(model), **result}
-        ui.emit(result, json, _show)
-        if not result["equal"]:
-            raise CheckFailed(f"{'a firmware' if port else 'the plan'} is not equal to TensorFlow Lite Micro")
+                data = load_inputs(inputs, program, count)
+                result = comparing.compare(tflite, program, data, progress=progress)
+    result = {"model": str(model), **result}
+    ui.emit(result, json, _show)
+    if not result["equal"]:
+        raise CheckFailed(f"{'a firmware' if port else 'the plan'} is not equal to TensorFlow Lite Micro")
 
 
 def _show(values: dict[str, Any]) -> None:

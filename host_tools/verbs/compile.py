@@ -8,85 +8,83 @@ from typing import Annotated
 import typer
 
 from host_tools import ui
-from host_tools.options import kernels
+from host_tools.options import common, kernels
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_dir
 
+EXAMPLE = "Example: kws compile model.tflite --out build/plan"
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
 
-    @app.command(epilog="Example: kws compile model.tflite --out build/plan")
-    def compile(
-        model: Annotated[Path, typer.Argument(help="An int8 .tflite file.", show_default=False)],
-        out: Annotated[
-            Path | None, typer.Option("--out", "-o", help="Folder for model_aot.c and model_aot.h; replaced if there.")
-        ] = None,
-        streaming: Annotated[
-            int,
-            typer.Option(metavar="HOP", help="A plan that computes only what HOP new feature frames change; 0: all."),
-        ] = 0,
-        size: kernels.Size = None,
-        portable: kernels.Portable = False,
-        max_constants: kernels.MaxConstants = None,
-        frames: kernels.Frames = None,
-        json: ui.Json = False,
-    ) -> None:
-        """Compile a model to C and show its layers. Without --out nothing is written."""
-        from model_pipeline.compiler import compile_model, constants_by_packing, emit
+def compile(
+    model: common.Tflite,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for model_aot.c and model_aot.h; replaced if there.")
+    ] = None,
+    streaming: Annotated[
+        int,
+        typer.Option(metavar="HOP", help="A plan that computes only what HOP new feature frames change; 0: all."),
+    ] = 0,
+    size: kernels.Size = None,
+    portable: kernels.Portable = False,
+    max_constants: kernels.MaxConstants = None,
+    frames: kernels.Frames = None,
+    json: common.Json = False,
+) -> None:
+    """Compile a model to C and show its layers. Without --out nothing is written."""
+    from model_pipeline.compiler import compile_model, constants_by_packing, emit
 
-        tflite = kernels.read(model)
-        choice = kernels.chosen(model, size, portable, max_constants)
-        program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
-        if out is not None:
-            _check_replaceable(out)
-            with atomic_dir(out) as folder:
-                for name, text in emit(program).items():
-                    (folder / name).write_text(text, encoding="utf-8")
-        result = {
-            "model": str(model),
-            "model_hash": program.model_hash,
-            "arena_bytes": program.arena_bytes,
-            "arena_lower_bound": program.plan.lower_bound,
-            "macs": program.macs,
-            **choice.model_dump(),
-            "constant_bytes": program.constant_bytes,
-            "constant_bytes_by_packing": constants_by_packing(tflite, streaming, frames),
-            "layers": program.layers(),
-            "out": str(out) if out is not None else None,
-            "streaming": program.streaming.to_json() if program.streaming else None,
-        }
+    tflite = kernels.read(model)
+    choice = kernels.chosen(model, size, portable, max_constants)
+    program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
+    if out is not None:
+        _check_replaceable(out)
+        with atomic_dir(out) as folder:
+            for name, text in emit(program).items():
+                (folder / name).write_text(text, encoding="utf-8")
+    result = {
+        "model": str(model),
+        "model_hash": program.model_hash,
+        "arena_bytes": program.arena_bytes,
+        "arena_lower_bound": program.plan.lower_bound,
+        "macs": program.macs,
+        **choice.model_dump(),
+        "constant_bytes": program.constant_bytes,
+        "constant_bytes_by_packing": constants_by_packing(tflite, streaming, frames),
+        "layers": program.layers(),
+        "out": str(out) if out is not None else None,
+        "streaming": program.streaming.to_json() if program.streaming else None,
+    }
 
-        def human(values: dict) -> None:
-            table = ui.Table("", "operator", "output", "MACs", "constants")
-            for column in (3, 4):
-                table.columns[column].justify = "right"
-            for row in values["layers"]:
-                shape = "x".join(map(str, row["output"]))
-                macs = f"{row['macs']:,}" if row["macs"] else ""
-                table.add_row(str(row["call"]), row["operator"], shape, macs, f"{row['constant_bytes']:,}")
-            ui.out.show(table)
+    def human(values: dict) -> None:
+        table = ui.Table("", "operator", "output", "MACs", "constants")
+        for column in (3, 4):
+            table.columns[column].justify = "right"
+        for row in values["layers"]:
+            shape = "x".join(map(str, row["output"]))
+            macs = f"{row['macs']:,}" if row["macs"] else ""
+            table.add_row(str(row["call"]), row["operator"], shape, macs, f"{row['constant_bytes']:,}")
+        ui.out.show(table)
+        ui.out.say(
+            "arena {:,} B (no plan is below {:,} B), {:,} MACs",
+            values["arena_bytes"],
+            values["arena_lower_bound"],
+            values["macs"],
+        )
+        ui.out.say("{}", kernels.constants_line(values))
+        if plan := values["streaming"]:
             ui.out.say(
-                "arena {:,} B (no plan is below {:,} B), {:,} MACs",
-                values["arena_bytes"],
-                values["arena_lower_bound"],
-                values["macs"],
+                "streaming: {} of {} frames a call, equal to the window's model from call {} on",
+                plan["hop"],
+                plan["window"],
+                plan["warm_up"],
             )
-            ui.out.say("{}", kernels.constants_line(values))
-            if plan := values["streaming"]:
-                ui.out.say(
-                    "streaming: {} of {} frames a call, equal to the window's model from call {} on",
-                    plan["hop"],
-                    plan["window"],
-                    plan["warm_up"],
-                )
-                for layer in plan["layers"]:
-                    if layer["reason"]:
-                        ui.out.say("  {} {}: all of it is computed each time", layer["place"], layer["reason"])
-            if values["out"]:
-                ui.out.say("written to {}", values["out"])
+            for layer in plan["layers"]:
+                if layer["reason"]:
+                    ui.out.say("  {} {}: all of it is computed each time", layer["place"], layer["reason"])
+        if values["out"]:
+            ui.out.say("written to {}", values["out"])
 
-        ui.emit(result, json, human)
+    ui.emit(result, json, human)
 
 
 def _check_replaceable(out: Path) -> None:

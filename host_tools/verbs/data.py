@@ -8,152 +8,155 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 from host_tools.options.recipe import Settings
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; replaced if it exists.")]
 ConfigOption = Annotated[str, typer.Option("--config", "-c", help="TOML file, or the name of a built-in one.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verbs."""
-    data = typer.Typer(
-        name="data",
-        help="Make, take in, fetch and look at speech data.",
-        no_args_is_help=True,
-        epilog="Example: kws data synth --out data/demo",
-    )
-    app.add_typer(data)
+GROUP = typer.Typer(
+    name="data",
+    help="Make, take in, fetch and look at speech data.",
+    no_args_is_help=True,
+    epilog="Example: kws data synth --out data/demo",
+)
 
-    @data.command(epilog="Example: kws data synth --config demo --out data/demo")
-    def synth(out: Out, config: ConfigOption = "demo", settings: Settings = None, json: ui.Json = False) -> None:
-        """Make a data set with this machine's speech synthesisers."""
-        from model_pipeline.config import load_config, with_settings
-        from model_pipeline.data.synth import synthesize
 
-        with ui.progress("synthesising") as progress:
-            result = synthesize(with_settings(load_config(config), settings or []), out, progress)
+@GROUP.command(epilog="Example: kws data synth --config demo --out data/demo")
+def synth(out: Out, config: ConfigOption = "demo", settings: Settings = None, json: common.Json = False) -> None:
+    """Make a data set with this machine's speech synthesisers."""
+    from model_pipeline.config import load_config, with_settings
+    from model_pipeline.data.synth import synthesize
 
-        def human(values: dict[str, Any]) -> None:
-            clips, speakers = values["clips"], values["speakers"]
-            ui.out.say("{}: {} clips", out, sum(clips.values()))
-            for split, count in clips.items():
-                ui.out.say("  {}: {} clips of {} speakers", split, count, speakers[split])
-            for engine, found in values["engines"].items():
-                ui.out.say("  {} {}: {} voices", engine, found["version"], found["voices"])
-            if values["missing_engines"]:
-                ui.out.say("  not installed, done without: {}", ", ".join(values["missing_engines"]))
-            if values["failed"]:
-                ui.out.say("  {} clips could not be spoken", values["failed"])
+    with ui.progress("synthesising") as progress:
+        result = synthesize(with_settings(load_config(config), settings or []), out, progress)
 
-        ui.emit(result, json, human)
+    def human(values: dict[str, Any]) -> None:
+        clips, speakers = values["clips"], values["speakers"]
+        ui.out.say("{}: {} clips", out, sum(clips.values()))
+        for split, count in clips.items():
+            ui.out.say("  {}: {} clips of {} speakers", split, count, speakers[split])
+        for engine, found in values["engines"].items():
+            ui.out.say("  {} {}: {} voices", engine, found["version"], found["voices"])
+        if values["missing_engines"]:
+            ui.out.say("  not installed, done without: {}", ", ".join(values["missing_engines"]))
+        if values["failed"]:
+            ui.out.say("  {} clips could not be spoken", values["failed"])
 
-    @data.command("import", epilog="Example: kws data import ~/recordings --out data/mine")
-    def import_(
-        source: Annotated[Path, typer.Argument(help="A folder with one folder a word.", show_default=False)],
-        out: Out,
-        name: Annotated[str, typer.Option(help="What the data is called, for the model's manifest.")] = "",
-        licence: Annotated[str, typer.Option(help="Its licence, likewise.")] = "",
-        json: ui.Json = False,
-    ) -> None:
-        """Take in recordings (wav, flac, ogg, mp3; any rate and length) as a data folder."""
-        from model_pipeline.data.importer import import_folder
+    ui.emit(result, json, human)
 
-        with ui.progress("importing") as progress:
-            result = import_folder(source, out, progress, name=name, licence=licence)
 
-        def human(values: dict[str, Any]) -> None:
-            ui.out.say("{}: {} clips of {} words", out, values["clips"], len(values["words"]))
-            ui.out.say(
-                "  resampled {}, padded {}, cut {}; splits by {}",
-                values["resampled"],
-                values["padded"],
-                values["cut"],
-                "the *_list.txt" if values["split_rule"] == "lists" else "the hash of the speaker",
-            )
-            if values["skipped"]:
-                ui.out.say("  skipped {} unreadable files:", values["skipped"])
-                for item in values["skipped_files"][:10]:
-                    ui.out.say("    {}: {}", item["file"], item["reason"])
-                if values["skipped"] > 10:
-                    ui.out.say("    … all in {}", out / "dataset.json")
+@GROUP.command("import", epilog="Example: kws data import ~/recordings --out data/mine")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A folder with one folder a word.", show_default=False)],
+    out: Out,
+    name: Annotated[str, typer.Option(help="What the data is called, for the model's manifest.")] = "",
+    licence: Annotated[str, typer.Option(help="Its licence, likewise.")] = "",
+    json: common.Json = False,
+) -> None:
+    """Take in recordings (wav, flac, ogg, mp3; any rate and length) as a data folder."""
+    from model_pipeline.data.importer import import_folder
 
-        ui.emit(result, json, human)
+    with ui.progress("importing") as progress:
+        result = import_folder(source, out, progress, name=name, licence=licence)
 
-    @data.command(epilog="Example: kws data info data/demo")
-    def info(
-        folder: Annotated[Path, typer.Argument(help="A data folder.", show_default=False)],
-        config: ConfigOption = "demo",
-        settings: Settings = None,
-        json: ui.Json = False,
-    ) -> None:
-        """Show what is in a data folder, under the keywords of a configuration."""
-        from model_pipeline.config import load_config, with_settings
-        from model_pipeline.data.dataset import Dataset
+    def human(values: dict[str, Any]) -> None:
+        ui.out.say("{}: {} clips of {} words", out, values["clips"], len(values["words"]))
+        ui.out.say(
+            "  resampled {}, padded {}, cut {}; splits by {}",
+            values["resampled"],
+            values["padded"],
+            values["cut"],
+            "the *_list.txt" if values["split_rule"] == "lists" else "the hash of the speaker",
+        )
+        if values["skipped"]:
+            ui.out.say("  skipped {} unreadable files:", values["skipped"])
+            for item in values["skipped_files"][:10]:
+                ui.out.say("    {}: {}", item["file"], item["reason"])
+            if values["skipped"] > 10:
+                ui.out.say("    … all in {}", out / "dataset.json")
 
-        wanted = with_settings(load_config(config), settings or [])
-        result = Dataset.open(folder, wanted.keywords, wanted.data).summary()
+    ui.emit(result, json, human)
 
-        def human(values: dict[str, Any]) -> None:
-            table = ui.Table(title=str(folder), title_justify="left")
-            splits = values["splits"]
-            table.add_column("label")
-            for split in splits:
-                table.add_column(split, justify="right")
-            for label in splits["training"]["labels"]:
-                table.add_row(label, *(str(s["labels"][label]) for s in splits.values()))
-            table.add_section()
-            table.add_row("clips", *(str(s["clips"]) for s in splits.values()))
-            table.add_row("speakers", *(str(s["speakers"]) for s in splits.values()))
-            ui.out.show(table)
-            noise = values["noise"]
-            ui.out.say("noise: {:.0f} s in {} files; {} words", sum(noise.values()), len(noise), len(values["words"]))
-            if values["unused_clips"]:
-                ui.out.say("{} clips are on none of the lists and are not used", values["unused_clips"])
-            ui.out.say("hash {}", values["hash"])
 
-        ui.emit(result, json, human)
+@GROUP.command(epilog="Example: kws data info data/demo")
+def info(
+    folder: Annotated[Path, typer.Argument(help="A data folder.", show_default=False)],
+    config: ConfigOption = "demo",
+    settings: Settings = None,
+    json: common.Json = False,
+) -> None:
+    """Show what is in a data folder, under the keywords of a configuration."""
+    from model_pipeline.config import load_config, with_settings
+    from model_pipeline.data.dataset import Dataset
 
-    @data.command(epilog="Example: kws data download --out data/speech_commands")
-    def download(
-        out: Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; must not exist yet.")],
-        url: Annotated[str, typer.Option(help="Another place of the archive.")] = "",
-        json: ui.Json = False,
-    ) -> None:
-        """Fetch Google's Speech Commands v0.02 (2.3 GB; goes on where it stopped)."""
-        from model_pipeline.data import download as step
+    wanted = with_settings(load_config(config), settings or [])
+    result = Dataset.open(folder, wanted.keywords, wanted.data).summary()
 
-        with ui.progress("downloading") as progress:
-            result = step.download(out, progress, url=url or step.URL)
-        ui.emit(result, json, lambda values: ui.out.say("{}: {}, {}", out, values["name"], values["licence"]))
+    def human(values: dict[str, Any]) -> None:
+        table = ui.Table(title=str(folder), title_justify="left")
+        splits = values["splits"]
+        table.add_column("label")
+        for split in splits:
+            table.add_column(split, justify="right")
+        for label in splits["training"]["labels"]:
+            table.add_row(label, *(str(s["labels"][label]) for s in splits.values()))
+        table.add_section()
+        table.add_row("clips", *(str(s["clips"]) for s in splits.values()))
+        table.add_row("speakers", *(str(s["speakers"]) for s in splits.values()))
+        ui.out.show(table)
+        noise = values["noise"]
+        ui.out.say("noise: {:.0f} s in {} files; {} words", sum(noise.values()), len(noise), len(values["words"]))
+        if values["unused_clips"]:
+            ui.out.say("{} clips are on none of the lists and are not used", values["unused_clips"])
+        ui.out.say("hash {}", values["hash"])
 
-    @data.command(epilog="Example: kws data shard data/speech_commands --config default --out data/sharded")
-    def shard(
-        source: Annotated[str, typer.Argument(help="A data folder, or another sharded set.", show_default=False)],
-        out: Annotated[Path, typer.Option("--out", "-o", help="The sharded set to make; goes on where it stopped.")],
-        config: ConfigOption = "demo",
-        settings: Settings = None,
-        per_shard: Annotated[int, typer.Option(min=1, help="Clips of a file (3000: about 100 MB).")] = 3000,
-        epochs: Annotated[
-            int, typer.Option(min=0, help="Make so many augmented epochs as features; 0: keep the audio.")
-        ] = 0,
-        json: ui.Json = False,
-    ) -> None:
-        """Pack a data folder, its noise and the configuration's extra data into TFRecord shards for kws train."""
-        from model_pipeline.child import run_step
+    ui.emit(result, json, human)
 
-        arguments = ["--config", config, "--data", source, "--out", str(out)]
-        arguments += [f"--per-shard={per_shard}", f"--epochs={epochs}", *(f"--set={s}" for s in settings or [])]
-        with ui.progress("sharding") as progress:
-            result = run_step("model_pipeline.training.shard", arguments, progress)
 
-        def human(values: dict[str, Any]) -> None:
-            size = values["bytes"] / 1e6
-            ui.out.say("{}: {} files, {:.0f} MB ({} were there already)", out, values["files"], size, values["kept"])
-            for split, count in values["clips"].items():
-                ui.out.say("  {}: {} clips of {} speakers", split, count, values["speakers"][split])
-            if values["extra"]:
-                ui.out.say("  extra: {} clips", values["extra"])
-            if values["epochs"]:
-                ui.out.say("  training as {} epochs of features, augmented", values["epochs"])
+@GROUP.command(epilog="Example: kws data download --out data/speech_commands")
+def download(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; must not exist yet.")],
+    url: Annotated[str, typer.Option(help="Another place of the archive.")] = "",
+    json: common.Json = False,
+) -> None:
+    """Fetch Google's Speech Commands v0.02 (2.3 GB; goes on where it stopped)."""
+    from model_pipeline.data import download as step
 
-        ui.emit(result, json, human)
+    with ui.progress("downloading") as progress:
+        result = step.download(out, progress, url=url or step.URL)
+    ui.emit(result, json, lambda values: ui.out.say("{}: {}, {}", out, values["name"], values["licence"]))
+
+
+@GROUP.command(epilog="Example: kws data shard data/speech_commands --config default --out data/sharded")
+def shard(
+    source: Annotated[str, typer.Argument(help="A data folder, or another sharded set.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The sharded set to make; goes on where it stopped.")],
+    config: ConfigOption = "demo",
+    settings: Settings = None,
+    per_shard: Annotated[int, typer.Option(min=1, help="Clips of a file (3000: about 100 MB).")] = 3000,
+    epochs: Annotated[
+        int, typer.Option(min=0, help="Make so many augmented epochs as features; 0: keep the audio.")
+    ] = 0,
+    json: common.Json = False,
+) -> None:
+    """Pack a data folder, its noise and the configuration's extra data into TFRecord shards for kws train."""
+    from model_pipeline.child import run_step
+
+    arguments = ["--config", config, "--data", source, "--out", str(out)]
+    arguments += [f"--per-shard={per_shard}", f"--epochs={epochs}", *(f"--set={s}" for s in settings or [])]
+    with ui.progress("sharding") as progress:
+        result = run_step("model_pipeline.training.shard", arguments, progress)
+
+    def human(values: dict[str, Any]) -> None:
+        size = values["bytes"] / 1e6
+        ui.out.say("{}: {} files, {:.0f} MB ({} were there already)", out, values["files"], size, values["kept"])
+        for split, count in values["clips"].items():
+            ui.out.say("  {}: {} clips of {} speakers", split, count, values["speakers"][split])
+        if values["extra"]:
+            ui.out.say("  extra: {} clips", values["extra"])
+        if values["epochs"]:
+            ui.out.say("  training as {} epochs of features, augmented", values["epochs"])
+
+    ui.emit(result, json, human)

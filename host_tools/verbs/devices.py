@@ -7,57 +7,52 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 
 EXAMPLE = "Example: kws devices --port /dev/ttyACM0"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def devices(
+    port: Annotated[str | None, typer.Option(help="Only this port or URL; it is asked whatever it is.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Say hello to all ports, not only to known USB ids.")] = False,
+    hello: Annotated[bool, typer.Option(help="Ask each board what it runs.")] = True,
+    timeout: Annotated[float, typer.Option(min=0.2, help="Seconds a board has to answer.")] = 2.0,
+    json: common.Json = False,
+) -> None:
+    """List what is connected, what it runs, and which boards it could be flashed as.
 
-    @app.command(epilog=EXAMPLE)
-    def devices(
-        port: Annotated[str | None, typer.Option(help="Only this port or URL; it is asked whatever it is.")] = None,
-        every: Annotated[
-            bool, typer.Option("--all", help="Say hello to all ports, not only to known USB ids.")
-        ] = False,
-        hello: Annotated[bool, typer.Option(help="Ask each board what it runs.")] = True,
-        timeout: Annotated[float, typer.Option(min=0.2, help="Seconds a board has to answer.")] = 2.0,
-        json: ui.Json = False,
-    ) -> None:
-        """List what is connected, what it runs, and which boards it could be flashed as.
+    Only ports whose USB id belongs to a known board are spoken to, since bytes can upset a printer or a modem.
+    """
+    from host_tools.boards import board_ids, load_board
+    from host_tools.flash import usb as known
 
-        Only ports whose USB id belongs to a known board are spoken to, since bytes can upset a printer or a modem.
-        """
-        from host_tools.boards import board_ids, load_board
-        from host_tools.flash import usb as known
-
-        boards = {name: load_board(name) for name in board_ids()}
-        ids = {name: known.usb_ids(board) for name, board in boards.items()}
-        found = [known.Device(port, None, None, None)] if port else known.connected(list(ids.values()))
-        if port:
-            found = [d for d in known.ports() if d.port == port] or found
-        rows: list[dict[str, Any]] = []
-        with ui.progress("ask the boards") as bar:
-            for number, device in enumerate(found):
-                bar(number, len(found), device.port or str(device.usb))
-                roles = {name: role for name in boards if (role := ids[name].role(device.usb))}
-                row = {
-                    "port": device.port,
-                    "usb": str(device.usb) if device.usb else None,
-                    "serial_number": device.serial_number,
-                    "product": device.product,
-                    "roles": roles,
-                    "running": None,
-                    "note": "",
-                }
-                ask = hello and device.port and "bootloader" not in roles.values()
-                if ask and (port or every or roles):
-                    bauds = {b.kws.serial.baud for n, b in boards.items() if b.kws.serial and (n in roles or not roles)}
-                    row["running"], row["note"] = _ask(str(device.port), sorted(bauds), timeout)
-                elif "bootloader" in roles.values():
-                    row["note"] = "in its boot loader"
-                rows.append(row)
-        ui.emit({"devices": rows}, json, _show)
+    boards = {name: load_board(name) for name in board_ids()}
+    ids = {name: known.usb_ids(board) for name, board in boards.items()}
+    found = [known.Device(port, None, None, None)] if port else known.connected(list(ids.values()))
+    if port:
+        found = [d for d in known.ports() if d.port == port] or found
+    rows: list[dict[str, Any]] = []
+    with ui.progress("ask the boards") as bar:
+        for number, device in enumerate(found):
+            bar(number, len(found), device.port or str(device.usb))
+            roles = {name: role for name in boards if (role := ids[name].role(device.usb))}
+            row = {
+                "port": device.port,
+                "usb": str(device.usb) if device.usb else None,
+                "serial_number": device.serial_number,
+                "product": device.product,
+                "roles": roles,
+                "running": None,
+                "note": "",
+            }
+            ask = hello and device.port and "bootloader" not in roles.values()
+            if ask and (port or every or roles):
+                bauds = {b.kws.serial.baud for n, b in boards.items() if b.kws.serial and (n in roles or not roles)}
+                row["running"], row["note"] = _ask(str(device.port), sorted(bauds), timeout)
+            elif "bootloader" in roles.values():
+                row["note"] = "in its boot loader"
+            rows.append(row)
+    ui.emit({"devices": rows}, json, _show)
 
 
 def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | None, str]:

@@ -8,42 +8,41 @@ from typing import Annotated
 import typer
 
 from host_tools import ui
+from host_tools.options import common
+
+EXAMPLE = "Example: kws emulate --board disco_f407vg   (then: kws stream --port socket://127.0.0.1:PORT)"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def emulate(
+    board: common.Board = "disco_f407vg",
+    elf: Annotated[
+        Path | None,
+        typer.Option(
+            help="Firmware image.", show_default="build/BOARD/firmware.elf of the shipped model, brought up to date"
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--with", help="qemu, renode or process.", show_default="the board's first")
+    ] = None,
+    icount: Annotated[
+        bool, typer.Option(help="QEMU: count instructions exactly (ticks are instructions then).")
+    ] = True,
+    pty: Annotated[bool, typer.Option("--pty", help="Board host: a pseudo-terminal in the place of TCP.")] = False,
+    json: common.Json = False,
+) -> None:
+    """Run a firmware image in an emulator until Ctrl-C, and print the port to connect to."""
+    from host_tools.image import build as builder
+    from host_tools.image import emulate as emulators
 
-    @app.command(epilog="Example: kws emulate --board disco_f407vg   (then: kws stream --port socket://127.0.0.1:PORT)")
-    def emulate(
-        board: ui.Board = "disco_f407vg",
-        elf: Annotated[
-            Path | None,
-            typer.Option(
-                help="Firmware image.", show_default="build/BOARD/firmware.elf of the shipped model, brought up to date"
-            ),
-        ] = None,
-        kind: Annotated[
-            str | None, typer.Option("--with", help="qemu, renode or process.", show_default="the board's first")
-        ] = None,
-        icount: Annotated[
-            bool, typer.Option(help="QEMU: count instructions exactly (ticks are instructions then).")
-        ] = True,
-        pty: Annotated[bool, typer.Option("--pty", help="Board host: a pseudo-terminal in the place of TCP.")] = False,
-        json: ui.Json = False,
-    ) -> None:
-        """Run a firmware image in an emulator until Ctrl-C, and print the port to connect to."""
-        from host_tools.image import build as builder
-        from host_tools.image import emulate as emulators
-
-        if elf is None:
-            with ui.progress(f"build for {board}") as progress:
-                elf = Path(builder.build(board, progress=progress).elf)
-        with emulators.start(board, elf, icount, kind=kind, pty=pty) as emulator:
-            if json:
-                # One line: a script reads it while this goes on.
-                ui.emit_line({"url": emulator.url, "board": board, "emulator": emulator.kind, "pid": emulator.pid})
-            else:
-                ui.out.say("{} runs {}", emulator.kind, elf)
-                ui.out.say("port: [bold]{}[/]   (Ctrl-C ends it)", emulator.url)
-            emulator.wait()
-            emulator.check()
+    if elf is None:
+        with ui.progress(f"build for {board}") as progress:
+            elf = Path(builder.build(board, progress=progress).elf)
+    with emulators.start(board, elf, icount, kind=kind, pty=pty) as emulator:
+        if json:
+            # One line: a script reads it while this goes on.
+            ui.emit_line({"url": emulator.url, "board": board, "emulator": emulator.kind, "pid": emulator.pid})
+        else:
+            ui.out.say("{} runs {}", emulator.kind, elf)
+            ui.out.say("port: [bold]{}[/]   (Ctrl-C ends it)", emulator.url)
+        emulator.wait()
+        emulator.check()

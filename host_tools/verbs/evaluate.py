@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from host_tools import ui
+from host_tools.options import common
+from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:
     from model_pipeline.evaluate import Evaluation
     from model_pipeline.score import Speakers
-
-EXAMPLE = (
-    "Example: kws evaluate firmware/model --data data/speech_commands --engine aot --snr 10   or   "
-    "kws evaluate firmware/model --streaming --negative data/talk --negative data/prose --plot det.svg   "
-    "or   kws evaluate firmware/model --near"
-)
 
 
 class Split(StrEnum):
@@ -36,107 +33,141 @@ class Engine(StrEnum):
     aot = "aot"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+class _OldSpelling(typer.core.TyperGroup):
+    """``kws evaluate MODEL --streaming`` means ``kws evaluate stream MODEL``, with --near ``near``, else ``clips``."""
 
-    @app.command(epilog=EXAMPLE)
-    def evaluate(
-        model: Annotated[Path, typer.Argument(help="Folder with model.tflite and model.json.", show_default=False)],
-        data: Annotated[Path | None, typer.Option("--data", "-d", help="A data folder.", show_default=False)] = None,
-        split: Annotated[Split, typer.Option(help="Which clips.")] = Split.testing,
-        engine: Annotated[Engine, typer.Option(help="TFLite Micro, or our compiled plan.")] = Engine.tflm,
-        record: Annotated[bool, typer.Option("--record", help="Write the accuracy into model.json.")] = False,
-        minimum: Annotated[float, typer.Option(help="Exit with 1 below this accuracy, in per cent.")] = 0.0,
-        streaming: Annotated[
-            bool, typer.Option("--streaming", help="Long audio through model and detector, instead of clips.")
-        ] = False,
-        negative: Annotated[
-            list[Path] | None,
-            typer.Option(help="With --streaming: a folder of connected speech. May be repeated.", show_default=False),
-        ] = None,
-        whole: Annotated[bool, typer.Option("--whole", help="All of --negative, also what was learnt from.")] = False,
-        snr: Annotated[
-            list[float] | None, typer.Option(help="Also in noise at this SNR in dB; may be repeated. --streaming: 10.")
-        ] = None,
-        gain: Annotated[
-            list[float] | None, typer.Option(help="Also so many dB louder, or softer (-20); may be repeated.")
-        ] = None,
-        sessions: Annotated[Path | None, typer.Option(help="With --streaming: own labelled recordings.")] = None,
-        keywords: Annotated[int, typer.Option(min=0, help="With --streaming: keywords; 0: each clip once.")] = 0,
-        plot: Annotated[Path | None, typer.Option(help="With --streaming: picture of the DET curve.")] = None,
-        near: Annotated[
-            bool, typer.Option("--near", help="Words near the keywords in sound, by synthetic voices, instead.")
-        ] = False,
-        words: Annotated[
-            list[str] | None,
-            typer.Option("--word", help="With --near: this word.", show_default="chosen by sound"),
-        ] = None,
-        takes: Annotated[int, typer.Option(min=1, help="With --near: of each near word.")] = 12,
-        json: ui.Json = False,
-    ) -> None:
-        """Measure an int8 model on this machine: accuracy with its interval, and the confusion matrix.
-
-        With --streaming: misses, false accepts an hour and response time over long audio. With --near: how often
-        words that sound much like a keyword set the detector off, said by voices that training has not heard.
-        """
-        from model_pipeline.errors import CheckFailed, KwsError
-        from model_pipeline.evaluate import evaluate as run
-
-        if words and not near:
-            raise KwsError("--word goes with --near")
-        if near:
-            _near(model, data, words or [], takes, record=record, json=json)
-            return
-        if data is None and not (streaming and (negative or sessions)):
-            raise KwsError("no --data DIR to measure on", hint="kws data synth, import or download makes one")
-        if gain and streaming:
-            raise KwsError("--gain is for clips, not for --streaming")
-        if streaming:
-            from host_tools.report import listening
-            from model_pipeline.data.sessions import Plan
-            from model_pipeline.listening.evaluate import evaluate_streaming
-            from model_pipeline.listening.plot import check_name, det_plot
-
-            if plot:
-                check_name(plot)
-            with ui.progress("listening") as progress:
-                result = evaluate_streaming(
-                    model,
-                    data,
-                    split.value,
-                    tuple(snr or (10.0,)),
-                    negative or [],
-                    sessions,
-                    Plan(limit=keywords),
-                    progress,
-                    whole=whole,
-                    record=record,
-                )
-            if plot:
-                det_plot(result, plot)
-            ui.emit(result, json, listening.evaluation)
-            return
-        if negative or sessions or plot or whole or keywords:
-            raise KwsError("--negative, --whole, --sessions, --keywords and --plot go with --streaming")
-        assert data is not None
-        with ui.progress("evaluating") as progress:
-            found = run(
-                model, data, split.value, engine.value, progress, snr_db=snr or (), gain_db=gain or (), record=record
-            )
-        ui.emit(found, json, _human)
-        if 100 * found.accuracy < minimum:
-            raise CheckFailed(f"{100 * found.accuracy:.2f} % is below the wanted {minimum:g} %")
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and not {"-h", "--help"} & {args[0]}:
+            chosen = next((mode for flag, mode in _FLAGS.items() if flag in args), "clips")
+            for mode, options in _ONLY.items():
+                wrong = [arg for arg in args if arg.partition("=")[0] in options]
+                if mode != chosen and wrong:
+                    raise KwsError(f"{wrong[0]} goes with kws evaluate {mode}, not with {chosen}")
+            args = [chosen, *(arg for arg in args if arg not in _FLAGS)]
+        return super().parse_args(ctx, args)
 
 
-def _near(model: Path, data: Path | None, words: list[str], takes: int, *, record: bool, json: bool) -> None:
+_FLAGS = {"--streaming": "stream", "--near": "near"}
+_ONLY = {
+    "clips": ("--gain", "--engine", "--minimum"),
+    "stream": ("--negative", "--whole", "--sessions", "--keywords", "--plot"),
+    "near": ("--word", "--takes"),
+}
+GROUP = typer.Typer(
+    name="evaluate",
+    cls=_OldSpelling,
+    help="Measure an int8 model on this machine: on clips, in a stream, or at words that sound like its own.",
+    no_args_is_help=True,
+    epilog="Example: kws evaluate clips firmware/model --data data/speech_commands   or   "
+    "kws evaluate stream firmware/model --negative data/talk   or   kws evaluate near firmware/model",
+)
+SplitOption = Annotated[Split, typer.Option(help="Which clips.")]
+Record = Annotated[bool, typer.Option("--record", help="Write the figures into model.json.")]
+
+
+@GROUP.command(epilog="Example: kws evaluate clips firmware/model --data data/speech_commands --engine aot --snr 10")
+def clips(
+    model: common.Model,
+    data: common.MaybeData = None,
+    split: SplitOption = Split.testing,
+    engine: Annotated[Engine, typer.Option(help="TFLite Micro, or our compiled plan.")] = Engine.tflm,
+    record: Record = False,
+    minimum: Annotated[float, typer.Option(help="Exit with 1 below this accuracy, in per cent.")] = 0.0,
+    snr: Annotated[
+        list[float] | None, typer.Option(help="Also in noise at this SNR in dB; may be repeated.", show_default="none")
+    ] = None,
+    gain: Annotated[
+        list[float] | None,
+        typer.Option(help="Also so many dB louder, or softer (-20); may be repeated.", show_default="none"),
+    ] = None,
+    json: common.Json = False,
+) -> None:
+    """Accuracy on single clips with its interval, and the confusion matrix."""
+    from model_pipeline.evaluate import evaluate
+
+    if data is None:
+        raise _no_data()
+    with ui.progress("evaluating") as progress:
+        found = evaluate(
+            model, data, split.value, engine.value, progress, snr_db=snr or (), gain_db=gain or (), record=record
+        )
+    ui.emit(found, json, _human)
+    if 100 * found.accuracy < minimum:
+        raise CheckFailed(f"{100 * found.accuracy:.2f} % is below the wanted {minimum:g} %")
+
+
+@GROUP.command(
+    epilog="Example: kws evaluate stream firmware/model --negative data/talk --negative data/prose --plot det.svg"
+)
+def stream(
+    model: common.Model,
+    data: common.MaybeData = None,
+    split: SplitOption = Split.testing,
+    negative: Annotated[
+        list[Path] | None, typer.Option(help="A folder of connected speech. May be repeated.", show_default=False)
+    ] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="All of --negative, also what was learnt from.")] = False,
+    snr: Annotated[
+        list[float] | None, typer.Option(help="Of the sessions' words, in dB; may be repeated.", show_default="10")
+    ] = None,
+    sessions: Annotated[Path | None, typer.Option(help="Own labelled recordings.", show_default=False)] = None,
+    keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions; 0: each clip once.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Picture of the DET curve.", show_default=False)] = None,
+    record: Record = False,
+    json: common.Json = False,
+) -> None:
+    """Misses, false accepts an hour and response time over long audio, through model and detector."""
+    from host_tools.report import listening
+    from model_pipeline.data.sessions import Plan
+    from model_pipeline.listening.evaluate import evaluate_streaming
+    from model_pipeline.listening.plot import check_name, det_plot
+
+    if data is None and not (negative or sessions):
+        raise _no_data()
+    if plot:
+        check_name(plot)
+    with ui.progress("listening") as progress:
+        result = evaluate_streaming(
+            model,
+            data,
+            split.value,
+            tuple(snr or (10.0,)),
+            negative or [],
+            sessions,
+            Plan(limit=keywords),
+            progress,
+            whole=whole,
+            record=record,
+        )
+    if plot:
+        det_plot(result, plot)
+    ui.emit(result, json, listening.evaluation)
+
+
+@GROUP.command(epilog="Example: kws evaluate near firmware/model --word off --takes 12")
+def near(
+    model: common.Model,
+    data: common.MaybeData = None,
+    words: Annotated[
+        list[str] | None, typer.Option("--word", help="This word.", show_default="chosen by sound")
+    ] = None,
+    takes: Annotated[int, typer.Option(min=1, help="Of each near word.")] = 12,
+    record: Record = False,
+    json: common.Json = False,
+) -> None:
+    """How often words that sound much like a keyword set the detector off, said by voices unheard in training."""
     from host_tools.report import listening
     from model_pipeline.listening.near import evaluate_near, settings_of
     from model_pipeline.manifest import load_manifest
 
     settings = settings_of(load_manifest(model), data)
     with ui.progress("near words") as progress:
-        result = evaluate_near(model, words, takes, settings, progress, record=record)
+        result = evaluate_near(model, words or [], takes, settings, progress, record=record)
     ui.emit(result, json, listening.near)
+
+
+def _no_data() -> KwsError:
+    return KwsError("no --data DIR to measure on", hint="kws data synth, import or download makes one")
 
 
 def _human(values: Evaluation) -> None:

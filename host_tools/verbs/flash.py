@@ -8,71 +8,66 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 
 EXAMPLE = "Example: kws flash --board nano33ble --dry-run"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def flash(
+    board: Annotated[str, typer.Option(help="Board to flash, see `kws boards`.")],
+    port: Annotated[str | None, typer.Option(help="Its serial port, if several or none is found.")] = None,
+    probe: Annotated[str | None, typer.Option(help="Serial number of the debug probe or the board.")] = None,
+    method: Annotated[str | None, typer.Option(help="Only this upload method.", show_default="all, in order")] = None,
+    elf: Annotated[Path | None, typer.Option(help="Firmware to write.", show_default="build it")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Exported model folder to build with.", show_default="the shipped model")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="aot or tflm.")] = "aot",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the exact commands and stop.")] = False,
+    hello: Annotated[bool, typer.Option(help="Ask the board afterwards what it runs.")] = True,
+    json: common.Json = False,
+) -> None:
+    """Write firmware into a board: build it, upload by the first method that works, and say hello.
 
-    @app.command(epilog=EXAMPLE)
-    def flash(
-        board: Annotated[str, typer.Option(help="Board to flash, see `kws boards`.")],
-        port: Annotated[str | None, typer.Option(help="Its serial port, if several or none is found.")] = None,
-        probe: Annotated[str | None, typer.Option(help="Serial number of the debug probe or the board.")] = None,
-        method: Annotated[
-            str | None, typer.Option(help="Only this upload method.", show_default="all, in order")
-        ] = None,
-        elf: Annotated[Path | None, typer.Option(help="Firmware to write.", show_default="build it")] = None,
-        model: Annotated[
-            Path | None, typer.Option(help="Exported model folder to build with.", show_default="the shipped model")
-        ] = None,
-        engine: Annotated[str, typer.Option(help="aot or tflm.")] = "aot",
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the exact commands and stop.")] = False,
-        hello: Annotated[bool, typer.Option(help="Ask the board afterwards what it runs.")] = True,
-        json: ui.Json = False,
-    ) -> None:
-        """Write firmware into a board: build it, upload by the first method that works, and say hello.
+    The board is found by its USB ids; where two are connected, choose by --port or --probe. With a Nano 33 BLE
+    whose firmware hangs, double-tap its reset button first.
+    """
+    from host_tools.boards import load_board
+    from host_tools.flash import upload as flashing
 
-        The board is found by its USB ids; where two are connected, choose by --port or --probe. With a Nano 33 BLE
-        whose firmware hangs, double-tap its reset button first.
-        """
-        from host_tools.boards import load_board
-        from host_tools.flash import upload as flashing
+    target = load_board(board)
+    expected: dict[str, Any] = {"board": board}
+    image = elf or Path("build") / board / "firmware.elf"
+    if elf is not None and not elf.is_file():
+        raise flashing.KwsError(f"there is no firmware at {elf}", hint=f"kws build --board {board}")
+    plan = flashing.prepare(target, image.absolute(), port=port, probe=probe, method=method)
+    if dry_run:
+        _dry_run(plan, json)
+        return
+    if elf is None:
+        from host_tools.image.build import build
 
-        target = load_board(board)
-        expected: dict[str, Any] = {"board": board}
-        image = elf or Path("build") / board / "firmware.elf"
-        if elf is not None and not elf.is_file():
-            raise flashing.KwsError(f"there is no firmware at {elf}", hint=f"kws build --board {board}")
-        plan = flashing.prepare(target, image.absolute(), port=port, probe=probe, method=method)
-        if dry_run:
-            _dry_run(plan, json)
-            return
-        if elf is None:
-            from host_tools.image.build import build
-
-            with ui.progress(f"build for {board}") as bar:
-                built = build(board, model, engine, progress=bar)
-            expected["model_hash"] = built.model_hash
-            plan = flashing.prepare(target, Path(built.elf), port=port, probe=probe, method=method)
-        with ui.progress("flash") as bar:
-            attempts = flashing.upload(plan.uploaders, plan.jobs, bar)
-        result: dict[str, Any] = {
-            "board": board,
-            "elf": str(plan.elf),
-            "method": attempts[-1].method,
-            "attempts": [vars(a) for a in attempts],
-            "port": None,
-            "running": None,
-        }
-        if hello:
-            with ui.progress("wait for the board"):
-                device = flashing.come_back(plan)
-                if device is not None and device.port is not None:
-                    result["port"] = device.port
-                    result["running"] = flashing.greet(plan, device, expected).as_dict()
-        ui.emit(result, json, _show)
+        with ui.progress(f"build for {board}") as bar:
+            built = build(board, model, engine, progress=bar)
+        expected["model_hash"] = built.model_hash
+        plan = flashing.prepare(target, Path(built.elf), port=port, probe=probe, method=method)
+    with ui.progress("flash") as bar:
+        attempts = flashing.upload(plan.uploaders, plan.jobs, bar)
+    result: dict[str, Any] = {
+        "board": board,
+        "elf": str(plan.elf),
+        "method": attempts[-1].method,
+        "attempts": [vars(a) for a in attempts],
+        "port": None,
+        "running": None,
+    }
+    if hello:
+        with ui.progress("wait for the board"):
+            device = flashing.come_back(plan)
+            if device is not None and device.port is not None:
+                result["port"] = device.port
+                result["running"] = flashing.greet(plan, device, expected).as_dict()
+    ui.emit(result, json, _show)
 
 
 def _dry_run(plan: Any, json: bool) -> None:

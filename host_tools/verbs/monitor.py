@@ -8,51 +8,48 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 from host_tools.ui import Text
 
 EXAMPLE = "Example: kws monitor --port /dev/ttyACM0"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def monitor(
+    port: Annotated[str, typer.Option(help="Serial port or URL such as socket://127.0.0.1:3456.")],
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long.", show_default="Ctrl-C")] = None,
+    microphone: Annotated[
+        bool, typer.Option("--microphone", help="Let the board listen to its own microphone.")
+    ] = False,
+    baud: common.Baud = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Show what a device is and what it says: logs, detections, the record of a fault."""
+    from host_tools.link import stream
+    from host_tools.link.session import Link
 
-    @app.command(epilog=EXAMPLE)
-    def monitor(
-        port: Annotated[str, typer.Option(help="Serial port or URL such as socket://127.0.0.1:3456.")],
-        seconds: Annotated[float | None, typer.Option(help="Stop after so long.", show_default="Ctrl-C")] = None,
-        microphone: Annotated[
-            bool, typer.Option("--microphone", help="Let the board listen to its own microphone.")
-        ] = False,
-        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
-        json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    ) -> None:
-        """Show what a device is and what it says: logs, detections, the record of a fault."""
-        from host_tools.link import stream
-        from host_tools.link.session import Link
+    def say(event: Any) -> None:
+        if json:
+            ui.emit_line({"event": type(event).__name__, **event.as_dict()})
+        else:
+            ui.out.show(describe(event, labels))
 
-        def say(event: Any) -> None:
-            if json:
-                ui.emit_line({"event": type(event).__name__, **event.as_dict()})
-            else:
-                ui.out.show(describe(event, labels))
-
-        labels: tuple[str, ...] = ()
-        with Link.open(port, **({"baud": baud} if baud else {})) as link:
-            if link.device:
-                say(link.device)
-            info = link.info()
-            labels = info.labels
-            say(info)
-            deadline = None if seconds is None else time.monotonic() + seconds
-            events = stream.listen(link) if microphone else None
-            try:
-                while deadline is None or time.monotonic() < deadline:
-                    event = next(events) if events else link.next_event(0.2)
-                    if event is not None:
-                        say(event)
-            finally:
-                if events:
-                    events.close()
+    labels: tuple[str, ...] = ()
+    with Link.open(port, **({"baud": baud} if baud else {})) as link:
+        if link.device:
+            say(link.device)
+        info = link.info()
+        labels = info.labels
+        say(info)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        events = stream.listen(link) if microphone else None
+        try:
+            while deadline is None or time.monotonic() < deadline:
+                event = next(events) if events else link.next_event(0.2)
+                if event is not None:
+                    say(event)
+        finally:
+            if events:
+                events.close()
 
 
 def describe(event: Any, labels: tuple[str, ...]) -> Text:

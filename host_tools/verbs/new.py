@@ -8,37 +8,32 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 
 EXAMPLE = "Example: kws new hey_robot lights_on"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def new(
+    words: Annotated[list[str], typer.Argument(help="Your keywords, _ for a space.", show_default=False)],
+    folder: Annotated[Path | None, typer.Option(help="Folder of the project.", show_default="the first word")] = None,
+    board: Annotated[str, typer.Option(help="Board to build for and emulate.")] = "disco_f407vg",
+    json: common.Json = False,
+) -> None:
+    """Make a project of your own words: a configuration with words near them in sound, a place for recordings."""
+    from host_tools.words import project
 
-    @app.command(epilog=EXAMPLE)
-    def new(
-        words: Annotated[list[str], typer.Argument(help="Your keywords, _ for a space.", show_default=False)],
-        folder: Annotated[
-            Path | None, typer.Option(help="Folder of the project.", show_default="the first word")
-        ] = None,
-        board: Annotated[str, typer.Option(help="Board to build for and emulate.")] = "disco_f407vg",
-        json: ui.Json = False,
-    ) -> None:
-        """Make a project of your own words: a configuration with words near them in sound, a place for recordings."""
-        from host_tools.words import project
+    with ui.progress("looking for near words"):
+        result = project.create(words, folder or Path(words[0]), board)
 
-        with ui.progress("looking for near words"):
-            result = project.create(words, folder or Path(words[0]), board)
+    def human(values: dict[str, Any]) -> None:
+        ui.out.say("[bold]{}[/]: {}", values["config"], ", ".join(values["keywords"]))
+        for keyword, near in values["near_words"].items():
+            ui.out.say("  near {}: {}", keyword, ", ".join(near))
+        ui.out.say(
+            "next: [bold]kws record {} --folder {}[/] (optional), then [bold]kws run --config {}[/]",
+            values["keywords"][0],
+            values["folder"],
+            values["folder"],
+        )
 
-        def human(values: dict[str, Any]) -> None:
-            ui.out.say("[bold]{}[/]: {}", values["config"], ", ".join(values["keywords"]))
-            for keyword, near in values["near_words"].items():
-                ui.out.say("  near {}: {}", keyword, ", ".join(near))
-            ui.out.say(
-                "next: [bold]kws record {} --folder {}[/] (optional), then [bold]kws run --config {}[/]",
-                values["keywords"][0],
-                values["folder"],
-                values["folder"],
-            )
-
-        ui.emit(result, json, human)
+    ui.emit(result, json, human)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from host_tools import ui
-from host_tools.options import kernels
+from host_tools.options import common, kernels
 from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:  # `kws --help` loads no NumPy
@@ -25,59 +25,55 @@ EXAMPLE = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def profile(
+    model: common.Tflite,
+    target: Annotated[
+        str, typer.Option(help="m4: guest instructions in QEMU; host: nanoseconds on this machine.")
+    ] = "m4",
+    streaming: Annotated[int, typer.Option(metavar="HOP", help="Of a streaming plan with such a hop.")] = 0,
+    frames: kernels.Frames = None,
+    size: kernels.Size = None,
+    portable: kernels.Portable = False,
+    max_constants: kernels.MaxConstants = None,
+    inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Random inputs, where none are given.")] = 3,
+    plot: Annotated[Path | None, typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
+    port: Annotated[
+        str | None, typer.Option(help="Ask the firmware on this port, of kws build --profile, by its own timer.")
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option(help="Build such a firmware for this board and ask it in the emulator.")
+    ] = None,
+    baud: common.Baud = None,
+    json: common.Json = False,
+) -> None:
+    """Show what each layer of a compiled model costs on a Cortex-M4, alone in QEMU or inside the firmware."""
+    from host_tools.measure import layers as profiles
+    from model_pipeline.compiler import compile_model
 
-    @app.command(epilog=EXAMPLE)
-    def profile(
-        model: Annotated[Path, typer.Argument(help="An int8 .tflite file.", show_default=False)],
-        target: Annotated[
-            str, typer.Option(help="m4: guest instructions in QEMU; host: nanoseconds on this machine.")
-        ] = "m4",
-        streaming: Annotated[int, typer.Option(metavar="HOP", help="Of a streaming plan with such a hop.")] = 0,
-        frames: kernels.Frames = None,
-        size: kernels.Size = None,
-        portable: kernels.Portable = False,
-        max_constants: kernels.MaxConstants = None,
-        inputs: Annotated[Path | None, typer.Option(help="int8 inputs: .npy, or raw bytes.")] = None,
-        runs: Annotated[int, typer.Option(min=1, help="Random inputs, where none are given.")] = 3,
-        plot: Annotated[Path | None, typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
-        port: Annotated[
-            str | None, typer.Option(help="Ask the firmware on this port, of kws build --profile, by its own timer.")
-        ] = None,
-        board: Annotated[
-            str | None, typer.Option(help="Build such a firmware for this board and ask it in the emulator.")
-        ] = None,
-        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
-        json: ui.Json = False,
-    ) -> None:
-        """Show what each layer of a compiled model costs on a Cortex-M4, alone in QEMU or inside the firmware."""
-        from host_tools.measure import layers as profiles
-        from model_pipeline.compiler import compile_model
-
-        if target not in profiles.UNITS:
-            raise KwsError(f"no target {target!r}", hint=f"targets: {', '.join(profiles.UNITS)}")
-        tflite = kernels.read(model)
-        if port and board:
-            raise KwsError("--port and --board exclude each other", hint="leave one out")
-        choice = kernels.chosen(model, size, portable, max_constants)
-        program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
-        if port or board:
-            # A device takes whole windows.
-            data = profiles.load_inputs(inputs, compile_model(tflite), runs)
-            with _device(port, board, baud, model, streaming, choice) as link, ui.progress("profile") as progress:
-                values = profiles.profile_device(program, data, link, progress)
-        else:
-            data = profiles.load_inputs(inputs, program, runs if target == "m4" else 100 * runs)
-            with ui.progress(f"profile on {target}") as progress:
-                values = profiles.profile(program, data, target, progress)  # type: ignore[arg-type]
-        result = {"model": str(model), **values}
-        if plot is not None:
-            profiles.picture(result, plot)
-            result["plot"] = str(plot)
-        ui.emit(result, json, _show)
-        if not result["equal_to_host"]:
-            raise CheckFailed(f"the outputs on {port or board or target} differ from those of this machine")
+    if target not in profiles.UNITS:
+        raise KwsError(f"no target {target!r}", hint=f"targets: {', '.join(profiles.UNITS)}")
+    tflite = kernels.read(model)
+    if port and board:
+        raise KwsError("--port and --board exclude each other", hint="leave one out")
+    choice = kernels.chosen(model, size, portable, max_constants)
+    program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
+    if port or board:
+        # A device takes whole windows.
+        data = profiles.load_inputs(inputs, compile_model(tflite), runs)
+        with _device(port, board, baud, model, streaming, choice) as link, ui.progress("profile") as progress:
+            values = profiles.profile_device(program, data, link, progress)
+    else:
+        data = profiles.load_inputs(inputs, program, runs if target == "m4" else 100 * runs)
+        with ui.progress(f"profile on {target}") as progress:
+            values = profiles.profile(program, data, target, progress)  # type: ignore[arg-type]
+    result = {"model": str(model), **values}
+    if plot is not None:
+        profiles.picture(result, plot)
+        result["plot"] = str(plot)
+    ui.emit(result, json, _show)
+    if not result["equal_to_host"]:
+        raise CheckFailed(f"the outputs on {port or board or target} differ from those of this machine")
 
 
 @contextlib.contextmanager

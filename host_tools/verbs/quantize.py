@@ -8,37 +8,33 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
-from host_tools.options import recipe
+from host_tools.options import common, recipe
 
 EXAMPLE = "Example: kws quantize runs/mine/train --recipe default --data data/speech_commands --out runs/mine/model"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def quantize(
+    trained: Annotated[Path, typer.Argument(help="The folder that kws train wrote.", show_default=False)],
+    data: Annotated[Path, typer.Option("--data", "-d", help="The data folder that it was trained on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.tflite and model.json; replaced.")],
+    config: recipe.Recipe = "demo",
+    teacher: recipe.Teacher = None,
+    settings: recipe.Settings = None,
+    json: common.Json = False,
+) -> None:
+    """Make the int8 model: post-training and quantisation-aware, and the better of both is kept."""
+    from model_pipeline.child import run_step
 
-    @app.command(epilog=EXAMPLE)
-    def quantize(
-        trained: Annotated[Path, typer.Argument(help="The folder that kws train wrote.", show_default=False)],
-        data: Annotated[Path, typer.Option("--data", "-d", help="The data folder that it was trained on.")],
-        out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.tflite and model.json; replaced.")],
-        config: recipe.Recipe = "demo",
-        teacher: recipe.Teacher = None,
-        settings: recipe.Settings = None,
-        json: ui.Json = False,
-    ) -> None:
-        """Make the int8 model: post-training and quantisation-aware, and the better of both is kept."""
-        from model_pipeline.child import run_step
+    arguments = recipe.arguments(config, settings, teacher)
+    arguments += ["--trained", str(trained), "--data", str(data), "--out", str(out)]
+    with ui.progress("quantising") as progress:
+        result = run_step("model_pipeline.quantize", arguments, progress)
 
-        arguments = recipe.arguments(config, settings, teacher)
-        arguments += ["--trained", str(trained), "--data", str(data), "--out", str(out)]
-        with ui.progress("quantising") as progress:
-            result = run_step("model_pipeline.quantize", arguments, progress)
+    def human(values: dict[str, Any]) -> None:
+        ui.out.say("{}: {}, {:,} B, model {}", out, values["quantization"], values["bytes"], values["model"])
+        if values["float_validation_accuracy"] is not None:
+            ui.out.say("  float: {:.2f} % on the validation clips", 100 * values["float_validation_accuracy"])
+        for way, measured in values["validation"].items():
+            ui.out.say("  {}: {:.2f} % (int8, TFLite Micro)", way, 100 * measured["accuracy"])
 
-        def human(values: dict[str, Any]) -> None:
-            ui.out.say("{}: {}, {:,} B, model {}", out, values["quantization"], values["bytes"], values["model"])
-            if values["float_validation_accuracy"] is not None:
-                ui.out.say("  float: {:.2f} % on the validation clips", 100 * values["float_validation_accuracy"])
-            for way, measured in values["validation"].items():
-                ui.out.say("  {}: {:.2f} % (int8, TFLite Micro)", way, 100 * measured["accuracy"])
-
-        ui.emit(result, json, human)
+    ui.emit(result, json, human)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:
@@ -17,70 +18,66 @@ EXAMPLE = "Example: kws record hey_robot --folder hey_robot --speaker anna   or 
 _METER = 40  # characters, from -80 to 0 dB
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def record(
+    word: Annotated[str, typer.Argument(help="The word; one that is no keyword teaches what is not meant.")],
+    count: Annotated[int, typer.Option(min=1, help="Takes of this word by this speaker, old ones included.")] = 20,
+    speaker: Annotated[
+        str | None, typer.Option(help="Who speaks; a hash of it is kept.", show_default="the user's name")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="The project that kws new made.")] = Path("."),
+    from_file: Annotated[
+        Path | None, typer.Option(help="Cut this recording into takes, all of them, instead of the microphone.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Give up after so long without a word.")] = 20.0,
+    json: common.Json = False,
+) -> None:
+    """Record takes of a word: each is found by its energy, checked and cut to one second.
 
-    @app.command(epilog=EXAMPLE)
-    def record(
-        word: Annotated[str, typer.Argument(help="The word; one that is no keyword teaches what is not meant.")],
-        count: Annotated[int, typer.Option(min=1, help="Takes of this word by this speaker, old ones included.")] = 20,
-        speaker: Annotated[
-            str | None, typer.Option(help="Who speaks; a hash of it is kept.", show_default="the user's name")
-        ] = None,
-        folder: Annotated[Path, typer.Option(help="The project that kws new made.")] = Path("."),
-        from_file: Annotated[
-            Path | None, typer.Option(help="Cut this recording into takes, all of them, instead of the microphone.")
-        ] = None,
-        seconds: Annotated[float, typer.Option(min=1, help="Give up after so long without a word.")] = 20.0,
-        json: ui.Json = False,
-    ) -> None:
-        """Record takes of a word: each is found by its energy, checked and cut to one second.
+    All takes of a speaker go into training, or all into testing: which, is by the hash of Speech Commands.
+    """
+    import getpass
 
-        All takes of a speaker go into training, or all into testing: which, is by the hash of Speech Commands.
-        """
-        import getpass
+    from host_tools.words import project
+    from host_tools.words.takes import Shelf
+    from model_pipeline.data.split import which_set
 
-        from host_tools.words import project
-        from host_tools.words.takes import Shelf
-        from model_pipeline.data.split import which_set
+    config, recordings = project.recordings_of(folder)
+    project.check_spelling(word)
+    shelf = Shelf(recordings, word, speaker if speaker is not None else getpass.getuser())
+    kept: list[str] = []
+    refused: list[dict[str, Any]] = []
 
-        config, recordings = project.recordings_of(folder)
-        project.check_spelling(word)
-        shelf = Shelf(recordings, word, speaker if speaker is not None else getpass.getuser())
-        kept: list[str] = []
-        refused: list[dict[str, Any]] = []
+    def judge(take: Take) -> bool:
+        seconds = round(take.start / 16000, 2)
+        if take.reason:
+            refused.append({"second": seconds, "reason": take.reason})
+            ui.err.say("[yellow]{:7.2f} s[/] not kept: {}", seconds, take.reason)
+            return False
+        path = shelf.keep(take)
+        kept.append(str(path))
+        ui.err.say("[green]{:7.2f} s[/] {}  {:.0f} dB", seconds, path, take.level_db)
+        return True
 
-        def judge(take: Take) -> bool:
-            seconds = round(take.start / 16000, 2)
-            if take.reason:
-                refused.append({"second": seconds, "reason": take.reason})
-                ui.err.say("[yellow]{:7.2f} s[/] not kept: {}", seconds, take.reason)
-                return False
-            path = shelf.keep(take)
-            kept.append(str(path))
-            ui.err.say("[green]{:7.2f} s[/] {}  {:.0f} dB", seconds, path, take.level_db)
-            return True
-
-        try:
-            if from_file:
-                _cut(from_file, judge)
-            else:
-                _listen(word, shelf, count, seconds, judge)
-        except KeyboardInterrupt:
-            ui.err.say("stopped; what was kept stays, and the next call goes on from it")
-        result = {
-            "word": word,
-            "keyword": word in config.keywords,
-            "folder": str(shelf.folder),
-            "speaker": shelf.speaker,
-            "split": which_set(f"{shelf.speaker}_nohash_0.wav"),
-            "takes": len(shelf.taken()),
-            "kept": kept,
-            "refused": refused,
-        }
-        ui.emit(result, json, _human)
-        if not kept and refused:
-            raise CheckFailed("no take could be kept", hint="the reasons are above")
+    try:
+        if from_file:
+            _cut(from_file, judge)
+        else:
+            _listen(word, shelf, count, seconds, judge)
+    except KeyboardInterrupt:
+        ui.err.say("stopped; what was kept stays, and the next call goes on from it")
+    result = {
+        "word": word,
+        "keyword": word in config.keywords,
+        "folder": str(shelf.folder),
+        "speaker": shelf.speaker,
+        "split": which_set(f"{shelf.speaker}_nohash_0.wav"),
+        "takes": len(shelf.taken()),
+        "kept": kept,
+        "refused": refused,
+    }
+    ui.emit(result, json, _human)
+    if not kept and refused:
+        raise CheckFailed("no take could be kept", hint="the reasons are above")
 
 
 def _human(values: dict[str, Any]) -> None:

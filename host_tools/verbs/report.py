@@ -8,43 +8,40 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 
 EXAMPLE = "Example: kws report runs/demo   or   kws report --card firmware/model --out card.md"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run; with --card also of a model.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, or the card's file.", show_default="the same")
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Write the card of a model instead, in Markdown.")] = False,
+    json: common.Json = False,
+) -> None:
+    """Draw report.html from results.json again, and print its figures.
 
-    @app.command(epilog=EXAMPLE)
-    def report(
-        run: Annotated[Path, typer.Argument(help="Folder of a run; with --card also of a model.", show_default=False)],
-        out: Annotated[
-            Path | None, typer.Option(help="Folder for report.html, or the card's file.", show_default="the same")
-        ] = None,
-        card: Annotated[bool, typer.Option("--card", help="Write the card of a model instead, in Markdown.")] = False,
-        json: ui.Json = False,
-    ) -> None:
-        """Draw report.html from results.json again, and print its figures.
+    With --card: data, accuracy by word and speaker, in noise, false accepts, cost on each board, limits.
+    Accuracies are what `kws evaluate --record` wrote into the model's manifest.
+    """
+    if card:
+        _card(run, out or run / "card.md", json=json)
+        return
+    from host_tools.report import page as reports
+    from host_tools.report import tables as show
 
-        With --card: data, accuracy by word and speaker, in noise, false accepts, cost on each board, limits.
-        Accuracies are what `kws evaluate --record` wrote into the model's manifest.
-        """
-        if card:
-            _card(run, out or run / "card.md", json=json)
-            return
-        from host_tools.report import page as reports
-        from host_tools.report import tables as show
+    results = reports.read_results(run)
+    folder = out or (run if run.is_dir() else run.parent)
+    with ui.progress("drawing the report"):
+        _, page = reports.write_report(results, folder)
 
-        results = reports.read_results(run)
-        folder = out or (run if run.is_dir() else run.parent)
-        with ui.progress("drawing the report"):
-            _, page = reports.write_report(results, folder)
+    def human(_: dict[str, Any]) -> None:
+        show.results(results)
+        ui.out.say("report: [bold]{}[/]", page)
 
-        def human(_: dict[str, Any]) -> None:
-            show.results(results)
-            ui.out.say("report: [bold]{}[/]", page)
-
-        ui.emit({**results, "report": str(page)}, json, human)
+    ui.emit({**results, "report": str(page)}, json, human)
 
 
 def _card(model: Path, out: Path, *, json: bool) -> None:

@@ -10,58 +10,55 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 from host_tools.options.recipe import Settings
 from host_tools.run.steps import ProgressCallback, Step
 
 EXAMPLE = "Example: kws run --config mine.toml --clips 100 --set train.epochs=5"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def run(
+    config: Annotated[
+        str | None, typer.Option(help="TOML file or the name of a built-in one.", show_default="demo")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do every step again, even if nothing changed.")] = False,
+    board: Annotated[
+        str | None, typer.Option(help="Board to build for and emulate.", show_default="the configuration's")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="aot or tflm.", show_default="the configuration's")] = None,
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="Test clips to stream.", show_default="the configuration's")
+    ] = None,
+    settings: Settings = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/<name>")] = None,
+    json: common.Json = False,
+) -> None:
+    """The main job: words to speech, to a trained int8 model, to firmware, streamed to and measured.
 
-    @app.command(epilog=EXAMPLE)
-    def run(
-        config: Annotated[
-            str | None, typer.Option(help="TOML file or the name of a built-in one.", show_default="demo")
-        ] = None,
-        fresh: Annotated[bool, typer.Option("--fresh", help="Do every step again, even if nothing changed.")] = False,
-        board: Annotated[
-            str | None, typer.Option(help="Board to build for and emulate.", show_default="the configuration's")
-        ] = None,
-        engine: Annotated[str | None, typer.Option(help="aot or tflm.", show_default="the configuration's")] = None,
-        clips: Annotated[
-            int | None, typer.Option(min=1, help="Test clips to stream.", show_default="the configuration's")
-        ] = None,
-        settings: Settings = None,
-        out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/<name>")] = None,
-        json: ui.Json = False,
-    ) -> None:
-        """The main job: words to speech, to a trained int8 model, to firmware, streamed to and measured.
+    A second run does only what has changed; after Ctrl-C the next run goes on where this one was.
+    """
+    from host_tools.measure.clips import verdict
+    from host_tools.run import job as mainjob
+    from model_pipeline.config import load_config, with_settings
 
-        A second run does only what has changed; after Ctrl-C the next run goes on where this one was.
-        """
-        from host_tools.measure.clips import verdict
-        from host_tools.run import job as mainjob
-        from model_pipeline.config import load_config, with_settings
+    wanted = with_settings(load_config(config, board=board, engine=engine), settings or [])
+    folder = out or Path("runs") / wanted.name
+    results = mainjob.run(wanted, folder, clips=clips, fresh=fresh, bar=_bar)
+    result = {
+        "results": str(folder / "results.json"),
+        "report": str(folder / "report.html"),
+        "outcomes": results.pop("outcomes"),
+        **{key: value for key, value in results.items() if key not in ("clips", "config")},
+    }
 
-        wanted = with_settings(load_config(config, board=board, engine=engine), settings or [])
-        folder = out or Path("runs") / wanted.name
-        results = mainjob.run(wanted, folder, clips=clips, fresh=fresh, bar=_bar)
-        result = {
-            "results": str(folder / "results.json"),
-            "report": str(folder / "report.html"),
-            "outcomes": results.pop("outcomes"),
-            **{key: value for key, value in results.items() if key not in ("clips", "config")},
-        }
+    def human(values: dict[str, Any]) -> None:
+        from host_tools.report import tables as show
 
-        def human(values: dict[str, Any]) -> None:
-            from host_tools.report import tables as show
+        show.results(results)
+        ui.out.say("report: [bold]{}[/]", values["report"])
 
-            show.results(results)
-            ui.out.say("report: [bold]{}[/]", values["report"])
-
-        ui.emit(result, json, human)
-        verdict(results, folder / "report.html")
+    ui.emit(result, json, human)
+    verdict(results, folder / "report.html")
 
 
 @contextlib.contextmanager

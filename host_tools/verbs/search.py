@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 from host_tools.options.recipe import Settings
 from model_pipeline.errors import KwsError, MissingTool
 
@@ -19,61 +20,57 @@ EXAMPLE = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def search(
+    data: Annotated[Path, typer.Option("--data", "-d", help="A data folder (kws data makes one).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study; an unfinished one goes on.")],
+    config: Annotated[
+        str, typer.Option("--config", "-c", help="The recipe: TOML file, or a built-in name.")
+    ] = "default",
+    settings: Settings = None,
+    board: Annotated[
+        str | None, typer.Option("--board", "-b", help="Board to build for.", show_default="the configuration's")
+    ] = None,
+    max_macs: Annotated[str, typer.Option(help="Most multiply-accumulates of a window: 1.2M.")] = "0",
+    max_ram: Annotated[str, typer.Option(help="Most RAM of the whole image, as kws build counts it: 40K.")] = "0",
+    max_flash: Annotated[str, typer.Option(help="Most flash of the whole image: 128K.")] = "0",
+    trials: Annotated[int, typer.Option(min=0, help="Networks to train in all, earlier starts included.")] = 0,
+    minutes: Annotated[float, typer.Option(min=0, help="Begin no trial after so many minutes.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="Of a trial; the front is then trained in full.")] = 8,
+    json: common.Json = False,
+) -> None:
+    """Find networks on the front of accuracy against instructions, within the limits of a board.
 
-    @app.command(epilog=EXAMPLE)
-    def search(
-        data: Annotated[Path, typer.Option("--data", "-d", help="A data folder (kws data makes one).")],
-        out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study; an unfinished one goes on.")],
-        config: Annotated[
-            str, typer.Option("--config", "-c", help="The recipe: TOML file, or a built-in name.")
-        ] = "default",
-        settings: Settings = None,
-        board: Annotated[
-            str | None, typer.Option("--board", "-b", help="Board to build for.", show_default="the configuration's")
-        ] = None,
-        max_macs: Annotated[str, typer.Option(help="Most multiply-accumulates of a window: 1.2M.")] = "0",
-        max_ram: Annotated[str, typer.Option(help="Most RAM of the whole image, as kws build counts it: 40K.")] = "0",
-        max_flash: Annotated[str, typer.Option(help="Most flash of the whole image: 128K.")] = "0",
-        trials: Annotated[int, typer.Option(min=0, help="Networks to train in all, earlier starts included.")] = 0,
-        minutes: Annotated[float, typer.Option(min=0, help="Begin no trial after so many minutes.")] = 0,
-        epochs: Annotated[int, typer.Option(min=1, help="Of a trial; the front is then trained in full.")] = 8,
-        json: ui.Json = False,
-    ) -> None:
-        """Find networks on the front of accuracy against instructions, within the limits of a board.
+    Each candidate is first built into the firmware and run in QEMU; what breaks a limit is never trained. Any
+    stop leaves a study that goes on with the same command.
+    """
+    from contextlib import closing
 
-        Each candidate is first built into the firmware and run in QEMU; what breaks a limit is never trained. Any
-        stop leaves a study that goes on with the same command.
-        """
-        from contextlib import closing
+    try:
+        from host_tools.search import results
+        from host_tools.search.study import Search
+    except ImportError as error:
+        if error.name not in ("optuna", "sqlalchemy"):
+            raise
+        raise MissingTool("Optuna is not installed", hint="pip install micro-kws[search], or make setup") from error
+    from host_tools.run.steps import lock_folder
+    from host_tools.search.cost import Costs, Limits
+    from host_tools.search.training import trainer
+    from model_pipeline.child import Worker
+    from model_pipeline.config import load_config, with_settings
+    from model_pipeline.data.dataset import Dataset
 
-        try:
-            from host_tools.search import results
-            from host_tools.search.study import Search
-        except ImportError as error:
-            if error.name not in ("optuna", "sqlalchemy"):
-                raise
-            raise MissingTool("Optuna is not installed", hint="pip install micro-kws[search], or make setup") from error
-        from host_tools.run.steps import lock_folder
-        from host_tools.search.cost import Costs, Limits
-        from host_tools.search.training import trainer
-        from model_pipeline.child import Worker
-        from model_pipeline.config import load_config, with_settings
-        from model_pipeline.data.dataset import Dataset
-
-        if not trials and not minutes:
-            raise KwsError("a search needs an end", hint="--trials 40, or --minutes 60")
-        recipe = with_settings(load_config(config, board=board), settings or [])
-        limits = Limits(_number(max_macs, 1000), _number(max_ram, 1024), _number(max_flash, 1024))
-        data_hash = Dataset.open(data, recipe.keywords, recipe.data).content_hash()
-        worker = Worker("model_pipeline.search", ["--data", str(data), "--out", str(out)])
-        with closing(lock_folder(out)), worker, ui.progress("search") as progress:
-            costs = Costs(recipe.board, limits, worker, out)
-            study = Search(recipe, data_hash, out, limits, epochs, costs, trainer(worker))
-            study.run(trials, minutes, progress, lambda: results.write(study))
-            result = results.write(study)
-        ui.emit({"data": str(data), **result}, json, _show)
+    if not trials and not minutes:
+        raise KwsError("a search needs an end", hint="--trials 40, or --minutes 60")
+    recipe = with_settings(load_config(config, board=board), settings or [])
+    limits = Limits(_number(max_macs, 1000), _number(max_ram, 1024), _number(max_flash, 1024))
+    data_hash = Dataset.open(data, recipe.keywords, recipe.data).content_hash()
+    worker = Worker("model_pipeline.search", ["--data", str(data), "--out", str(out)])
+    with closing(lock_folder(out)), worker, ui.progress("search") as progress:
+        costs = Costs(recipe.board, limits, worker, out)
+        study = Search(recipe, data_hash, out, limits, epochs, costs, trainer(worker))
+        study.run(trials, minutes, progress, lambda: results.write(study))
+        result = results.write(study)
+    ui.emit({"data": str(data), **result}, json, _show)
 
 
 def _number(text: str, thousand: int) -> int:

@@ -8,48 +8,45 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 
 EXAMPLE = "Example: kws selftest --port /dev/ttyACM0   or   kws selftest --board disco_f407vg"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def selftest(
+    port: Annotated[str | None, typer.Option(help="Serial port or URL of a board that runs our firmware.")] = None,
+    board: Annotated[str | None, typer.Option(help="Build for this board and emulate it, instead.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Exported model folder that the board runs.", show_default="firmware/model")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder with test clips of the keywords.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of the link's soak.")] = 200,
+    baud: common.Baud = None,
+    json: common.Json = False,
+) -> None:
+    """Check a board in a minute: link, inference against TFLite Micro, keywords, faults and watchdog.
 
-    @app.command(epilog=EXAMPLE)
-    def selftest(
-        port: Annotated[str | None, typer.Option(help="Serial port or URL of a board that runs our firmware.")] = None,
-        board: Annotated[str | None, typer.Option(help="Build for this board and emulate it, instead.")] = None,
-        model: Annotated[
-            Path | None, typer.Option(help="Exported model folder that the board runs.", show_default="firmware/model")
-        ] = None,
-        data: Annotated[Path | None, typer.Option(help="Data folder with test clips of the keywords.")] = None,
-        frames: Annotated[int, typer.Option(min=1, help="Frames of the link's soak.")] = 200,
-        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
-        json: ui.Json = False,
-    ) -> None:
-        """Check a board in a minute: link, inference against TFLite Micro, keywords, faults and watchdog.
+    It restarts the board several times. The full suite is pytest -m hardware --port PORT tests/hardware.
+    """
+    from host_tools.check import selftest as checks
+    from host_tools.image import targets
+    from host_tools.image.build import DEFAULT_MODEL
+    from model_pipeline.errors import CheckFailed
 
-        It restarts the board several times. The full suite is pytest -m hardware --port PORT tests/hardware.
-        """
-        from host_tools.check import selftest as checks
-        from host_tools.image import targets
-        from host_tools.image.build import DEFAULT_MODEL
-        from model_pipeline.errors import CheckFailed
-
-        reference = checks.Reference(model or DEFAULT_MODEL)
-        speech, noise = checks.speech_and_noise(data, reference) if data else (None, None)
-        with (
-            targets.target(port, board, model=model, baud=baud) as (link, _),
-            ui.progress("self-test") as progress,
-        ):
-            device = checks.Device(link, reference, frames=frames, windows=5, speech=speech, noise=noise)
-            device.reopen = checks.reopener(port, baud) if port else None
-            outcomes = checks.run(device, progress)
-        result = {"port": port, "board": board, "checks": [vars(o) for o in outcomes]}
-        ui.emit(result, json, _show)
-        failed = [o.name for o in outcomes if o.state == "failed"]
-        if failed:
-            raise CheckFailed(f"{len(failed)} of {len(outcomes)} checks failed: {', '.join(failed)}")
+    reference = checks.Reference(model or DEFAULT_MODEL)
+    speech, noise = checks.speech_and_noise(data, reference) if data else (None, None)
+    with (
+        targets.target(port, board, model=model, baud=baud) as (link, _),
+        ui.progress("self-test") as progress,
+    ):
+        device = checks.Device(link, reference, frames=frames, windows=5, speech=speech, noise=noise)
+        device.reopen = checks.reopener(port, baud) if port else None
+        outcomes = checks.run(device, progress)
+    result = {"port": port, "board": board, "checks": [vars(o) for o in outcomes]}
+    ui.emit(result, json, _show)
+    failed = [o.name for o in outcomes if o.state == "failed"]
+    if failed:
+        raise CheckFailed(f"{len(failed)} of {len(outcomes)} checks failed: {', '.join(failed)}")
 
 
 def _show(values: dict[str, Any]) -> None:

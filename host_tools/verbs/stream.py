@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from host_tools import ui
+from host_tools.options import common
 from model_pipeline.errors import KwsError
 
 if TYPE_CHECKING:
@@ -22,65 +23,61 @@ EXAMPLE = (
 _BLOCK = 320  # 20 ms, as of the microphone
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def stream(
+    port: Annotated[str | None, typer.Option(help="Serial port or URL such as socket://127.0.0.1:3456.")] = None,
+    board: Annotated[str | None, typer.Option(help="Build for this board and emulate it, instead.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder whose labelled test clips are streamed.")] = None,
+    clips: Annotated[int, typer.Option(min=1, help="How many of them, spread over the labels.")] = 100,
+    wav: Annotated[Path | None, typer.Option(help="A recording to stream, of any length.")] = None,
+    mic: Annotated[bool, typer.Option("--mic", help="Stream this computer's microphone.")] = False,
+    realtime: Annotated[bool, typer.Option("--realtime", help="Stream --wav at the pace of a microphone.")] = False,
+    paced: Annotated[int, typer.Option(min=0, help="Clips to repeat at that pace, for the response time.")] = 8,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model folder: what --board is built with, and what --data is compared with."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
+    out: Annotated[Path | None, typer.Option(help="Folder for results.json and report.html.")] = None,
+    baud: common.Baud = None,
+    json: common.Json = False,
+) -> None:
+    """Stream speech to a device: labelled clips for accuracy and cost, a recording or a microphone for a look."""
+    if sum((data is not None, wav is not None, mic)) != 1:
+        raise KwsError("give one of --data DIR, --wav FILE and --mic", hint=EXAMPLE.removeprefix("Example: "))
+    from host_tools.image import targets
+    from host_tools.words import microphone
+    from model_pipeline.data.audio import recording_blocks
 
-    @app.command(epilog=EXAMPLE)
-    def stream(
-        port: Annotated[str | None, typer.Option(help="Serial port or URL such as socket://127.0.0.1:3456.")] = None,
-        board: Annotated[str | None, typer.Option(help="Build for this board and emulate it, instead.")] = None,
-        data: Annotated[Path | None, typer.Option(help="Data folder whose labelled test clips are streamed.")] = None,
-        clips: Annotated[int, typer.Option(min=1, help="How many of them, spread over the labels.")] = 100,
-        wav: Annotated[Path | None, typer.Option(help="A recording to stream, of any length.")] = None,
-        mic: Annotated[bool, typer.Option("--mic", help="Stream this computer's microphone.")] = False,
-        realtime: Annotated[bool, typer.Option("--realtime", help="Stream --wav at the pace of a microphone.")] = False,
-        paced: Annotated[int, typer.Option(min=0, help="Clips to repeat at that pace, for the response time.")] = 8,
-        model: Annotated[
-            Path | None,
-            typer.Option(help="Model folder: what --board is built with, and what --data is compared with."),
-        ] = None,
-        engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
-        out: Annotated[Path | None, typer.Option(help="Folder for results.json and report.html.")] = None,
-        baud: Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")] = None,
-        json: ui.Json = False,
-    ) -> None:
-        """Stream speech to a device: labelled clips for accuracy and cost, a recording or a microphone for a look."""
-        if sum((data is not None, wav is not None, mic)) != 1:
-            raise KwsError("give one of --data DIR, --wav FILE and --mic", hint=EXAMPLE.removeprefix("Example: "))
-        from host_tools.image import targets
-        from host_tools.words import microphone
-        from model_pipeline.data.audio import recording_blocks
+    with contextlib.ExitStack() as stack:
+        # First what may be missing, then the device.
+        source = stack.enter_context(microphone.blocks()) if mic else recording_blocks(wav, _BLOCK) if wav else None
+        link, build = stack.enter_context(targets.target(port, board, model=model, engine=engine, baud=baud))
+        if source is not None:
+            _live(link, source, realtime=realtime, endless=mic, json=json)
+            return
+        assert data is not None
+        results = _clips(link, data, clips, paced, model)
+    results["build"] = build
+    results["where"] = f"an emulated {board}" if board and board != "host" else ""
+    result = {key: value for key, value in results.items() if key != "clips"}
+    if out:
+        from host_tools.report import page as report
 
-        with contextlib.ExitStack() as stack:
-            # First what may be missing, then the device.
-            source = stack.enter_context(microphone.blocks()) if mic else recording_blocks(wav, _BLOCK) if wav else None
-            link, build = stack.enter_context(targets.target(port, board, model=model, engine=engine, baud=baud))
-            if source is not None:
-                _live(link, source, realtime=realtime, endless=mic, json=json)
-                return
-            assert data is not None
-            results = _clips(link, data, clips, paced, model)
-        results["build"] = build
-        results["where"] = f"an emulated {board}" if board and board != "host" else ""
-        result = {key: value for key, value in results.items() if key != "clips"}
+        with ui.progress("write the report"):
+            paths = report.write_report(results, out)
+        result |= {"results": str(paths[0]), "report": str(paths[1])}
+
+    def human(_: dict[str, Any]) -> None:
+        from host_tools.report import tables as show
+
+        show.results(results)
         if out:
-            from host_tools.report import page as report
+            ui.out.say("report: [bold]{}[/]", out / "report.html")
 
-            with ui.progress("write the report"):
-                paths = report.write_report(results, out)
-            result |= {"results": str(paths[0]), "report": str(paths[1])}
+    ui.emit(result, json, human)
+    from host_tools.measure.clips import verdict
 
-        def human(_: dict[str, Any]) -> None:
-            from host_tools.report import tables as show
-
-            show.results(results)
-            if out:
-                ui.out.say("report: [bold]{}[/]", out / "report.html")
-
-        ui.emit(result, json, human)
-        from host_tools.measure.clips import verdict
-
-        verdict(results, out / "report.html" if out else "--out DIR, which keeps every clip's result")
+    verdict(results, out / "report.html" if out else "--out DIR, which keeps every clip's result")
 
 
 def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) -> dict[str, Any]:

@@ -8,56 +8,52 @@ from typing import Annotated, Any
 import typer
 
 from host_tools import ui
-from host_tools.options import recipe
+from host_tools.options import common, recipe
 
 EXAMPLE = "Example: kws train --recipe default --data data/speech_commands --out runs/mine/train"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+def train(
+    data: Annotated[
+        str,
+        typer.Option("--data", "-d", help="A data folder, or the folder or URL of a sharded set (kws data shard)."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.keras, train.json and log.csv.")],
+    config: recipe.Recipe = "demo",
+    teacher: recipe.Teacher = None,
+    settings: recipe.Settings = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="tf.distribute: auto, mirrored (all GPUs, or --set train.replicas=2) or multiworker (TF_CONFIG).",
+            show_default="auto",
+        ),
+    ] = None,
+    json: common.Json = False,
+) -> None:
+    """Train the float network. Goes on from its last epoch after a stop; Ctrl-C keeps the best so far."""
+    from model_pipeline.child import run_step
 
-    @app.command(epilog=EXAMPLE)
-    def train(
-        data: Annotated[
-            str,
-            typer.Option("--data", "-d", help="A data folder, or the folder or URL of a sharded set (kws data shard)."),
-        ],
-        out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.keras, train.json and log.csv.")],
-        config: recipe.Recipe = "demo",
-        teacher: recipe.Teacher = None,
-        settings: recipe.Settings = None,
-        strategy: Annotated[
-            str | None,
-            typer.Option(
-                help="tf.distribute: auto, mirrored (all GPUs, or --set train.replicas=2) or multiworker (TF_CONFIG).",
-                show_default="auto",
-            ),
-        ] = None,
-        json: ui.Json = False,
-    ) -> None:
-        """Train the float network. Goes on from its last epoch after a stop; Ctrl-C keeps the best so far."""
-        from model_pipeline.child import run_step
+    arguments = [*recipe.arguments(config, settings, teacher), "--data", data, "--out", str(out)]
+    if strategy:
+        arguments.append(f"--set=train.strategy={strategy}")
+    with ui.progress("training") as progress:
+        result = run_step("model_pipeline.train", arguments, progress)
 
-        arguments = [*recipe.arguments(config, settings, teacher), "--data", data, "--out", str(out)]
-        if strategy:
-            arguments.append(f"--set=train.strategy={strategy}")
-        with ui.progress("training") as progress:
-            result = run_step("model_pipeline.train", arguments, progress)
+    def human(values: dict[str, Any]) -> None:
+        ui.out.say(
+            "{}: {:.2f} % on the validation clips (epoch {} of {}), {:.0f} s",
+            out,
+            100 * values["validation_accuracy"],
+            values["best_epoch"],
+            values["epochs"],
+            values["seconds"],
+        )
+        ui.out.say(
+            "  {}: {:,} parameters, {:,} MACs a window",
+            values["architecture"],
+            values["parameters"],
+            values["macs"],
+        )
 
-        def human(values: dict[str, Any]) -> None:
-            ui.out.say(
-                "{}: {:.2f} % on the validation clips (epoch {} of {}), {:.0f} s",
-                out,
-                100 * values["validation_accuracy"],
-                values["best_epoch"],
-                values["epochs"],
-                values["seconds"],
-            )
-            ui.out.say(
-                "  {}: {:,} parameters, {:,} MACs a window",
-                values["architecture"],
-                values["parameters"],
-                values["macs"],
-            )
-
-        ui.emit(result, json, human)
+    ui.emit(result, json, human)

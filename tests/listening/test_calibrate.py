@@ -320,7 +320,7 @@ def test_evaluate_streaming_by_the_command(world, tmp_path, capfd) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--keywords", 5), "go with --streaming"),
+        (("--keywords", 5), "goes with kws evaluate stream"),
         (("--streaming", "--negative", "nowhere"), "no folder nowhere"),
         (("--streaming", "--sessions", "nowhere"), "holds no sessions"),
         (("--streaming", "--plot", "x.gif"), "can't draw"),

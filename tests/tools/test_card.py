@@ -201,7 +201,7 @@ def test_near_words_need_no_data_and_clips_do(model: Path, capfd: pytest.Capture
     code, _, err = kws("evaluate", str(model), capfd=capfd)
     assert code == 2 and "--data" in err
     code, _, err = kws("evaluate", str(model), "--word", "cat", "--data", "x", capfd=capfd)
-    assert code == 2 and "--word goes with --near" in err
+    assert code == 2 and "--word goes with kws evaluate near" in err
 
 
 def test_evaluation_clips_keep_their_speakers(data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pkgutil
@@ -13,11 +14,13 @@ import time
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from host_tools import cli, verbs
 from host_tools.check import selftest
 from host_tools.image.build import DEFAULT_MODEL
 from host_tools.link.session import Link
+from host_tools.verbs import evaluate
 from model_pipeline.errors import CheckFailed
 from tests.support.fake_device import FakeFirmware, Faults, listening
 
@@ -191,6 +194,34 @@ def test_no_host_verb_imports_tensorflow() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"}
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_every_verb_is_a_function_of_its_file_in_one_panel() -> None:
+    """Only `version` stands outside: it is about kws itself."""
+    panels = [verb for names in cli.PANELS.values() for verb in names.split()]
+    files = [module.name for module in pkgutil.iter_modules(verbs.__path__)]
+    assert len(panels) == len(set(panels)) and set(panels) == set(files) - {"version"}
+    for name in files:
+        module = importlib.import_module(f"{verbs.__name__}.{name}")
+        assert hasattr(module, "GROUP") or (callable(getattr(module, name)) and module.EXAMPLE.startswith("Example: "))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (("M", "--data", "D"), ("clips", "M", "--data", "D")),
+        (("--snr", "5", "M", "-d", "D"), ("clips", "--snr", "5", "M", "-d", "D")),
+        (("M", "--streaming", "--negative", "N"), ("stream", "M", "--negative", "N")),
+        (("--near", "M", "--word", "cat"), ("near", "M", "--word", "cat")),
+    ],
+)
+def test_the_old_spelling_of_evaluate_means_the_new_one(old: tuple[str, ...], new: tuple[str, ...]) -> None:
+    group = typer.main.get_command(evaluate.GROUP)
+    found = []
+    for arguments in (old, new):
+        context = group.make_context("evaluate", list(arguments))
+        found.append((context._protected_args, context.args))
+    assert found[0] == found[1] and found[0][0] == [new[0]]
 
 
 def test_help_is_light() -> None:
