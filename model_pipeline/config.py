@@ -402,7 +402,8 @@ def with_settings(config: Config, settings: list[str]) -> Config:
         if not equals or not isinstance(place, dict) or last not in place:
             raise KwsError(
                 f"no setting {key.strip()!r}",
-                hint=_meant(Config, key.strip().split(".")) or "as in train.epochs=5; docs/manifest.md lists the keys",
+                hint=_meant(Config, key.strip().split("."))
+                or "as in train.epochs=5; docs/configuration.md lists the keys",
             )
         place[last] = value
     try:
