@@ -15,7 +15,14 @@ _Static_assert(KWS_NUM_MODELS > 1 || KWS_WINDOW_FRAMES * KWS_CHANNELS == KWS_INP
                "the window is not the model's input");
 _Static_assert(KWS_NUM_LABELS == KWS_OUTPUT_BYTES, "one output for each label");
 _Static_assert(KWS_NUM_LABELS >= 1 && KWS_NUM_LABELS <= KWS_DET_MAX_LABELS, "labels");
-_Static_assert(KWS_INPUT_BYTES <= 0xFFFF, "INFER_FEATURES counts in 16 bits");
+_Static_assert(KWS_INPUT_BYTES >= 1 && KWS_INPUT_BYTES <= KWS_LIMIT_INPUT_BYTES, "INFER_FEATURES counts in 16 bits");
+_Static_assert(sizeof KWS_LABELS <= KWS_LIMIT_LABELS * (KWS_LIMIT_LABEL_BYTES + 1), "labels are too long");
+_Static_assert(KWS_WINDOW_FRAMES <= KWS_LIMIT_FRAMES && KWS_CHANNELS <= KWS_LIMIT_CHANNELS &&
+                   KWS_WINDOW_SAMPLES <= KWS_LIMIT_SAMPLES && KWS_STRIDE_HOPS <= KWS_LIMIT_STRIDE_HOPS,
+               "the model is beyond kws_limits.h");
+_Static_assert(KWS_DET_WINDOW <= KWS_LIMIT_WINDOW && KWS_DET_MIN_COUNT <= KWS_LIMIT_MIN_COUNT &&
+                   KWS_DET_REFRACTORY <= KWS_LIMIT_REFRACTORY_SAMPLES,
+               "the detector is beyond kws_limits.h");
 
 #define RING_SAMPLES 1024u /* 64 ms, and room for two hops while a frame of the link comes in */
 KWS_RING_ASSERT(RING_SAMPLES);

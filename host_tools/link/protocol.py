@@ -12,9 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from model_pipeline.errors import DeviceError
+from model_pipeline.limits import LIMITS, check_label, check_labels
+from model_pipeline.text import shown
 
 VERSION = 1
-MAX_PAYLOAD = 512
+MAX_PAYLOAD = LIMITS["PAYLOAD"]
+MAX_INFO = 4096  # bytes of INFO in all its replies: 32 of the longest labels, and the rest
+MAX_WINDOW = 1024  # frames of credit that are believed
+_MAX_TEXT = 64  # characters of a text in INFO
 MAX_SAMPLES = 254  # of one STREAM_DATA
 _HEADER = struct.Struct("<BBHH")
 _MAX_FRAME = _HEADER.size + MAX_PAYLOAD + 4
@@ -353,8 +358,40 @@ class Info(Event):
     payload: bytes = b""
 
     def joined(self, rest: Info) -> Info:
-        """This reply and the one that goes on with it, as one."""
+        """This reply and the one that goes on with it, as one.
+
+        Raises:
+            ValueError: it says nothing new, or all of it is longer than a device's can be.
+        """
+        if not rest.payload or len(self.payload) + len(rest.payload) > MAX_INFO:
+            raise ValueError(f"INFO goes on beyond {MAX_INFO} bytes" if rest.payload else "INFO goes on with nothing")
         return Info.parse(self.payload + rest.payload, rest.at)
+
+    def check(self) -> None:
+        """
+        Raises:
+            ValueError: a number or a label that no firmware of ours has: nothing may be made by it.
+        """
+        limits = {
+            "sample_rate": (16000, 16000),
+            "window_samples": (1, LIMITS["SAMPLES"]),
+            "hop_samples": (1, LIMITS["SAMPLES"]),
+            "channels": (1, LIMITS["CHANNELS"]),
+            "window_frames": (1, LIMITS["FRAMES"]),
+            "input_bytes": (1, LIMITS["INPUT_BYTES"]),
+            "output_bytes": (1, LIMITS["LABELS"]),
+            "default_stride": (1, LIMITS["STRIDE_HOPS"]),
+        }
+        for name, (least, most) in limits.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"{name} is {value}, not {least} to {most}")
+        if self.input_bytes != self.window_frames * self.channels:
+            raise ValueError(f"input_bytes is {self.input_bytes} for {self.window_frames} x {self.channels} values")
+        if self.output_bytes != len(self.labels):
+            raise ValueError(f"output_bytes is {self.output_bytes} for {len(self.labels)} labels")
+        for label in check_labels(list(self.labels)):
+            check_label(label)
 
     @classmethod
     def parse(cls, payload: bytes, at: float) -> Info:
@@ -383,7 +420,7 @@ class Info(Event):
             offset += 2 + length
             values["more"] = tag == InfoTag.MORE  # stands only at the end of a reply
             if tag in texts:
-                values[texts[tag]] = value.decode("utf-8", "replace")
+                values[texts[tag]] = shown(value.decode("utf-8", "replace"), _MAX_TEXT)
             elif tag == InfoTag.LABELS:
                 labels += value
             elif tag in numbers:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import select
+import socket
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -17,22 +21,26 @@ import serial
 
 from host_tools.link.protocol import (
     FAULT_MAGIC,
+    MAX_WINDOW,
     VERSION,
     Ack,
     BadFrame,
     Command,
     Decoder,
+    Detection,
     Detector,
     DeviceRefused,
     Event,
     Frame,
     HelloReply,
     Info,
+    Log,
     Nak,
     ProfileReply,
     Ready,
     Refusal,
     ResetOk,
+    Result,
     SetDetectorOk,
     Stats,
     parse_event,
@@ -45,6 +53,10 @@ RESEND_S = 0.5
 # TCP loses nothing: no progress there means a busy emulator, and a repeat would only be counted against the link.
 RESEND_TCP_S = 3.0
 _HELLO_S = 0.3
+_REPLY_S = 10.0  # for all frames of a reply
+# Events that nobody has taken yet; of more the oldest go, and are counted. A clip or a second of sound gives hundreds.
+MAX_EVENTS = 20_000
+MAX_LOGS = 256  # of them LOG, which a device may send without end
 _E = TypeVar("_E", bound=Event)
 
 
@@ -59,7 +71,8 @@ class Counters:
     received: int = 0
     lost: int = 0  # gaps in the device's sequence
     repeated: int = 0
-    bad: int = 0  # runs of bytes that were no frame
+    bad: int = 0  # runs of bytes that were no frame, and events that can't be this device's
+    dropped: int = 0  # events that came faster than anybody took them
 
     @property
     def clean(self) -> bool:
@@ -98,6 +111,10 @@ class Link:
         self._resend_s = resend_s
         self._changed = threading.Condition()
         self._events: deque[Event] = deque()
+        self._logs = 0  # of them LOG
+        self._came = 0  # events in all, taken or not
+        self._outputs = 0  # of this device's model, once known
+        self._claim: socket.socket | None = None
         self._urgent: deque[bytes] = deque()
         self._unacked: deque[Ticket] = deque()
         self._cursor = 0  # of _unacked, so many were written
@@ -132,11 +149,15 @@ class Link:
         Raises:
             DeviceError: no such port, no firmware of ours behind it, or one of another protocol version.
         """
-        link = cls(
-            _open_port(url, baud),
-            url,
-            resend_s=resend_s or (RESEND_TCP_S if url.startswith("socket://") else RESEND_S),
-        )
+        claim = _claim(url)
+        try:
+            port = _open_port(url, baud)
+        except BaseException:
+            if claim:
+                claim.close()
+            raise
+        link = cls(port, url, resend_s=resend_s or (RESEND_TCP_S if url.startswith("socket://") else RESEND_S))
+        link._claim = claim
         try:
             link.hello(timeout)
         except BaseException:
@@ -159,6 +180,8 @@ class Link:
             thread.join(2.0)
         with contextlib.suppress(OSError, serial.SerialException):
             self._port.close()
+        if self._claim:
+            self._claim.close()
 
     # ---- commands
 
@@ -226,9 +249,13 @@ class Link:
         with self._changed:
             self._changed.wait_for(lambda: self._events or self._failure, timeout)
             if self._events:
-                return self._events.popleft()
+                return self._taken(self._events.popleft())
             self._check()
             return None
+
+    def _taken(self, event: _E) -> _E:
+        self._logs -= isinstance(event, Log)
+        return event
 
     def expect(self, *kinds: type[_E], timeout: float, commands: tuple[Command, ...] = ()) -> _E | None:
         """The oldest event of these kinds, taken out of the queue (others stay), or None after ``timeout``.
@@ -237,9 +264,13 @@ class Link:
             DeviceError: the device refused one of ``commands``.
         """
         found: list[Any] = []
+        looked_at = 0  # of all events that came: each is looked at once, however many wait
 
         def search() -> bool:
-            for event in self._events:
+            nonlocal looked_at
+            new = min(len(self._events), self._came - looked_at)
+            looked_at = self._came
+            for event in itertools.islice(self._events, len(self._events) - new, None):
                 refused = isinstance(event, Refusal) and event.command in commands
                 if refused or isinstance(event, kinds):
                     found.append(event)
@@ -252,6 +283,7 @@ class Link:
                 self._check()
                 return None
             self._events.remove(found[-1])
+            self._taken(found[-1])
         if isinstance(found[-1], Refusal) and not isinstance(found[-1], kinds):
             raise DeviceRefused(self.name, found[-1])
         return found[-1]
@@ -267,13 +299,26 @@ class Link:
         raise DeviceError(f"{self.name}: no answer to {command.name}", hint="reset the board")
 
     def info(self) -> Info:
-        """What the firmware says of itself."""
+        """What the firmware says of itself, within the bounds of docs/protocol.md.
+
+        Raises:
+            DeviceError: it says something else, or not all of it in time.
+        """
         info = self.request(Command.INFO, Info)
-        while info.more:
-            rest = self.expect(Info, timeout=5.0)
-            if rest is None:
-                raise DeviceError(f"{self.name}: the rest of the labels did not arrive", hint="reset the board")
-            info = info.joined(rest)
+        deadline = time.perf_counter() + _REPLY_S
+        try:
+            while info.more:
+                rest = self.expect(Info, timeout=max(0.0, deadline - time.perf_counter()))
+                if rest is None:
+                    raise DeviceError(f"{self.name}: the rest of the labels did not arrive", hint="reset the board")
+                info = info.joined(rest)
+            info.check()
+        except ValueError as error:
+            raise DeviceError(
+                f"{self.name}: the device says what no firmware of ours says: {error}", hint="build and flash ours"
+            ) from error
+        with self._changed:
+            self._outputs = len(info.labels)
         return info
 
     def stats(self, clear: bool = False) -> Stats:
@@ -288,9 +333,10 @@ class Link:
         """
         part = self.request(Command.PROFILE, ProfileReply)
         ticks = list(part.ticks)
+        deadline = time.perf_counter() + _REPLY_S
         while len(ticks) < part.total:
-            rest = self.expect(ProfileReply, timeout=5.0)
-            if rest is None or rest.first != len(ticks):
+            rest = self.expect(ProfileReply, timeout=max(0.0, deadline - time.perf_counter()))
+            if rest is None or rest.first != len(ticks) or not rest.ticks:
                 raise DeviceError(f"{self.name}: a part of the profile did not arrive", hint="try again")
             ticks += rest.ticks
         return ticks
@@ -361,7 +407,10 @@ class Link:
                 f"{text}; {self._stray_bytes} bytes came that are no frames of ours",
                 hint="check the baud rate, or flash our firmware",
             )
-        return DeviceError(text, hint="check that the board runs our firmware, then reset it")
+        hint = "check that the board runs our firmware, then reset it"
+        if self.name.startswith("socket://"):
+            hint = "is another program connected to it? it serves one at a time"
+        return DeviceError(text, hint=hint)
 
     def _read_loop(self) -> None:
         decoder = Decoder()
@@ -396,7 +445,7 @@ class Link:
                     f"{self.name}: the device restarted in the middle of the session", hint="kws monitor shows why"
                 )
             self._rx_expected = (frame.seq + 1) & 0xFFFF
-            self._events.append(event)
+            self._queue(event)
             return
         if isinstance(event, HelloReply):
             self._versions(event.protocol)
@@ -414,7 +463,7 @@ class Link:
         self.counters.received += 1
         self._rx_expected = (frame.seq + 1) & 0xFFFF
         if isinstance(event, Ack):
-            self._window = max(1, event.window)
+            self._window = min(MAX_WINDOW, max(1, event.window))
             self._acknowledge(event.expected)
         elif isinstance(event, Nak):
             self.counters.naks += 1
@@ -426,8 +475,26 @@ class Link:
                 self.counters.resent += self._cursor
                 self._cursor = 0
                 self._progress_at = at
+        elif self._outputs and (
+            (isinstance(event, Result) and len(event.output) != self._outputs)
+            or (isinstance(event, Detection) and event.label >= self._outputs)
+        ):
+            self.counters.bad += 1
         elif not isinstance(event, HelloReply):  # of a HELLO that was sent again
-            self._events.append(event)
+            self._queue(event)
+
+    def _queue(self, event: Event) -> None:
+        """Keeps ``event`` until it is taken; of too many the oldest go, logs first."""
+        is_log = isinstance(event, Log)
+        if is_log and self._logs >= MAX_LOGS:
+            self.counters.dropped += 1  # what was said first tells most
+            return
+        if len(self._events) >= MAX_EVENTS:
+            self._taken(self._events.popleft())
+            self.counters.dropped += 1
+        self._events.append(event)
+        self._logs += is_log
+        self._came += 1
 
     def _versions(self, protocol: int) -> None:
         if protocol != VERSION:
@@ -440,11 +507,13 @@ class Link:
         self._opening = False
         self.counters = Counters(received=1)
         self._rx_expected = (seq + 1) & 0xFFFF
-        self._window = max(1, event.window)
+        self._window = min(MAX_WINDOW, max(1, event.window))
         self._seq = (self._seq + 1) & 0xFFFF
         self._tries = 0
         self._went_back_to = None
         self._events.clear()
+        self._logs = 0
+        self._outputs = 0
         self.device = event
 
     def _acknowledge(self, expected: int) -> None:
@@ -516,6 +585,29 @@ def _reader(port: Any) -> Callable[[], bytes]:
         return lambda: port.read(max(1, port.in_waiting))
     port.timeout = 0
     return lambda: port.read(4096) if select.select([handle], [], [], 0.05)[0] else b""
+
+
+def _claim(url: str) -> socket.socket | None:
+    """Holds a TCP port of this computer for this process, as a serial port is held: whoever serves it lets a second
+    client wait without a word. None where that can't be done (only Linux names sockets without a file).
+
+    Raises:
+        DeviceError: another process holds it.
+    """
+    if not url.startswith("socket://") or not sys.platform.startswith("linux"):
+        return None
+    place = url.removeprefix("socket://").split("?")[0].split("/")[0].lower().replace("localhost", "127.0.0.1")
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(f"\0micro-kws {place}"[:100])
+    except OSError as error:
+        claim.close()
+        if error.errno != errno.EADDRINUSE:
+            return None
+        raise DeviceError(
+            f"{url} is in use by another program of kws", hint="end it first: a device serves one at a time"
+        ) from error
+    return claim
 
 
 def _open_port(url: str, baud: int) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from host_tools.link.protocol import (
     MAX_SAMPLES,
     Command,
+    Detection,
     DeviceRefused,
     Event,
     Refusal,
@@ -29,6 +30,8 @@ SEND_FEATURES, SEND_RESULTS, FROM_MICROPHONE = 1, 2, 4
 _LIVE_BLOCK = 160  # 10 ms
 ANSWER_S = 60.0  # an emulator on a busy machine is slow; a dead link is noticed much earlier
 _PATIENCE_S = 4.0
+_SHORTEST_HOP = 80  # samples: 5 ms
+_AT_ONCE = 1000  # events
 ProgressCallback = Callable[[int, int, str], None]
 
 
@@ -66,13 +69,13 @@ def stream_clip(
     deadline = time.perf_counter() + ANSWER_S
     while done is None:
         event = link.next_event(_PATIENCE_S)
+        if time.perf_counter() > deadline:
+            raise DeviceError(f"{link.name}: no result for {ANSWER_S:.0f} s after a clip", hint="reset the board")
         if event is None:
             link.stats()  # a lost answer shows as a gap in the numbers once anything later has come
             if lost():
                 link.reset_stream()
                 break
-            if time.perf_counter() > deadline:
-                raise DeviceError(f"{link.name}: no result for {ANSWER_S:.0f} s after a clip", hint="reset the board")
         elif isinstance(event, Result):
             result = event
         elif isinstance(event, StreamDone):
@@ -101,26 +104,42 @@ def stream_continuous(
     position = 0
     stopped = False
     started = time.perf_counter()
+    heard = 0
+
+    def checked(event: Event) -> Event:
+        nonlocal heard
+        heard += isinstance(event, (Result, Detection, StreamDone))
+        if heard > _AT_ONCE + position // _SHORTEST_HOP:
+            raise DeviceError(f"{link.name}: the device gives more results than it heard sound for")
+        return _not_refused(link, event)
+
     try:
         for block in blocks:
             for part in _blocks(block, MAX_SAMPLES):
                 link.send(Command.STREAM_DATA, stream_data(position, part))
                 position += len(part)
-            while (event := link.next_event(0)) is not None:
-                yield _not_refused(link, event)
+            for _ in range(_AT_ONCE):  # a device that talks without end must not stop the sound
+                if (event := link.next_event(0)) is None:
+                    break
+                yield checked(event)
             if realtime:
                 ahead = started + position / SAMPLE_RATE - time.perf_counter()
                 while ahead > 0:
                     event = link.next_event(ahead)
                     if event is not None:
-                        yield _not_refused(link, event)
+                        yield checked(event)
                     ahead = started + position / SAMPLE_RATE - time.perf_counter()
         link.send(Command.STREAM_STOP, struct.pack("<I", position))
         stopped = True
-        while (event := link.next_event(ANSWER_S)) is not None:
-            yield _not_refused(link, event)
+        deadline = time.perf_counter() + ANSWER_S
+        while (event := link.next_event(max(0.0, deadline - time.perf_counter()))) is not None:
+            yield checked(event)
             if isinstance(event, StreamDone):
                 return
+            if isinstance(event, (Result, Detection)):  # it is busy, not lost
+                deadline = time.perf_counter() + ANSWER_S
+            elif time.perf_counter() > deadline:
+                break
         raise DeviceError(f"{link.name}: the device never said that the stream was done", hint="reset the board")
     finally:
         if not stopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,13 @@ def test_the_same_in_qemu(tmp_path: Path, clips: np.ndarray) -> None:
             ticks.append(heard.result.inference_ticks)
         assert link.counters.clean, link.counters
         assert max(ticks) < 50_000_000
+
+
+def test_a_second_client_is_hung_up_on(host_elf: Path) -> None:
+    with emulate.start("host", host_elf) as emulator:
+        place = ("127.0.0.1", int(emulator.url.rsplit(":", 1)[1]))
+        for _ in range(3):  # and the next one is let in once the first has gone
+            with Link.open(emulator.url) as link, socket.create_connection(place, 5) as second:
+                second.settimeout(5)
+                assert second.recv(1) == b""
+                assert link.info().board == "host"

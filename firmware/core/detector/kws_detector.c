@@ -6,6 +6,7 @@ int kws_detector_init(kws_detector_t *d, const kws_detector_config_t *config) {
   if (config->num_labels < 1 || config->num_labels > KWS_DET_MAX_LABELS) return -1;
   if (config->window < 1 || config->window > KWS_DET_MAX_WINDOW || config->min_count < 1) return -1;
   if (config->rest >= config->window) return -1;
+  if (config->refractory_samples > KWS_LIMIT_REFRACTORY_SAMPLES) return -1;
   d->config = *config;
   kws_detector_reset(d);
   return 0;

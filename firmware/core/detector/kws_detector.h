@@ -5,16 +5,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kws_limits.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* What a state has room for; a build may lower them to its models'. */
 #ifndef KWS_DET_MAX_LABELS
-#define KWS_DET_MAX_LABELS 32
+#define KWS_DET_MAX_LABELS KWS_LIMIT_LABELS
 #endif
 #ifndef KWS_DET_MAX_WINDOW
-#define KWS_DET_MAX_WINDOW 32
+#define KWS_DET_MAX_WINDOW KWS_LIMIT_WINDOW
 #endif
 
 typedef struct {
@@ -22,7 +24,7 @@ typedef struct {
   uint8_t window;           /* results averaged, 1..KWS_DET_MAX_WINDOW */
   uint8_t min_count;        /* consecutive smoothed results of one label at or above its threshold, >= 1 */
   uint8_t rest;             /* of the thresholds, in 1/window of a step: a sum of window results is compared */
-  uint32_t refractory_samples; /* after a detection nothing fires for so long */
+  uint32_t refractory_samples; /* after a detection nothing fires for so long; at most KWS_LIMIT_REFRACTORY_SAMPLES */
   /* Smoothed posterior (0..255, 255 = 1.0 - 1/256; and `rest`) at which a label fires; 0: the label never fires
    * (unknown and silence). */
   uint8_t threshold[KWS_DET_MAX_LABELS];

@@ -176,10 +176,19 @@ const port_clock_t *port_clock(void) {
 
 void port_watchdog_feed(void) {} /* whoever started the process can end it */
 
+/* One client at a time: a further one is hung up on, so that it need not wait for an answer that never comes. Not while
+ * the line has something to read: that may be its end, and then the further one is the next. */
+static void turn_away(void) {
+  struct pollfd waiting = {.fd = listener, .events = POLLIN}, present = {.fd = line, .events = POLLIN};
+  if (!is_tcp || poll(&waiting, 1, 0) <= 0 || poll(&present, 1, 0) != 0) return;
+  const int other = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (other >= 0) close(other);
+}
+
 void port_idle(void) {
   if (line < 0) return;
   struct pollfd p = {.fd = line, .events = POLLIN};
-  poll(&p, 1, 1);
+  if (poll(&p, 1, 1) == 0) turn_away();
 }
 
 void port_memory(port_memory_t *out) { memset(out, 0, sizeof *out); }
