@@ -16,16 +16,18 @@ from model_pipeline.config import CompileConfig
 from model_pipeline.ctext import c_string, guarded
 from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
-from model_pipeline.files import atomic_dir, kernels_hash, stamp_kernels
+from model_pipeline.files import kernels_hash, stamp_kernels
+from model_pipeline.folders import MARK, atomic_dir, check_replaceable, real_path
 from model_pipeline.image import Part, image_header, image_source
 from model_pipeline.manifest import Manifest, feature_quantization, load_manifest, save_manifest
 from model_pipeline.native import FIRMWARE
 from model_pipeline.tflm import measure_arena
 
 _OLD_ARENA_FILE = "tflm_arena.json"  # of folders that were exported before there was a plan.json
+KIND = "kws export"
 FILES = {
     "model.tflite", "model.json", "model_config.h", "frontend_tables.c", "model_data.h", "model_data.cc",
-    "model_resolver.h", "model_aot.c", "model_aot.h", "kws_image.c", "kws_image.h", PLAN_FILE, _OLD_ARENA_FILE,
+    "model_resolver.h", "model_aot.c", "model_aot.h", "kws_image.c", "kws_image.h", PLAN_FILE, _OLD_ARENA_FILE, MARK,
 }  # fmt: skip
 Progress = Callable[[int, int, str], None]
 
@@ -62,7 +64,9 @@ def export(
 
     report = progress or (lambda done, total, text: None)
     model_dir, out = Path(model_dir), Path(out)
-    _check_replaceable(out)
+    # A generated folder may be made anew out of itself.
+    sources = [] if real_path(model_dir) == real_path(out) else [model_dir]
+    check_replaceable(out, KIND, sources=sources, ours=_ours)
     report(0, 4, "reading the model")
     manifest = load_manifest(model_dir)
     tflite = (model_dir / "model.tflite").read_bytes()
@@ -94,7 +98,7 @@ def export(
         "kws_image.c": image_source(parts),
         **emit(program),
     }
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, KIND, sources=sources, ours=_ours) as folder:
         shutil.copyfile(model_dir / "model.tflite", folder / "model.tflite")
         save_manifest(manifest.model_copy(update={"compile": choice, "streaming": streaming}), folder / "model.json")
         for name, text in texts.items():
@@ -103,7 +107,7 @@ def export(
     report(4, 4, "done")
     return {
         "folder": str(out),
-        "files": sorted([*texts, "model.tflite", "model.json"]),
+        "files": sorted([*texts, "model.tflite", "model.json", MARK]),
         "model_hash": manifest.model_hash,
         "tflm_arena_bytes": arena,
         "aot_arena_bytes": program.arena_bytes,
@@ -137,12 +141,10 @@ def _plan(manifest: Manifest, program: Program, tflm_arena_bytes: int) -> Export
     )
 
 
-def _check_replaceable(out: Path) -> None:
-    """A folder that holds anything else is not replaced: it is somebody's work."""
-    if out.exists() and not out.is_dir():
-        raise KwsError(f"{out} is a file", hint="give --out a folder")
-    if out.is_dir() and (others := sorted(p.name for p in out.iterdir() if p.name not in FILES)):
-        raise KwsError(f"{out} holds other files ({others[0]} …) and is not replaced", hint="give --out a new folder")
+def _ours(folder: Path) -> bool:
+    """A generated folder of before there were marks."""
+    names = {p.name for p in folder.iterdir()}
+    return "model_config.h" in names and names <= FILES
 
 
 def _check_agreement(manifest: Manifest, program: Program) -> None:

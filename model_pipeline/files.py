@@ -3,64 +3,114 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import functools
 import hashlib
+import itertools
 import json
 import os
+import platform
+import re
 import shutil
-import tempfile
-import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from model_pipeline.errors import KwsError
 
+_NAME_BYTES = 100  # of a name, in that of its part: file systems take 255
+_ENDING_CHARACTERS = 20
+_COUNT = itertools.count()
+_SYNC_EACH = 64  # files; more are brought to the disk by one call
+_STALE_S = 86400  # a part whose maker can't be asked is left behind after so long
+
 
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``target``; it replaces ``target`` when the block ends without an error,
-    and is removed otherwise (Ctrl-C included).
+    """Gives a temporary path beside ``target``; it replaces ``target`` when the block ends without an error, is on the
+    disk then, and is removed otherwise (Ctrl-C included).
 
     Raises:
-        KwsError: the disk is full or the folder can't be written.
+        KwsError: the disk is full, the file can't be written, or a folder is there.
     """
     target = Path(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part{target.suffix}")
+    temporary = target.with_name(part_name(target.name, f".part{target.suffix}"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target)
         yield temporary
+        fsync_path(temporary)
         os.replace(temporary, target)
+        fsync_path(target.parent)
     except OSError as error:
-        raise _disk_error(error, target) from error
+        raise disk_error(error, target) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def atomic_dir(target: Path) -> Iterator[Path]:
-    """As `atomic_path`, for a folder: the old one stays until the new one is whole."""
-    target = Path(target)
+def part_name(name: str, ending: str) -> str:
+    """A name for what is not yet (or no longer) ``name``, which tells who works on it."""
+    return f".{_short(name)}.{_owner()}.{next(_COUNT):x}{ending[:_ENDING_CHARACTERS]}"
+
+
+def is_part(name: str) -> bool:
+    """Whether ``name`` is what `part_name` gives."""
+    return name.startswith(".") and _ANY_PART.search(name) is not None
+
+
+def left_behind(target: Path) -> list[Path]:
+    """Parts of ``target``, new and old, of calls that were killed."""
+    name = _short(target.name)
+    left = []
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    except OSError as error:
-        raise _disk_error(error, target) from error
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-            os.replace(target, old / "old")
-            os.replace(temporary, target)
-            shutil.rmtree(old, ignore_errors=True)
+        with os.scandir(target.parent) as entries:
+            for entry in entries:
+                mine = entry.name.startswith(f".{name}.")
+                found = _PART.fullmatch(entry.name[len(name) + 2 :]) if mine else None
+                if found and _is_stale(found, entry):
+                    left.append(Path(entry.path))
+    except OSError:  # whoever writes there will say why
+        pass
+    return left
+
+
+def sweep(target: Path) -> None:
+    """Removes what calls left behind of ``target`` that were killed."""
+    for path in left_behind(target):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            os.replace(temporary, target)
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def sync_tree(folder: Path) -> None:
+    """Brings a folder with all its files to the disk."""
+    files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
+    if len(files) > _SYNC_EACH and _sync_file_system(folder):
+        return
+    for file in files:
+        if not file.is_symlink():
+            fsync_path(file)
+    for place, _, _ in os.walk(folder):
+        fsync_path(Path(place))
+
+
+def fsync_path(path: Path) -> None:
+    """Brings a file, or the names in a folder, to the disk; what can't be opened so is left to the system."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
     except OSError as error:
-        raise _disk_error(error, target) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -132,7 +182,78 @@ def stamp_kernels(firmware: Path) -> None:
         write_text(path, text)
 
 
-def _disk_error(error: OSError, target: Path) -> KwsError:
+def disk_error(error: OSError, target: Path) -> KwsError:
+    """The one line for what the system says of writing ``target``."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return KwsError(f"the disk is full: {target} was not written", hint="free some space and run again")
     return KwsError(f"can't write {target}: {error.strerror or error}")
+
+
+# What `part_name` puts behind a name; and what older versions put there, which does not tell who works on it.
+_PART = re.compile(
+    r"(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-(?P<started>\d+)\.[0-9a-f]+\.(part|old)(\..*)?"
+    r"|[a-z0-9_]{8}\.(part|old)|\d+\.\d+\.part(\..*)?"
+)
+
+
+_ANY_PART = re.compile(r"\.([0-9a-f]{8}-\d+-\d+\.[0-9a-f]+\.(part|old)|\d+\.\d+\.part)(\.[^.]*)?$")
+
+
+def _short(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:_NAME_BYTES])
+
+
+@functools.cache
+def _machine() -> str:
+    """8 hex digits for the system whose process numbers ours belong to: others may write the same folder."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+def _owner() -> str:
+    return f"{_machine()}-{os.getpid()}-{_started(os.getpid())}"
+
+
+def _started(process: int) -> int:
+    """When ``process`` began, in the system's ticks; 0 where that is not told, -1 if there is no such process."""
+    try:
+        # proc(5): the 22nd value; the second is a name in parentheses that may hold anything.
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(text.rpartition(")")[2].split()[19])
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return -1
+    except (OSError, ValueError, IndexError):
+        return 0
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return -1
+    except OSError:
+        pass
+    return 0
+
+
+def _is_stale(found: re.Match[str], entry: os.DirEntry[str]) -> bool:
+    if found["machine"] == _machine():
+        return _started(int(found["process"])) != int(found["started"])
+    try:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_S
+    except OSError:
+        return False
+
+
+def _sync_file_system(folder: Path) -> bool:
+    """One call for many files (Linux); False where there is none."""
+    call = getattr(ctypes.CDLL(None), "syncfs", None) if os.name == "posix" else None
+    if call is None:
+        return False
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        return bool(call(handle) == 0)
+    finally:
+        os.close(handle)

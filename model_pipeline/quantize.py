@@ -30,7 +30,7 @@ import tensorflow as tf
 from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_dir
+from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
 from model_pipeline.models import architecture, build, fold
 from model_pipeline.models.net import FakeQuant, Net, QuantConv
@@ -39,6 +39,7 @@ from model_pipeline.tflm import tflm
 from model_pipeline.training.prepare import Prepared, prepare
 from model_pipeline.training.trainer import Trainer, schedule
 
+KIND = "kws quantize"
 _REPRESENTATIVE = 500
 _PACKAGES = ("micro-kws", "tensorflow-cpu", "tensorflow", "keras", "tflite-micro", "numpy")
 
@@ -52,9 +53,11 @@ def quantize(
         The chosen way, and each way's accuracy on the validation clips (int8, in TFLite Micro).
 
     Raises:
-        KwsError: not a trained folder, or trained for other labels; no such data; a failed conversion.
+        KwsError: not a trained folder, or trained for other labels; no such data; a failed conversion; or
+            ``out`` holds what this did not make.
     """
     report = progress or (lambda done, total, text: None)
+    check_replaceable(out, KIND, sources=[trained, data])
     keras.utils.set_random_seed(config.train.seed)
     model, history = load_trained(config, trained)
     prepared = prepare(config, data, trained, report)
@@ -75,7 +78,7 @@ def quantize(
         outputs = tflm(tflite)(prepared.validation[0]) if clips else np.zeros((0, len(config.labels)), np.int8)
         results[way] = score(clips, outputs, config.labels)
     chosen = max(results, key=lambda way: results[way].correct)
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, KIND, sources=[trained, data]) as folder:
         (folder / "model.tflite").write_bytes(ways[chosen])
         manifest = _manifest(config, prepared, history, ways[chosen], chosen, results)
         save_manifest(manifest, folder / "model.json")

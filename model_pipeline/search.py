@@ -31,7 +31,7 @@ from model_pipeline.compiler.ir import Tensor
 from model_pipeline.config import Config, FrontendConfig, load_config
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_dir
+from model_pipeline.folders import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 from model_pipeline.models import architecture, build
 from model_pipeline.quantize import convert
@@ -91,7 +91,7 @@ def untrained(config: Config, out: Path) -> dict[str, Any]:
         architecture=config.train.architecture,
         macs=net.macs,
     )
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "kws search") as folder:
         (folder / "model.tflite").write_bytes(tflite)
         save_manifest(manifest, folder / "model.json")
     return {"macs": net.macs}

@@ -26,6 +26,7 @@ from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, sha256_file, write_json
+from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import architecture, build
 from model_pipeline.training.checkpoint import recipe_key, resume, save
@@ -37,6 +38,8 @@ from model_pipeline.training.records import is_sharded
 from model_pipeline.training.trainer import Trainer, schedule
 
 CHECKPOINT = "checkpoint.npz"
+_FOLDERS = ("tensorboard", "teacher", "extra", "pool", "talk", "worker-*")
+_MADE = ("model.keras", "train.json", "log.csv", CHECKPOINT, *(f"{folder}/**" for folder in _FOLDERS))
 
 
 def train(
@@ -64,7 +67,8 @@ def train(
         What is in ``train.json``: accuracy on validation, epochs, parameters, MACs, data hash, seconds.
 
     Raises:
-        KwsError: no such data, no clips of a keyword, an unknown architecture, or another worker that went away.
+        KwsError: no such data, no clips of a keyword, an unknown architecture, or another worker that went away; or
+            ``out`` holds files of these names that no training made.
         KeyboardInterrupt: stopped; the best model so far is in ``out``.
     """
     replicas = open_replicas(config.train)
@@ -121,7 +125,7 @@ def _train(
     frontend, settings = config.frontend, config.train
     replicas.check_batch(settings.batch)
     made = out if replicas.chief else out / f"worker-{replicas.worker}"
-    made.mkdir(parents=True, exist_ok=True)
+    claim_dir(made, "kws train", _MADE, sources=[data], ours=_ours)
     teacher = _teacher(config, data, out, made, report, replicas) if settings.teacher_width else None
     keras.utils.set_random_seed(settings.seed)
     prepared = prepared or prepare(config, data, made, report)
@@ -247,6 +251,11 @@ def _teacher(
         model = keras.saving.load_model(copy, compile=False)
     model.trainable = False
     return model
+
+
+def _ours(folder: Path) -> bool:
+    """A training of before there were marks."""
+    return (folder / CHECKPOINT).is_file() or (folder / "train.json").is_file()
 
 
 def main(argv: list[str] | None = None) -> int:

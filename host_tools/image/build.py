@@ -16,11 +16,14 @@ from typing import Any
 from host_tools.boards import Board, boards_dir, load_board
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import PLAN_FILE, Exported
-from model_pipeline.files import atomic_path, write_json
+from model_pipeline.files import atomic_path, sha256_file, write_json
+from model_pipeline.folders import check_claim, claim_dir, read_mark
 from model_pipeline.manifest import load_manifest
 from model_pipeline.native import ROOT, work_dir
 
 DEFAULT_MODEL = ROOT / "firmware" / "model"
+KIND = "kws build"
+_MADE = ("firmware.elf", "firmware.map", "build.json", ".pio/**")
 ENGINES = ("aot", "tflm")
 PROFILE_FLAGS = "-DKWS_PROFILE -DKWS_AOT_TRACE=kws_app_profile_call"
 ARDUINO_PLATFORM = "nordicnrf52"
@@ -101,6 +104,7 @@ def build(
         load_manifest(model)  # refuses a model.tflite that is not the one described
     folder = Path(out or work_dir() / "build" / board).resolve()
     _check_tools(target)
+    claim_dir(folder, KIND, _MADE, ours=_ours)
     state = folder / ".pio"
     lines = _run_platformio(target, _staged(model, state / "model"), engine, state, flags, progress)
     environment = _environment(target, engine)
@@ -112,7 +116,8 @@ def build(
         shutil.copyfile(built, temporary)
         temporary.chmod(0o755)
     if built.with_name("firmware.map").is_file():  # the official platforms make none
-        shutil.copyfile(built.with_name("firmware.map"), folder / "firmware.map")
+        with atomic_path(folder / "firmware.map") as temporary:
+            shutil.copyfile(built.with_name("firmware.map"), temporary)
     result = BuildResult(
         board=board,
         engine=engine,
@@ -128,6 +133,20 @@ def build(
     return result
 
 
+def check_out(folder: Path) -> None:
+    """
+    Raises:
+        KwsError: ``folder`` holds files of a build's names that no build made, such as another project's ``.pio``.
+    """
+    check_claim(folder, KIND, _MADE, ours=_ours)
+
+
+def clean(folder: Path) -> None:
+    """Removes PlatformIO's objects of the builds in ``folder``, so that the next compiles everything."""
+    if KIND in read_mark(folder) or _ours(folder):
+        shutil.rmtree(folder / ".pio", ignore_errors=True)
+
+
 def load_build(folder: Path | str) -> BuildResult:
     """Reads ``build.json`` of a build folder.
 
@@ -141,6 +160,17 @@ def load_build(folder: Path | str) -> BuildResult:
         raise KwsError(f"no build in {folder}", hint="kws build --board ID --out DIR") from error
     except (OSError, TypeError, ValueError) as error:
         raise KwsError(f"{path}: {error}") from error
+
+
+def _ours(folder: Path) -> bool:
+    """A build of before there were marks: build.json tells of the very image beside it, or PlatformIO's folder has a
+    model of ours."""
+    if (folder / ".pio" / "model" / "model_config.h").is_file():
+        return True
+    try:
+        return load_build(folder).sha256 == sha256_file(folder / "firmware.elf")
+    except (KwsError, OSError):
+        return False
 
 
 def _staged(model: Path, stage: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_json, write_text
+from model_pipeline.folders import claim_dir
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
@@ -21,8 +22,12 @@ def write_report(results: dict[str, Any], out: Path) -> tuple[Path, Path]:
 
     Returns:
         The two paths.
+
+    Raises:
+        KwsError: files of these names are there that are no report of ours.
     """
     out = Path(out)
+    claim_dir(out, "kws report", ("results.json", "report.html"), ours=_ours)
     html = render(results)
     write_json(out / "results.json", results)
     write_text(out / "report.html", html)
@@ -45,6 +50,15 @@ def read_results(folder: Path) -> dict[str, Any]:
     if not isinstance(value, dict) or "device" not in value or "confusion" not in value:
         raise KwsError(f"{path} is no results file of kws", hint="kws run or kws stream --out DIR makes one")
     return value
+
+
+def _ours(folder: Path) -> bool:
+    """A report of before there were marks, or results without their page."""
+    try:
+        read_results(folder)
+    except KwsError:
+        return False
+    return True
 
 
 def render(results: dict[str, Any]) -> str:

@@ -20,11 +20,12 @@ from host_tools.image import targets
 from host_tools.measure.clips import host_engine, measure_model, problems
 from host_tools.report import page as report
 from host_tools.run.sources import sources
-from host_tools.run.steps import Outcome, ProgressCallback, Run, Step, StepBar, folder_stamp, write_config
+from host_tools.run.steps import KIND, Outcome, ProgressCallback, Run, Step, StepBar, folder_stamp, write_config
 from model_pipeline import child
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import write_json
+from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import load_manifest
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
@@ -86,7 +87,7 @@ class Job:
 
         data, model = self.within("data"), self.within("model")
         result = evaluate(model, data, engine=host_engine(), progress=progress, data_config=self.config.data)
-        write_json(self.within("check") / "check.json", result.model_dump(mode="json"))
+        _keep(self.within("check") / "check.json", result.model_dump(mode="json"))
         return result.share.correct()
 
     def export(self, progress: ProgressCallback) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class Job:
         from host_tools.run.expect import expect
 
         data, model, exported = (self.within(name) for name in ("data", "model", "firmware_model"))
-        write_json(self.within("expect") / "expect.json", expect(self.config, data, model, exported, progress))
+        _keep(self.within("expect") / "expect.json", expect(self.config, data, model, exported, progress))
 
     def build(self, progress: ProgressCallback) -> None:
         config, out = self.config, self.within("build")
@@ -110,7 +111,7 @@ class Job:
         with targets.emulated(config.board, self.within("build") / "firmware.elf") as link:
             results = measure_model(link, model, data, self.clips, PACED_CLIPS, progress, config.data)
         results["where"] = where(config.board)
-        write_json(self.within("measure") / "measure.json", results)
+        _keep(self.within("measure") / "measure.json", results)
         return {"accuracy": results["accuracy"], "link": {k: results["link"][k] for k in ("lost", "repeated")}}
 
     def report(self, progress: ProgressCallback) -> None:
@@ -245,12 +246,18 @@ def run(
             odds) is not raised here: see `verdict`.
     """
     check_ahead(config)
-    with Run(folder) as state:
-        write_config(config, folder / "config.toml")
-        if fresh:
-            shutil.rmtree(folder / "build", ignore_errors=True)  # PlatformIO's objects too
+    data = config.data
+    read = [data.folder if data.source == "folder" else data.recordings, *(c.folder for c in config.scenes.corpora)]
+    read = [name for name in [*read, data.extra] if name not in ("synth", "talk")]  # these are made
+    with Run(folder, fresh=fresh) as state:
         done: list[Outcome] = []
         todo = steps(config, folder, clips=clips or config.measure.clips, done=done)
+        state.check_ahead(todo, read)
+        builder.check_out(folder / "build")
+        state.claim("config.toml")
+        write_config(config, folder / "config.toml")
+        if fresh:
+            builder.clean(folder / "build")
         state.execute(todo, fresh=fresh, bar=bar, outcomes=done)
         results = report.read_results(folder)
         if problems(results):
@@ -319,6 +326,12 @@ def _existing(folder: str, key: str) -> Path:
     if not Path(folder).is_dir():
         raise KwsError(f"there is no data folder {folder or f'({key} is empty)'}", hint=f"{key} names it")
     return Path(folder)
+
+
+def _keep(path: Path, value: Any) -> None:
+    """Writes a step's one file into its folder, which is the run's."""
+    claim_dir(path.parent, KIND, [path.name])
+    write_json(path, value)
 
 
 def _read(path: Path) -> dict[str, Any]:

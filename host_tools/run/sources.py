@@ -22,6 +22,7 @@ PLUMBING = frozenset(
         "model_pipeline.config",
         "model_pipeline.errors",
         "model_pipeline.files",
+        "model_pipeline.folders",
         "model_pipeline.native",
         "model_pipeline.strict",
         "model_pipeline.text",

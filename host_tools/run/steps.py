@@ -3,7 +3,8 @@
 A step's key is a hash of its settings, of the contents that earlier steps made for it, of the sources that do its work
 and of the versions of its tools. ``state.json`` holds the key each step was last finished with, and a hash of what it
 made, so that a result that was edited or lost is made again. It is written after every step: a run that is stopped
-goes on where it was.
+goes on where it was. What a run began to make it notes in the folder's mark (`model_pipeline.folders`): it removes
+nothing else.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from glob import escape
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,9 +23,19 @@ from typing import Any, TextIO
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import sha256_tree, write_json, write_text
+from model_pipeline.folders import (
+    check_claim,
+    claim_dir,
+    foreign_files,
+    read_mark,
+    refuse_overlap,
+    remove_made,
+    write_mark,
+)
 from model_pipeline.native import CODE
 
 STATE = "state.json"
+KIND = "kws run"
 _FORMAT = 1
 ProgressCallback = Callable[[int, int, str], None]
 StepBar = Callable[["Step", bool], contextlib.AbstractContextManager[ProgressCallback]]
@@ -57,22 +68,55 @@ class Outcome:
 
 
 class Run:
-    """A run's folder. Use as a context: only one process may work in it."""
+    """A run's folder. Use as a context: only one process may work in it.
 
-    def __init__(self, folder: Path, root: Path = CODE) -> None:
+    Args:
+        fresh: a broken or foreign state is replaced instead of refused.
+    """
+
+    def __init__(self, folder: Path, root: Path = CODE, *, fresh: bool = False) -> None:
         self.folder = Path(folder)
         self.root = root
+        self.fresh = fresh
         self._lock: TextIO | None = None
+        self._before_marks = False  # a run of then, whose state alone told what it made
         self._state: dict[str, Any] = {"format": _FORMAT, "steps": {}, "begun": {}}
 
     def __enter__(self) -> Run:
         self._lock = lock_folder(self.folder)
-        self._state = self._load()
+        try:
+            self._state = self._load()
+            self._before_marks = bool(self._state["steps"] or self._state["begun"]) and not read_mark(self.folder)
+        except BaseException:
+            self._lock.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._lock:
             self._lock.close()
+
+    def claim(self, *names: str) -> None:
+        """Notes in the folder that this run makes ``names``.
+
+        Raises:
+            KwsError: one is there that it did not make.
+        """
+        claim_dir(self.folder, KIND, names, ours=lambda _: self._before_marks)
+
+    def check_ahead(self, steps: Sequence[Step], sources: Sequence[Path | str] = ()) -> None:
+        """What else would stop the run only when the turn of a step comes.
+
+        Args:
+            sources: what is read that no step makes.
+
+        Raises:
+            KwsError: an output is there that this run did not make, or overlaps one of ``sources``.
+        """
+        names = _names(steps)
+        check_claim(self.folder, KIND, names, sources=sources, ours=lambda _: self._before_marks)
+        for name in names:
+            refuse_overlap(self.folder / name, sources)
 
     def execute(
         self,
@@ -96,12 +140,19 @@ class Run:
             if not fresh and known and known["key"] == key and self._unchanged(step, known):
                 with (bar or _silent)(step, True):
                     outcomes.append(Outcome(step.name, step.title, known["seconds"], True, known["detail"]))
+                if self._before_marks:
+                    self.claim(*_names([step]))
+                    self._note(step)
                 hashes[step.name] = known["hash"]
                 continue
             self._begin(step, key, fresh)
             started = time.monotonic()
-            with (bar or _silent)(step, False) as progress:
-                detail = dict(step.run(progress) or {})
+            try:
+                with (bar or _silent)(step, False) as progress:
+                    detail = dict(step.run(progress) or {})
+            except BaseException:
+                self._note(step)
+                raise
             seconds = round(time.monotonic() - started, 2)
             self._finish(step, key, seconds, detail)
             hashes[step.name] = self._state["steps"][step.name]["hash"]
@@ -132,26 +183,46 @@ class Run:
             value = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return self._state
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
+            if self.fresh:
+                return self._state
             raise KwsError(f"{self.folder / STATE} is broken: {error}", hint="run again with --fresh") from error
-        if not isinstance(value, dict) or value.get("format") != _FORMAT:
-            return self._state  # of another version of kws: nothing in it can be relied on
-        return value
+        known = isinstance(value, dict) and all(isinstance(value.get(part), dict) for part in ("steps", "begun"))
+        if known and value.get("format") == _FORMAT and _is_whole(value):
+            return value
+        if not self.fresh and not (isinstance(value, dict) and isinstance(value.get("format"), int)):
+            raise KwsError(f"{self.folder / STATE} is no state of a run", hint="another folder by --out, or --fresh")
+        return self._state  # of another version of kws: nothing in it can be relied on
 
     def _begin(self, step: Step, key: str, fresh: bool) -> None:
         goes_on = step.resumes and not fresh and self._state["begun"].get(step.name) == key
+        self._state["steps"].pop(step.name, None)
+        self.claim(*_names([step]))
         if not goes_on:
             for output in step.outputs:
-                _remove(self.folder / output)
-        self._state["steps"].pop(step.name, None)
+                noted = [n.removeprefix(f"{output}/") for n in self._noted() if n.startswith(f"{output}/")]
+                remove_made(self.folder / output, ["**"] if self._before_marks else noted)
         self._state["begun"][step.name] = key
         write_json(self.folder / STATE, self._state)
+
+    def _noted(self) -> list[str]:
+        return read_mark(self.folder).get(KIND, [])
+
+    def _note(self, step: Step) -> None:
+        """Notes what the step has made and its folders do not say themselves, for it to be removed one day."""
+        names = set(self._noted())
+        for output in step.outputs:
+            if (self.folder / output).is_dir():
+                names = {name for name in names if not name.startswith(f"{output}/")}
+                names |= {f"{output}/{escape(name)}" for name in foreign_files(self.folder / output)}
+        write_mark(self.folder, {**read_mark(self.folder), KIND: sorted(names)})
 
     def _finish(self, step: Step, key: str, seconds: float, detail: dict[str, Any]) -> None:
         absent = [output for output in step.outputs if not (self.folder / output).exists()]
         if absent:
             raise RuntimeError(f"step {step.name} did not make {', '.join(absent)}")
         paths = [self.folder / output for output in step.outputs]
+        self._note(step)
         self._state["begun"].pop(step.name, None)
         self._state["steps"][step.name] = {
             "key": key,
@@ -178,6 +249,11 @@ class Run:
         return True
 
 
+def _names(steps: Sequence[Step]) -> list[str]:
+    """What the steps make in the run's folder itself."""
+    return sorted({output.partition("/")[0] for step in steps for output in step.outputs})
+
+
 def lock_folder(folder: Path) -> TextIO:
     """Makes ``folder`` and keeps other processes out of it until the result is closed, at this one's end at the latest.
 
@@ -186,7 +262,7 @@ def lock_folder(folder: Path) -> TextIO:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / ".lock").open("w")
+        stream = (folder / ".lock").open("a")
     except OSError as error:
         raise KwsError(f"can't write {folder}: {error.strerror}", hint="another folder by --out") from error
     if not _try_lock(stream):
@@ -235,14 +311,13 @@ def _stamp(paths: Sequence[Path], root: Path) -> str:
     return digest.hexdigest()
 
 
-def _remove(path: Path) -> None:
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise KwsError(f"can't remove the old {path}: {error.strerror}") from error
+def _is_whole(state: dict[str, Any]) -> bool:
+    """Whether each finished step's entry is what `Run` writes."""
+    kinds = {"key": str, "hash": str, "stamp": str, "seconds": int | float, "detail": dict}
+    return all(
+        isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
+        for entry in [*state["steps"].values()]
+    )
 
 
 def _version(package: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,7 +11,8 @@ from optuna.trial import FrozenTrial
 from host_tools.report import pictures
 from host_tools.run.steps import write_config
 from host_tools.search.study import Search
-from model_pipeline.files import atomic_dir, write_json
+from model_pipeline.files import write_json
+from model_pipeline.folders import atomic_dir
 
 FRONT = "front"  # the folder with results, below the search's
 
@@ -31,7 +33,7 @@ def write(search: Search) -> dict[str, Any]:
         "study": str(search.out / "study.db"),
         "others": [row(t) for t in trained if t not in front and t.user_attrs["accuracies"]],
     }
-    with atomic_dir(folder) as temporary:
+    with atomic_dir(folder, "kws search", ours=_ours) as temporary:
         for trial in front:
             name = _name(search, trial)
             write_config(search.configuration(trial.params, name), temporary / f"{name}.toml")
@@ -81,3 +83,9 @@ def picture(front: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
 
 def _name(search: Search, trial: FrozenTrial) -> str:
     return f"{search.config.name[:32]}-{trial.number}"
+
+
+def _ours(folder: Path) -> bool:
+    """A front of before there were marks."""
+    names = {p.name for p in folder.iterdir()}
+    return "front.json" in names and all(name.endswith((".toml", ".svg", ".json")) for name in names)

@@ -9,8 +9,7 @@ import typer
 
 from host_tools import ui
 from host_tools.options import common, kernels
-from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_dir
+from model_pipeline.folders import atomic_dir
 
 EXAMPLE = "Example: kws compile model.tflite --out build/plan"
 
@@ -37,8 +36,7 @@ def compile(
     choice = kernels.chosen(model, size, portable, max_constants)
     program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
     if out is not None:
-        _check_replaceable(out)
-        with atomic_dir(out) as folder:
+        with atomic_dir(out, "kws compile", sources=[model], ours=_ours) as folder:
             for name, text in emit(program).items():
                 (folder / name).write_text(text, encoding="utf-8")
     result = {
@@ -87,8 +85,6 @@ def compile(
     ui.emit(result, json, human)
 
 
-def _check_replaceable(out: Path) -> None:
-    """A folder that holds anything else is not replaced: it is somebody's work."""
-    ours = {"model_aot.c", "model_aot.h"}
-    if out.exists() and (not out.is_dir() or {p.name for p in out.iterdir()} - ours):
-        raise KwsError(f"{out} exists and holds other files", hint="give --out a new or an empty folder")
+def _ours(folder: Path) -> bool:
+    """What this made before there were marks."""
+    return {p.name for p in folder.iterdir()} == {"model_aot.c", "model_aot.h"}

@@ -58,12 +58,15 @@ def search(
     from model_pipeline.child import Worker
     from model_pipeline.config import load_config, with_settings
     from model_pipeline.data.dataset import Dataset
+    from model_pipeline.folders import claim_dir
 
     if not trials and not minutes:
         raise KwsError("a search needs an end", hint="--trials 40, or --minutes 60")
     recipe = with_settings(load_config(config, board=board), settings or [])
     limits = Limits(_number(max_macs, 1000), _number(max_ram, 1024), _number(max_flash, 1024))
     data_hash = Dataset.open(data, recipe.keywords, recipe.data).content_hash()
+    names = ("study.db", "study.db-*", "candidates/**", "build/**", "front/**", "extra/**", "pool/**", ".lock")
+    claim_dir(out, "kws search", names, sources=[data], ours=lambda folder: (folder / "candidates").is_dir())
     worker = Worker("model_pipeline.search", ["--data", str(data), "--out", str(out)])
     with closing(lock_folder(out)), worker, ui.progress("search") as progress:
         costs = Costs(recipe.board, limits, worker, out)

@@ -15,7 +15,8 @@ from host_tools.run.steps import toml_value
 from model_pipeline.config import PROJECT_FILE, SILENCE, UNKNOWN, Config, Word, load_config
 from model_pipeline.data.near import near_words, sounds
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_dir, write_text
+from model_pipeline.files import write_text
+from model_pipeline.folders import atomic_dir
 from model_pipeline.words import folder_name
 
 RECORDINGS = "recordings"
@@ -57,7 +58,7 @@ def create(words: Sequence[str], folder: Path, board: str = "disco_f407vg") -> d
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["toml"] = toml_value
-    with atomic_dir(folder) as made:
+    with atomic_dir(folder, "kws new") as made:
         write_text(made / PROJECT_FILE, environment.get_template("project.toml.j2").render(values))
         write_text(made / "README.md", environment.get_template("project.md.j2").render(values))
         for word in words:

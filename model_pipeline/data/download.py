@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from model_pipeline.errors import CheckFailed, KwsError
-from model_pipeline.files import atomic_dir, write_json
+from model_pipeline.files import write_json
+from model_pipeline.folders import atomic_dir
 
 URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 # As TensorFlow Datasets and torchaudio record it.
@@ -56,7 +57,7 @@ def download(
     if found != sha256:
         part.unlink()
         raise CheckFailed(f"{url} is not the expected archive (SHA-256 {found})", hint="download again")
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "kws data download") as folder:
         _unpack(part, folder, report)
         description = {
             "source": "download",

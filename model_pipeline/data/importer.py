@@ -24,7 +24,8 @@ from model_pipeline.data.audio import (
 from model_pipeline.data.dataset import NOISE_FOLDER, read_description, word_folders
 from model_pipeline.data.split import SPLITS, Splitter
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_dir, write_json, write_text
+from model_pipeline.files import write_json, write_text
+from model_pipeline.folders import atomic_dir, refuse_overlap
 
 _LISTED = 200  # unreadable files named in the result; all are counted
 
@@ -66,14 +67,13 @@ def import_folder(
     """
     report = progress or (lambda done, total, text: None)
     source, out = Path(source), Path(out)
-    if out.resolve().is_relative_to(source.resolve()):
-        raise KwsError(f"{out} lies in the folder that is imported", hint="give another --out")
+    refuse_overlap(out, [source])
     words = word_folders(source)
     splitter = Splitter(source)
     jobs = _name(words)
     noise = _noise_files(source)
     total = len(jobs) + len(noise)
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "kws data import") as folder:
         for word in words:
             (folder / word).mkdir()
         done: list[_Done] = []

@@ -20,6 +20,7 @@ from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, write_json
+from model_pipeline.folders import claim_dir
 
 _FRAME, _STEP = 320, 80  # 20 ms of energy, every 5 ms
 _RANGE_DB = 30.0  # a word is what lies at most so far below its loudest frame …
@@ -153,8 +154,12 @@ def write_sessions(sessions: Sequence[Session], out: Path) -> list[Path]:
 
     Returns:
         The JSON files.
+
+    Raises:
+        KwsError: a file of such a name is there that was not written so.
     """
     paths = []
+    claim_dir(out, "kws sessions make", [f"{s.name}{ending}" for s in sessions for ending in (".wav", ".json")])
     for session in sessions:
         with atomic_path(out / f"{session.name}.wav") as temporary:
             write_wav(temporary, session.samples)

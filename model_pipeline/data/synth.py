@@ -43,7 +43,8 @@ from model_pipeline.data.voices import (
     version,
 )
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.files import atomic_dir, write_json, write_text
+from model_pipeline.files import write_json, write_text
+from model_pipeline.folders import atomic_dir
 from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
@@ -84,7 +85,7 @@ def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], No
     cast = _cast(voices, rng)
     words = _unknown_words(config)
     jobs = _plan(config, cast, words, rng)
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "kws data synth", sources=[config.data.recordings]) as folder:
         failed = _speak_all(jobs, folder, report)
         if failed > len(jobs) // 10:
             raise KwsError(f"{failed} of {len(jobs)} clips could not be spoken")

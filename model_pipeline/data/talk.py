@@ -26,7 +26,8 @@ from model_pipeline.data.synth import cast_of, pick_voice
 from model_pipeline.data.transcripts import TABLE, Sayings, words_of
 from model_pipeline.data.voices import Utterance, speak
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_dir, write_json, write_text
+from model_pipeline.files import write_json, write_text
+from model_pipeline.folders import atomic_dir
 from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS
 
 _SHARES: dict[Split, float] = {"training": 0.85, "validation": 0.15}
@@ -71,7 +72,7 @@ def synthesize_talk(
             )
             lines.append(_Line(split, f"{name}{takes[name]}.wav", spoken, float(rng.uniform(-30, -14))))
             takes[name] += 1
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, "kws data talk") as folder:
         for split in _SHARES:
             (folder / split).mkdir()
         seconds: dict[str, float] = {}

@@ -27,7 +27,7 @@ from model_pipeline.data.split import Split
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
-from model_pipeline.files import atomic_dir
+from model_pipeline.folders import MARK, updated_dir
 from model_pipeline.listening.corpus import Corpus, Listener, Without
 from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
@@ -270,9 +270,8 @@ def store(model: Path, detector: DetectorDefaults, record: dict[str, Any]) -> No
                 shutil.copyfile(model / file, source / file)
         save_manifest(updated, source / "model.json")
         export(source, Path(name) / "out")
-        with atomic_dir(model) as target:
-            shutil.copytree(model, target, dirs_exist_ok=True)  # what else a user keeps there
-            shutil.copytree(Path(name) / "out", target, dirs_exist_ok=True)
+        with updated_dir(model) as target:  # with what else a user keeps there
+            shutil.copytree(Path(name) / "out", target, dirs_exist_ok=True, ignore=lambda *_: [MARK])
 
 
 def _open(folder: Path, manifest: Manifest) -> NamedCorpus:

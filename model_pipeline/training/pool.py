@@ -24,6 +24,7 @@ from model_pipeline.config import FrontendConfig, TrainConfig
 from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.files import atomic_path, write_json
+from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import input_scale
 from model_pipeline.training.augment import vary
 from model_pipeline.training.scenes import CONTEXT, NONE, Scenes
@@ -33,6 +34,7 @@ Batch = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.float32]]
 Answer = Callable[[NDArray[np.int16]], NDArray]
 PART = 500  # scenes made at once: 60 MB
 _STATE = "pool.json"
+_MADE = (_STATE, "features.npy", "labels.npy", "heard.npy", "logits.npy", "teacher.keras")
 _BELOW = 5.0  # a keyword is at most so probable (e^-5, under 1 %) where there is none
 
 
@@ -99,10 +101,9 @@ class Pool:
                     f"{self.folder} holds examples of other settings or other data",
                     hint="name another scenes.folder, or delete this one",
                 )
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for path in self.folder.glob("*"):
-                if path.name == _STATE or path.suffix == ".npy":
-                    path.unlink()
+            claim_dir(self.folder, "scenes", _MADE, ours=lambda _: "made" in state)
+            for name in _MADE:
+                (self.folder / name).unlink(missing_ok=True)
             self.note(key=key, made=0)
         made = int(self.state()["made"])
         if made >= count:

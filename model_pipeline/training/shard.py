@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -29,10 +28,12 @@ from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, sha256_file, write_json
+from model_pipeline.folders import check_replaceable, finish_dir, real_path, refuse_overlap
 from model_pipeline.training.augment import UNVARIED
 from model_pipeline.training.prepare import extra_data, open_dataset, prepare
 from model_pipeline.training.records import FORMAT, INDEX
 
+KIND = "kws data shard"
 PER_SHARD = 3000  # clips of 32 KB: files of about 100 MB
 _SMALLER = 16  # a ready input is so many times smaller than a clip
 _READ = 500  # clips held while a shard is written
@@ -63,10 +64,10 @@ def shard(
         KwsError: no such data, a clip that can't be read, something else at ``out``, or a full disk.
     """
     report = progress or (lambda done, total, text: None)
-    out = Path(out)
-    if out.exists() and not (out / INDEX).is_file() and any(out.iterdir()):
-        raise KwsError(f"{out} is there and is no sharded set", hint="give another --out")
-    stage = out.with_name(f".{out.name}.sharding")
+    check_replaceable(out, KIND, sources=[data], ours=_ours)
+    target = real_path(out)
+    stage = target.with_name(f".{target.name}.sharding")
+    refuse_overlap(stage, [data])
     stage.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(data, config)
     extra = extra_data(config, data, stage, report)
@@ -83,7 +84,7 @@ def shard(
     (stage / _PLAN).unlink()
     for folder in ("extra", "pool"):  # what the shards were made of
         shutil.rmtree(stage / folder, ignore_errors=True)
-    _replace(stage, out)
+    finish_dir(stage, out, KIND, ours=_ours)
     main = dataset.summary()["splits"]
     return {
         "clips": {split: values["clips"] for split, values in main.items()},
@@ -239,14 +240,10 @@ def _keep_of(stage: Path, config: Config, sources: dict[str, Dataset], per_shard
         write_json(path, plan)
 
 
-def _replace(stage: Path, out: Path) -> None:
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
-        os.replace(out, old / "old")
-        os.replace(stage, out)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(stage, out)
+def _ours(folder: Path) -> bool:
+    """A sharded set of before there were marks."""
+    names = {p.name for p in folder.iterdir()}
+    return INDEX in names and all(name == INDEX or name.endswith(".tfrecord") for name in names)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from model_pipeline.config import Config, DetectorConfig, FrontendConfig
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.export import _OLD_ARENA_FILE, FILES, c_string, export
 from model_pipeline.exported import PLAN_FILE, Exported
+from model_pipeline.folders import MARK
 from model_pipeline.image import CORE, GENERATED, core_sources
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 from model_pipeline.tflm import measure_arena
@@ -355,7 +356,7 @@ def test_the_verb_compiles_and_keeps_other_files(tmp_path, tflite):
     done = CliRunner().invoke(app, ["compile", str(tmp_path / "m.tflite"), "--out", str(tmp_path / "plan"), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["layers"][0]["operator"] == "CONV_2D"
-    assert {p.name for p in (tmp_path / "plan").iterdir()} == {"model_aot.c", "model_aot.h"}
+    assert {p.name for p in (tmp_path / "plan").iterdir()} == {"model_aot.c", "model_aot.h", MARK}
     done = CliRunner().invoke(app, ["compile", str(tmp_path / "m.tflite"), "--out", str(tmp_path)])
     assert isinstance(done.exception, KwsError)
     assert (tmp_path / "m.tflite").exists()

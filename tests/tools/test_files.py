@@ -10,7 +10,8 @@ import pytest
 
 from model_pipeline import native
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_dir, atomic_path, sha256_tree, write_json, write_text
+from model_pipeline.files import atomic_path, sha256_tree, write_json, write_text
+from model_pipeline.folders import MARK, atomic_dir
 
 
 def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
@@ -26,9 +27,9 @@ def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
 
 def test_an_interrupted_folder_leaves_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "d"
-    with atomic_dir(target) as temporary:
+    with atomic_dir(target, "kws test") as temporary:
         write_text(temporary / "x", "old")
-    with pytest.raises(KeyboardInterrupt), atomic_dir(target) as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic_dir(target, "kws test") as temporary:
         write_text(temporary / "x", "new")
         raise KeyboardInterrupt
     assert (target / "x").read_text() == "old"
@@ -38,9 +39,9 @@ def test_an_interrupted_folder_leaves_the_old_one(tmp_path: Path) -> None:
 def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
     target = tmp_path / "d"
     for name in ("x", "y"):
-        with atomic_dir(target) as temporary:
+        with atomic_dir(target, "kws test") as temporary:
             write_text(temporary / name, name)
-    assert [p.name for p in target.iterdir()] == ["y"]
+    assert {p.name for p in target.iterdir()} == {"y", MARK}
     assert [p.name for p in tmp_path.iterdir()] == ["d"]
 
 

@@ -195,7 +195,7 @@ def test_a_broken_set_is_one_line(folder: Path, sharded: Path, config: Config, t
         open_dataset(sharded, with_settings(config, ['keywords=["rise", "gone"]']))
     with pytest.raises(KwsError, match="can't read file:///nowhere/"):
         open_dataset("file:///nowhere", config)
-    with pytest.raises(KwsError, match="is there and is no sharded set"):
+    with pytest.raises(KwsError, match="was not made by kws data shard"):
         shard(config, sharded, folder)
     out = tmp_path / "set"
     shard(config, sharded, out, per_shard=60)  # a set of a set
