@@ -8,16 +8,18 @@ or `styled`, or as a cell of `Table`. There it is neither markup nor an escape s
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import numbers
 import re
 import string
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 from rich.table import Table as RichTable
@@ -78,8 +80,22 @@ class Screen(Console):
         self.print(styled(template, *values, lines=lines), soft_wrap=True)
 
     def show(self, what: Table | Text) -> None:
-        """Prints a table or styled text."""
-        self.print(what)
+        """Prints a table, with the columns that fit (`Table.spare`), or styled text.
+
+        No figure is ever cut: a table whose other columns are too wide is broken by the terminal instead, and one into
+        a pipe is as wide as it likes.
+        """
+        if not isinstance(what, Table):
+            self.print(what)
+            return
+        fitting = what.fitted(self) if self.is_terminal else what
+        size = fitting.measured(self)
+        before = self._width
+        self.width = max(self.width, size.minimum) if self.is_terminal else size.maximum
+        try:
+            self.print(fitting, crop=False)
+        finally:
+            self._width = before
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As rich's, for whatever text came here without `shown`."""
@@ -92,16 +108,46 @@ class Screen(Console):
 
 
 class Table(RichTable):
-    """A table whose title and cells are text as it is; `styled` for more."""
+    """A table whose title and cells are text as it is; `styled` for more.
 
-    def __init__(self, *headers: str, title: str | Text | None = None, **settings: Any) -> None:
+    Args:
+        spare: columns that a narrow terminal does without, by number, the first to go first.
+    """
+
+    def __init__(
+        self, *headers: str, title: str | Text | None = None, spare: Sequence[int] = (), **settings: Any
+    ) -> None:
         super().__init__(*map(shown, headers), title=_cell(title), **settings)
+        self.spare = tuple(spare)
 
     def add_column(self, header: RenderableType = "", *arguments: Any, **settings: Any) -> None:  # type: ignore[override]
         super().add_column(_cell(header), *arguments, **settings)
 
     def add_row(self, *cells: RenderableType | None, **settings: Any) -> None:  # type: ignore[override]
         super().add_row(*(_cell(cell) for cell in cells), **settings)
+
+    def fitted(self, screen: Console) -> Table:
+        """The table without the spare columns for which ``screen`` is too narrow."""
+        for count in range(len(self.spare) + 1):
+            some = copy.copy(self)
+            some.columns = [c for n, c in enumerate(self.columns) if n not in self.spare[:count]]
+            if some.measured(screen).minimum <= screen.width:
+                break
+        return some
+
+    def measured(self, screen: Console) -> Measurement:
+        """The least and the most characters that it takes. Numbers stand to the right and are not broken."""
+        endless = screen.options.update(width=10_000)
+        for column in self.columns:
+            cells = [column.header, *column.cells]
+            longest = max((Measurement.get(screen, endless, cell).maximum for cell in cells), default=0)
+            column.no_wrap = column.no_wrap or column.justify == "right"
+            column.overflow = "fold"
+            column.min_width = longest if column.no_wrap else min(longest, _LEAST)
+        return Measurement.get(screen, endless, self)
+
+
+_LEAST = 12  # of a column of text that has more
 
 
 def _cell(cell: Any) -> Any:

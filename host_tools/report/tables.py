@@ -76,10 +76,15 @@ def results(values: dict[str, Any]) -> None:
 
 def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
     """Rows are what was said, columns what was heard."""
-    table = Table(title="said (rows), heard (columns)", title_style="dim", box=None, pad_edge=False, padding=(0, 1))
+    table = Table(
+        title="said (rows), heard (columns)", title_style="dim", box=None, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     table.add_column("", style="dim", no_wrap=True)
+    # As much of each label as its column has room for; the share of right ones stays whatever the width.
+    room = (ui.out.width - max(map(len, labels), default=0) - 7) // max(1, len(labels)) - 1
+    widest = max((len(str(count)) for row in matrix for count in row), default=1)
     for label in labels:
-        table.add_column(label[:5], justify="right", no_wrap=True)
+        table.add_column(label[: max(widest, min(5, room))], justify="right", no_wrap=True)
     table.add_column("right", justify="right", style="dim")
     for number, (label, row) in enumerate(zip(labels, matrix, strict=True)):
         cells = []

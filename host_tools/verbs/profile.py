@@ -104,7 +104,8 @@ def _device(
 
 def _show(values: dict[str, Any]) -> None:
     unit = values["unit"]
-    table = ui.Table("", "operator", "output", "MACs", "weights", "activations", unit, "a MAC", "share", "")
+    heads = ("", "operator", "output", "MACs", "weights", "activations", unit, "a MAC", "share", "")
+    table = ui.Table(*heads, spare=(9, 5, 4, 7, 2, 3))
     for column in (3, 4, 5, 6, 7, 8):
         table.columns[column].justify = "right"
     most = max((row["share"] for row in values["layers"]), default=0) or 1

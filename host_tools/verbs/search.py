@@ -86,8 +86,9 @@ def _number(text: str, thousand: int) -> int:
 
 def _show(values: dict[str, Any]) -> None:
     table = ui.Table(
-        "trial", "how", "hop, bands", "network", "right", "MACs", "inference", "second", "RAM", "flash", "load"
-    )
+        "trial", "how", "hop, bands", "network", "right", "MACs", "inference", "second", "RAM", "flash", "load",
+        spare=(1, 7, 2, 6, 9, 10),
+    )  # fmt: skip
     for column in table.columns[4:]:
         column.justify = "right"
     for r in values["front"]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from host_tools import ui
 from host_tools.check.layers import Reference
@@ -178,12 +177,12 @@ exact: the outputs on the emulated board equal those of tflite_micro here."""
 
 def show(rows: dict[str, dict[str, Any]], how: str) -> None:
     """For people."""
-    table = Table(*HEADS)
+    table = ui.Table(*HEADS, spare=(6, 9, 7, 12, 11, 3))
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows.values():
         table.add_row(*cells(row))
-    ui.out.print(table)
+    ui.out.show(table)
     ui.out.print(NOTES + "\n")
     ui.out.print("How the recorded figures were measured: " + how)
 

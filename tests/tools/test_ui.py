@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import os
+import re
 import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
@@ -233,3 +234,58 @@ def test_an_error_about_a_hostile_path_is_one_plain_line(capfd: pytest.CaptureFi
         text = capfd.readouterr().err
         assert ended.value.code == 2 and "Traceback" not in text
         assert text.startswith("error: ") and not set("\x1b\x07") & set(text)
+
+
+def drawn(table: ui.Table, width: int, *, terminal: bool = True) -> list[str]:
+    """A table's lines on a terminal of so many columns."""
+    screen = ui.Screen()
+    stream = io.StringIO()
+    screen.file, screen.width, screen._force_terminal = stream, width, terminal
+    screen.show(table)
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in stream.getvalue().splitlines()]
+
+
+def _wide() -> ui.Table:
+    table = ui.Table("model", "MACs", "speed", "note", spare=(3,))
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    table.add_row("MLPerf Tiny streaming wake word", "1,234,567,890", "12,345,678", "only where there is room for it")
+    return table
+
+
+@pytest.mark.parametrize("width", [120, 80, 60, 40, 10])
+def test_no_figure_is_cut_at_any_width(width: int) -> None:
+    lines = drawn(_wide(), width)
+    text = "\n".join(lines)
+    assert "1,234,567,890" in text and "12,345,678" in text and "…" not in text
+    if width >= 60:
+        assert max(map(len, lines)) <= width
+
+
+def test_spare_columns_go_first_and_text_is_broken_rather_than_cut() -> None:
+    wide, narrow = " ".join(drawn(_wide(), 120)), " ".join(drawn(_wide(), 50))
+    assert "only where there" in wide and "note" in wide
+    assert "only" not in narrow and "note" not in narrow
+    for part in ("MLPerf", "Tiny", "streaming", "wake", "word"):
+        assert part in narrow
+
+
+def test_a_pipe_gets_every_column_on_one_line() -> None:
+    lines = drawn(_wide(), 40, terminal=False)
+    assert sum("MLPerf Tiny streaming wake word" in line and "room for it" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("labels", [10, 14])
+def test_the_confusion_matrix_keeps_its_last_column(monkeypatch: pytest.MonkeyPatch, width: int, labels: int) -> None:
+    from host_tools.report import tables
+
+    names = [f"keyword{i}" for i in range(labels - 2)] + ["unknown", "silence"]
+    matrix = [[100 if i == j else 7 for j in range(labels)] for i in range(labels)]
+    monkeypatch.setattr(ui.out, "width", width)
+    lines = drawn(tables.confusion(names, matrix), width)
+    rows = [line for line in lines if "%" in line]
+    assert len(rows) == labels
+    assert all(line.split().count("100") == 1 and line.split().count("7") == labels - 1 for line in rows)
+    if labels == 10:
+        assert max(map(len, lines)) <= width
