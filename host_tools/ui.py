@@ -25,9 +25,9 @@ from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from model_pipeline.progress import ProgressCallback
 from model_pipeline.text import LINES, shown, to_json
 
-ProgressCallback = Callable[[int, int, str], None]
 Result = TypeVar("Result")  # a dict or a pydantic model
 
 # Private characters, of which `shown` leaves none in a value: what stands for [ and \ while markup is read, and for a

@@ -24,9 +24,8 @@ from typing import Any
 
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.errors import KwsError
+from model_pipeline.progress import ProgressCallback
 from model_pipeline.text import LINES, shown, to_json
-
-ProgressCallback = Callable[[int, int, str], None]
 
 _for_parent = False  # whether stdout is read by `run_step` or `Worker`
 

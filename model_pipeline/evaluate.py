@@ -19,11 +19,11 @@ from model_pipeline.data.split import Split
 from model_pipeline.errors import KwsError
 from model_pipeline.features import model_input
 from model_pipeline.manifest import load_manifest, record_accuracy
+from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.score import Brief, Score, brief, score
 from model_pipeline.tflm import tflm
 
 Engine = Literal["tflm", "aot"]
-ProgressCallback = Callable[[int, int, str], None]
 _CHUNK = 100
 
 
@@ -60,9 +60,9 @@ def evaluate(
     Raises:
         KwsError: no model, no data, a keyword that the data lacks, or a model that the engine refuses.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     manifest = load_manifest(model)
-    dataset = Dataset.open(data, manifest.labels[:-2], data_config)
+    dataset = Dataset.open(data, manifest.keywords, data_config)
     clips = dataset.evaluation(split)
     if not any(clip.label < dataset.unknown for clip in clips):
         raise KwsError(f"{data} has no {split} clips of {', '.join(dataset.keywords)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from model_pipeline.folders import MARK, atomic_dir, check_replaceable, real_pat
 from model_pipeline.image import Part, image_header, image_source
 from model_pipeline.manifest import Manifest, feature_quantization, load_manifest, save_manifest
 from model_pipeline.native import FIRMWARE
+from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.tflm import measure_arena
 
 _OLD_ARENA_FILE = "tflm_arena.json"  # of folders that were exported before there was a plan.json
@@ -29,13 +29,12 @@ FILES = {
     "model.tflite", "model.json", "model_config.h", "frontend_tables.c", "model_data.h", "model_data.cc",
     "model_resolver.h", "model_aot.c", "model_aot.h", "kws_image.c", "kws_image.h", PLAN_FILE, _OLD_ARENA_FILE, MARK,
 }  # fmt: skip
-Progress = Callable[[int, int, str], None]
 
 
 def export(
     model_dir: Path,
     out: Path,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     *,
     streaming: int | None = None,
     choice: CompileConfig | None = None,
@@ -62,7 +61,7 @@ def export(
     """
     from model_pipeline.features import tables_c
 
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     model_dir, out = Path(model_dir), Path(out)
     # A generated folder may be made anew out of itself.
     sources = [] if real_path(model_dir) == real_path(out) else [model_dir]

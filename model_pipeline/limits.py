@@ -12,13 +12,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from model_pipeline.rate import SAMPLE_RATE
+
 LIMITS = {
     "LABELS": 32,  # outputs of a model: keywords, unknown, silence
     "LABEL_BYTES": 48,  # of a label's UTF-8
     "WINDOW": 32,  # results that the detector averages
     "MIN_COUNT": 255,  # in a row, held in 8 bits
     "THRESHOLD": 255,  # of 256, held in 8 bits
-    "REFRACTORY_SAMPLES": 16000 * 3600,
+    "REFRACTORY_SAMPLES": SAMPLE_RATE * 3600,
     "STRIDE_HOPS": 1000,
     "SAMPLES": 1024,  # of a front end's window
     "CHANNELS": 64,

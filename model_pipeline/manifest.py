@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from model_pipeline.config import CompileConfig, DetectorConfig, FrontendConfig, explain
 from model_pipeline.errors import KwsError
 from model_pipeline.files import sha256_file, write_text
+from model_pipeline.rate import samples_of
 from model_pipeline.strict import Strict
 
 # One step of the front end's uint16 output, as pymicro-features scales it (10/256).
@@ -72,6 +73,11 @@ class Manifest(Strict):
         return self
 
     @property
+    def keywords(self) -> list[str]:
+        """The labels that can fire: all but unknown and silence."""
+        return self.labels[:-2]
+
+    @property
     def model_hash(self) -> str:
         """The first 16 hex digits of the model's SHA-256, as the firmware reports it."""
         return self.model_sha256[:16]
@@ -110,7 +116,7 @@ def detector_defaults(detector: DetectorConfig, labels: int, hop_ms: int) -> Det
     return DetectorDefaults(
         window=min(32, max(1, round(detector.window_ms / step_ms))),
         min_count=detector.min_count,
-        refractory_samples=detector.refractory_ms * 16,
+        refractory_samples=samples_of(detector.refractory_ms),
         thresholds=[level] * (labels - 2) + [0, 0],
         stride_hops=detector.stride_hops,
     )

@@ -27,13 +27,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
 from model_pipeline.models import architecture, build, fold
 from model_pipeline.models.net import FakeQuant, Net, QuantConv
+from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.score import Score, brief, score
 from model_pipeline.tflm import tflm
 from model_pipeline.training.prepare import Prepared, prepare
@@ -56,7 +56,7 @@ def quantize(
         KwsError: not a trained folder, or trained for other labels; no such data; a failed conversion; or
             ``out`` holds what this did not make.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     check_replaceable(out, KIND, sources=[trained, data])
     keras.utils.set_random_seed(config.train.seed)
     model, history = load_trained(config, trained)
@@ -149,7 +149,7 @@ def aware(
     config: Config,
     model: keras.Model,
     prepared: Prepared,
-    report: Callable[[int, int, str], None],
+    report: ProgressCallback,
     teacher: keras.Model | None = None,
 ) -> bytes:
     """Quantisation-aware training, from the float weights on."""

@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from model_pipeline.child import Ask, ProgressCallback
+from model_pipeline.child import Ask
 from model_pipeline.compiler import compile_model
 from model_pipeline.compiler.ir import Tensor
 from model_pipeline.config import Config, FrontendConfig, load_config
@@ -34,6 +34,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.folders import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 from model_pipeline.models import architecture, build
+from model_pipeline.progress import ProgressCallback
 from model_pipeline.quantize import convert
 from model_pipeline.train import train
 from model_pipeline.training.augment import FeatureStream

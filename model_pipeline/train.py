@@ -22,13 +22,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import architecture, build
+from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.checkpoint import recipe_key, resume, save
 from model_pipeline.training.distribute import Replicas, open_replicas
 from model_pipeline.training.journal import Journal
@@ -76,7 +76,7 @@ def train(
         raise KwsError(
             "several workers can't make the examples of [scenes] together", hint="kws data shard --epochs 1 packs them"
         )
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     if not (config.mine.rounds and config.scenes.examples) or prepared:
         return _train(config, data, out, report, replicas, prepared, begin, after_epoch)
     return _rounds(config, data, out, report, replicas)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,8 +15,7 @@ from host_tools.link.session import Link
 from host_tools.measure.metrics import tick_unit
 from model_pipeline.compiler import HostProgram, Program, compile_model, load_host
 from model_pipeline.errors import KwsError, MissingTool
-
-ProgressCallback = Callable[[int, int, str], None]
+from model_pipeline.progress import ProgressCallback, silent
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def compare(
     """
     reference = Reference(tflite)
     host = load_host(program)
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     values = 0
     first: Difference | None = None
     compared = [n for n, call in enumerate(program.calls) if call.outputs and call.outputs[0].index >= 0]
@@ -125,7 +124,7 @@ def compare_streaming(
     reference = Reference(tflite)
     window = compile_model(tflite)
     assert program.streaming is not None
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     plan = program.streaming
     hop = plan.hop
     frame_bytes = window.input.bytes // plan.window
@@ -192,7 +191,7 @@ def compare_devices(
         infos.append(info)
     reference = Reference(tflite)
     shape = compile_model(tflite).input.shape
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     ticks: list[list[int]] = [[] for _ in links]
     firsts: list[Difference | None] = [None for _ in links]
     values = 0

@@ -34,9 +34,8 @@ from host_tools.link.protocol import (
 from host_tools.link.session import Link
 from host_tools.measure.clips import open_dataset
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
-
-RATE = 16000
-ProgressCallback = Callable[[int, int, str], None]
+from model_pipeline.progress import ProgressCallback
+from model_pipeline.rate import SAMPLE_RATE
 
 
 class Skipped(Exception):
@@ -204,10 +203,10 @@ def exact_inference(device: Device) -> str:
 def exact_stream(device: Device) -> str:
     """Sound through front end, model and detector gives what the host gives, result by result."""
     rng = np.random.default_rng(device.seed)
-    loud = np.repeat(rng.uniform(0.0, 0.6, 8), RATE // 4)
+    loud = np.repeat(rng.uniform(0.0, 0.6, 8), SAMPLE_RATE // 4)
     audio = (rng.standard_normal(len(loud)) * loud * 9000).clip(-32768, 32767).astype(np.int16)
     results, _ = _compare_stream(device, audio)
-    return f"{results} results of {len(audio) / RATE:.0f} s of sound equal to the host's"
+    return f"{results} results of {len(audio) / SAMPLE_RATE:.0f} s of sound equal to the host's"
 
 
 def keywords(device: Device) -> str:
@@ -226,11 +225,12 @@ def silence_and_noise(device: Device) -> str:
     audio = device.noise
     if audio is None:
         rng = np.random.default_rng(device.seed)
-        audio = np.concatenate([np.zeros(RATE, np.int16), (rng.standard_normal(2 * RATE) * 300).astype(np.int16)])
+        hiss = (rng.standard_normal(2 * SAMPLE_RATE) * 300).astype(np.int16)
+        audio = np.concatenate([np.zeros(SAMPLE_RATE, np.int16), hiss])
     _, found = _compare_stream(device, audio)
     if found:
         raise CheckFailed(f"noise was taken for {device.info().labels[found[0][1]]!r}")
-    return f"nothing detected in {len(audio) / RATE:.0f} s"
+    return f"nothing detected in {len(audio) / SAMPLE_RATE:.0f} s"
 
 
 def overload(device: Device) -> str:
@@ -254,7 +254,7 @@ def overload(device: Device) -> str:
         raise CheckFailed(f"{wanted} results were due, {done.inferences} made, {results} arrived")
     lost = done.dropped + stats.audio_dropped + stats.rx_ring_overflow
     device.expect_clean()
-    return f"{results} inferences over {len(audio) / RATE:.1f} s of sound, {lost} samples lost"
+    return f"{results} inferences over {len(audio) / SAMPLE_RATE:.1f} s of sound, {lost} samples lost"
 
 
 def undefined_instruction(device: Device) -> str:
@@ -378,7 +378,7 @@ def speech_and_noise(
     labels = reference.manifest.labels
     dataset = open_dataset(folder, labels)
     stride = reference.manifest.detector.stride_hops
-    quiet = (np.random.default_rng(1).standard_normal(RATE // 2) * 10).astype(np.int16)
+    quiet = (np.random.default_rng(1).standard_normal(SAMPLE_RATE // 2) * 10).astype(np.int16)
     speech = np.concatenate([quiet, quiet])
     spoken: list[int] = []
     for clip in dataset.clips("testing"):
@@ -392,7 +392,7 @@ def speech_and_noise(
     if len(spoken) < keywords_wanted:
         raise KwsError(f"{folder}: the model is sure of {len(spoken)} of its test clips, {keywords_wanted} are needed")
     for _name, recording in dataset.noise:
-        noise = np.asarray(recording[: 3 * RATE])
+        noise = np.asarray(recording[: 3 * SAMPLE_RATE])
         if not reference.listen(noise, stride)[1]:
             return speech, noise
     raise KwsError(f"{folder}: the model hears keywords in all of its noise")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from host_tools.link.session import Link
 from model_pipeline.errors import KwsError
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.manifest import DetectorDefaults
+from model_pipeline.progress import ProgressCallback
+from model_pipeline.rate import SAMPLE_RATE
 
-ProgressCallback = Callable[[int, int, str], None]
 _BLOCK = 4000  # samples: 0.25 s
 
 
@@ -88,7 +89,7 @@ def compare(
     return {
         "equal": difference is None,
         "samples": len(samples),
-        "seconds": len(samples) / 16000,
+        "seconds": len(samples) / SAMPLE_RATE,
         "inferences": len(outputs),
         "equal_inferences": equal,
         "detections": {"host": host, "device": device},
@@ -103,5 +104,5 @@ def compare(
 def _blocks(samples: NDArray[np.int16], progress: ProgressCallback | None) -> Iterator[NDArray[np.int16]]:
     for at in range(0, len(samples), _BLOCK):
         if progress:
-            progress(at // 16000, -(-len(samples) // 16000), f"{at / 16000:.0f} s of sound")
+            progress(at // SAMPLE_RATE, -(-len(samples) // SAMPLE_RATE), f"{at / SAMPLE_RATE:.0f} s of sound")
         yield samples[at : at + _BLOCK]

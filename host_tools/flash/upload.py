@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from host_tools.flash import usb as devices
 from host_tools.flash.uploaders import FOUND_PORT, UPLOADERS, Job, Run, Touch, Uploader, WaitForPort
 from host_tools.flash.usb import Device, Running, UsbIds
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
+from model_pipeline.progress import ProgressCallback
 
-ProgressCallback = Callable[[int, int, str], None]
 RETURN_S = 15.0  # in which a board's port must be back after an upload
 
 

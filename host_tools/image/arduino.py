@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,7 @@ from host_tools.boards import ROOT, load_board
 from host_tools.image import build as builder
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import Exported
+from model_pipeline.progress import ProgressCallback
 
 FIRMWARE = ROOT / "firmware"
 # Of the variant ARDUINO_NANO33BLE of ArduinoCore-mbed b4ad4e7 (cflags.txt) and PlatformIO's builder for that core,
@@ -25,7 +25,6 @@ FLAGS = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft", "-mfpu=fpv4-sp-d16", 
 FLAGS += ["-fdata-sections", "-ffunction-sections", "-fno-exceptions", "-fomit-frame-pointer"]
 _PORT = "port_arduino.cpp"  # needs the core's headers
 _MISSING = f"Arduino's core (mbed OS, USB, its stacks and heap) and our {_PORT}"
-ProgressCallback = Callable[[int, int, str], None]
 
 
 def settings() -> ModuleType:

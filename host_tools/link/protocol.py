@@ -13,6 +13,7 @@ import numpy as np
 
 from model_pipeline.errors import DeviceError
 from model_pipeline.limits import LIMITS, check_label, check_labels
+from model_pipeline.rate import SAMPLE_RATE
 from model_pipeline.text import shown
 
 VERSION = 1
@@ -373,7 +374,7 @@ class Info(Event):
             ValueError: a number or a label that no firmware of ours has: nothing may be made by it.
         """
         limits = {
-            "sample_rate": (16000, 16000),
+            "sample_rate": (SAMPLE_RATE, SAMPLE_RATE),
             "window_samples": (1, LIMITS["SAMPLES"]),
             "hop_samples": (1, LIMITS["SAMPLES"]),
             "channels": (1, LIMITS["CHANNELS"]),

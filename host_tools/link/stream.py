@@ -23,8 +23,8 @@ from host_tools.link.protocol import (
 )
 from host_tools.link.session import Link, Ticket
 from model_pipeline.errors import DeviceError
+from model_pipeline.rate import SAMPLE_RATE
 
-SAMPLE_RATE = 16000
 CLIP, CONTINUOUS = 0, 1
 SEND_FEATURES, SEND_RESULTS, FROM_MICROPHONE = 1, 2, 4
 _LIVE_BLOCK = 160  # 10 ms
@@ -32,7 +32,6 @@ ANSWER_S = 60.0  # an emulator on a busy machine is slow; a dead link is noticed
 _PATIENCE_S = 4.0
 _SHORTEST_HOP = 80  # samples: 5 ms
 _AT_ONCE = 1000  # events
-ProgressCallback = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from host_tools.boards import board_ids, load_board
 from host_tools.image.build import build
 from host_tools.measure import realtime
 from model_pipeline.errors import KwsError
-
-ProgressCallback = Callable[[int, int, str], None]
+from model_pipeline.progress import ProgressCallback, silent
 
 
 def on_boards(model: Path, engine: str = "aot", progress: ProgressCallback | None = None) -> list[dict[str, Any]]:
@@ -26,7 +24,7 @@ def on_boards(model: Path, engine: str = "aot", progress: ProgressCallback | Non
         ``memory`` (``flash``, ``flash_budget``, ``ram``, ``ram_budget``, ``stack``, bytes), None where it can't be
         built here; ``why_not``, the reason of what is None.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     boards = [board for board in map(load_board, board_ids()) if board.kws.clock]
     rows = []
     for number, board in enumerate(boards):

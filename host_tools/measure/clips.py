@@ -18,9 +18,9 @@ from model_pipeline.config import SILENCE, UNKNOWN, DataConfig
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError
 from model_pipeline.manifest import load_manifest
+from model_pipeline.progress import ProgressCallback
 
 _DETECTOR_CLIPS = 2  # streamed in one go to see what the detector takes
-ProgressCallback = Callable[[int, int, str], None]
 
 
 def measure_model(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,7 @@ from host_tools.link.protocol import Result
 from host_tools.link.session import Link
 from host_tools.measure import metrics
 from model_pipeline.errors import DeviceError
-
-ProgressCallback = Callable[[int, int, str], None]
+from model_pipeline.progress import ProgressCallback, silent
 
 
 def bench(link: Link, *, rounds: int = 10, seed: int = 1, progress: ProgressCallback | None = None) -> dict[str, Any]:
@@ -28,7 +26,7 @@ def bench(link: Link, *, rounds: int = 10, seed: int = 1, progress: ProgressCall
     Raises:
         DeviceError: the device gives no results.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     info = link.info()
     before = link.stats()
     link.reset_stream()

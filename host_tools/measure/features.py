@@ -12,8 +12,7 @@ import numpy as np
 
 from model_pipeline.config import FrontendConfig
 from model_pipeline.features import clip_features
-
-ProgressCallback = Callable[[int, int, str], None]
+from model_pipeline.progress import ProgressCallback, silent
 
 
 def bench_features(
@@ -29,7 +28,7 @@ def bench_features(
     """
     import librosa  # slow to import
 
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     audio = np.random.default_rng(1).normal(0, 3000, (clips, config.sample_rate)).astype(np.int16)
     few = (audio[: max(1, clips // 10)] / 32768.0).astype(np.float32)
     settings: dict[str, Any] = {

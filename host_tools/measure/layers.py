@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,10 @@ from model_pipeline.compiler import Program, emit, load_host
 from model_pipeline.compiler.host import KERNELS, host_compiler, kernel_objects, kernel_sources
 from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.errors import CheckFailed, KwsError
+from model_pipeline.progress import ProgressCallback, silent
 
 MAIN = m4.HERE / "model_main.c"
 FLAGS = ("-O2",)  # as the firmware is built
-ProgressCallback = Callable[[int, int, str], None]
 Target = Literal["m4", "host"]
 UNITS = {"m4": "instructions", "host": "ns"}
 
@@ -68,7 +68,7 @@ def measure(
         MissingTool: no compiler for the target, or no emulator.
         M4Error: the program failed there.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     run = _on_m4 if target == "m4" else _on_host
     data = np.ascontiguousarray(inputs).view(np.int8).reshape(-1, program.input.bytes)
     steps = 2 + (target == "m4") if calls else 1 + (target == "m4")
@@ -185,7 +185,7 @@ def profile_device(
         raise KwsError(f"engine {info.engine} can't be profiled by layer", hint="kws compare --port gives its time")
     hops = program.streaming.window // program.streaming.hop if program.streaming else 1
     windows = np.ascontiguousarray(inputs).view(np.int8).reshape(-1, hops * program.input.bytes)
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     sums = np.zeros(len(program.calls))
     inference = 0
     equal = True

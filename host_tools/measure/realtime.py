@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.exported import Exported
 from model_pipeline.files import sha256_tree, write_json
 from model_pipeline.native import cache_dir
+from model_pipeline.progress import ProgressCallback
 
 # Published runs of such models on a real Cortex-M4 against the same code's instructions: about 1.4 (flash wait states,
 # taken branches, loads that the next instruction waits for).
@@ -34,7 +34,6 @@ CYCLES_PER_INSTRUCTION = 1.4
 TIGHT = 0.8  # of the time; above it little is left for anything else
 # Without QEMU: twice what the plain kernels take, front end as its limit.
 _GUESS_PER_MAC, _GUESS_FRAME = 12, 60_000
-ProgressCallback = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

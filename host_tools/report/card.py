@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from model_pipeline.exported import Exported
 from model_pipeline.intervals import Share
 from model_pipeline.listening import evaluate
 from model_pipeline.manifest import Manifest, load_manifest
+from model_pipeline.progress import ProgressCallback
 from model_pipeline.score import brief
-
-ProgressCallback = Callable[[int, int, str], None]
 
 
 def card(model: Path, progress: ProgressCallback | None = None) -> str:

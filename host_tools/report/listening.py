@@ -6,6 +6,7 @@ from typing import Any
 
 from host_tools import ui
 from host_tools.ui import Table
+from model_pipeline.rate import ms_of
 
 _AROUND = 12  # places that are shown of a corpus
 
@@ -147,7 +148,7 @@ def _detector(detector: dict[str, Any], labels: list[str], hop_ms: float) -> Non
         detector["window"],
         smoothing,
         detector["min_count"],
-        detector["refractory_samples"] / 16,
+        ms_of(detector["refractory_samples"]),
         levels,
     )
 

@@ -9,6 +9,7 @@ from host_tools import ui
 from host_tools.link.protocol import Result
 from host_tools.report import page as report
 from host_tools.ui import Table, Text
+from model_pipeline.rate import SAMPLE_RATE
 
 
 def results(values: dict[str, Any]) -> None:
@@ -104,5 +105,5 @@ def posteriors(labels: Sequence[str], result: Result) -> Table:
         filled = round(score * 30)
         bar = ui.styled("[cyan]{}[/][dim]{}[/]", "█" * filled, "·" * (30 - filled))
         table.add_row(label, bar, f"{score:.2f}")
-    table.caption = f"{result.position / 16000:.2f} s"
+    table.caption = f"{result.position / SAMPLE_RATE:.2f} s"
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from model_pipeline.data.sessions import Plan
 from model_pipeline.errors import MissingTool
 from model_pipeline.listening.evaluate import evaluate_streaming
 from model_pipeline.listening.near import evaluate_near
+from model_pipeline.progress import ProgressCallback
 
-ProgressCallback = Callable[[int, int, str], None]
 SNR_DB = 10.0  # of the sessions
 
 

@@ -20,13 +20,14 @@ from host_tools.image import targets
 from host_tools.measure.clips import host_engine, measure_model, problems
 from host_tools.report import page as report
 from host_tools.run.sources import sources
-from host_tools.run.steps import KIND, Outcome, ProgressCallback, Run, Step, StepBar, folder_stamp, write_config
+from host_tools.run.steps import KIND, Outcome, Run, Step, StepBar, folder_stamp, write_config
 from model_pipeline import child
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import write_json
 from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import load_manifest
+from model_pipeline.progress import ProgressCallback
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
 _ENGINE_NAMES = {"tflm": "TensorFlow Lite Micro", "aot": "our own kernels"}

@@ -33,11 +33,11 @@ from model_pipeline.folders import (
     write_mark,
 )
 from model_pipeline.native import CODE
+from model_pipeline.progress import ProgressCallback, silent
 
 STATE = "state.json"
 KIND = "kws run"
 _FORMAT = 1
-ProgressCallback = Callable[[int, int, str], None]
 StepBar = Callable[["Step", bool], contextlib.AbstractContextManager[ProgressCallback]]
 
 
@@ -341,4 +341,4 @@ def _try_lock(stream: Any) -> bool:
 
 @contextlib.contextmanager
 def _silent(step: Step, reused: bool) -> Iterator[ProgressCallback]:
-    yield lambda done, total, text: None
+    yield silent

@@ -25,6 +25,7 @@ from host_tools.run.steps import write_config
 from host_tools.search.cost import Cost, Infeasible, Limits
 from model_pipeline.config import Config, ScenesConfig, ShapeConfig
 from model_pipeline.errors import KwsError
+from model_pipeline.progress import ProgressCallback
 
 # Lowest, highest, step. Channels are multiples of 4, which the kernels take at once.
 SPACE: dict[str, tuple[int, int, int]] = {
@@ -41,8 +42,6 @@ PRUNE_EVERY = 4  # trained trials
 PEERS = 4  # trials that cost no more, below which none is ended early
 RANDOM = 8  # trials before the sampler uses what it has learnt
 FRUITLESS = 100  # proposals in a row that were infeasible or known
-
-ProgressCallback = Callable[[int, int, str], None]
 
 
 class Train(Protocol):

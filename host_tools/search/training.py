@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from host_tools.search.study import ProgressCallback, Train
+from host_tools.search.study import Train
 from model_pipeline.child import Worker
+from model_pipeline.progress import ProgressCallback
 
 
 def trainer(worker: Worker) -> Train:

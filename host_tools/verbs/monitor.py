@@ -10,6 +10,7 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 from host_tools.ui import Text
+from model_pipeline.rate import SAMPLE_RATE
 
 EXAMPLE = "Example: kws monitor --port /dev/ttyACM0"
 
@@ -85,7 +86,7 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
         case p.Detection():
             label = labels[event.label] if event.label < len(labels) else f"label {event.label}"
             return ui.styled(
-                "[bold green]{}[/] at {:.2f} s, score {:.2f}", label, event.position / 16000, event.score / 256
+                "[bold green]{}[/] at {:.2f} s, score {:.2f}", label, event.position / SAMPLE_RATE, event.score / 256
             )
         case p.Fault():
             return ui.styled(
@@ -103,6 +104,6 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
             best = max(range(len(event.output)), key=event.output.__getitem__, default=0)
             label = labels[best] if best < len(labels) else f"label {best}"
             score = (event.output[best] + 128) / 256 if event.output else 0.0
-            return ui.styled("[dim]{:8.2f} s[/]  {} {:.2f}", event.position / 16000, label, score)
+            return ui.styled("[dim]{:8.2f} s[/]  {} {:.2f}", event.position / SAMPLE_RATE, label, score)
         case _:
             return ui.styled("{}", event)

@@ -10,6 +10,7 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 from model_pipeline.errors import CheckFailed, KwsError
+from model_pipeline.rate import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from host_tools.words.takes import Shelf, Take
@@ -48,7 +49,7 @@ def record(
     refused: list[dict[str, Any]] = []
 
     def judge(take: Take) -> bool:
-        seconds = round(take.start / 16000, 2)
+        seconds = round(take.start / SAMPLE_RATE, 2)
         if take.reason:
             refused.append({"second": seconds, "reason": take.reason})
             ui.err.say("[yellow]{:7.2f} s[/] not kept: {}", seconds, take.reason)
@@ -128,7 +129,7 @@ def _listen(word: str, shelf: Shelf, count: int, patience: float, judge: Any) ->
             filled = int(np.clip((level + 80) / 80, 0, 1) * _METER)
             line = "say [bold]{}[/]  [cyan]{}[/][dim]{}[/] {:4.0f} dB  {} to go"
             live.update(ui.styled(line, text, "█" * filled, "·" * (_METER - filled), level, missing))
-            if quiet > patience * 16000:
+            if quiet > patience * SAMPLE_RATE:
                 raise KwsError(f"heard no word in {patience:g} s", hint="python -m sounddevice lists the devices")
             take = next(takes.find(sound, ended=False), None) if number % 5 == 4 else None
             if take is None:
@@ -137,5 +138,5 @@ def _listen(word: str, shelf: Shelf, count: int, patience: float, judge: Any) ->
             if not missing:
                 return
             # The word goes; some of the room before it stays, or its level would be unknown.
-            room = sound[max(0, take.start - 6 * 16000) : take.start]
+            room = sound[max(0, take.start - 6 * SAMPLE_RATE) : take.start]
             sound, dropped, quiet = np.concatenate([room, sound[take.end :]]), dropped + take.end - len(room), 0

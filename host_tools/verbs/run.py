@@ -12,7 +12,8 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 from host_tools.options.recipe import Settings
-from host_tools.run.steps import ProgressCallback, Step
+from host_tools.run.steps import Step
+from model_pipeline.progress import ProgressCallback, silent
 
 EXAMPLE = "Example: kws run --config mine.toml --clips 100 --set train.epochs=5"
 
@@ -65,7 +66,7 @@ def run(
 def _bar(step: Step, reused: bool) -> Iterator[ProgressCallback]:
     if reused:
         ui.err.say("[green]✓[/] {} [dim]nothing changed[/]", step.title)
-        yield lambda done, total, text: None
+        yield silent
         return
     with ui.progress(step.title) as progress:
         yield progress

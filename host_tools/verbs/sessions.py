@@ -10,6 +10,7 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 from model_pipeline.errors import CheckFailed, KwsError
+from model_pipeline.rate import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from model_pipeline.data.sessions import Session
@@ -94,7 +95,7 @@ def compare(
     samples = _audio(recogniser.labels, data, wav, seconds, split, snr, seed)
     with (
         targets.target(port, board, model=model if board else None) as (link, _),
-        ui.progress(f"stream {len(samples) / 16000:.0f} s") as progress,
+        ui.progress(f"stream {len(samples) / SAMPLE_RATE:.0f} s") as progress,
     ):
         result = parity.compare(link, recogniser, samples, progress=progress)
 

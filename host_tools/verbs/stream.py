@@ -12,6 +12,7 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 from model_pipeline.errors import KwsError
+from model_pipeline.rate import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,8 +112,9 @@ def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: b
             for event in events:
                 if isinstance(event, Detection):
                     label = labels[event.label] if event.label < len(labels) else str(event.label)
-                    found.append({"seconds": event.position / 16000, "label": label, "score": event.score / 256})
-                    screen.say("{:8.2f} s  [bold green]{}[/]  {:.2f}", event.position / 16000, label, event.score / 256)
+                    seconds, score = event.position / SAMPLE_RATE, event.score / 256
+                    found.append({"seconds": seconds, "label": label, "score": score})
+                    screen.say("{:8.2f} s  [bold green]{}[/]  {:.2f}", seconds, label, score)
                 elif isinstance(event, Result):
                     live.update(show.posteriors(labels, event))
                 elif isinstance(event, StreamDone):
@@ -129,7 +131,7 @@ def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: b
     }
 
     def human(values: dict[str, Any]) -> None:
-        seconds = "" if done is None else f" in {done.total / 16000:.1f} s of sound"
+        seconds = "" if done is None else f" in {done.total / SAMPLE_RATE:.1f} s of sound"
         ui.out.say("{} detections{}; {} frames lost", len(found), seconds, values["link"]["lost"])
 
     ui.emit(result, json, human)

@@ -9,6 +9,7 @@ import numpy as np
 
 from host_tools import ui
 from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.rate import SAMPLE_RATE
 
 BLOCK = 320  # 20 ms
 
@@ -36,7 +37,7 @@ def blocks() -> Iterator[Iterator[np.ndarray]]:
             yield samples[:, 0].copy()
 
     try:
-        with sounddevice.InputStream(samplerate=16000, channels=1, dtype="int16", blocksize=BLOCK) as source:
+        with sounddevice.InputStream(samplerate=SAMPLE_RATE, channels=1, dtype="int16", blocksize=BLOCK) as source:
             yield read(source)
     except sounddevice.PortAudioError as error:
         raise KwsError(f"no microphone: {error}", hint="python -m sounddevice lists the devices") from error

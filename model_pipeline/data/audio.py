@@ -13,9 +13,9 @@ import numpy as np
 import soundfile
 
 from model_pipeline.errors import KwsError
+from model_pipeline.rate import SAMPLE_RATE
 
-SAMPLE_RATE = 16000
-CLIP_SAMPLES = 16000
+CLIP_SAMPLES = SAMPLE_RATE  # a second
 _READ = 65536  # frames a read of a long recording
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 

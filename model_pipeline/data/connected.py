@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ from model_pipeline.data.audio import SAMPLE_RATE, as_pcm, read_audio, resample,
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import loop
 from model_pipeline.data.split import Split
+from model_pipeline.progress import ProgressCallback
 
-ProgressCallback = Callable[[int, int, str], None]
 _GAP_S = (0.3, 1.0)
 _GAP_RMS = 8.0  # of 32768: a quiet room
 _LEVELS_DBFS = (-45.0, -30.0)

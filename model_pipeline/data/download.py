@@ -8,13 +8,13 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.files import write_json
 from model_pipeline.folders import atomic_dir
+from model_pipeline.progress import ProgressCallback, silent
 
 URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 # As TensorFlow Datasets and torchaudio record it.
@@ -26,7 +26,7 @@ _TIMEOUT = 30
 
 def download(
     out: Path,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: ProgressCallback | None = None,
     *,
     url: str = URL,
     sha256: str = SHA256,
@@ -44,7 +44,7 @@ def download(
         KwsError: the server can't be reached or says no; a broken archive.
         CheckFailed: the file is not the expected one (and is removed).
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise KwsError(f"{out} is there already", hint="give another --out, or remove it")
@@ -71,7 +71,7 @@ def download(
     return description
 
 
-def _fetch(url: str, part: Path, report: Callable[[int, int, str], None], pause: float) -> None:
+def _fetch(url: str, part: Path, report: ProgressCallback, pause: float) -> None:
     failures = 0
     while True:
         have = part.stat().st_size if part.exists() else 0
@@ -97,7 +97,7 @@ def _fetch(url: str, part: Path, report: Callable[[int, int, str], None], pause:
         time.sleep(pause * 2 ** (failures - 1))
 
 
-def _continue(url: str, part: Path, have: int, report: Callable[[int, int, str], None]) -> bool:
+def _continue(url: str, part: Path, have: int, report: ProgressCallback) -> bool:
     """Appends what is missing; True if the server's length was reached."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
@@ -119,7 +119,7 @@ def _refuse_unsafe(member: tarfile.TarInfo) -> None:
         raise tarfile.TarError(f"{member.name} is no plain file or folder inside the archive")
 
 
-def _unpack(archive: Path, folder: Path, report: Callable[[int, int, str], None]) -> None:
+def _unpack(archive: Path, folder: Path, report: ProgressCallback) -> None:
     size = archive.stat().st_size
     try:
         with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as tar:

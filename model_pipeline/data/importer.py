@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from model_pipeline.data.split import SPLITS, Splitter
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir, refuse_overlap
+from model_pipeline.progress import ProgressCallback, silent
 
 _LISTED = 200  # unreadable files named in the result; all are counted
 
@@ -44,7 +44,7 @@ class _Done:
 def import_folder(
     source: Path,
     out: Path,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: ProgressCallback | None = None,
     *,
     name: str = "",
     licence: str = "",
@@ -65,7 +65,7 @@ def import_folder(
     Raises:
         KwsError: a folder without words, nothing readable in it, or ``out`` lies in ``source``.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     source, out = Path(source), Path(out)
     refuse_overlap(out, [source])
     words = word_folders(source)

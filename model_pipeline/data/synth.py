@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +45,7 @@ from model_pipeline.data.voices import (
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir
+from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
@@ -64,7 +65,7 @@ class _Job:
     place: float
 
 
-def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], None] | None = None) -> dict[str, Any]:
+def synthesize(config: Config, out: Path, progress: ProgressCallback | None = None) -> dict[str, Any]:
     """Writes the data folder of ``config`` (its keywords, its ``synth`` part and ``data.recordings``) to ``out``, whole
     or not at all.
 
@@ -77,7 +78,7 @@ def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], No
         MissingTool: none of the wanted engines is installed.
         KwsError: an engine fails, or it has too few voices to hold some out for testing.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     report(0, 1, "looking for voices")
     voices = _voices(config.synth)
     engines = Counter(voice.engine for voice in voices)
@@ -118,7 +119,7 @@ def synthesize(config: Config, out: Path, progress: Callable[[int, int, str], No
 
 
 def held_out_clips(
-    words: Sequence[str], takes: int, settings: SynthConfig, progress: Callable[[int, int, str], None] | None = None
+    words: Sequence[str], takes: int, settings: SynthConfig, progress: ProgressCallback | None = None
 ) -> tuple[np.ndarray, list[str]]:
     """Each of ``words`` as ``takes`` voices say it that the data of `synthesize` with the same ``settings`` keeps for
     testing.
@@ -129,7 +130,7 @@ def held_out_clips(
     Raises:
         MissingTool, KwsError: as `synthesize`.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     rng = np.random.default_rng(settings.seed)
     casting = _Casting(_cast(_voices(settings), rng), settings, rng)
     for word in words:
@@ -149,7 +150,7 @@ def _voices(settings: SynthConfig) -> list[Voice]:
     return [voice for engine in found.values() for voice in engine]
 
 
-def _speak_all(jobs: Sequence[_Job], folder: Path, report: Callable[[int, int, str], None]) -> int:
+def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback) -> int:
     """Writes all clips; returns how many the engines said nothing for."""
     for word in {job.word for job in jobs}:
         (folder / folder_name(word)).mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from model_pipeline.data.voices import Utterance, speak
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir
+from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS
 
 _SHARES: dict[Split, float] = {"training": 0.85, "validation": 0.15}
@@ -44,9 +45,7 @@ class _Line:
     level: float
 
 
-def synthesize_talk(
-    config: Config, out: Path, progress: Callable[[int, int, str], None] | None = None
-) -> dict[str, Any]:
+def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None = None) -> dict[str, Any]:
     """Writes ``config.talk.sentences`` sentences to ``out``, whole or not at all: ``training/<voice>_nohash_<n>.wav``,
     ``validation/…``, and a table of what is said.
 
@@ -56,7 +55,7 @@ def synthesize_talk(
     Raises:
         MissingTool: no synthesiser. KwsError: an engine fails.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     report(0, 1, "looking for sentences")
     c, rng = config.talk, np.random.default_rng([config.synth.seed, 11])
     texts, used = _texts(config, rng)

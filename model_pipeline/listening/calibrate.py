@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,9 @@ from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, pick, to_ask, total
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest, save_manifest
+from model_pipeline.progress import ProgressCallback
+from model_pipeline.rate import samples_of
 
-ProgressCallback = Callable[[int, int, str], None]
 SPEEDS = (1.0, 0.9, 1.1)
 _SMOOTHING_MS = (100, 150, 200, 300, 400, 500)
 _COUNTS = (1, 2, 3)
@@ -93,7 +94,7 @@ def calibrate(
     wish, plan = wish or Wish(), plan or Plan()
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
-    dataset = Dataset.open(data, manifest.labels[:-2])
+    dataset = Dataset.open(data, manifest.keywords)
     corpora = [_open(folder, manifest) for folder in negative]
     corpus, held_out = _listen(recogniser, dataset, split, corpora, wish, plan, progress)
     choice = choose(corpus, manifest, wish, progress)
@@ -143,7 +144,7 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
         base = DetectorDefaults(
             window=window,
             min_count=count,
-            refractory_samples=refractory_ms * 16,
+            refractory_samples=samples_of(refractory_ms),
             thresholds=[255] * words + [0, 0],
             stride_hops=stride,
         )
@@ -213,7 +214,7 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
     own, names = _parts(corpus)
     false = np.zeros((len(names), len(LEVELS), words))
     always = np.zeros((len(LEVELS), words))
-    late = wish.response_ms * 16
+    late = samples_of(wish.response_ms)
     for i, level in enumerate(LEVELS):
         detector = base.model_copy(update={"thresholds": [int(level)] * words + [0, 0]})
         for snr in corpus.sessions:

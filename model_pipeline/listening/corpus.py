@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from model_pipeline.listening.detector import Detection
 from model_pipeline.listening.recogniser import Recogniser, Track
 from model_pipeline.listening.scoring import Outcome, match
 from model_pipeline.manifest import DetectorDefaults
-
-ProgressCallback = Callable[[int, int, str], None]
+from model_pipeline.progress import ProgressCallback
+from model_pipeline.rate import SAMPLE_RATE
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Listener:
                 at = self._done + seconds * done / max(1, total)
                 self._progress(int(min(at, self._total)), int(self._total), name)
 
-        seconds = len(samples) / 16000
+        seconds = len(samples) / SAMPLE_RATE
         inner(0, 1, "")
         track = self.recogniser.track(samples, self.stride_hops, inner)
         self._done += seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from model_pipeline.listening.corpus import Corpus, Listener, Without
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.scoring import poisson_rate, share, summary
 from model_pipeline.manifest import DetectorDefaults, Manifest, record_accuracy
+from model_pipeline.progress import ProgressCallback
 
-ProgressCallback = Callable[[int, int, str], None]
 _DET_STEP = 4  # of 256, between two points of the curve
 
 
@@ -156,7 +156,7 @@ def open_heard(folder: Path, manifest: Manifest, *, whole: bool = False) -> Hear
         for name, entries, share in (("training", trained, "training"), ("calibration", calibrated, "calibration"))
         if any(e["name"] == corpus.name and e[share] for e in entries)
     ]
-    sayings = Sayings(manifest.labels[:-2]) if corpus.transcribed else None
+    sayings = Sayings(manifest.keywords) if corpus.transcribed else None
     recordings, aside = corpus.without(None if whole or not used else "reporting", sayings)
     if not recordings:
         raise KwsError(
@@ -182,8 +182,8 @@ def _listen(
     own_sessions: Path | None,
     plan: Plan,
 ) -> None:
-    dataset = Dataset.open(data, manifest.labels[:-2]) if data else None
-    own = read_sessions(own_sessions, manifest.labels[:-2]) if own_sessions else []
+    dataset = Dataset.open(data, manifest.keywords) if data else None
+    own = read_sessions(own_sessions, manifest.keywords) if own_sessions else []
     stretches = []
     for heard in negative:
         paths = [r.path for r in heard.recordings]

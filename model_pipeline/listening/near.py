@@ -7,7 +7,7 @@ model and detector hear it as the firmware does.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from model_pipeline.errors import KwsError
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.scoring import share
 from model_pipeline.manifest import Manifest, record_accuracy
+from model_pipeline.progress import ProgressCallback
 
-ProgressCallback = Callable[[int, int, str], None]
 _NOISE_DB = -30.0  # of noise.generate's level: a quiet room's
 _MORE = 4  # times as many takes of a keyword: its misses matter most, and keywords are few
 
@@ -56,7 +56,7 @@ def evaluate_near(
     """
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
-    keywords = manifest.labels[:-2]
+    keywords = manifest.keywords
     settings = synth or settings_of(manifest)
     near = list(words) or [word for found in near_words(keywords).values() for word in found]
     like = homophones(keywords, words)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +23,9 @@ from model_pipeline.features import Frontend, quantize
 from model_pipeline.listening.detector import Detection, run_detector
 from model_pipeline.listening.wide import NotWide, widen
 from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest
+from model_pipeline.progress import ProgressCallback
+from model_pipeline.rate import SAMPLE_RATE
 
-ProgressCallback = Callable[[int, int, str], None]
 _FLAGS = ("-O3", "-march=native")
 _CHUNK = 256  # windows in one call: small enough to see progress and to share out evenly
 
@@ -52,7 +52,7 @@ class Track:
     @property
     def seconds(self) -> float:
         """How long the recording is."""
-        return self.samples / 16000
+        return self.samples / SAMPLE_RATE
 
     def every(self, stride_hops: int) -> Track:
         """The results of a larger stride, which must be a multiple of this one's."""

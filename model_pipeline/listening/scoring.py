@@ -12,8 +12,8 @@ import numpy as np
 from model_pipeline.data.sessions import Event
 from model_pipeline.intervals import Rate, Share
 from model_pipeline.listening.detector import Detection
+from model_pipeline.rate import SAMPLE_RATE
 
-RATE = 16000
 LATEST_S = 1.0  # a detection counts for a word up to so long after its end: then it has left the model's window
 
 
@@ -40,7 +40,7 @@ class Outcome:
     @property
     def hours(self) -> float:
         """Of audio."""
-        return self.samples / RATE / 3600
+        return self.samples / SAMPLE_RATE / 3600
 
 
 def match(events: Sequence[Event], detections: Iterable[Detection], labels: Sequence[str], samples: int) -> Outcome:
@@ -56,13 +56,13 @@ def match(events: Sequence[Event], detections: Iterable[Detection], labels: Sequ
     """
     keywords = set(labels[:-2])
     starts = np.array([event.start for event in events], np.int64)
-    reach = int(LATEST_S * RATE) + max((e.end - e.start for e in events), default=0)
+    reach = int(LATEST_S * SAMPLE_RATE) + max((e.end - e.start for e in events), default=0)
     answered: dict[int, Detection] = {}
     false: list[tuple[Detection, str]] = []
     for detection in detections:
         last = int(np.searchsorted(starts, detection.position))
         first = int(np.searchsorted(starts, detection.position - reach))
-        near = [i for i in range(first, last) if detection.position <= events[i].end + LATEST_S * RATE]
+        near = [i for i in range(first, last) if detection.position <= events[i].end + LATEST_S * SAMPLE_RATE]
         near.sort(key=lambda i: abs(events[i].end - detection.position))
         same = [i for i in near if events[i].word == labels[detection.label]]
         free = next((i for i in same if i not in answered), None)
@@ -92,7 +92,7 @@ def response_ms(hits: Sequence[tuple[Event, Detection]]) -> dict[str, Any]:
     word's end). What the board and the link need on top is not in it."""
     if not hits:
         return {"count": 0}
-    times = np.array([detection.position - event.end for event, detection in hits]) * 1000 / RATE
+    times = np.array([detection.position - event.end for event, detection in hits]) * 1000 / SAMPLE_RATE
     p5, p50, p95 = np.percentile(times, (5, 50, 95))
     return {
         "count": len(times),

@@ -17,9 +17,9 @@ from scipy.special import softmax
 from model_pipeline.config import FrontendConfig
 from model_pipeline.features import Frontend, quantize
 from model_pipeline.manifest import input_scale
+from model_pipeline.progress import ProgressCallback
 from model_pipeline.training.scenes import Sounds
 
-Report = Callable[[int, int, str], None]
 _STRIDE = 2  # hops between two windows that are looked at
 _APART = 12  # hops: of places nearer than that only the worst counts
 _PIECE = 20000  # frames at once
@@ -31,7 +31,7 @@ def mine(
     frontend: FrontendConfig,
     frames: int,
     score: float,
-    report: Report,
+    report: ProgressCallback,
 ) -> list[Sounds]:
     """``sounds`` with the places at which a network's most probable keyword has a probability of at least ``score``.
 

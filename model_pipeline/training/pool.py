@@ -26,10 +26,10 @@ from model_pipeline.features import clip_features, quantize
 from model_pipeline.files import atomic_path, write_json
 from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import input_scale
+from model_pipeline.progress import ProgressCallback
 from model_pipeline.training.augment import vary
 from model_pipeline.training.scenes import CONTEXT, NONE, Scenes
 
-Report = Callable[[int, int, str], None]
 Batch = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.float32]]
 Answer = Callable[[NDArray[np.int16]], NDArray]
 PART = 500  # scenes made at once: 60 MB
@@ -76,7 +76,7 @@ class Pool:
         frontend: FrontendConfig,
         frames: int,
         seed: int,
-        report: Report,
+        report: ProgressCallback,
         keep: Kept | None = None,
         answer: Answer | None = None,
         replace: bool = True,

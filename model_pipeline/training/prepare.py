@@ -24,6 +24,7 @@ from model_pipeline.data.talk import is_made, synthesize_talk
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.features import model_input
+from model_pipeline.progress import ProgressCallback
 from model_pipeline.training.augment import FeatureStream
 from model_pipeline.training.mine import mine
 from model_pipeline.training.pool import PART, Kept, Pool, PoolStream
@@ -82,7 +83,7 @@ def prepare(
     config: Config,
     data: str | Path,
     trained: Path,
-    report: Callable[[int, int, str], None],
+    report: ProgressCallback,
     hard: Sequence[Pool] = (),
 ) -> Prepared:
     """Opens the training split and reads the features of validation. ``trained`` is where extra data is made. ``hard``:
@@ -162,7 +163,7 @@ def _check_made(made: dict[str, Any], config: Config, data: str | Path) -> None:
         )
 
 
-def _speech(dataset: Dataset, extra: Dataset | None, report: Callable[[int, int, str], None]) -> Speech:
+def _speech(dataset: Dataset, extra: Dataset | None, report: ProgressCallback) -> Speech:
     """Every training clip of both."""
     sources = [(source, source.clips("training")) for source in (dataset, extra) if source]
     everything = [(source is extra, clip) for source, clips in sources for clip in clips]
@@ -198,7 +199,7 @@ def _pool(
     corpora: Sequence[Corpus],
     frames: int,
     trained: Path,
-    report: Callable[[int, int, str], None],
+    report: ProgressCallback,
 ) -> Pool:
     """The examples of ``config.scenes`` in ``trained/pool`` or their own folder, made and taught where they are not
     there yet.
@@ -244,7 +245,7 @@ def _pool(
     return pool
 
 
-def open_corpora(config: Config, trained: Path, report: Callable[[int, int, str], None]) -> list[Corpus]:
+def open_corpora(config: Config, trained: Path, report: ProgressCallback) -> list[Corpus]:
     """The corpora of ``config.scenes``; that of ``[talk]`` is made in ``trained/talk`` if it is not there yet.
 
     Raises:
@@ -270,7 +271,7 @@ def hard_pool(
     trained: Path,
     folder: Path,
     logits: Callable[[np.ndarray], np.ndarray],
-    report: Callable[[int, int, str], None],
+    report: ProgressCallback,
 ) -> Pool:
     """Examples of what a network falls for (`mine`) in ``folder``, made and taught where they are not there yet.
 
@@ -314,7 +315,7 @@ def _scenes(
     dataset: Dataset,
     extra: Dataset | None,
     corpora: Sequence[Corpus],
-    report: Callable[[int, int, str], None],
+    report: ProgressCallback,
     *,
     clips: bool = True,
 ) -> Scenes:
@@ -355,9 +356,7 @@ def features_of(dataset: Dataset, clips: Sequence[Clip], config: Config, frames:
     return features, np.array([c.label for c in clips], np.int64)
 
 
-def extra_data(
-    config: Config, data: str | Path, trained: Path, report: Callable[[int, int, str], None]
-) -> Dataset | None:
+def extra_data(config: Config, data: str | Path, trained: Path, report: ProgressCallback) -> Dataset | None:
     """What `DataConfig.extra` names: a folder, or for "synth" one that is made in ``trained/extra`` if it is not there
     yet. A sharded set has it in itself.
 

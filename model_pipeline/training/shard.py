@@ -22,13 +22,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from model_pipeline.child import ProgressCallback
 from model_pipeline.config import Config
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.folders import check_replaceable, finish_dir, real_path, refuse_overlap
+from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.augment import UNVARIED
 from model_pipeline.training.prepare import extra_data, open_dataset, prepare
 from model_pipeline.training.records import FORMAT, INDEX
@@ -63,7 +63,7 @@ def shard(
     Raises:
         KwsError: no such data, a clip that can't be read, something else at ``out``, or a full disk.
     """
-    report = progress or (lambda done, total, text: None)
+    report = progress or silent
     check_replaceable(out, KIND, sources=[data], ours=_ours)
     target = real_path(out)
     stage = target.with_name(f".{target.name}.sharding")

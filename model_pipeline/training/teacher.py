@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from model_pipeline.config import ScenesConfig
 from model_pipeline.files import atomic_path
 from model_pipeline.models import speech_embedding
-from model_pipeline.training.pool import NONE, Answer, Pool, Report
+from model_pipeline.progress import ProgressCallback
+from model_pipeline.training.pool import NONE, Answer, Pool
 from model_pipeline.training.trainer import schedule
 
 _BATCH = 64
@@ -24,7 +25,7 @@ def teach(
     config: ScenesConfig,
     labels: int,
     validation: tuple[NDArray[np.int16], NDArray[np.int64]],
-    report: Report,
+    report: ProgressCallback,
 ) -> Answer:
     """Trains (or goes on after a kill), then fills ``logits.npy``. ``teacher.keras`` and its accuracy are kept.
 
@@ -57,7 +58,7 @@ def _train(
     config: ScenesConfig,
     labels: int,
     validation: tuple[NDArray[np.int16], NDArray[np.int64]],
-    report: Report,
+    report: ProgressCallback,
 ) -> keras.Model:
     path = pool.folder / "teacher.keras"
     if path.exists() and "teacher" in pool.state():
@@ -116,7 +117,7 @@ class _Batches(keras.utils.PyDataset):
 
 
 class _Progress(keras.callbacks.Callback):
-    def __init__(self, batches: _Batches, epochs: int, report: Report) -> None:
+    def __init__(self, batches: _Batches, epochs: int, report: ProgressCallback) -> None:
         super().__init__()
         self.batches, self.total, self.report, self.best = batches, epochs * batches.num_batches, report, ""
 

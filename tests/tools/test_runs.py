@@ -14,10 +14,11 @@ import pytest
 from host_tools.measure.clips import verdict
 from host_tools.run import job as mainjob
 from host_tools.run.sources import PLUMBING, sources
-from host_tools.run.steps import Outcome, ProgressCallback, Run, Step, folder_stamp, write_config
+from host_tools.run.steps import Outcome, Run, Step, folder_stamp, write_config
 from model_pipeline.config import Config, load_config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_text
+from model_pipeline.progress import ProgressCallback
 
 ROOT = Path(__file__).resolve().parents[2]
 
