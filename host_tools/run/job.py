@@ -25,12 +25,13 @@ from model_pipeline import child
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import write_json
-from model_pipeline.folders import claim_dir
+from model_pipeline.folders import MARK, atomic_dir, claim_dir
 from model_pipeline.manifest import load_manifest
 from model_pipeline.progress import ProgressCallback
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
 _ENGINE_NAMES = {"tflm": "TensorFlow Lite Micro", "aot": "our own kernels"}
+_RELAX = 5  # times that calibration may ask for twice the wanted rate
 # What a build compiles; firmware/model is an input of its own.
 _FIRMWARE = tuple(f"firmware/{part}" for part in ("app", "core", "engines", "platform", "ports"))
 
@@ -53,7 +54,12 @@ class Job:
     @property
     def speech(self) -> dict[str, Any]:
         """What of the configuration training hears."""
-        return {key: self.settings[key] for key in ("keywords", "frontend", "data", "scenes", "train")}
+        return {key: self.settings[key] for key in ("keywords", "frontend", "data", "scenes", "talk", "train")}
+
+    @property
+    def quantized(self) -> str:
+        """The part of the folder with the int8 model as it is quantised: not yet calibrated, where it will be."""
+        return "int8" if self.config.detector.rate else "model"
 
     def within(self, name: str) -> Path:
         """A part of the run's folder."""
@@ -80,8 +86,25 @@ class Job:
         return child.run_step("model_pipeline.train", self.arguments(data="data", out="train"), progress)
 
     def quantize(self, progress: ProgressCallback) -> dict[str, Any]:
-        arguments = self.arguments(trained="train", data="data", out="model")
+        arguments = self.arguments(trained="train", data="data", out=self.quantized)
         return child.run_step("model_pipeline.quantize", arguments, progress)
+
+    def calibrate(self, progress: ProgressCallback) -> dict[str, Any]:
+        from model_pipeline.data.sessions import Plan
+        from model_pipeline.listening.calibrate import Wish, calibrate
+
+        config = self.config
+        negative = [Path(c.folder) for c in config.scenes.corpora if c.kind == "speech" and c.folder != "talk"]
+        talk = self.within("train") / "talk" / "validation"
+        negative = [*negative, *([talk] if talk.is_dir() else [])]
+        plan = Plan(limit=config.measure.session_keywords or 200)
+        # As quantisation made it, but for the detector; the mark is of the folder that it lies in.
+        with atomic_dir(self.within("model"), "kws quantize") as made:
+            shutil.copytree(self.within(self.quantized), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK))
+            found = calibrate(
+                made, self.within("data"), negative, Wish(config.detector.rate), plan, progress, relax=_RELAX
+            )
+        return {"wanted": config.detector.rate, "detector": found["detector"], "expected": found["expected"]}
 
     def check(self, progress: ProgressCallback) -> dict[str, Any]:
         from model_pipeline.evaluate import evaluate
@@ -139,6 +162,20 @@ class Job:
         """All, in their order. What a step's ``sources`` are follows from what its modules import."""
         config, settings = self.config, self.settings
         first = self.first()
+        last = "calibrate" if config.detector.rate else "quantize"  # what makes the model that is used
+        tuned = Step(
+            "calibrate",
+            f"a detector for {config.detector.rate:g} false accepts an hour",
+            ("model",),
+            self.calibrate,
+            inputs=(first.name, "train", "quantize"),
+            settings={
+                "rate": config.detector.rate,
+                "session_keywords": config.measure.session_keywords,
+                "corpora": self.settings["scenes"]["corpora"],
+            },
+            sources=sources("model_pipeline.listening.calibrate"),
+        )
         return [
             first,
             Step(
@@ -148,26 +185,30 @@ class Job:
                 self.train,
                 inputs=(first.name,),
                 settings={**self.speech, "train": config.train.recipe()},
-                sources=sources("model_pipeline.train"),
+                sources=(
+                    *sources("model_pipeline.train"),
+                    *(["model_pipeline/models/bases"] if config.train.base else []),
+                ),
                 tools=("tensorflow-cpu", "tensorflow", "keras"),
                 resumes=True,
             ),
             Step(
                 "quantize",
                 "quantise to int8",
-                ("model",),
+                (self.quantized,),
                 self.quantize,
                 inputs=(first.name, "train"),
                 settings={**self.speech, "detector": settings["detector"], "name": config.name},
                 sources=sources("model_pipeline.quantize"),
                 tools=("tensorflow-cpu", "tensorflow", "keras", "tflite-micro"),
             ),
+            *([tuned] if config.detector.rate else []),
             Step(
                 "check",
                 "check on this computer",
                 ("check",),
                 self.check,
-                inputs=(first.name, "quantize"),
+                inputs=(first.name, last),
                 settings={"data": settings["data"], "engine": host_engine()},
                 sources=sources("model_pipeline.evaluate"),
                 tools=("tflite-micro",),
@@ -177,7 +218,7 @@ class Job:
                 "export for firmware",
                 ("firmware_model",),
                 self.export,
-                inputs=("quantize",),
+                inputs=(last,),
                 settings={key: settings[key] for key in ("streaming", "compile")},
                 sources=sources("model_pipeline.export"),
                 tools=("tflite-micro",),
@@ -187,7 +228,7 @@ class Job:
                 "what to expect: in a stream, at near words, on each board",
                 ("expect",),
                 self.expect,
-                inputs=(first.name, "quantize", "export"),
+                inputs=(first.name, last, "export"),
                 settings={
                     "synth": settings["synth"],
                     "takes": config.measure.near_takes,
@@ -211,7 +252,7 @@ class Job:
                 f"stream {self.clips} clips to {where(config.board)}",
                 ("measure",),
                 self.measure,
-                inputs=(first.name, "quantize", "build"),
+                inputs=(first.name, last, "build"),
                 settings={"clips": self.clips, "paced": PACED_CLIPS, "board": config.board},
                 sources=sources("host_tools.measure.clips", "host_tools.image.targets"),
                 tools=("tflite-micro",),
@@ -221,7 +262,7 @@ class Job:
                 "write the report",
                 ("results.json", "report.html"),
                 self.report,
-                inputs=("train", "quantize", "check", "expect", "build", "measure"),
+                inputs=("train", last, "check", "expect", "build", "measure"),
                 settings=settings,
                 sources=(*sources("host_tools.report.page"), "host_tools/templates", "host_tools/run/job.py"),
                 tools=("matplotlib", "jinja2"),

@@ -10,6 +10,7 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 from host_tools.options.recipe import Settings
+from model_pipeline.errors import KwsError
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; replaced if it exists.")]
 ConfigOption = Annotated[str, typer.Option("--config", "-c", help="TOML file, or the name of a built-in one.")]
@@ -115,18 +116,28 @@ def info(
     ui.emit(result, json, human)
 
 
-@GROUP.command(epilog="Example: kws data download --out data/speech_commands")
+@GROUP.command(epilog="Example: kws data download librispeech-dev --out data/librispeech-dev")
 def download(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; must not exist yet.")],
+    name: Annotated[str, typer.Argument(help="speech-commands, librispeech-dev or musan.")] = "speech-commands",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The folder to make; must not exist yet.", show_default="data/<name>"),
+    ] = None,
     url: Annotated[str, typer.Option(help="Another place of the archive.")] = "",
     json: common.Json = False,
 ) -> None:
-    """Fetch Google's Speech Commands v0.02 (2.3 GB; goes on where it stopped)."""
+    """Fetch recordings of words (2.3 GB), connected speech (0.3 GB) or noise (11 GB); goes on where it stopped."""
+    from dataclasses import replace
+
     from model_pipeline.data import download as step
 
-    with ui.progress("downloading") as progress:
-        result = step.download(out, progress, url=url or step.URL)
-    ui.emit(result, json, lambda values: ui.out.say("{}: {}, {}", out, values["name"], values["licence"]))
+    if name not in step.ARCHIVES:
+        raise KwsError(f"there is nothing to download called {name!r}", hint=", ".join(step.ARCHIVES))
+    archive = step.ARCHIVES[name]
+    folder = out or Path("data") / name
+    with ui.progress(f"downloading {archive.size}") as progress:
+        result = step.download(folder, progress, archive=replace(archive, url=url or archive.url))
+    ui.emit(result, json, lambda values: ui.out.say("{}: {}, {}", folder, values["name"], values["licence"]))
 
 
 @GROUP.command(epilog="Example: kws data shard data/speech_commands --config default --out data/sharded")

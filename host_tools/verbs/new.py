@@ -10,20 +10,26 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 
-EXAMPLE = "Example: kws new hey_robot lights_on"
+EXAMPLE = "Example: kws new hey_robot lights_on   or   kws new licht_an licht_aus --language de"
 
 
 def new(
     words: Annotated[list[str], typer.Argument(help="Your keywords, _ for a space.", show_default=False)],
     folder: Annotated[Path | None, typer.Option(help="Folder of the project.", show_default="the first word")] = None,
     board: Annotated[str, typer.Option(help="Board to build for and emulate.")] = "disco_f407vg",
+    language: Annotated[
+        str, typer.Option(help="Of the words, as espeak-ng names it (espeak-ng --voices lists them).")
+    ] = "en",
+    personal: Annotated[
+        bool, typer.Option("--personal", help="For those alone who record (kws record), ten takes a word or more.")
+    ] = False,
     json: common.Json = False,
 ) -> None:
     """Make a project of your own words: a configuration with words near them in sound, a place for recordings."""
     from host_tools.words import project
 
     with ui.progress("looking for near words"):
-        result = project.create(words, folder or Path(words[0]), board)
+        result = project.create(words, folder or Path(words[0]), board, language, personal)
 
     def human(values: dict[str, Any]) -> None:
         ui.out.say("[bold]{}[/]: {}", values["config"], ", ".join(values["keywords"]))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +10,6 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 from host_tools.options.recipe import Settings
-from host_tools.run.steps import Step
-from model_pipeline.progress import ProgressCallback, silent
 
 EXAMPLE = "Example: kws run --config mine.toml --clips 100 --set train.epochs=5"
 
@@ -30,6 +26,9 @@ def run(
     clips: Annotated[
         int | None, typer.Option(min=1, help="Test clips to stream.", show_default="the configuration's")
     ] = None,
+    quality: Annotated[
+        str, typer.Option(help="quick, or best: more speech and examples, which take an hour or more.")
+    ] = "quick",
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/<name>")] = None,
     json: common.Json = False,
@@ -40,11 +39,13 @@ def run(
     """
     from host_tools.measure.clips import verdict
     from host_tools.run import job as mainjob
-    from model_pipeline.config import load_config, with_settings
+    from host_tools.run.bar import step_bar
+    from host_tools.run.quality import with_quality
+    from model_pipeline.config import load_config
 
-    wanted = with_settings(load_config(config, board=board, engine=engine), settings or [])
+    wanted = with_quality(load_config(config, board=board, engine=engine), quality, settings or [])
     folder = out or Path("runs") / wanted.name
-    results = mainjob.run(wanted, folder, clips=clips, fresh=fresh, bar=_bar)
+    results = mainjob.run(wanted, folder, clips=clips, fresh=fresh, bar=step_bar)
     result = {
         "results": str(folder / "results.json"),
         "report": str(folder / "report.html"),
@@ -60,13 +61,3 @@ def run(
 
     ui.emit(result, json, human)
     verdict(results, folder / "report.html")
-
-
-@contextlib.contextmanager
-def _bar(step: Step, reused: bool) -> Iterator[ProgressCallback]:
-    if reused:
-        ui.err.say("[green]✓[/] {} [dim]nothing changed[/]", step.title)
-        yield silent
-        return
-    with ui.progress(step.title) as progress:
-        yield progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from model_pipeline.data.near import near_words, sounds
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_text
 from model_pipeline.folders import atomic_dir
+from model_pipeline.native import CODE
 from model_pipeline.words import folder_name
 
 RECORDINGS = "recordings"
@@ -26,8 +28,18 @@ _LONGEST = 14  # about what is said in a second
 _MOST = 28
 
 
-def create(words: Sequence[str], folder: Path, board: str = "disco_f407vg") -> dict[str, Any]:
+def create(
+    words: Sequence[str],
+    folder: Path,
+    board: str = "disco_f407vg",
+    language: str = "en",
+    personal: bool = False,
+) -> dict[str, Any]:
     """Makes project ``folder``, whole or not at all.
+
+    Args:
+        language: of the words, as espeak-ng names it.
+        personal: the model is for those alone who record.
 
     Returns:
         ``folder``, ``config``, ``name``, ``keywords`` and ``near_words`` by keyword.
@@ -39,7 +51,7 @@ def create(words: Sequence[str], folder: Path, board: str = "disco_f407vg") -> d
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise KwsError(f"{folder} is there already", hint="another --folder")
     load_board(board)
-    check_words(words)
+    check_words(words, language)
     values: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9_.-]", "-", folder.resolve().name)[:40].lstrip("_.-") or "words",
         "words": list(words),
@@ -47,9 +59,15 @@ def create(words: Sequence[str], folder: Path, board: str = "disco_f407vg") -> d
         "config": PROJECT_FILE,
         "board": board,
         # Near words take most of the unknown clips: about ten of each by the voices of training.
-        "clips": 400,
-        "unknown": 600 + 300 * len(words),
-        "near_words": near_words(words, 24 if len(words) <= 4 else 12),
+        "clips": 300,
+        "unknown": 600 + 200 * len(words),
+        "sentences": 240,
+        "examples": 20_000,
+        "base": (CODE / "model_pipeline" / "models" / "bases" / "words.npz").is_file(),
+        "teacher": importlib.util.find_spec("pyopen_wakeword") is not None,
+        "language": language,
+        "personal": personal,
+        "near_words": near_words(words, 24 if len(words) <= 4 else 12, language),
     }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -73,7 +91,7 @@ def create(words: Sequence[str], folder: Path, board: str = "disco_f407vg") -> d
     }
 
 
-def check_words(words: Sequence[str]) -> None:
+def check_words(words: Sequence[str], language: str = "en") -> None:
     """
     Raises:
         KwsError: the first thing that is wrong: letters, length, a reserved or repeated word, two that sound the same.
@@ -86,7 +104,7 @@ def check_words(words: Sequence[str]) -> None:
     if repeated:
         raise KwsError(f"{repeated} is given twice")
     spoken: dict[tuple[str, ...], str] = {}
-    for word, sound in sounds(words).items():
+    for word, sound in sounds(words, language).items():
         if len(sound) < _SHORTEST:
             raise KwsError(f"{word} is too short to be told from other speech", hint="a word of two syllables or more")
         if len(sound) > _LONGEST:

@@ -1,4 +1,4 @@
-"""Fetches the official Speech Commands v0.02 archive: goes on where it stopped, checks, unpacks."""
+"""Fetches official archives of speech and noise: goes on where it stopped, checks, unpacks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,9 +17,44 @@ from model_pipeline.files import write_json
 from model_pipeline.folders import atomic_dir
 from model_pipeline.progress import ProgressCallback, silent
 
-URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
-# As TensorFlow Datasets and torchaudio record it.
-SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar archive. ``digest`` with its algorithm, as its publisher or the well-known tools record it; ``table`` is
+    where what it is gets written: `dataset.Dataset` reads dataset.json, `corpora` corpus.json."""
+
+    url: str
+    digest: str
+    name: str
+    licence: str
+    size: str
+    table: str = "corpus.json"
+
+
+ARCHIVES = {
+    "speech-commands": Archive(
+        "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+        "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",  # as TensorFlow Datasets has it
+        "Google Speech Commands v0.02 (Warden, arXiv:1804.03209)",
+        "CC BY 4.0",
+        "2.3 GB",
+        "dataset.json",
+    ),
+    "librispeech-dev": Archive(
+        "https://www.openslr.org/resources/12/dev-clean.tar.gz",
+        "sha256:76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",  # as torchaudio has it
+        "LibriSpeech dev-clean, 5.4 h by 40 speakers with transcripts (Panayotov and others, 2015)",
+        "CC BY 4.0",
+        "0.3 GB",
+    ),
+    "musan": Archive(
+        "https://www.openslr.org/resources/17/musan.tar.gz",
+        "md5:0c472d4fc0c5141eca47ad1ffeb2a7df",  # as OpenSLR has it
+        "MUSAN, speech, music and noise (Snyder and others, arXiv:1510.08484)",
+        "CC BY 4.0 and public domain, by file",
+        "11 GB",
+    ),
+}
 _BLOCK = 1 << 18
 _TRIES = 6  # in a row without a byte
 _TIMEOUT = 30
@@ -28,11 +64,10 @@ def download(
     out: Path,
     progress: ProgressCallback | None = None,
     *,
-    url: str = URL,
-    sha256: str = SHA256,
+    archive: Archive = ARCHIVES["speech-commands"],
     pause: float = 1.0,
 ) -> dict[str, Any]:
-    """Downloads ``url`` (a tar archive in Speech Commands' layout) and unpacks it as data folder ``out``.
+    """Downloads ``archive`` and unpacks it as folder ``out``.
 
     What is there of a broken download (``<out>.tar.gz.part``) is kept, on Ctrl-C too, and gone on from. ``out`` appears
     only after the checksum is right and everything is unpacked.
@@ -50,23 +85,24 @@ def download(
         raise KwsError(f"{out} is there already", hint="give another --out, or remove it")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f"{out.name}.tar.gz.part")
-    _fetch(url, part, report, pause)
+    _fetch(archive.url, part, report, pause)
     report(0, 1, "checking")
+    algorithm, _, digest = archive.digest.partition(":")
     with part.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
+        found = hashlib.file_digest(stream, algorithm).hexdigest()
+    if found != digest:
         part.unlink()
-        raise CheckFailed(f"{url} is not the expected archive (SHA-256 {found})", hint="download again")
+        raise CheckFailed(f"{archive.url} is not the expected archive ({algorithm} {found})", hint="download again")
     with atomic_dir(out, "kws data download") as folder:
         _unpack(part, folder, report)
         description = {
             "source": "download",
-            "name": "Google Speech Commands v0.02 (Warden, arXiv:1804.03209)",
-            "licence": "CC BY 4.0",
-            "url": url,
-            "sha256": sha256,
+            "name": archive.name,
+            "licence": archive.licence,
+            "url": archive.url,
+            algorithm: digest,
         }
-        write_json(folder / "dataset.json", description)
+        write_json(folder / archive.table, description)
     part.unlink()
     return description
 

@@ -12,11 +12,25 @@ from functools import cache
 from pathlib import Path
 
 from model_pipeline.config import SILENCE
-from model_pipeline.data.voices import PACKAGES, phonemes
+from model_pipeline.data.voices import PACKAGES, phonemes, speaks_english
 from model_pipeline.errors import MissingTool
 from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS, as_text
 
-_DICTIONARY = Path("/usr/share/dict/words")
+_DICTIONARIES = Path("/usr/share/dict")
+# Debian's names of word lists by language (packages wngerman, wfrench, …).
+_LISTS = {
+    "en": ("words", "american-english", "british-english"),
+    "de": ("ngerman", "ogerman", "swiss"),
+    "fr": ("french",),
+    "es": ("spanish",),
+    "it": ("italian",),
+    "pt": ("portuguese", "brazilian"),
+    "nl": ("dutch",),
+    "pl": ("polish",),
+    "sv": ("swedish",),
+    "da": ("danish",),
+    "nb": ("bokmaal",),
+}
 _LONG = 5  # phonemes
 _FARTHEST = 0.6  # of the longer word's phonemes; beyond, two words have little in common
 
@@ -28,7 +42,9 @@ _MANNERS = (
     ("m", "n", "N"),
     ("l", "r", "w", "j"),
 )
-_MANNER = {sound: i for i, group in enumerate(_MANNERS) for sound in group}
+# Consonants that English lacks: known as such, though none is put in an English word's place.
+_OTHERS = {"C": 2, "x": 2, "X": 2, "Q": 2, "R": 4, "r-": 4, "*": 4, "L": 4, "l^": 4, "n^": 3, "J": 0, "c": 0}
+_MANNER = {sound: i for i, group in enumerate(_MANNERS) for sound in group} | _OTHERS
 _VOICING = {frozenset(pair) for pair in (("p", "b"), ("t", "d"), ("k", "g"), ("f", "v"), ("s", "z"), ("S", "Z"))}
 _VOWELS = ("aI", "eI", "oU", "aU", "i:", "u:", "E", "I", "a", "0", "V", "U", "O:", "A:", "3:")
 _OPEN = ("0", "O", "O:", "A:", "A@", "O@", "V")
@@ -43,13 +59,14 @@ def tokens(sound: str) -> tuple[str, ...]:
     return tuple(part for part in plain if part)
 
 
-def sounds(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def sounds(words: Sequence[str], language: str = "en") -> dict[str, tuple[str, ...]]:
     """The phonemes of each word.
 
     Raises:
         MissingTool: without espeak-ng.
+        KwsError: it does not speak the language.
     """
-    spoken = phonemes([as_text(word) for word in words])
+    spoken = phonemes([as_text(word) for word in words], language)
     if words and not spoken:
         raise MissingTool("espeak-ng, which knows how words sound, is not installed", hint=PACKAGES["espeak-ng"])
     return {word: tokens(spoken[as_text(word)]) for word in words}
@@ -66,24 +83,24 @@ def distance(a: Sequence[str], b: Sequence[str]) -> float:
     return min(1.0, row[-1] / max(len(a), len(b), 1))
 
 
-def near_words(keywords: Sequence[str], count: int = 16) -> dict[str, list[str]]:
+def near_words(keywords: Sequence[str], count: int = 16, language: str = "en") -> dict[str, list[str]]:
     """At most ``count`` words near each keyword in sound and none that sounds the same as any of the keywords: of a
-    phrase its parts and its words with one replaced by a near one, single words of our lists and of
-    /usr/share/dict/words, and words that do not exist, made by replacing or dropping one phoneme.
+    phrase its parts and its words with one replaced by a near one, single words of our lists (in
+    English) and of /usr/share/dict, and words that do not exist, made by replacing or dropping one phoneme.
 
     Raises:
         MissingTool: without espeak-ng.
     """
-    candidates = _candidates()
+    candidates = _candidates(language)
     parts = [part for keyword in keywords for part in as_text(keyword).split()]
-    known = sounds(list(dict.fromkeys([*candidates, *keywords, *parts])))
+    known = sounds(list(dict.fromkeys([*candidates, *keywords, *parts])), language)
     taken = {known[keyword] for keyword in keywords}
     result: dict[str, list[str]] = {}
     for keyword in keywords:
         found: dict[tuple[str, ...], str] = {}
         turns = _in_turn(_real(keyword, candidates, known), _made(known[keyword]), real=2)
         texts = list(dict.fromkeys(itertools.islice(turns, 4 * count)))  # more than enough: some sound the same
-        heard = known | sounds([text for text in texts if text not in known])
+        heard = known | sounds([text for text in texts if text not in known], language)
         for text in texts:
             if heard[text] not in taken and not _holds(heard[text], known[keyword]) and len(found) < count:
                 found.setdefault(heard[text], text)
@@ -91,14 +108,14 @@ def near_words(keywords: Sequence[str], count: int = 16) -> dict[str, list[str]]
     return result
 
 
-def homophones(keywords: Sequence[str], words: Sequence[str] = ()) -> dict[str, str]:
+def homophones(keywords: Sequence[str], words: Sequence[str] = (), language: str = "en") -> dict[str, str]:
     """Those of ``words`` (none: of all that we know) that sound the same as a keyword, and as which: write, right.
 
     Raises:
         MissingTool: without espeak-ng.
     """
-    words = words or _candidates()
-    known = sounds(list(dict.fromkeys([*keywords, *words])))
+    words = words or _candidates(language)
+    known = sounds(list(dict.fromkeys([*keywords, *words])), language)
     taken = {known[keyword]: keyword for keyword in reversed(keywords)}
     return {word: taken[known[word]] for word in words if known[word] in taken and word not in keywords}
 
@@ -186,10 +203,12 @@ def _in_turn(first: Iterable[str], second: Iterable[str], real: int) -> Iterator
         yield from batch  # type: ignore[misc]
 
 
-def _candidates() -> list[str]:
-    """Our lists, everyday words and the system's word list, if there is one."""
-    words = COMMON_WORDS.read_text(encoding="utf-8").split()
-    if _DICTIONARY.is_file():
-        words += _DICTIONARY.read_text(encoding="utf-8", errors="replace").split()
-    plain = (word for word in words if re.fullmatch(r"[a-z]{2,12}", word))
-    return [word for word in dict.fromkeys([*NEAR_WORDS, *OTHER_WORDS, *plain]) if word != SILENCE]
+def _candidates(language: str) -> list[str]:
+    """In English our lists and everyday words; in all languages the system's word list, if there is one."""
+    english = speaks_english(language)
+    words = [*NEAR_WORDS, *OTHER_WORDS, *COMMON_WORDS.read_text(encoding="utf-8").split()] if english else []
+    lists = (_DICTIONARIES / name for name in _LISTS.get(language.split("-")[0], ()))
+    if found := next((path for path in lists if path.is_file()), None):
+        words += found.read_text(encoding="utf-8", errors="replace").split()
+    plain = (word for word in words if word.isalpha() and word.islower() and 2 <= len(word) <= 12)
+    return [word for word in dict.fromkeys(plain) if word != SILENCE]

@@ -12,7 +12,7 @@ import functools
 import importlib.util
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -64,11 +64,24 @@ def say(engine: str, name: str, text: str, pitch: float, rate: float) -> np.ndar
     return resample(np.asarray(samples, np.float32), round(RATE * pitch))
 
 
+def blend(shares: Mapping[str, float]) -> str:
+    """The name of a voice of Kokoro between others: its style is the sum of theirs, each times its share."""
+    return "+".join(f"{name}*{share:.3f}" for name, share in sorted(shares.items()))
+
+
+def _parts(name: str) -> list[tuple[str, float]]:
+    """The voices of a `blend`, or of one voice by itself, with their shares."""
+    pairs = (part.partition("*") for part in name.split("+"))
+    return [(voice, float(share) if share else 1.0) for voice, _, share in pairs]
+
+
 def _kokoro_say(name: str, spoken: str, speed: float) -> np.ndarray:
     with _lock:
         run, voices, vocabulary = _kokoro()
     tokens = [vocabulary[sound] for sound in spoken if sound in vocabulary][:_LONGEST]
-    style = voices[name][min(len(tokens), len(voices[name])) - 1]
+    style = sum(
+        (share * voices[part][min(len(tokens), len(voices[part])) - 1] for part, share in _parts(name)), np.float32(0)
+    )
     values = {
         "tokens": np.array([[0, *tokens, 0]], np.int64),
         "style": style.reshape(1, 256).astype(np.float32),

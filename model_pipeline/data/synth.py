@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from model_pipeline.config import Config, SynthConfig
-from model_pipeline.data import noise
+from model_pipeline.data import neural, noise
 from model_pipeline.data.audio import (
     CLIP_SAMPLES,
     EXTENSIONS,
@@ -33,6 +33,7 @@ from model_pipeline.data.importer import import_folder
 from model_pipeline.data.near import tokens
 from model_pipeline.data.split import SPLITS, Split, Splitter, speaker_of
 from model_pipeline.data.voices import (
+    ANY_LANGUAGE,
     PACKAGES,
     Utterance,
     Voice,
@@ -40,6 +41,7 @@ from model_pipeline.data.voices import (
     phonemes,
     reads_phonemes,
     speak,
+    speaks_english,
     version,
 )
 from model_pipeline.errors import KwsError, MissingTool
@@ -50,9 +52,13 @@ from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
 # Of the clips, in proportion where not all are there.
-_ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3}
+_ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3, "piper": 0.6}
 _BATCH = 24  # utterances to one worker at a time
+_BLENDS = 60  # voices between those of Kokoro that one split has
 _LONGEST = int(0.92 * CLIP_SAMPLES)
+# Of every five takes of a speaker, where a model is for him alone.
+_TURN = 5
+_PERSONAL: dict[int, Split] = {3: "validation", 4: "testing"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,11 @@ def synthesize(config: Config, out: Path, progress: ProgressCallback | None = No
             raise KwsError(f"{failed} of {len(jobs)} clips could not be spoken")
         made = [job for job in jobs if (folder / job.path).exists()]
         _write_noise(folder / NOISE_FOLDER, made, config.keywords, folder, config.synth.seed)
-        own = _add_recordings(Path(config.data.recordings), folder) if config.data.recordings else {}
+        own = (
+            _add_recordings(Path(config.data.recordings), folder, config.data.personal)
+            if config.data.recordings
+            else {}
+        )
         for split in ("validation", "testing"):
             names = [*(j.path for j in made if j.split == split), *(n for n, s in own.items() if s == split)]
             write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in names))
@@ -100,7 +110,7 @@ def synthesize(config: Config, out: Path, progress: ProgressCallback | None = No
             "source": "synth",
             "licence": "made on this machine; no third party's recordings",
             "engines": {engine: {"version": version(engine), "voices": n} for engine, n in engines.items()},
-            "missing_engines": [e for e in config.synth.engines if e not in engines],
+            "missing_engines": [e for e in wanted_engines(config.synth) if e not in engines],
             "keywords": config.keywords,
             "unknown_words": sorted({*words, *(set(config.synth.more) - set(config.keywords))}),
             "settings": config.synth.model_dump(mode="json"),
@@ -144,10 +154,21 @@ def held_out_clips(
 
 
 def _voices(settings: SynthConfig) -> list[Voice]:
-    found = available(settings.engines)
+    wanted = wanted_engines(settings)
+    found = available(wanted, settings.language, settings.piper_voices)
+    if not found and not speaks_english(settings.language) and available(["espeak-ng"]):
+        raise KwsError(
+            f"no voice of this machine speaks {settings.language!r}", hint="espeak-ng --voices lists the languages"
+        )
     if not found:
-        raise MissingTool("no speech synthesiser is installed", hint="; ".join(PACKAGES[e] for e in settings.engines))
+        raise MissingTool("no speech synthesiser is installed", hint="; ".join(PACKAGES[e] for e in wanted))
     return [voice for engine in found.values() for voice in engine]
+
+
+def wanted_engines(settings: SynthConfig) -> list[str]:
+    """Those of ``settings.engines`` that could speak its language; piper only where a folder of its voices is named."""
+    able = settings.engines if speaks_english(settings.language) else [e for e in settings.engines if e in ANY_LANGUAGE]
+    return [engine for engine in able if engine != "piper" or settings.piper_voices]
 
 
 def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback) -> int:
@@ -189,7 +210,21 @@ def _cast(voices: Sequence[Voice], rng: np.random.Generator) -> dict[Split, dict
     result: dict[Split, dict[str, list[Voice]]] = {split: {} for split in SPLITS}
     for voice in voices:
         result[where[voice.identity]].setdefault(voice.engine, []).append(voice)
+    for found in result.values():
+        if len(found.get("kokoro", [])) > 1:
+            found["kokoro"] = _blends(found["kokoro"], rng)
     return result
+
+
+def _blends(voices: Sequence[Voice], rng: np.random.Generator) -> list[Voice]:
+    """Voices of Kokoro and many between (and a little beyond) them: a style is a point, and speech of the points
+    between is of other speakers. Each split has its own voices, so blends do not cross splits either."""
+    made, identity = list(voices), "+".join(sorted(v.identity for v in voices))
+    for number in range(_BLENDS):
+        shares = 1.2 * rng.dirichlet(np.full(len(voices), 0.6)) - 0.2 / len(voices)
+        name = neural.blend({v.name: float(share) for v, share in zip(voices, shares, strict=True)})
+        made.append(Voice("kokoro", name, f"kokoro-blend{number}", identity, 0.0))
+    return made
 
 
 def cast_of(settings: SynthConfig) -> dict[Split, dict[str, list[Voice]]]:
@@ -224,7 +259,9 @@ class _Casting:
     def add(self, word: str, split: Split) -> None:
         rng, voices = self._rng, self._cast[split]
         if word.startswith("[["):
-            voices = {"espeak-ng": [v for v in voices.get("espeak-ng", []) if reads_phonemes(v)]}
+            voices = {
+                "espeak-ng": [v for v in voices.get("espeak-ng", []) if reads_phonemes(v, self._settings.language)]
+            }
             if not voices["espeak-ng"]:
                 return
         voice = pick_voice(voices, self._settings, rng)
@@ -258,7 +295,7 @@ def _unknown_words(config: Config) -> list[str]:
     settings = config.synth
     near = settings.near_words or ([] if settings.unknown_words else list(NEAR_WORDS))
     wanted = [w for w in [*(settings.unknown_words or OTHER_WORDS), *near] if w not in config.keywords]
-    spoken = phonemes([as_text(w) for w in [*wanted, *config.keywords]])
+    spoken = phonemes([as_text(w) for w in [*wanted, *config.keywords]], settings.language)
     sounds = {w: tokens(spoken.get(as_text(w), f"?_{w}")) for w in [*wanted, *config.keywords]}
     taken = {sounds[w] for w in config.keywords}
     words = [w for w in wanted if sounds[w] not in taken]
@@ -318,17 +355,26 @@ def _place(samples: np.ndarray, level_db: float, where: float) -> np.ndarray:
     return to_int16(out)
 
 
-def _add_recordings(source: Path, folder: Path) -> dict[str, Split]:
-    """Takes the user's recordings into the data folder: their names, ``word/file``, with the split of each."""
+def _add_recordings(source: Path, folder: Path, personal: bool) -> dict[str, Split]:
+    """Takes the user's recordings into the data folder: their names, ``word/file``, with the split of each.
+
+    Args:
+        personal: share out each speaker's takes of a word over the splits, and not the speakers.
+    """
     if not any(path.suffix.lower() in EXTENSIONS for path in source.glob("*/*")):
         return {}
     taken = folder / ".recordings"
     import_folder(source, taken)
     splitter = Splitter(taken)
     own: dict[str, Split] = {}
+    takes: Counter[str] = Counter()
     for path in sorted(taken.glob("*/*.wav")):
         name = f"{path.parent.name}/{path.name}"
         split = splitter(name)
+        if personal and path.parent.name != NOISE_FOLDER:
+            said_by = f"{path.parent.name}/{speaker_of(name)}"
+            split = _PERSONAL.get(takes[said_by] % _TURN, "training")
+            takes[said_by] += 1
         if path.parent.name != NOISE_FOLDER:
             if split is None:
                 continue

@@ -108,8 +108,11 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
 def is_made(config: Config, folder: Path) -> bool:
     """Whether ``folder`` holds the talk of ``config``."""
     made = read_description(folder, "corpus.json") if folder.is_dir() else {}
-    wanted = {"settings": config.talk.recipe(), "synth": config.synth.model_dump(mode="json")}
-    return made.get("keywords") == config.keywords and all(made.get(key) == value for key, value in wanted.items())
+    return (
+        made.get("keywords") == config.keywords
+        and made.get("settings") == config.talk.recipe()
+        and config.synth.made(made.get("synth"))
+    )
 
 
 def _texts(config: Config, rng: np.random.Generator) -> tuple[list[str], list[str]]:

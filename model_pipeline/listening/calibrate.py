@@ -78,10 +78,14 @@ def calibrate(
     *,
     write: bool = True,
     split: Split = "validation",
+    relax: int = 0,
 ) -> dict[str, Any]:
     """Chooses smoothing window, thresholds, count, refractory time and stride, and writes them into ``model.json``.
 
     In a folder of `kws export` the generated sources are made anew from it; the folder is replaced as a whole.
+
+    Args:
+        relax: where no thresholds reach the wanted rate, ask for twice as much, so many times at most.
 
     Returns:
         ``detector``, ``before`` (the manifest's), ``expected`` (errors in the sessions; false accepts an hour: on other
@@ -97,12 +101,13 @@ def calibrate(
     dataset = Dataset.open(data, manifest.keywords)
     corpora = [_open(folder, manifest) for folder in negative]
     corpus, held_out = _listen(recogniser, dataset, split, corpora, wish, plan, progress)
-    choice = choose(corpus, manifest, wish, progress)
+    asked = wish.rate
+    choice, wish = choose_relaxed(corpus, manifest, wish, relax, progress)
     result: dict[str, Any] = {
         "model": manifest.model_hash,
         "name": manifest.name,
         "labels": manifest.labels,
-        "wish": {"rate": wish.rate, "response_ms": wish.response_ms, "snr_db": list(wish.snr_db)},
+        "wish": {"rate": asked, "response_ms": wish.response_ms, "snr_db": list(wish.snr_db)},
         "before": manifest.detector.model_dump(),
         "detector": choice.detector.model_dump(),
         "hop_ms": manifest.frontend.hop_ms,
@@ -125,6 +130,23 @@ def calibrate(
     if write:
         store(Path(model), choice.detector, _record(result))
     return result
+
+
+def choose_relaxed(
+    corpus: Corpus, manifest: Manifest, wish: Wish, relax: int, progress: ProgressCallback | None = None
+) -> tuple[Choice, Wish]:
+    """`choose`; where no thresholds reach the rate, for twice as much, at most ``relax`` times. With the choice comes
+    what was asked for in the end.
+
+    Raises:
+        KwsError: as `choose`, of the last try.
+    """
+    for _ in range(relax):
+        try:
+            return choose(corpus, manifest, wish, progress), wish
+        except KwsError:
+            wish = replace(wish, rate=2 * wish.rate)
+    return choose(corpus, manifest, wish, progress), wish
 
 
 def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCallback | None = None) -> Choice:

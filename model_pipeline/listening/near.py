@@ -26,6 +26,7 @@ from model_pipeline.manifest import Manifest, record_accuracy
 from model_pipeline.progress import ProgressCallback
 
 _NOISE_DB = -30.0  # of noise.generate's level: a quiet room's
+_CASTING = ("engines", "seed", "language", "piper_voices")  # settings by which voices are shared out
 _MORE = 4  # times as many takes of a keyword: its misses matter most, and keywords are few
 
 
@@ -58,8 +59,10 @@ def evaluate_near(
     manifest = recogniser.manifest
     keywords = manifest.keywords
     settings = synth or settings_of(manifest)
-    near = list(words) or [word for found in near_words(keywords).values() for word in found]
-    like = homophones(keywords, words)
+    near = list(words) or [
+        word for found in near_words(keywords, language=settings.language).values() for word in found
+    ]
+    like = homophones(keywords, words, settings.language)
     near = [word for word in dict.fromkeys(near) if word not in like and word not in keywords]
     clips, spoken = held_out_clips([*keywords * _MORE, *near], takes, settings, progress)
     if not spoken:
@@ -91,7 +94,7 @@ def settings_of(manifest: Manifest, data: Path | None = None) -> SynthConfig:
     described = read_description(data) if data else {}
     extra = manifest.training_data.get("extra") or {}
     found = described.get("settings") or (extra.get("source") or {}).get("settings") or {}
-    return SynthConfig.model_validate({key: found[key] for key in ("engines", "seed") if key in found})
+    return SynthConfig.model_validate({key: found[key] for key in _CASTING if key in found})
 
 
 def _row(word: str, heard: Sequence[list[str]]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ BANDS = 32
 _PAD = SAMPLE_RATE * 3 // 20  # zeros on both sides of a window, so that there are enough vectors
 _WINDOW, _HOP, _FFT = 400, 160, 512
 FRAMES = (CLIP_SAMPLES + 2 * _PAD - _FFT) // _HOP + 1
+POOLED = 192  # values of `pooled`
+_AT_ONCE = 50  # windows through the network
 _TOGETHER = 8  # windows: so few stay in the processor's cache
 _FLOOR = -0.4  # of its activations, after a leaky ReLU of slope 0.2
 _POOLS = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}  # after which convolution, (time, frequency)
@@ -79,6 +81,29 @@ def speech_embedding(labels: int) -> keras.Model:
     x = keras.layers.Dropout(0.3)(x)
     x = keras.layers.Concatenate()([keras.layers.GlobalMaxPooling1D()(x), keras.layers.GlobalAveragePooling1D()(x)])
     return keras.Model(inputs, keras.layers.Dense(labels, name="head_dense")(x), name="speech_embedding")
+
+
+def pooled(windows: NDArray[np.int16]) -> NDArray[np.float16]:
+    """What the network as it is says of windows of a second, the maximum and the mean of its vectors over time: int16
+    [n, 16000] to float16 [n, 192].
+
+    Raises:
+        MissingTool: the package with the weights is not installed.
+    """
+    body, parts = _body(), []
+    for first in range(0, len(windows), _AT_ONCE):
+        heard = body(tf.constant(features(windows[first : first + _AT_ONCE]), tf.float32)).numpy()
+        parts.append(np.concatenate([heard.max(axis=1), heard.mean(axis=1)], axis=1).astype(np.float16))
+    return np.concatenate(parts) if parts else np.zeros((0, POOLED), np.float16)
+
+
+@functools.cache
+def _body() -> Any:
+    """The network without its head: float32 [n, FRAMES, 32] to vectors [n, m, 96]."""
+    whole = speech_embedding(1)
+    model = keras.Model(whole.input, whole.get_layer("head_norm").input)
+    # Without XLA, which is several times slower for convolutions on a CPU.
+    return tf.function(lambda x: model(x, training=False), reduce_retracing=True, autograph=False, jit_compile=False)
 
 
 def source() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from model_pipeline.config import Config
+from model_pipeline.config import Config, ScenesConfig
 from model_pipeline.data import connected as negatives
 from model_pipeline.data import noise as noises
 from model_pipeline.data.audio import CLIP_SAMPLES
@@ -22,12 +22,13 @@ from model_pipeline.data.dataset import Clip, Dataset, folder_name, read_descrip
 from model_pipeline.data.synth import synthesize
 from model_pipeline.data.talk import is_made, synthesize_talk
 from model_pipeline.data.transcripts import Sayings
+from model_pipeline.data.voices import group_of
 from model_pipeline.errors import KwsError
 from model_pipeline.features import model_input
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.training.augment import FeatureStream
 from model_pipeline.training.mine import mine
-from model_pipeline.training.pool import PART, Kept, Pool, PoolStream
+from model_pipeline.training.pool import PART, Answer, Kept, Pool, PoolStream
 from model_pipeline.training.records import (
     PrecomputedStream,
     ShardedDataset,
@@ -136,7 +137,7 @@ def prepare(
     elif config.scenes.examples:
         heard_in = open_corpora(config, trained, report)
         corpora = [corpus.describe() for corpus in heard_in]
-        pool = _pool(config, dataset, extra, heard_in, frames, trained, report)
+        pool = _pool(config, dataset, extra, heard_in, trained, report)
         stream, teacher = PoolStream([pool, *hard], config.train, config.frontend), pool.state().get("teacher", {})
         prior = stream.prior(len(config.labels))
     elif isinstance(dataset, ShardedDataset):
@@ -182,14 +183,32 @@ def _speech(dataset: Dataset, extra: Dataset | None, report: ProgressCallback) -
 
 def _labelled(audio: np.ndarray, clips: Sequence[tuple[bool, Clip]]) -> Speech:
     """int16 [n, 16000] with its clips, each with whether it is of the extra data."""
+    synthetic = [made or group_of(c.speaker) != "people" for made, c in clips]
     # The same word of a synthesiser and of people counts as two: each is drawn by its own number of clips.
-    names = {name: i for i, name in enumerate(sorted({(made, c.word) for made, c in clips}))}
+    named = [(made, c.word) for made, (_, c) in zip(synthetic, clips, strict=True)]
+    names = {name: i for i, name in enumerate(sorted(set(named)))}
     return Speech(
         audio,
         np.array([c.label for _, c in clips], np.int64),
-        np.array([names[made, c.word] for made, c in clips], np.int64),
-        np.array([made for made, _ in clips], bool),
+        np.array([names[name] for name in named], np.int64),
+        np.array(synthetic, bool),
     )
+
+
+def examples(
+    config: Config, data: str | Path, trained: Path, keep: Kept, report: Callable[[int, int, str], None]
+) -> Pool:
+    """The examples of ``config.scenes`` without a teacher, in ``trained/pool`` or their own folder; ``heard.npy`` holds
+    what ``keep`` makes of each.
+
+    Raises:
+        KwsError: as `prepare`.
+    """
+    dataset, extra = open_dataset(data, config), extra_data(config, data, trained, report)
+    corpora = open_corpora(config, trained, report)
+    pool, make = _making(config, dataset, extra, corpora, trained, report)
+    make(count=config.scenes.examples, keep=keep)
+    return pool
 
 
 def _pool(
@@ -197,7 +216,6 @@ def _pool(
     dataset: Dataset,
     extra: Dataset | None,
     corpora: Sequence[Corpus],
-    frames: int,
     trained: Path,
     report: ProgressCallback,
 ) -> Pool:
@@ -208,9 +226,37 @@ def _pool(
         KwsError: their own folder holds others.
     """
     c = config.scenes
-    # The teacher learns from the first ones alone; it answers for the others while they are made.
-    first = min(c.examples, -(-c.teacher_examples // PART) * PART) if c.teacher != "none" else c.examples
-    recipe = {**c.recipe(), "examples": 0, "teacher_examples": first if c.teacher != "none" else 0}
+    pool, make = _making(config, dataset, extra, corpora, trained, report)
+    if c.teacher == "none":
+        make(count=c.examples)
+        return pool
+    teach, heard = _teacher(c)
+    make(count=_first(c), keep=heard)
+    clips = dataset.evaluation("validation")
+    judged = dataset.audio(clips), np.array([clip.label for clip in clips], np.int64)
+    make(count=c.examples, answer=teach(pool, c, len(config.labels), judged, report), labels=len(config.labels))
+    return pool
+
+
+def _first(config: ScenesConfig) -> int:
+    """The teacher learns from the first ones alone; it answers for the others while they are made. Of what a head needs
+    so little is kept that it learns from all."""
+    if config.teacher != "speech_embedding":
+        return config.examples
+    return min(config.examples, -(-config.teacher_examples // PART) * PART)
+
+
+def _making(
+    config: Config,
+    dataset: Dataset,
+    extra: Dataset | None,
+    corpora: Sequence[Corpus],
+    trained: Path,
+    report: Callable[[int, int, str], None],
+) -> tuple[Pool, Callable[..., None]]:
+    """The pool of ``config.scenes``, and its `Pool.make` with all that does not change from call to call."""
+    c = config.scenes
+    recipe = {**c.recipe(), "examples": 0, "teacher_examples": _first(c) if c.teacher != "none" else 0}
     parts: list[Any] = [recipe, config.frontend.model_dump(mode="json"), config.keywords]
     parts += [d.content_hash() for d in (dataset, extra) if d]
     parts += [corpus.content_hash for corpus in corpora]
@@ -226,23 +272,25 @@ def _pool(
         key,
         scenes=scenes,
         frontend=config.frontend,
-        frames=frames,
+        frames=config.frontend.frames(CLIP_SAMPLES),
         seed=c.seed,
         report=report,
         replace=not c.folder,  # its own folder may hold hours of work of another recipe
     )
-    if c.teacher == "none":
-        make(count=c.examples)
-        return pool
-    from model_pipeline.models import speech_embedding
-    from model_pipeline.training.teacher import teach
+    return pool, make
 
-    heard = Kept((speech_embedding.FRAMES, speech_embedding.BANDS), np.float16, speech_embedding.features)
-    make(count=first, keep=heard)
-    clips = dataset.evaluation("validation")
-    judged = dataset.audio(clips), np.array([clip.label for clip in clips], np.int64)
-    make(count=c.examples, answer=teach(pool, c, len(config.labels), judged, report), labels=len(config.labels))
-    return pool
+
+def _teacher(config: ScenesConfig) -> tuple[Callable[..., Answer], Kept]:
+    """How ``config.teacher`` learns, and what of each example it learns from."""
+    from model_pipeline.models import speech_embedding as embedding
+
+    if config.teacher == "embedding_head":
+        from model_pipeline.training import head
+
+        return head.teach, Kept((embedding.POOLED,), np.float16, embedding.pooled)
+    from model_pipeline.training import teacher
+
+    return teacher.teach, Kept((embedding.FRAMES, embedding.BANDS), np.float16, embedding.features)
 
 
 def open_corpora(config: Config, trained: Path, report: ProgressCallback) -> list[Corpus]:
@@ -290,8 +338,7 @@ def hard_pool(
         raise KwsError("the network falls for none of the training speech", hint="--set mine.rounds=0")
     answer = None
     if c.teacher != "none":
-        from model_pipeline.training.teacher import teach
-
+        teach, _ = _teacher(c)
         main = Pool(Path(c.folder) if c.folder else trained / "pool")
         empty = np.zeros((0, CLIP_SAMPLES), np.int16), np.zeros(0, np.int64)
         answer = teach(main, c, len(config.labels), empty, report)
@@ -325,6 +372,8 @@ def _scenes(
     rng = np.random.default_rng([c.seed, 3])
     own = dataset.noise_part("training") + [noises.generate(kind, 30, rng) for kind in noises.KINDS]
     said = np.flatnonzero(~speech.synthetic)
+    if not len(said):  # nothing was recorded: synthetic voices babble, without the keywords
+        said = np.flatnonzero(speech.labels >= dataset.unknown)
     if clips:
         own.append(noises.babble(speech.audio[rng.permutation(said)[:400]], 60, rng))
     noise, connected = [Sounds(own)], list[Sounds]()
@@ -377,6 +426,6 @@ def extra_data(config: Config, data: str | Path, trained: Path, report: Progress
         return Dataset.open(config.data.extra, config.keywords)
     folder = trained / "extra"
     made = read_description(folder) if folder.is_dir() else {}
-    if made.get("settings") != config.synth.model_dump(mode="json") or made.get("keywords") != config.keywords:
+    if not config.synth.made(made.get("settings")) or made.get("keywords") != config.keywords:
         synthesize(config, folder, report)
     return Dataset.open(folder, config.keywords)

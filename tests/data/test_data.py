@@ -22,7 +22,7 @@ from model_pipeline.config import DataConfig
 from model_pipeline.data import noise
 from model_pipeline.data.audio import fit_clip, read_clip, to_int16
 from model_pipeline.data.dataset import Dataset
-from model_pipeline.data.download import _unpack, download
+from model_pipeline.data.download import ARCHIVES, Archive, _unpack, download
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.split import SPLITS, Splitter, speaker_of, which_set
 from model_pipeline.errors import CheckFailed, KwsError
@@ -224,6 +224,18 @@ def test_to_int16_is_exact_for_16_bit_and_clips_beyond() -> None:
 # --- download
 
 
+def _named(url: str, digest: str) -> Archive:
+    return Archive(url, f"sha256:{digest}", "an archive", "CC0", "1 KB", "dataset.json")
+
+
+def test_every_archive_names_a_digest_of_its_length() -> None:
+    for archive in ARCHIVES.values():
+        algorithm, _, digest = archive.digest.partition(":")
+        assert len(digest) == 2 * hashlib.new(algorithm).digest_size and int(digest, 16)
+        assert archive.url.endswith(".tar.gz") and archive.licence
+    assert ARCHIVES["speech-commands"].table == "dataset.json"
+
+
 class _Server(http.server.BaseHTTPRequestHandler):
     """Serves one file with ranges, and breaks off where it is told to."""
 
@@ -278,7 +290,7 @@ def test_download_goes_on_where_it_broke(tmp_path: Path, archive: bytes, serve) 
     third = len(archive) // 3
     url, log = serve(archive, cuts=[third, 2 * third])
     digest = hashlib.sha256(archive).hexdigest()
-    download(tmp_path / "data", url=url, sha256=digest, pause=0)
+    download(tmp_path / "data", archive=_named(url, digest), pause=0)
     assert log == ["", f"bytes={third}-", f"bytes={2 * third}-"]
     assert len(Dataset.open(tmp_path / "data", ["rise", "fall"]).speech) == 120
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
@@ -288,38 +300,46 @@ def test_download_goes_on_where_it_broke(tmp_path: Path, archive: bytes, serve) 
 def test_download_uses_what_an_earlier_run_left(tmp_path: Path, archive: bytes, serve, ranges: bool) -> None:
     (tmp_path / "data.tar.gz.part").write_bytes(archive[:1000])
     url, log = serve(archive, ranges=ranges)
-    download(tmp_path / "data", url=url, sha256=hashlib.sha256(archive).hexdigest(), pause=0)
+    download(tmp_path / "data", archive=_named(url, hashlib.sha256(archive).hexdigest()), pause=0)
     assert log == ["bytes=1000-"] and (tmp_path / "data" / "rise").is_dir()
 
 
 def test_download_that_was_whole_is_only_unpacked(tmp_path: Path, archive: bytes, serve) -> None:
     (tmp_path / "data.tar.gz.part").write_bytes(archive)
     url, _ = serve(archive)
-    download(tmp_path / "data", url=url, sha256=hashlib.sha256(archive).hexdigest(), pause=0)
+    download(tmp_path / "data", archive=_named(url, hashlib.sha256(archive).hexdigest()), pause=0)
     assert (tmp_path / "data" / "rise").is_dir()
+
+
+def test_a_corpus_says_what_it_is(tmp_path: Path, archive: bytes, serve) -> None:
+    url, _ = serve(archive)
+    wanted = Archive(url, f"md5:{hashlib.md5(archive).hexdigest()}", "some speech", "CC0", "1 KB")
+    described = download(tmp_path / "speech", archive=wanted, pause=0)
+    assert json.loads((tmp_path / "speech" / "corpus.json").read_text()) == described
+    assert described["name"] == "some speech" and described["md5"] and not (tmp_path / "speech.tar.gz.part").exists()
 
 
 def test_download_refuses_another_file(tmp_path: Path, archive: bytes, serve) -> None:
     url, _ = serve(archive)
     with pytest.raises(CheckFailed, match="not the expected archive"):
-        download(tmp_path / "data", url=url, sha256="0" * 64, pause=0)
+        download(tmp_path / "data", archive=_named(url, "0" * 64), pause=0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_download_without_a_server_says_so(tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="can't download"):
-        download(tmp_path / "data", url="http://127.0.0.1:9/x.tar.gz", sha256="0" * 64, pause=0)
+        download(tmp_path / "data", archive=_named("http://127.0.0.1:9/x.tar.gz", "0" * 64), pause=0)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(KwsError, match="is there already"):
-        download(tmp_path / "full", url="http://127.0.0.1:9/x.tar.gz", sha256="0" * 64, pause=0)
+        download(tmp_path / "full", archive=_named("http://127.0.0.1:9/x.tar.gz", "0" * 64), pause=0)
 
 
 def test_download_of_no_archive(tmp_path: Path, serve) -> None:
     url, _ = serve(b"<html>sorry</html>")
     digest = hashlib.sha256(b"<html>sorry</html>").hexdigest()
     with pytest.raises(KwsError, match="archive is broken"):
-        download(tmp_path / "data", url=url, sha256=digest, pause=0)
+        download(tmp_path / "data", archive=_named(url, digest), pause=0)
     assert not (tmp_path / "data").exists()
 
 

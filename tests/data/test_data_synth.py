@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from model_pipeline.config import Config, load_config, with_settings
-from model_pipeline.data import synth, voices
+from model_pipeline.data import near, neural, synth, voices
 from model_pipeline.data.dataset import NOISE_FOLDER, Dataset
 from model_pipeline.data.split import which_set
 from model_pipeline.data.synth import synthesize
@@ -56,10 +56,12 @@ def test_no_keyword_is_said_in_the_babble(tmp_path: Path, monkeypatch: pytest.Mo
 def test_no_voice_is_heard_in_two_splits(tmp_path: Path) -> None:
     config = _config()
     synthesize(config, tmp_path / "data")
-    identities = {v.speaker: v.identity for found in voices.available(config.synth.engines).values() for v in found}
+    cast = synth.cast_of(config.synth)
+    identities = {v.speaker: v.identity for found in cast.values() for engine in found.values() for v in engine}
     heard: dict[str, set[str]] = {}
     for clip in Dataset.open(tmp_path / "data", config.keywords).speech:
-        heard.setdefault(identities[clip.speaker], set()).add(clip.split)
+        for identity in identities[clip.speaker].split("+"):  # a blend is of several
+            heard.setdefault(identity, set()).add(clip.split)
     assert all(len(splits) == 1 for splits in heard.values())
     assert set().union(*heard.values()) == {"training", "validation", "testing"}
 
@@ -80,6 +82,21 @@ def test_voices_are_shared_out_by_identity() -> None:
         synth._cast(made[:1] + made[-1:], np.random.default_rng(0))
 
 
+def test_voices_of_kokoro_are_blended_within_a_split() -> None:
+    made = [voices.Voice("kokoro", n, f"kokoro-{n}", f"kokoro-{n}", 0) for n in "abcdefghijkl"]
+    cast = synth._cast(made, np.random.default_rng(1))
+    own = {split: {v.name for v in found["kokoro"] if "*" not in v.name} for split, found in cast.items()}
+    assert [len(own[split]) for split in ("training", "validation", "testing")] == [10, 1, 1]
+    assert len(cast["testing"]["kokoro"]) == 1  # one voice has no others to be between
+    blends = [v for v in cast["training"]["kokoro"] if "*" in v.name]
+    assert len(blends) == 60 == len({v.name for v in blends})
+    for voice in blends:
+        parts = dict(neural._parts(voice.name))
+        assert set(parts) == own["training"] and sum(parts.values()) == pytest.approx(1, abs=0.01)
+        assert set(voice.identity.split("+")) == {f"kokoro-{n}" for n in own["training"]}
+        assert voices.group_of(voice.speaker) == "kokoro"
+
+
 @needs_espeak
 def test_unknown_words_never_sound_like_a_keyword() -> None:
     words = ["know", "write", "nose", "no", "hay", "banana"]
@@ -92,7 +109,7 @@ def test_unknown_words_never_sound_like_a_keyword() -> None:
 def test_missing_engines_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(MissingTool, match="no speech synthesiser") as caught:
-        synthesize(_config(), tmp_path / "data")
+        synthesize(_config('synth.engines=["espeak-ng", "flite"]'), tmp_path / "data")
     assert "apt-get install espeak-ng" in caught.value.hint
     assert not list(tmp_path.iterdir())
 
@@ -101,7 +118,9 @@ def test_missing_engines_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_one_engine_is_enough_and_the_others_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     which = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: which(name) if name == "espeak-ng" else None)
-    assert synthesize(_config(), tmp_path / "data")["missing_engines"] == ["flite", "festival"]
+    config = _config('synth.engines=["espeak-ng", "flite", "festival", "piper"]')
+    # piper is not missed where no folder of its voices is named.
+    assert synthesize(config, tmp_path / "data")["missing_engines"] == ["flite", "festival"]
 
 
 @needs_espeak
@@ -146,6 +165,35 @@ def test_own_recordings_go_into_all_splits_by_speaker(tmp_path: Path) -> None:
     # None yet is no mistake, as after `kws new`.
     (tmp_path / "none" / "no").mkdir(parents=True)
     assert "recordings" not in synthesize(with_settings(config, [f"data.recordings={str(tmp_path / 'none')!r}"]), own)
+
+
+def test_a_personal_model_shares_out_takes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for word in ("no", "hey_robot"):
+        for take in range(10):
+            path = tmp_path / "own" / word / f"0badcafe_nohash_{take}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, rng.integers(-3000, 3000, 16000, dtype=np.int16), 16000)
+    splits = synth._add_recordings(tmp_path / "own", tmp_path, personal=True)
+    for word in ("no", "hey_robot"):
+        mine = [split for name, split in splits.items() if name.startswith(f"{word}/")]
+        assert [mine.count(split) for split in ("training", "validation", "testing")] == [6, 2, 2]
+
+
+@needs_espeak
+def test_another_language_has_its_own_voices_and_sounds(tmp_path: Path) -> None:
+    config = _config("synth.language=de", 'keywords=["licht", "halt"]', 'synth.unknown_words=["buch", "tisch", "haus"]')
+    described = synthesize(config, tmp_path / "data")
+    assert list(described["engines"]) == ["espeak-ng"] and described["missing_engines"] == []
+    spoken = Dataset.open(tmp_path / "data", config.keywords).speech
+    assert {c.word for c in spoken} == {"licht", "halt", "buch", "tisch", "haus"}
+    assert all(c.speaker.startswith("espeak-de-") for c in spoken)
+    # "ch" is the German sound, and a word is near by it.
+    assert near.sounds(["licht"], "de")["licht"] == ("l", "I", "C", "t")
+    found = near.near_words(["licht"], 12, "de")["licht"]
+    assert found and all(0 < near.distance(near.sounds([w], "de")[w], ("l", "I", "C", "t")) <= 0.6 for w in found)
+    with pytest.raises(KwsError, match="no voice of this machine speaks 'xx'"):
+        synthesize(with_settings(config, ["synth.language=xx"]), tmp_path / "none")
 
 
 def _f0(samples: np.ndarray) -> float:

@@ -26,7 +26,7 @@ from model_pipeline.data.sessions import Event
 from model_pipeline.errors import KwsError
 from model_pipeline.export import export
 from model_pipeline.listening import calibrate as module
-from model_pipeline.listening.calibrate import Wish, choose, store, sweep
+from model_pipeline.listening.calibrate import Wish, choose, choose_relaxed, store, sweep
 from model_pipeline.listening.corpus import Corpus, Heard, Without
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask, total
@@ -101,6 +101,18 @@ def test_a_lower_rate_takes_higher_thresholds_and_costs_misses(manifest: Manifes
 def test_a_rate_that_no_threshold_gives_is_an_error_that_says_the_least(manifest: Manifest) -> None:
     with pytest.raises(KwsError, match=r"no thresholds give 1 .* least expected is \d"):
         choose(made_corpus(false=270, hold=60), manifest, Wish(rate=1.0, strides=(4,)))
+
+
+def test_what_cannot_be_reached_is_asked_for_less_strictly(manifest: Manifest) -> None:
+    corpus, wish = made_corpus(false=270, hold=60), Wish(rate=1.0, strides=(4,))
+    choice, reached = choose_relaxed(corpus, manifest, wish, 20)
+    assert reached.rate in [2.0**n for n in range(1, 21)] and choice.rate <= reached.rate
+    with pytest.raises(KwsError, match=f"no thresholds give {reached.rate / 2:g} "):
+        choose(corpus, manifest, Wish(rate=reached.rate / 2, strides=(4,)))
+    with pytest.raises(KwsError, match="no thresholds give 2 "):
+        choose_relaxed(corpus, manifest, wish, 1)
+    easy = made_corpus()
+    assert choose_relaxed(easy, manifest, wish, 5) == (choose(easy, manifest, wish), wish)
 
 
 def test_late_answers_count_as_errors(manifest: Manifest) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from host_tools.measure.clips import verdict
 from host_tools.run import job as mainjob
+from host_tools.run.quality import with_quality
 from host_tools.run.sources import PLUMBING, sources
 from host_tools.run.steps import Outcome, Run, Step, folder_stamp, write_config
 from model_pipeline.config import Config, load_config
@@ -208,6 +209,29 @@ def test_the_main_job_names_sources_that_exist(tmp_path: Path, source: str) -> N
         for path in step.sources:
             assert (ROOT / path).exists(), f"{step.name}: {path}"
         assert set(step.inputs) <= set(names[:number]), "a step may read only what was made before it"
+
+
+def test_a_wanted_rate_adds_a_calibration_whose_model_is_used(tmp_path: Path) -> None:
+    config = load_config()
+    plain = mainjob.steps(config, tmp_path, clips=5, done=[])
+    wished = config.model_copy(update={"detector": config.detector.model_copy(update={"rate": 1.0})})
+    steps = {step.name: step for step in mainjob.steps(wished, tmp_path, clips=5, done=[])}
+    assert [name for name in steps if name != "calibrate"] == [step.name for step in plain]
+    assert steps["quantize"].outputs == ("int8",) and steps["calibrate"].outputs == ("model",)
+    assert "quantize" in steps["calibrate"].inputs
+    for step in plain:
+        if "quantize" in step.inputs:
+            assert "calibrate" in steps[step.name].inputs and "quantize" not in steps[step.name].inputs
+
+
+@pytest.mark.parametrize("quality", ["quick", "best"])
+def test_quality_is_how_much_is_made(quality: str) -> None:
+    config = with_quality(load_config(), quality, ["train.epochs=3"])
+    more = 2 if quality == "best" else 1
+    assert config.synth.clips_per_keyword == more * load_config().synth.clips_per_keyword
+    assert config.train.epochs == 3 and config.keywords == load_config().keywords
+    with pytest.raises(KwsError, match="no quality 'good'"):
+        with_quality(config, "good")
 
 
 def _loaded(module: str) -> set[str]:

@@ -1,0 +1,120 @@
+"""Makes a base (`models.base`): a small network that learns to say what Google's speech embedding says, of people's
+words, connected speech and noise. No label is used, and no keyword of the configuration is among what it hears.
+
+    python -m model_pipeline.training.distill --config base --data DIR --out model_pipeline/models/bases/words.npz
+
+The targets are `speech_embedding.pooled`, each of unit variance; the loss is the mean squared error. The examples are
+those of ``[scenes]`` that are sure to have no keyword in them, so that a base for a benchmark has not heard its words.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from model_pipeline.config import Config
+from model_pipeline.errors import KwsError
+from model_pipeline.files import atomic_path
+from model_pipeline.manifest import input_scale
+from model_pipeline.models import architecture, build, speech_embedding
+from model_pipeline.models.base import save_body
+from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.training.augment import vary
+from model_pipeline.training.pool import Kept
+from model_pipeline.training.prepare import examples
+from model_pipeline.training.trainer import schedule
+
+_HELD_OUT = 50  # one example in so many
+
+
+def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = silent) -> dict[str, Any]:
+    """Trains the body by ``config.train`` on ``config.scenes`` of ``data``, and writes it to ``out``.
+
+    Returns:
+        ``examples``, ``parameters``, ``macs``, and ``unexplained``: the share of the targets' variance that is left on
+        examples that were held out.
+
+    Raises:
+        KwsError: no such data. MissingTool: the package with the embedding is not installed.
+    """
+    keep = Kept((speech_embedding.POOLED,), np.float16, speech_embedding.pooled)
+    c = config.train
+    with tempfile.TemporaryDirectory(prefix="kws_base_") as temporary:
+        pool = examples(config, data, Path(temporary), keep, progress)
+        hard, sure = np.array(pool.array("labels")), np.array(pool.array("sure"))
+        rows = np.flatnonzero(sure | (hard >= len(config.keywords)))
+        if len(rows) < 2 * _HELD_OUT:
+            raise KwsError("too few examples are sure to have no keyword in them", hint="more scenes.examples")
+        features, targets = pool.array("features"), pool.array("heard")[rows].astype(np.float32)
+        targets = (targets - targets.mean(axis=0)) / (targets.std(axis=0) + 1e-3)
+        keras.utils.set_random_seed(c.seed)
+        model, net = build(
+            architecture(c.architecture, c.shape),
+            "float",
+            features.shape[1],
+            features.shape[2],
+            targets.shape[1],
+            c.width,
+            config.frontend.feature_max,
+        )
+        held = np.arange(len(rows)) % _HELD_OUT == 0
+        learnt = np.flatnonzero(~held)
+        steps = len(learnt) // c.batch
+        rate = schedule(c.learning_rate, c.warmup_epochs * steps, c.epochs * steps)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=c.weight_decay, clipnorm=2.0)
+        optimizer.build(model.trainable_variables)
+        scale = input_scale(config.frontend)
+
+        @tf.function(jit_compile=False, autograph=False)
+        def step(x: Any, wanted: Any) -> Any:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(model(_input(x, scale), training=True) - wanted))
+            gradients = tape.gradient(loss, model.trainable_variables)
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            return loss
+
+        left = 1.0
+        for epoch in range(c.epochs):
+            rng = np.random.default_rng([c.seed, epoch])
+            order = rng.permutation(learnt)
+            for number in range(steps):
+                some = np.sort(order[number * c.batch : (number + 1) * c.batch])
+                x = vary(np.array(features[rows[some]]), rng, c, config.frontend)
+                step(tf.constant(x), tf.constant(targets[some]))
+                progress(epoch * steps + number, c.epochs * steps, f"epoch {epoch + 1}/{c.epochs}, {left:.3f} left")
+            test = np.flatnonzero(held)
+            said = model(_input(tf.constant(np.array(features[rows[test]])), scale), training=False).numpy()
+            left = float(np.mean(np.square(said - targets[test])))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out) as made:
+        save_body(model, made)
+    size = int(sum(np.prod(w.shape) for w in model.trainable_weights))
+    return {"examples": len(rows), "parameters": size, "macs": net.macs, "unexplained": round(left, 4)}
+
+
+def _input(x: Any, scale: float) -> Any:
+    return ((tf.cast(x, tf.float32) + 128.0) * scale)[..., None]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    from model_pipeline import child
+
+    arguments = child.parser(__doc__ or "", "data", "out").parse_args(argv)
+    return child.main(
+        arguments,
+        lambda progress: distill(child.config_of(arguments), arguments.data, arguments.out, progress or silent),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""``make bench-words``: how well people are understood by projects of words that only synthesisers said in training.
+
+Three projects, with 0, 5 and 20 takes a word by other people (as many as there are), are made by `kws new` and taken
+through the steps of `kws run` up to the check on this computer. Then people's test clips are put to each, words in
+noise, and connected speech that nothing was trained or chosen on. Nothing here is chosen by what comes out; the base
+that a project begins with has heard none of these words. A second run goes on where the first one stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from host_tools import ui
+from host_tools.run.bar import step_bar
+from host_tools.run.job import steps
+from host_tools.run.quality import with_quality
+from host_tools.run.steps import Outcome, Run, write_config
+from host_tools.words import project
+from model_pipeline.config import load_config
+from model_pipeline.data.importer import import_folder
+from model_pipeline.data.split import read_list
+from model_pipeline.errors import KwsError
+from model_pipeline.evaluate import evaluate
+from model_pipeline.files import write_json, write_text
+from model_pipeline.folders import atomic_dir
+from model_pipeline.listening.evaluate import evaluate_streaming
+from model_pipeline.native import ROOT
+
+SHARED = ROOT.parent / "shared" / "data"
+WORDS = {
+    "a": ["yes", "no", "up", "down", "left", "right", "stop", "go"],
+    "b": ["marvin", "seven", "house", "on", "off"],
+    "c": ["amelia", "hadouken", "dracarys"],
+}
+TAKES = (0, 5, 20)
+SPEECH = ("connected_speech/kathleen_arctic", "connected_speech/librispeech_train-clean-100_3spk_long")
+LAST = "check"  # of the steps of `kws run`: a board adds nothing to what is measured here
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="make bench-words", description=__doc__)
+    parser.add_argument("--only", action="append", choices=sorted(WORDS), help="one of the projects")
+    parser.add_argument("--takes", action="append", type=int, help="takes a word by people (0, 5, 20)")
+    parser.add_argument("--quality", default="quick", help="as kws run --quality")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the projects, for ablations")
+    parser.add_argument("--work", type=Path, default=Path("build/bench_words"), help="where it goes on")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args(argv)
+    rows = []
+    try:
+        if not (SHARED / "speech_commands").is_dir():
+            raise KwsError(f"there are no recordings of people in {SHARED}")
+        for name in arguments.only or sorted(WORDS):
+            for takes in arguments.takes or TAKES:
+                rows.append(bench(name, takes, arguments.quality, arguments.set, arguments.work))
+    except KwsError as error:
+        ui.err.print(f"[red]{error}[/]")
+        return error.exit_code
+    if arguments.json:
+        json.dump(rows, sys.stdout, indent=2)
+        print()
+    else:
+        ui.out.print(table(rows))
+    return 0
+
+
+def bench(name: str, takes: int, quality: str, settings: list[str], work: Path) -> dict[str, Any]:
+    """One project: made, trained and measured, or read where that was done."""
+    mark = "".join(c if c.isalnum() else "-" for c in "_".join([quality, *settings]))
+    folder = work / f"{name}{takes}_{mark}"
+    people = recordings(name, work)
+    made = folder / "project"
+    if not (made / "kws.toml").is_file():
+        with ui.progress(f"{name}: kws new"):
+            project.create(WORDS[name], made)
+        given = give(people, made / project.RECORDINGS, WORDS[name], takes)
+        write_json(folder / "given.json", given)
+    config = with_quality(load_config(made), quality, settings)
+    done: list[Outcome] = []
+    with Run(folder / "run") as run:
+        write_config(config, folder / "run" / "config.toml")
+        todo = steps(config, folder / "run", clips=config.measure.clips, done=done)
+        last = next(i for i, step in enumerate(todo) if step.name == LAST)
+        run.execute(todo[: last + 1], bar=step_bar, outcomes=done)
+    return {
+        "project": name,
+        "words": WORDS[name],
+        "takes": json.loads((folder / "given.json").read_text(encoding="utf-8")),
+        "quality": quality,
+        "settings": settings,
+        "seconds": {outcome.name: outcome.seconds for outcome in done},
+        **measure(folder / "run" / "model", people),
+    }
+
+
+def measure(model: Path, people: Path) -> dict[str, Any]:
+    """Clips (every label weighs the same, and all clips), misses at 10 dB, false accepts an hour by corpus."""
+    with ui.progress("people's clips") as progress:
+        clips = evaluate(model, people, engine="aot", progress=progress)
+    corpora = [SHARED / part for part in SPEECH if (SHARED / part).is_dir()]
+    with ui.progress("in a stream") as progress:
+        stream = evaluate_streaming(model, people, negative=corpora, progress=progress, det=False)
+    recall = {word: value for word, value in clips.recall.items() if value is not None}
+    return {
+        "balanced": float(np.mean(list(recall.values()))),
+        "recall": recall,
+        "clips": clips.share.correct(),
+        "misses": next(iter(stream["sessions"].values()))["misses"],
+        "speech": {row["name"]: row["false_accepts"] for row in stream["corpora"]},
+    }
+
+
+def recordings(name: str, work: Path) -> Path:
+    """A data folder of people for the project: Speech Commands, or the wake words in its layout."""
+    if name != "c":
+        return SHARED / "speech_commands"
+    out = work / "wake_words"
+    if not (out / "dataset.json").is_file():
+        with atomic_dir(work / "wake_words_raw", "make bench-words") as raw:
+            for path in sorted((SHARED / "wake_words").glob("*/*.ogg")):
+                word = path.name.replace("-", "_").split("_")[0] if "not-wake" not in path.parent.name else "other"
+                word = word if word in WORDS["c"] else "other"
+                (raw / word).mkdir(exist_ok=True)
+                shutil.copyfile(path, raw / word / path.name)
+        import_folder(work / "wake_words_raw", out, name="wake words", licence="public domain; CC BY 4.0")
+        # All are for reporting but the takes that a project is given.
+        every = sorted(p.relative_to(out).as_posix() for p in out.glob("*/*.wav"))
+        keep = {n for word in WORDS["c"] for n in [n for n in every if n.startswith(f"{word}/")][:20]}
+        write_text(out / "training_list.txt", "".join(f"{n}\n" for n in every if n in keep))
+        write_text(out / "testing_list.txt", "".join(f"{n}\n" for n in every if n not in keep))
+        write_text(out / "validation_list.txt", "")
+    return out
+
+
+def give(people: Path, target: Path, words: list[str], takes: int) -> dict[str, int]:
+    """Puts the first so many training clips of each word, by as many speakers as there are, into a project."""
+    listed = sorted(read_list(people / "training_list.txt"))
+    given = {}
+    for word in words:
+        mine = [n for n in listed if n.startswith(f"{word}/")]
+        order = sorted(mine, key=lambda n: (sum(speaker(m) == speaker(n) for m in mine[: mine.index(n)]), n))
+        for path in order[:takes]:
+            target.joinpath(word).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(people / path, target / path)
+        given[word] = min(takes, len(order))
+    return given
+
+
+def speaker(name: str) -> str:
+    """Whose a clip is."""
+    return Path(name).name.partition("_nohash_")[0]
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """A line a project."""
+    found = Table(box=None, pad_edge=False)
+    for title in (
+        "project",
+        "takes",
+        "clips, balanced",
+        "all clips",
+        "missed at 10 dB",
+        *map(os.path.basename, SPEECH),
+    ):
+        found.add_column(title, justify="left" if title == "project" else "right")
+    for row in rows:
+        found.add_row(
+            f"({row['project']}) {' '.join(row['words'])}",
+            "/".join(map(str, sorted(set(row["takes"].values())))),
+            f"{100 * row['balanced']:.1f} %",
+            f"{100 * row['clips']['value']:.1f} %",
+            f"{100 * row['misses']['value']:.1f} %",
+            *(f"{rate['per_hour']:.1f}/h" for rate in row["speech"].values()),
+        )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
