@@ -6,8 +6,10 @@ from typing import Any
 
 from host_tools import ui
 from host_tools.ui import Table
+from model_pipeline.data.near import spelling
 from model_pipeline.rate import ms_of
 
+_LISTED = 24  # words that never fired
 _AROUND = 12  # places that are shown of a corpus
 
 
@@ -91,13 +93,14 @@ def near(result: dict[str, Any], shown: int = 40) -> None:
     table.add_column()
     for row in fired[:shown]:
         heard = ", ".join(f"{word} {count}" for word, count in row["as"].items())
-        table.add_row(row["word"], f"{row['fired']['count']} of {row['fired']['total']}", heard)
+        table.add_row(spelling(row["word"]), f"{row['fired']['count']} of {row['fired']['total']}", heard)
     ui.out.show(table)
     if len(fired) > shown:
         ui.out.say("… and {} more", len(fired) - shown)
-    silent = [row["word"] for row in result["near"] if row["takes"] and not row["fired"]["count"]]
+    silent = [spelling(row["word"]) for row in result["near"] if row["takes"] and not row["fired"]["count"]]
     if silent:
-        ui.out.say("never fired: {}", ", ".join(silent))
+        more = f" and {len(silent) - _LISTED} more" if len(silent) > _LISTED else ""
+        ui.out.say("never fired: {}{}", ", ".join(silent[:_LISTED]), more)
     if result["same_sound"]:
         pairs = ", ".join(f"{word} ({keyword})" for word, keyword in result["same_sound"].items())
         ui.out.say("left out, they sound the same as a keyword: {}", pairs)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+from model_pipeline.data.audio import SAMPLE_RATE, read_clip
+from model_pipeline.data.near import spelling
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import claim_dir
@@ -76,6 +80,7 @@ def render(results: dict[str, Any]) -> str:
     environment.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
     environment.filters["rate"] = lambda value: "–" if value is None else f"{value:.1f}"
     environment.filters["seconds"] = _seconds
+    environment.filters["spelling"] = spelling
     environment.filters["kb"] = lambda value: "–" if value is None else f"{value / 1024:.1f} KB"
     return environment.get_template("report.html.j2").render(
         r={"name": "", "where": "", "created": ""} | results,
@@ -102,15 +107,41 @@ def memory(results: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def felt(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What somebody who speaks to the device will notice: words missed, false accepts, how soon it answers; each as
+    value, what it is, and a small line below. Empty without a stream test."""
+    stream = (results.get("expect") or {}).get("streaming")
+    if not stream or not stream["sessions"]:
+        return []
+    snr, session = next(iter(stream["sessions"].items()))
+    misses, times = session["misses"], session["response_ms"]
+    where = "own recordings" if snr == "own" else f"noise at {snr} dB SNR"
+    found = []
+    if misses["value"] is not None:
+        interval = f"95 %: {100 * misses['low']:.1f} to {100 * misses['high']:.1f} %"
+        found.append((f"{100 * misses['value']:.1f} %", f"of words missed in {where}", interval))
+    speech = stream.get("speech")
+    rate, kind = (
+        (speech["false_accepts"], "of speech") if speech else (session["false_accepts"], "among words in noise")
+    )
+    if rate["per_hour"] is not None:
+        below = f"{kind}, {rate['hours']:.2f} h; 95 %: {rate['low']:.1f} to {rate['high']:.1f}"
+        found.append((f"{rate['per_hour']:.1f}", "false accepts an hour", below))
+    if times["count"]:
+        found.append((f"{times['median']:.0f} ms", "from a word's end to its answer", f"95 %: {times['p95']:.0f} ms"))
+    return found
+
+
 def tiles(results: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The numbers at the top: value, what it is, and a small line below."""
     accuracy = results["accuracy"]
     unit = results["ticks"]["name"]
     inference = results["cost"]["inference"]
-    found = [
+    found = felt(results)
+    found += [
         (
             "–" if accuracy["value"] is None else f"{100 * accuracy['value']:.1f} %",
-            "accuracy on the device",
+            "of test clips right on the device",
             f"{accuracy['correct']} of {accuracy['total']}; 95 %: {100 * accuracy['low']:.1f} to "
             f"{100 * accuracy['high']:.1f} %",
         )
@@ -146,12 +177,7 @@ def _figures(results: dict[str, Any]) -> dict[str, str]:
     history = (results.get("training") or {}).get("history")
     if history and len(history) > 1:
         found["training"] = pictures.training(history)
-    cost = results["cost"]
-    parts = [
-        (name, float(cost[key]["mean"]))
-        for name, key in (("front end, 1 s", "frontend_clip"), ("inference", "inference"), ("detector", "detector"))
-        if cost[key]["count"]
-    ]
+    parts = second(results)
     if parts:
         found["cost"] = pictures.cost(parts, results["ticks"]["name"])
     burst = [row["response_ms"] for row in results["clips"] if row["response_ms"] is not None]
@@ -164,6 +190,23 @@ def _figures(results: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def second(results: dict[str, Any]) -> list[tuple[str, float]]:
+    """What each part costs in a second of sound: the front end, so many inferences, the detector as often."""
+    cost, device = results["cost"], results["device"]
+    stride = device.get("default_stride") or 1
+    hop = device["hop_samples"] * stride
+    often = device["sample_rate"] / hop if hop and device["sample_rate"] else 1.0
+    return [
+        (name, float(cost[key]["mean"]) * times)
+        for name, key, times in (
+            ("front end", "frontend_clip", 1.0),
+            (f"{often:.3g} inferences", "inference", often),
+            ("detector", "detector", often),
+        )
+        if cost[key]["count"]
+    ]
+
+
 def _worst(results: dict[str, Any]) -> list[dict[str, Any]]:
     """The clips that were heard wrong, for listening to; at most 20."""
     labels = results["labels"]
@@ -171,11 +214,29 @@ def _worst(results: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "name": row["name"],
+            "sound": _sound(results.get("data_folder"), row["name"]),
             "said": labels[row["label"]],
             "heard": "no answer" if row["predicted"] is None else labels[row["predicted"]],
         }
         for row in wrong[:20]
     ]
+
+
+def _sound(folder: str | None, name: str) -> str:
+    """A clip of the data folder as FLAC in a data URL; empty where it is no longer there."""
+    if not folder:
+        return ""
+    path = (Path(folder) / name).resolve()
+    if not path.is_relative_to(Path(folder).resolve()) or not path.is_file():
+        return ""
+    import soundfile
+
+    stream = io.BytesIO()
+    try:
+        soundfile.write(stream, read_clip(path), SAMPLE_RATE, format="FLAC")
+    except KwsError:
+        return ""  # the report is of the measurement; a clip that can't be read any more is only not played
+    return f"data:audio/flac;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _seconds(value: float | None) -> str:

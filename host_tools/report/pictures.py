@@ -32,11 +32,12 @@ _VARIABLES = {
     "#01020b": "var(--card)",
 }
 INK, MUTED, LINE, ACCENT, SECOND, THIRD, TRACK, BAD, CARD = _VARIABLES
+WIDTH = 3.6  # inches: type of 9.5 points is then of 11 pixels on a phone of 390
 _STYLE: Any = {
     **PICTURES,
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 9.5,
     "axes.edgecolor": LINE,
     "axes.labelcolor": MUTED,
     "axes.spines.top": False,
@@ -95,7 +96,7 @@ def confusion(results: dict[str, Any]) -> str:
                 if matrix[row, column]:
                     alpha = 0.12 + 0.7 * float(share[row, column])
                     axes.add_patch(_cell(column, row, colour, alpha))
-                    axes.text(column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8, color=INK)
+                    axes.text(column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8.5, color=INK)
                 else:
                     axes.add_patch(_cell(column, row, TRACK, 1.0))
         axes.set(xlim=(-0.55, n - 0.45), ylim=(n - 0.45, -0.55), xlabel="heard", ylabel="said")
@@ -105,7 +106,7 @@ def confusion(results: dict[str, Any]) -> str:
         axes.spines[:].set_visible(False)
         axes.set_aspect("equal")
 
-    size = min(5.2, 2.2 + 0.3 * n)
+    size = min(4.4, 2.0 + 0.22 * n)
     return picture("confusion", f"Confusion matrix of {matrix.sum()} clips", (size, size), draw)
 
 
@@ -120,7 +121,7 @@ def recall(results: dict[str, Any]) -> str:
         axes.barh(places, values, height=0.62, color=ACCENT, alpha=0.85)
         for place, row in zip(places, rows, strict=True):
             axes.plot([100 * row["low"], 100 * row["high"]], [place, place], color=INK, linewidth=1.1)
-            axes.text(103, place, f"{row['correct']}/{row['total']}", va="center", fontsize=8, color=MUTED)
+            axes.text(103, place, f"{row['correct']}/{row['total']}", va="center", fontsize=8.5, color=MUTED)
         axes.set_yticks(places, [r["label"] for r in rows])
         axes.set(xlim=(0, 117), ylim=(len(rows) - 0.4, -0.6), xlabel="heard right, %; line: 95 % interval")
         axes.set_xticks([0, 25, 50, 75, 100])
@@ -128,7 +129,7 @@ def recall(results: dict[str, Any]) -> str:
         axes.spines["left"].set_visible(False)
         axes.spines["bottom"].set_visible(False)
 
-    return picture("recall", "Recall of each word", (4.8, 0.9 + 0.27 * len(rows)), draw)
+    return picture("recall", "Recall of each word", (WIDTH, 0.9 + 0.25 * len(rows)), draw)
 
 
 def training(history: Sequence[dict[str, float]]) -> str:
@@ -148,7 +149,7 @@ def training(history: Sequence[dict[str, float]]) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color=LINE, linewidth=0.6)
 
-    return picture("training", "Accuracy on validation clips by epoch", (4.8, 2.9), draw)
+    return picture("training", "Accuracy on validation clips by epoch", (WIDTH, 2.5), draw)
 
 
 def cost(parts: Sequence[tuple[str, float]], unit: str) -> str:
@@ -160,14 +161,14 @@ def cost(parts: Sequence[tuple[str, float]], unit: str) -> str:
         axes.barh(places, values, height=0.6, color=[ACCENT, SECOND, THIRD][: len(parts)], alpha=0.9)
         top = max(values) or 1
         for place, value in zip(places, values, strict=True):
-            axes.text(value + top * 0.015, place, f"{value:,.0f}", va="center", fontsize=8, color=INK)
+            axes.text(value + top * 0.015, place, f"{value:,.0f}", va="center", fontsize=8.5, color=INK)
         axes.set_yticks(places, [name for name, _ in parts])
         axes.set(xlim=(0, top * 1.28), ylim=(len(parts) - 0.4, -0.6), xlabel=unit)
         axes.xaxis.set_major_formatter(lambda value, _: short(value))
         axes.tick_params(length=0)
         axes.spines["left"].set_visible(False)
 
-    return picture("cost", f"Cost of each part in {unit}", (4.8, 0.8 + 0.42 * len(parts)), draw)
+    return picture("cost", f"Cost of each part in {unit}", (WIDTH, 0.8 + 0.4 * len(parts)), draw)
 
 
 def response(groups: Sequence[tuple[str, Sequence[float]]]) -> str:
@@ -183,7 +184,7 @@ def response(groups: Sequence[tuple[str, Sequence[float]]]) -> str:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="upper right", labelcolor=INK)
 
-    return picture("response", "Histogram of response times", (4.8, 2.6), draw)
+    return picture("response", "Histogram of response times", (WIDTH, 2.4), draw)
 
 
 def memory(rows: Sequence[dict[str, Any]]) -> str:
@@ -199,12 +200,10 @@ def memory(rows: Sequence[dict[str, Any]]) -> str:
                 left += 100 * size / limit
             text = f"{row['name']}: {row['used'] / 1024:.1f} of {limit / 1024:.0f} KB"
             axes.text(0, place - 0.34, text, fontsize=9, color=INK)
-            described = " · ".join(f"{name} {size / 1024:.1f}" for name, size in row["parts"])
-            axes.text(0, place + 0.4, f"KB: {described}", fontsize=7.5, color=MUTED)
         axes.set(xlim=(0, 100), ylim=(len(rows) - 0.4, -0.65))
         axes.set_axis_off()
 
-    return picture("memory", "Memory used and there", (4.8, 0.2 + 0.95 * len(rows)), draw)
+    return picture("memory", "Memory used and there", (WIDTH, 0.2 + 0.65 * len(rows)), draw)
 
 
 def _cell(column: int, row: int, colour: str, alpha: float) -> Any:

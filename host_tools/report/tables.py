@@ -13,7 +13,9 @@ from model_pipeline.rate import SAMPLE_RATE
 
 
 def results(values: dict[str, Any]) -> None:
-    """Prints a measurement: accuracy, confusion matrix, costs, response time, memory, link."""
+    """Prints a measurement: what a user will notice, then clips, confusion matrix, costs, memory, link."""
+    for value, text, below in report.felt(values):
+        ui.out.say("[bold]{}[/] {}  [dim]{}[/]", value, text, below)
     if values["clips"]:
         ui.out.show(confusion(values["labels"], values["confusion"]))
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -22,7 +24,7 @@ def results(values: dict[str, Any]) -> None:
     accuracy = values["accuracy"]
     if accuracy["total"]:
         table.add_row(
-            "accuracy on the device",
+            "clips right on the device",
             ui.styled(
                 "[bold]{:.1f} %[/]  {} of {}, 95 % interval {:.1f} to {:.1f} %",
                 100 * accuracy["value"],
@@ -35,7 +37,7 @@ def results(values: dict[str, Any]) -> None:
     host = values.get("host")
     if host:
         table.add_row(
-            "accuracy on this computer",
+            "clips right on this computer",
             f"{100 * host['accuracy']['value']:.1f} %  {host['accuracy']['correct']} of {host['accuracy']['total']} "
             f"(all test clips, in {host['engine']})",
         )

@@ -354,6 +354,7 @@ def collect(config: Config, folder: Path, done: Sequence[Outcome]) -> dict[str, 
             "speakers": checked.speakers.model_dump(mode="json"),
         },
         "expect": _read(folder / "expect" / "expect.json"),
+        "data_folder": str((folder / "data").resolve()),
         "build": _read(folder / "build" / "build.json"),
         **results,
     }

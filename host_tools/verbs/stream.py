@@ -59,6 +59,7 @@ def stream(
         assert data is not None
         results = _clips(link, data, clips, paced, model)
     results["build"] = build
+    results["data_folder"] = str(data.resolve())
     results["where"] = f"an emulated {board}" if board and board != "host" else ""
     result = {key: value for key, value in results.items() if key != "clips"}
     if out:

@@ -170,6 +170,22 @@ def notation(sound: Sequence[str]) -> str:
     return f"[[{'|'.join(p if p in _MANNER or p in _WEAK else chr(39) + p for p in sound)}]]"
 
 
+_LETTERS = {
+    "aI": "igh", "eI": "ay", "oU": "oh", "aU": "ow", "OI": "oy", "i:": "ee", "u:": "oo", "E": "e", "I": "i", "a": "a",
+    "0": "o", "V": "u", "U": "oo", "O:": "aw", "A:": "ah", "3:": "ur", "e@": "air", "i@": "eer", "tS": "ch", "dZ": "j",
+    "S": "sh", "Z": "zh", "T": "th", "D": "th", "N": "ng", "j": "y", "@L": "le",
+}  # fmt: skip
+
+
+def spelling(word: str) -> str:
+    """A word as people read it: ``[[w|'E|f|t]]`` as ``"weft"``, in quotes since it is made up; others as they are."""
+    if not (word.startswith("[[") and word.endswith("]]")):
+        return word
+    sounds = [part.strip("',% ") for part in word[2:-2].split("|")]
+    letters = (_LETTERS.get(p) or ("a" if p in _WEAK else re.sub(r"[^a-z]", "", p.lower())) for p in sounds)
+    return f'"{"".join(letters)}"'
+
+
 def _alternatives(phoneme: str) -> Sequence[str]:
     if phoneme in _MANNER:
         # h begins syllables and N ends them; Z is rare.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -10,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from host_tools.measure import metrics
 from host_tools.report import page as report
+from model_pipeline.data.audio import write_wav
 from model_pipeline.data.sessions import Event
 from model_pipeline.errors import KwsError
 from model_pipeline.listening.detector import Detection
@@ -170,6 +174,70 @@ def test_the_page_shows_misses_and_false_accepts_in_a_stream(monkeypatch: pytest
     assert "false accepts an hour there 1.0 0.0 to 5.6" in found
     assert "answer after the word's end, median; 95 % within 100 ms 100 ms" in found
     assert "false accepts an hour of noise (0.50 h) 0.0 0.0 to 7.4" in found
+
+
+def _stream() -> dict:
+    events = [Event("yes", 16000, 24000), Event("yes", 64000, 70000), Event("no", 90000, 99000)]
+    outcome = match(events, [Detection(25600, 0, 200), Detection(80000, 1, 200)], LABELS, 3600 * 16000)
+    return {"sessions": {"10": summary(outcome, LABELS)}, "noise": {"false_accepts": poisson_rate(0, 0.5)}}
+
+
+def test_what_a_user_will_notice_stands_first() -> None:
+    tiles = report.tiles(example() | {"expect": {"streaming": _stream(), "near": None, "boards": []}})
+    assert [text for _, text, _ in tiles[:4]] == [
+        "of words missed in noise at 10 dB SNR",
+        "false accepts an hour",
+        "from a word's end to its answer",
+        "of test clips right on the device",
+    ]
+    assert [value for value, _, _ in tiles[:3]] == ["66.7 %", "1.0", "100 ms"]
+    assert "among words in noise, 1.00 h" in tiles[1][2]
+
+
+def test_false_accepts_of_speech_go_before_those_of_a_stress_test() -> None:
+    stream = _stream() | {"speech": {"false_accepts": poisson_rate(6, 3.0)}}
+    tiles = report.felt(example() | {"expect": {"streaming": stream}})
+    assert tiles[1][0] == "2.0" and tiles[1][2].startswith("of speech, 3.00 h")
+    assert report.felt(example()) == [], "a measurement of clips alone has no such figure"
+
+
+def test_a_second_of_sound_counts_its_inferences() -> None:
+    results = example()
+    results["device"] |= {"hop_samples": 320, "default_stride": 5}
+    assert report.second(results) == [("front end", 1_000_000.0), ("10 inferences", 70_000_000.0)]
+
+
+def test_keywords_and_near_words_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_figures", lambda _: {"confusion": "", "recall": ""})
+    few = metrics.proportion(14, 16)
+    all_of_them = metrics.proportion(4, 4)
+    near = {
+        "keywords": [{"word": "yes", "takes": 16, "right": {**few, "count": 14}, "as": {"yes": 14, "no": 1}}],
+        "near": [{"word": "[[w|'E|f|t]]", "takes": 4, "fired": {**all_of_them, "count": 4}, "as": {"yes": 4}}],
+    }
+    page = report.render(example() | {"expect": {"streaming": None, "near": near, "boards": []}})
+    rows = [" ".join(re.sub(r"<[^>]*>|\s+", " ", r).split()) for r in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)]
+    assert "yes 14 of 16 no 1" in rows
+    assert "&#34;weft&#34; 4 of 4 yes 4" in rows
+    assert rows.index("keyword, by held-out synthetic voices heard as another") < rows.index("yes 14 of 16 no 1")
+    assert '<td class="n good">14 of 16' in page and '<td class="n bad">4 of 4' in page
+
+
+def test_wrong_clips_can_be_played_and_nothing_outside_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_figures", lambda _: {"confusion": "", "recall": ""})
+    results = example()
+    wrong = [row for row in results["clips"] if row["predicted"] != row["label"]]
+    (tmp_path / "data").mkdir()
+    write_wav(tmp_path / "secret.wav", np.ones(16000, np.int16))
+    write_wav(tmp_path / "data" / "a.wav", np.arange(16000, dtype=np.int16))
+    wrong[0]["name"], wrong[1]["name"], wrong[2]["name"] = "a.wav", "../secret.wav", "gone.wav"
+    page = report.render(results | {"data_folder": str(tmp_path / "data")})
+    sounds = re.findall(r'<audio [^>]*src="data:audio/flac;base64,([^"]+)"', page)
+    assert page.count("<audio") == len(sounds) == 1
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(sounds[0])), dtype="int16")
+    assert rate == 16000 and np.array_equal(samples, np.arange(16000))
 
 
 def test_labels_are_escaped(page: str) -> None:
