@@ -110,10 +110,11 @@ def main(argv: list[str] | None = None) -> int:
     from model_pipeline import child
 
     arguments = child.parser(__doc__ or "", "data", "out").parse_args(argv)
-    return child.main(
-        arguments,
-        lambda progress: distill(child.config_of(arguments), arguments.data, arguments.out, progress or silent),
-    )
+
+    def step(progress: ProgressCallback | None) -> dict[str, Any]:
+        return distill(child.config_of(arguments), arguments.data, arguments.out, progress or silent)
+
+    return child.main(arguments, step)
 
 
 if __name__ == "__main__":
