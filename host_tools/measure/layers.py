@@ -70,7 +70,7 @@ def measure(
     """
     report = progress or silent
     run = _on_m4 if target == "m4" else _on_host
-    data = np.ascontiguousarray(inputs).view(np.int8).reshape(-1, program.input.bytes)
+    data = np.ascontiguousarray(inputs).view(np.int8).reshape(-1, program.input_bytes)
     steps = 2 + (target == "m4") if calls else 1 + (target == "m4")
     with tempfile.TemporaryDirectory(prefix="kws-profile-") as name:
         folder = Path(name)
@@ -283,7 +283,9 @@ def load_inputs(path: Path | None, program: Program, count: int, seed: int = 1) 
     Raises:
         KwsError: the file can't be read, or is no whole number of inputs.
     """
-    size, kind = program.input.size, DTYPES[program.input.type]
+    many = len(program.graph.inputs) > 1  # then their bytes, one input after the other
+    kind = np.dtype(np.int8) if many else DTYPES[program.input.type]
+    size = program.input_bytes // kind.itemsize
     if path is None:
         limits = np.iinfo(kind)
         return np.random.default_rng(seed).integers(limits.min, limits.max + 1, (count, size)).astype(kind)

@@ -8,9 +8,10 @@ from typing import get_args
 import numpy as np
 
 from model_pipeline.compiler.fast import accelerate
-from model_pipeline.compiler.ir import Call, Operator, constant_bytes
-from model_pipeline.compiler.ops import lower
-from model_pipeline.compiler.passes.fold import fold
+from model_pipeline.compiler.ir import Call, Operator, Tensor, constant_bytes
+from model_pipeline.compiler.ops import check, lower
+from model_pipeline.compiler.passes.edges import trim
+from model_pipeline.compiler.passes.fold import fold, fold_shapes
 from model_pipeline.compiler.passes.join import align, join
 from model_pipeline.compiler.passes.place import place
 from model_pipeline.compiler.passes.prune import prune
@@ -44,30 +45,30 @@ def compile_model(
     """
     graphs = read_model(tflite)
     graph = graphs[0]
+    moved = trim(graph)
     for tensors, what in ((graph.inputs, "input"), (graph.outputs, "output")):
-        if len(tensors) != 1:
-            raise KwsError(f"the model has {len(tensors)} {what}s; the compiler knows models with one")
-        tensor = tensors[0]
-        known = ("INT8", "UINT8", "INT16") if what == "input" else ("INT8", "UINT8", "INT16", "FLOAT32")
-        if tensor.type not in known or (tensor.type != "FLOAT32" and len(tensor.scales) != 1):
-            raise KwsError(
-                f"the model's {what} {tensor.name!r} is {tensor.type}; an int8 {what} with one scale is needed",
-                hint="convert with inference_input_type and inference_output_type int8",
-            )
-        if tensor.data is not None:
-            raise KwsError(f"the model's {what} {tensor.name!r} is a constant")
+        if not tensors:
+            raise KwsError(f"the model has no {what}")
+        for tensor in tensors:
+            _check_edge(tensor, what)
     operators = prune(graph)
+    for operator in operators:
+        check(operator)
+    operators = fold_shapes(operators)
     steps: list[Operator | Call] = []
     streaming = None
     if hop:
+        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+            found = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
+            raise KwsError(f"the model has {found}; a streaming plan needs one of each")
         graph, steps, streaming = stream(graph, operators, hop, frames)
     else:
         steps += bind_variables(graphs, operators)
     calls = fold([step if isinstance(step, Call) else lower(step) for step in steps])
     calls = align(join(graph, make_rings(graph, calls)))
-    if not calls or id(graph.outputs[0]) not in {id(t) for call in calls for t in call.outputs}:
-        raise KwsError("nothing in this model depends on its input")
-    if not any(graph.inputs[0] is t for call in calls for t in call.inputs):
+    computed = {id(t) for call in calls for t in call.outputs}
+    read = {id(t) for call in calls for t in call.inputs}
+    if not all(id(t) in computed for t in graph.outputs) or not any(id(t) in read for t in graph.inputs):
         raise KwsError("nothing in this model depends on its input")
     if packing != "portable":
         calls = accelerate(calls, packing, max_constants)
@@ -80,7 +81,19 @@ def compile_model(
     layout = plan(placement.memories)
     if layout.arena_bytes > MAX_ARENA:
         raise KwsError(f"the model needs {layout.arena_bytes} bytes of RAM for activations; at most {MAX_ARENA}")
-    return Program(graph, calls, placement, layout, hashlib.sha256(tflite).hexdigest()[:16], streaming)
+    return Program(graph, calls, placement, layout, hashlib.sha256(tflite).hexdigest()[:16], streaming, moved)
+
+
+def _check_edge(tensor: Tensor, what: str) -> None:
+    """An input or output is of integers with one scale; float32 is left where a DEQUANTIZE is all of the model."""
+    known = {"input": ("INT8", "UINT8", "INT16"), "output": ("INT8", "UINT8", "INT16", "INT32", "FLOAT32")}[what]
+    if tensor.type not in known or (tensor.type != "FLOAT32" and len(tensor.scales) != 1):
+        raise KwsError(
+            f"the model's {what} {tensor.name!r} is {tensor.type}; an int8 {what} with one scale is needed",
+            hint="convert with inference_input_type and inference_output_type int8",
+        )
+    if tensor.data is not None:
+        raise KwsError(f"the model's {what} {tensor.name!r} is a constant")
 
 
 def constants_by_packing(tflite: bytes, hop: int = 0, frames: int | None = None) -> dict[Packing, int]:

@@ -3,6 +3,7 @@ that is the caller's."""
 
 from __future__ import annotations
 
+import re
 import struct
 
 import numpy as np
@@ -53,12 +54,66 @@ def c_array(values: np.ndarray) -> str:
     return "\n".join([*lines, line])
 
 
+def edge_names(tensors: list[Tensor]) -> list[str]:
+    """Names of inputs or outputs as parts of C identifiers: letters, digits and _, each once."""
+    names: list[str] = []
+    for number, tensor in enumerate(tensors):
+        name = re.sub(r"[^0-9a-z]+", "_", tensor.name.lower()).strip("_")[:48].strip("_") or str(number)
+        while name in names:
+            name = f"{name}_{number}"
+        names.append(name)
+    return names
+
+
+def _edge_macros(tensor: Tensor, name: str) -> dict[str, str]:
+    one = len(tensor.scales) == 1
+    return {
+        f"{name}_BYTES": f"{tensor.bytes}u",
+        f"{name}_ZERO_POINT": f"({tensor.zero_point if one else 0})",
+        f"{name}_SCALE_BITS": float_bits(tensor.scale if one else 0),
+        f"{name}_TYPE": CTYPES[tensor.type],
+    }
+
+
+def _single_macros(program: Program) -> dict[str, str]:
+    macros = {**_edge_macros(program.input, "INPUT"), **_edge_macros(program.output, "OUTPUT")}
+    kinds = ("BYTES", "ZERO_POINT", "SCALE_BITS", "TYPE")
+    return {name: macros[name] for kind in kinds for name in (f"INPUT_{kind}", f"OUTPUT_{kind}")}
+
+
+def _many_macros(program: Program) -> dict[str, str]:
+    """Those of models with several inputs or outputs: of each by its name, and the bytes of all."""
+    macros = {}
+    for what, tensors in (("INPUT", program.graph.inputs), ("OUTPUT", program.graph.outputs)):
+        macros[f"{what}S"] = f"{len(tensors)}u"
+        macros[f"{what}_BYTES"] = f"{sum(t.bytes for t in tensors)}u"
+        for tensor, name in zip(tensors, edge_names(tensors), strict=True):
+            macros |= _edge_macros(tensor, f"{what}_{name.upper()}")
+    return macros
+
+
+def _declarations(program: Program, prefix: str) -> list[str]:
+    invoke = f"int {prefix}_invoke(void *memory); /* 0: in a compiled plan nothing can fail */"
+    if program.single:
+        return [
+            f"int8_t *{prefix}_input(void *memory); /* may be overwritten by {prefix}_invoke() */",
+            invoke,
+            f"const int8_t *{prefix}_output(void *memory); /* valid until the input is written again */",
+        ]
+    graph = program.graph
+    return [
+        f"/* Inputs may be overwritten by {prefix}_invoke(); outputs are valid until an input is written again. */",
+        *(f"int8_t *{prefix}_input_{name}(void *memory);" for name in edge_names(graph.inputs)),
+        invoke,
+        *(f"const int8_t *{prefix}_output_{name}(void *memory);" for name in edge_names(graph.outputs)),
+        "/* For tools: all inputs from, and all outputs to, one block, in the model's order. */",
+        f"void {prefix}_put(void *memory, const int8_t *inputs);",
+        f"void {prefix}_take(void *memory, int8_t *outputs);",
+    ]
+
+
 def _header(program: Program, prefix: str) -> str:
     upper = prefix.upper()
-    source, target = program.input, program.output
-    zero_points = [t.zero_point if len(t.zero_points) == 1 else 0 for t in (source, target)]
-    scales = [float_bits(t.scale if len(t.scales) == 1 else 0) for t in (source, target)]
-    types = [CTYPES[t.type] for t in (source, target)]
     macros = {
         "MODEL_HASH": f'"{program.model_hash}"',
         "KERNELS": f'"{kernels_hash(FIRMWARE)}"',
@@ -66,14 +121,7 @@ def _header(program: Program, prefix: str) -> str:
         "MODEL_ID": f"0x{program.model_hash}ull",
         "ARENA_BYTES": f"{program.arena_bytes}u",
         "MACS": f"{program.macs}u",
-        "INPUT_BYTES": f"{source.bytes}u",
-        "OUTPUT_BYTES": f"{target.bytes}u",
-        "INPUT_ZERO_POINT": f"({zero_points[0]})",
-        "OUTPUT_ZERO_POINT": f"({zero_points[1]})",
-        "INPUT_SCALE_BITS": scales[0],
-        "OUTPUT_SCALE_BITS": scales[1],
-        "INPUT_TYPE": types[0],
-        "OUTPUT_TYPE": types[1],
+        **(_single_macros(program) if program.single else _many_macros(program)),
         "STEP_FRAMES": f"{program.step_frames}u",
     }
     lines = [
@@ -86,15 +134,17 @@ def _header(program: Program, prefix: str) -> str:
         "/* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h.",
         " * *_TYPE: of the elements; the functions give their bytes, aligned for that type.",
         " * KERNELS, KERNELS_ID: of firmware/core/nn, whose packing of weights this code follows. */",
+        *(
+            f"/* The model's {edge} is float32; here it is what stands for it: scale * (value - zero point). */"
+            for edge in dict.fromkeys(edge for edge, _, _ in program.moved)
+        ),
         *(f"#define {upper}_{name} {value}" for name, value in macros.items()),
         "",
         "#ifdef __cplusplus",
         'extern "C" {',
         "#endif",
         "/* `memory`: ARENA_BYTES of the caller's, aligned to 8; a plan keeps nothing elsewhere. Reset it first. */",
-        f"int8_t *{prefix}_input(void *memory); /* may be overwritten by {prefix}_invoke() */",
-        f"int {prefix}_invoke(void *memory); /* 0: in a compiled plan nothing can fail */",
-        f"const int8_t *{prefix}_output(void *memory); /* valid until the input is written again */",
+        *_declarations(program, prefix),
         f"void {prefix}_reset(void *memory); /* forgets streaming state */",
         "#ifdef __cplusplus",
         "}",
@@ -121,7 +171,7 @@ class _Source:
             "/* Generated by kws compile; do not edit. */",
             '#include "model_aot.h"' if prefix == "kws_aot" else f'#include "{prefix}.h"',
             "",
-            *(["#include <string.h>", ""] if kept_tensors(program.calls) else []),
+            *(["#include <string.h>", ""] if kept_tensors(program.calls) or not program.single else []),
             *(f'#include "{name}"' for name in _headers(program.calls)),
             "",
             f"_Static_assert({prefix.upper()}_KERNELS_ID == KWS_NN_KERNELS,",
@@ -136,12 +186,32 @@ class _Source:
             "",
             *self._memories(),
             *self.constants,
-            *self._function("int8_t *", "input", [f"  return {self._pointer(program.input)};"]),
-            *self._function("const int8_t *", "output", [f"  return {self._pointer(program.output)};"]),
+            *self._edges(),
             *self._function("void ", "reset", reset),
             *self._function("int ", "invoke", [*calls, "  return 0;"]),
         ]
         return "\n".join(parts)
+
+    def _edges(self) -> list[str]:
+        graph = self.program.graph
+        if self.program.single:
+            return [
+                *self._function("int8_t *", "input", [f"  return {self._pointer(graph.inputs[0])};"]),
+                *self._function("const int8_t *", "output", [f"  return {self._pointer(graph.outputs[0])};"]),
+            ]
+        lines: list[str] = []
+        put, take, at = [], [], 0
+        for tensor, name in zip(graph.inputs, edge_names(graph.inputs), strict=True):
+            lines += self._function("int8_t *", f"input_{name}", [f"  return {self._pointer(tensor)};"])
+            put.append(f"  memcpy({self._pointer(tensor)}, inputs + {at}, {tensor.bytes});")
+            at += tensor.bytes
+        at = 0
+        for tensor, name in zip(graph.outputs, edge_names(graph.outputs), strict=True):
+            lines += self._function("const int8_t *", f"output_{name}", [f"  return {self._pointer(tensor)};"])
+            take.append(f"  memcpy(outputs + {at}, {self._pointer(tensor)}, {tensor.bytes});")
+            at += tensor.bytes
+        lines += self._function("void ", "put", put, "const int8_t *inputs")
+        return [*lines, *self._function("void ", "take", take, "int8_t *outputs")]
 
     def _reset(self) -> list[str]:
         lines = []
@@ -158,10 +228,11 @@ class _Source:
                 lines.append(f"  memcpy({self._pointer(tensor)}, {name}, {tensor.bytes});")
         return lines
 
-    def _function(self, kind: str, name: str, body: list[str]) -> list[str]:
+    def _function(self, kind: str, name: str, body: list[str], more: str = "") -> list[str]:
         used = any("arena + " in line for line in body)
         first = "  int8_t *const arena = memory;" if used else "  (void)memory;"
-        return [f"{kind}{self.prefix}_{name}(void *memory) {{", first, *body, "}", ""]
+        arguments = ", ".join(["void *memory", *([more] if more else [])])
+        return [f"{kind}{self.prefix}_{name}({arguments}) {{", first, *body, "}", ""]
 
     def _memories(self) -> list[str]:
         if not self.separate:

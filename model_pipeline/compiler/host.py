@@ -43,32 +43,40 @@ class HostProgram:
             inputs: [n, …input shape without its batch of 1…] or [n, input elements], of the input's type (int8 as a
                 rule).
 
+                With several inputs: int8 [n, bytes of all], one after the other in the model's order.
+
         Returns:
-            [n, output elements], of the output's type.
+            [n, output elements], of the output's type; with several outputs int8 [n, bytes of all].
 
         Raises:
             KwsError: another dtype or size.
             CheckFailed: a sanitizer stopped the program (with its first line).
         """
         outputs = self._owner.run(self._number, self._checked(inputs))
-        return outputs.view(DTYPES[self.program.output.type])
+        return outputs.view(DTYPES[self.program.output.type]) if len(self.program.graph.outputs) == 1 else outputs
 
     def layers(self, inputs: np.ndarray) -> list[np.ndarray]:
         """The (first) results of all calls for one input, in order, each in its tensor's shape and type. Not when
         sanitized."""
-        return self._owner.layers(self._number, self._checked(inputs))
+        return self.traced(inputs)[0]
+
+    def traced(self, inputs: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """`layers` and, of the same run, the bytes of the outputs (int8)."""
+        return self._owner.traced(self._number, self._checked(inputs))
 
     def reset(self) -> None:
         """Forgets streaming state."""
         self._owner.reset(self._number)
 
     def _checked(self, inputs: np.ndarray) -> np.ndarray:
-        tensor = self.program.input
-        if inputs.dtype != DTYPES[tensor.type]:
-            raise KwsError(f"the model takes {DTYPES[tensor.type].name} values, not {inputs.dtype}")
-        if inputs.size % tensor.size:
-            raise KwsError(f"{inputs.size} values are no multiple of the model's input of {tensor.size}")
-        return np.ascontiguousarray(inputs).view(np.int8).reshape(-1, tensor.bytes)
+        many = len(self.program.graph.inputs) > 1
+        kind = np.dtype(np.int8) if many else DTYPES[self.program.input.type]
+        size = self.program.input_bytes // kind.itemsize
+        if inputs.dtype != kind:
+            raise KwsError(f"the model takes {kind.name} values, not {inputs.dtype}")
+        if inputs.size % size:
+            raise KwsError(f"{inputs.size} values are no multiple of the model's input of {size}")
+        return np.ascontiguousarray(inputs).view(np.int8).reshape(-1, self.program.input_bytes)
 
 
 class HostPrograms:
@@ -101,7 +109,7 @@ class HostPrograms:
 
     def run(self, number: int, inputs: np.ndarray) -> np.ndarray:
         """See `HostProgram.run`; ``inputs`` int8 [n, input bytes]."""
-        outputs = np.empty((len(inputs), self._programs[number].output.bytes), np.int8)
+        outputs = np.empty((len(inputs), self._programs[number].output_bytes), np.int8)
         if not self.sanitize:
             self._library.kws_host_run(number, inputs.ctypes.data, outputs.ctypes.data, len(inputs))
             return outputs
@@ -115,8 +123,8 @@ class HostPrograms:
             raise CheckFailed(f"the compiled model gave {len(done.stdout)} bytes, {outputs.nbytes} were expected")
         return np.frombuffer(done.stdout, np.int8).reshape(outputs.shape)
 
-    def layers(self, number: int, inputs: np.ndarray) -> list[np.ndarray]:
-        """See `HostProgram.layers`."""
+    def traced(self, number: int, inputs: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """See `HostProgram.traced`."""
         if self.sanitize:
             raise ValueError("a sanitized program gives no layers")
         program = self._programs[number]
@@ -124,12 +132,12 @@ class HostPrograms:
         trace = np.empty(sum(t.bytes for t in outputs), np.int8)
         self._library.kws_host_set_trace(trace.ctypes.data, trace.nbytes)
         try:
-            self.run(number, inputs[:1])
+            result = self.run(number, inputs[:1])[0]
         finally:
             self._library.kws_host_set_trace(None, 0)
         ends = np.cumsum([t.bytes for t in outputs])
         parts = [trace[e - t.bytes : e].view(DTYPES[t.type]) for t, e in zip(outputs, ends, strict=True)]
-        return [part.reshape(t.shape) for t, part in zip(outputs, parts, strict=True)]
+        return [part.reshape(t.shape) for t, part in zip(outputs, parts, strict=True)], result
 
     def reset(self, number: int) -> None:
         """See `HostProgram.reset`."""
@@ -148,9 +156,17 @@ class HostPrograms:
             sources.append(str(folder / f"{prefix}.c"))
             upper = prefix.upper()
             includes += [f'#include "{prefix}.h"', f"static _Alignas(8) int8_t {prefix}_arena[{upper}_ARENA_BYTES];"]
-            sizes = f"{program.input.bytes}, {program.output.bytes}"
-            names = ", ".join(f"{prefix}_{name}" for name in ("input", "invoke", "output", "reset"))
+            if program.single:
+                put, take = f"{prefix}_put(void *arena, const int8_t *in)", f"{prefix}_take(void *arena, int8_t *out)"
+                includes.append(f"static void {put} {{ memcpy({prefix}_input(arena), in, {program.input_bytes}); }}")
+                includes.append(
+                    f"static void {take} {{ memcpy(out, {prefix}_output(arena), {program.output_bytes}); }}"
+                )
+            sizes = f"{program.input_bytes}, {program.output_bytes}"
+            names = ", ".join(f"{prefix}_{name}" for name in ("put", "invoke", "take", "reset"))
             table.append(f"  {{{names}, {sizes}, {prefix}_arena}},")
+        largest = max(max(p.input_bytes, p.output_bytes) for p in self._programs)
+        includes.append(f"#define HOST_LARGEST {largest}")
         lines = [*includes, "static const host_model_t models[] = {", *table, "};", ""]
         (folder / "kws_host_models.h").write_text("\n".join(lines), encoding="utf-8")
         target = folder / ("program" if self.sanitize else "program.so")

@@ -7,9 +7,9 @@
 #include <string.h>
 
 typedef struct {
-  int8_t *(*input)(void *);
+  void (*put)(void *, const int8_t *inputs); /* all of them, one after the other; take: likewise */
   int (*invoke)(void *);
-  const int8_t *(*output)(void *);
+  void (*take)(void *, int8_t *outputs);
   void (*reset)(void *);
   uint32_t input_bytes, output_bytes;
   void *arena;
@@ -43,23 +43,26 @@ void kws_host_run(uint32_t model, const int8_t *in, int8_t *out, size_t runs);
 void kws_host_run(uint32_t model, const int8_t *in, int8_t *out, size_t runs) {
   const host_model_t *m = &models[model];
   for (size_t i = 0; i < runs; i++) {
-    memcpy(m->input(m->arena), in + i * m->input_bytes, m->input_bytes);
+    m->put(m->arena, in + i * m->input_bytes);
     m->invoke(m->arena);
-    memcpy(out + i * m->output_bytes, m->output(m->arena), m->output_bytes);
+    m->take(m->arena, out + i * m->output_bytes);
   }
 }
 
 #ifdef KWS_HOST_MAIN
 int main(void) {
+  static int8_t block[HOST_LARGEST];
   uint32_t head[2];
   while (fread(head, sizeof head, 1, stdin) == 1) {
     if (head[0] >= sizeof models / sizeof models[0]) return 2;
     const host_model_t *m = &models[head[0]];
     m->reset(m->arena);
     for (uint32_t i = 0; i < head[1]; i++) {
-      if (fread(m->input(m->arena), m->input_bytes, 1, stdin) != 1) return 2;
+      if (fread(block, m->input_bytes, 1, stdin) != 1) return 2;
+      m->put(m->arena, block);
       m->invoke(m->arena);
-      if (fwrite(m->output(m->arena), m->output_bytes, 1, stdout) != 1) return 3;
+      m->take(m->arena, block);
+      if (fwrite(block, m->output_bytes, 1, stdout) != 1) return 3;
     }
   }
   return 0;

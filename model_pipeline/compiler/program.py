@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from model_pipeline.compiler.streaming import Streaming
 
 @dataclass(eq=False)
 class Program:
-    """A compiled model with one input and one output."""
+    """A compiled model. Most have one input and one output."""
 
     graph: Graph
     calls: list[Call]
@@ -21,16 +22,46 @@ class Program:
     plan: Plan
     model_hash: str  # first 16 hex digits of the file's SHA-256
     streaming: Streaming | None = None  # then the input is the newest frames only
+    moved: Sequence[tuple[str, Tensor, Tensor]] = ()  # edges that were float32, see passes/edges.py
 
     @property
     def input(self) -> Tensor:
-        """The model's input."""
+        """The (first) input."""
         return self.graph.inputs[0]
 
     @property
     def output(self) -> Tensor:
-        """The model's output."""
+        """The (first) output."""
         return self.graph.outputs[0]
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one input and one output."""
+        return len(self.graph.inputs) == len(self.graph.outputs) == 1
+
+    @property
+    def input_bytes(self) -> int:
+        """Of all inputs."""
+        return sum(t.bytes for t in self.graph.inputs)
+
+    @property
+    def output_bytes(self) -> int:
+        """Of all outputs."""
+        return sum(t.bytes for t in self.graph.outputs)
+
+    @property
+    def float_edges(self) -> list[dict[str, Any]]:
+        """Of each edge that was float32: which, and how its integers stand for real numbers."""
+        return [
+            {
+                "edge": edge,
+                "name": outside.name,
+                "type": inside.type,
+                "scale": float(inside.scale),
+                "zero_point": inside.zero_point,
+            }
+            for edge, outside, inside in self.moved
+        ]
 
     @property
     def arena_bytes(self) -> int:

@@ -26,6 +26,8 @@ def read_model(tflite: bytes) -> list[Graph]:
     """
     if len(tflite) > MAX_FILE:
         raise KwsError(f"a .tflite of {len(tflite)} bytes is too large; at most {MAX_FILE} are read")
+    if tflite.startswith(b"version https://git-lfs"):
+        raise KwsError("this is a Git LFS pointer, not the model that it stands for", hint="git lfs pull")
     if len(tflite) < 8 or tflite[4:8] != b"TFL3":
         raise KwsError("not a .tflite file: the identifier TFL3 is missing at byte 4")
     root = Buffer(tflite).root()
@@ -89,6 +91,9 @@ def _graph(table: Table, codes: list[tuple[int, str]], buffers: list[bytes], num
         )
     inputs = pick_all(table.array(1, "i4"), "the list of inputs")
     outputs = pick_all(table.array(2, "i4"), "the list of outputs")
+    for tensor in [*inputs, *outputs]:
+        if not tensor.size:
+            raise KwsError(f"the model's {tensor.name!r} has the impossible shape {list(tensor.shape)}")
     graph = Graph(table.text(4) or f"subgraph {number}", tensors, operators, inputs, outputs)
     _check_order(graph)
     return graph
@@ -104,7 +109,8 @@ def _tensor(table: Table, buffers: list[bytes], index: int) -> Tensor:
     size = 1
     for length in shape:
         size *= length
-        if length < 1 or size > MAX_ELEMENTS:
+        # Tensors without elements stand for what an operator does not use: those that read one are refused (ops).
+        if length < 0 or size > MAX_ELEMENTS:
             raise KwsError(f"{what} has the impossible shape {list(shape)}")
     which = table.integer(2, "I")
     if which >= len(buffers):
@@ -134,6 +140,8 @@ def _quantization(
     low, high = LIMITS.get(kind, (-(1 << 63), (1 << 63) - 1))
     if not np.all((zero_points >= low) & (zero_points <= high)):
         raise KwsError(f"{what} has a zero point outside {kind}")
+    if len(scales) > 1 and shape == scales.shape:
+        axis = 0  # of a bias: TFLite Micro does not look at what files say, which may be another tensor's dimension
     if len(scales) > 1 and not (0 <= axis < len(shape) and shape[axis] == len(scales)):
         raise KwsError(f"{what} of shape {list(shape)} has {len(scales)} scales along dimension {axis}")
     return scales, zero_points, axis

@@ -18,6 +18,8 @@ from model_pipeline.compiler.ops import lower
 from model_pipeline.compiler.streaming_rules import Rows, Slide, Whole, rule, time_axis
 from model_pipeline.errors import KwsError
 
+STATEFUL = "the model keeps its own state: it is a streaming model already"
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -92,8 +94,10 @@ def stream(
     first = _input_rows(graph.inputs[0], hop, frames)
     for operator in operators:
         if operator.name in {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}:
-            raise operator.error("the model keeps its own state: it is a streaming model already")
-        lower(operator)  # refuses what the rules below rely on
+            raise operator.error(STATEFUL)
+        # Refuses what the rules below rely on.
+        if any(t.keeps for t in lower(operator).inputs):
+            raise operator.error(STATEFUL)
     forced: dict[int, str] = {}
     while True:
         try:

@@ -313,6 +313,134 @@ def _slice(b: ModelBuilder, source: int, target: int, begin: list[int], end: lis
     b.op("STRIDED_SLICE", [source, *others], [target], "StridedSliceOptions")
 
 
+def variable(b: ModelBuilder, shape: tuple[int, ...], scale: np.float32, zero_point: int, dtype: str = "int8") -> int:
+    """A tensor that keeps its value between invokes."""
+    tensor = b.tensor(shape, scale, zero_point, dtype=dtype)
+    b.graph.tensors[tensor].isVariable = True
+    return tensor
+
+
+def lstm_model(
+    rng: np.random.Generator, size: tuple[int, int, int, int], time_major: bool, cell_bits: int, clip: float,
+    sum_scale: np.float32, hidden_scale: np.float32, zero_points: tuple[int, int],
+) -> tuple[bytes, tuple[int, ...]]:  # fmt: skip
+    """UNIDIRECTIONAL_SEQUENCE_LSTM; ``size``: batches, steps, channels, units. ``sum_scale``: about what one product
+    of an input and a weight is worth."""
+    batches, steps, in_c, units = size
+    b = ModelBuilder()
+    shape = (steps, batches, in_c) if time_major else (batches, steps, in_c)
+    source = b.tensor(shape, np.float32(0.05), zero_points[0])
+    inputs = [source]
+    for width, given in ((in_c, 0.05), (units, float(hidden_scale))):
+        for _ in range(4):
+            scale = np.float32(float(sum_scale) / given * 2.0 ** rng.uniform(-1, 1))
+            inputs.append(b.tensor((units, width), scale, 0, rng.integers(-127, 128, (units, width)).astype(np.int8)))
+    inputs += [-1, -1, -1]
+    for gate in range(4):
+        scale = np.float32(0.05) * b.graph.tensors[inputs[1 + gate]].quantization.scale[0]
+        bias = rng.integers(-9000, 9001, units).astype(np.int32)
+        inputs.append(b.tensor((units,), np.float32(scale), 0, bias))
+    inputs += [-1, -1]
+    inputs.append(variable(b, (batches, units), hidden_scale, zero_points[1]))
+    inputs.append(variable(b, (batches, units), np.float32(2.0**-cell_bits), 0, "int16"))
+    inputs += [-1, -1, -1, -1]
+    target = b.tensor((*shape[:2], units), hidden_scale, zero_points[1])
+    b.op(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, [target], "UnidirectionalSequenceLSTMOptions",
+        fusedActivationFunction=4, cellClip=clip, timeMajor=time_major,
+    )  # fmt: skip
+    return b.build([source], [target]), shape
+
+
+@st.composite
+def lstm(draw: st.DrawFn) -> Case:
+    """From cells that hardly move to saturated ones, over several invokes."""
+    rng = np.random.default_rng(draw(SEEDS))
+    size = (draw(st.integers(1, 2)), draw(st.integers(1, 5)), draw(st.integers(1, 13)), draw(st.integers(1, 7)))
+    tflite, shape = lstm_model(
+        rng, size, draw(st.booleans()), draw(st.integers(8, 15)), draw(st.sampled_from([0.0, 10.0, 0.3])),
+        np.float32(2.0 ** draw(st.floats(-16, -10))), np.float32(2.0 ** draw(st.floats(-9, -6))),
+        (draw(ZERO_POINTS), draw(ZERO_POINTS)),
+    )  # fmt: skip
+    return Case(tflite, data(rng, shape), shape)
+
+
+def svdf_model(
+    rng: np.random.Generator, size: tuple[int, int, int, int, int], wide: bool, scales: tuple[float, float, float],
+    zero_points: tuple[int, int, int], bias_size: int = 3000,
+) -> tuple[bytes, tuple[int, ...]]:  # fmt: skip
+    """SVDF; ``size``: batches, channels, units, rank, memory; ``scales`` of input, state and output."""
+    batches, in_c, units, rank, memory = size
+    b = ModelBuilder()
+    kind, limit = (np.int16, 300) if wide else (np.int8, 128)
+    filters = units * rank
+    source = b.tensor((batches, in_c), np.float32(scales[0]), zero_points[0])
+    features = b.tensor((filters, in_c), 0.01, 0, rng.integers(-127, 128, (filters, in_c)).astype(np.int8))
+    time_scale = np.float32(1e-5 / scales[1]) if scales[1] > 1e-3 else np.float32(0.01)
+    time = b.tensor((filters, memory), time_scale, 0, rng.integers(-limit, limit, (filters, memory)).astype(kind))
+    bias_scale = np.float32(np.float32(scales[1]) * time_scale)
+    bias = b.tensor((units,), bias_scale, 0, rng.integers(-bias_size, bias_size + 1, units).astype(np.int32))
+    state = variable(b, (batches, filters * memory), np.float32(scales[1]), zero_points[1], kind.__name__)
+    out_scale = np.float32(float(bias_scale) * scales[2])
+    target = b.tensor((batches, units), out_scale, zero_points[2])
+    b.op("SVDF", [source, features, time, bias, state], [target], "SVDFOptions", rank=rank, fusedActivationFunction=1)
+    return b.build([source], [target]), (batches, in_c)
+
+
+@st.composite
+def svdf(draw: st.DrawFn) -> Case:
+    """Its state of 8 or 16 bits, over several invokes."""
+    rng = np.random.default_rng(draw(SEEDS))
+    wide = draw(st.booleans())
+    size = (
+        draw(st.integers(1, 2)), draw(st.integers(1, 13)), draw(st.integers(1, 6)), draw(st.integers(1, 3)),
+        draw(st.integers(1, 9)),
+    )  # fmt: skip
+    scales = (0.05, 2.0 ** draw(st.floats(-12, -9) if wide else st.floats(-5, 0)), 2.0 ** draw(st.floats(4, 14)))
+    zero_points = (draw(ZERO_POINTS), 0 if wide else draw(ZERO_POINTS), draw(ZERO_POINTS))
+    tflite, shape = svdf_model(rng, size, wide, scales, zero_points)
+    return Case(tflite, rng.integers(-128, 128, (9, *shape)).astype(np.int8), shape)
+
+
+@st.composite
+def wide_result(draw: st.DrawFn) -> Case:
+    """SOFTMAX to int16 and QUANTIZE to int32."""
+    b = ModelBuilder()
+    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 9)))
+    rng = np.random.default_rng(draw(SEEDS))
+    given = draw(st.sampled_from(["softmax", "int8", "int16"]))
+    if given == "softmax":
+        source = b.tensor(shape, np.float32(2.0 ** draw(st.floats(-8, 2))), draw(ZERO_POINTS))
+        target = b.tensor(shape, 1 / 65536, -32768, dtype="int16")
+        b.op("SOFTMAX", [source], [target], "SoftmaxOptions", beta=draw(st.sampled_from([1.0, 0.25])))
+        return Case(b.build([source], [target]), data(rng, shape), shape)
+    scale = draw(SCALES)
+    source = b.tensor(shape, scale, draw(ZERO_POINTS), dtype=given)
+    out_scale = np.float32(scale * 2.0 ** draw(st.floats(-12, 4)))
+    target = b.tensor(shape, out_scale, draw(st.integers(-70000, 70000)), dtype="int32")
+    b.op("QUANTIZE", [source], [target], "QuantizeOptions")
+    return Case(b.build([source], [target]), typed(rng, shape, given), shape)
+
+
+@st.composite
+def pack(draw: st.DrawFn) -> Case:
+    """The input and constants along a new dimension."""
+    b = ModelBuilder()
+    shape = draw(shapes(1, 3, 4))
+    scale, zero_point = draw(SCALES), draw(ZERO_POINTS)
+    source = b.tensor(shape, scale, zero_point)
+    rng = np.random.default_rng(draw(SEEDS))
+    operands = [source]
+    for _ in range(draw(st.integers(0, 3))):
+        operands.append(b.tensor(shape, scale, zero_point, rng.integers(-128, 128, shape).astype(np.int8)))
+    operands = draw(st.permutations(operands))
+    axis = draw(st.integers(-len(shape) - 1, len(shape)))
+    at = axis % (len(shape) + 1)
+    target = b.tensor((*shape[:at], len(operands), *shape[at:]), scale, zero_point)
+    b.op("PACK", operands, [target], "PackOptions", axis=axis, valuesCount=len(operands))
+    return Case(b.build([source], [target]), data(rng, shape), shape)
+
+
 MORE_CASES = {
     "pairwise": pairwise(),
     "function": function(),
@@ -322,4 +450,8 @@ MORE_CASES = {
     "split_and_join": split_and_join(),
     "squeeze": squeeze(),
     "variables": variables(),
+    "lstm": lstm(),
+    "svdf": svdf(),
+    "wide_result": wide_result(),
+    "pack": pack(),
 }

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from tests.support.nn_cases import Case
+from tests.support.nn_cases_more import lstm_model, svdf_model
 from tests.support.tflite_builder import ModelBuilder, Oracle
 
 Rng = np.random.Generator
 BYTES = np.arange(-128, 128)
 SCAN = 8  # sums on each side of a boundary
-LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "int32": (-70000, 70000)}
 
 
 def _scale(rng: Rng, low: float = -8, high: float = 1) -> np.float32:
@@ -166,10 +167,12 @@ def mul(rng: Rng) -> Case:
 
 
 def quantize(rng: Rng) -> Case:
-    kinds = ["int8 int8", "int8 uint8", "uint8 int8", "int8 int16", "int16 int8", "int16 int16"]
+    kinds = [
+        "int8 int8", "int8 uint8", "uint8 int8", "int8 int16", "int16 int8", "int16 int16", "int8 int32", "int16 int32",
+    ]  # fmt: skip
     given, made = kinds[int(rng.integers(len(kinds)))].split()
     out = _scale(rng)
-    wide = (made == "int16") - (given == "int16")
+    wide = (made != "int8" and made != "uint8") - (given == "int16")
     target, zero = (out, _zero_point(rng, made)), _zero_point(rng, given)
 
     def make(scale: np.float32) -> Case:
@@ -230,6 +233,49 @@ def softmax(rng: Rng) -> Case:
         return Case(b.build([source], [target]), values[None], (256, 2))
 
     return _at_a_turn(rng, make, _scale(rng, -6, 0))
+
+
+def softmax16(rng: Rng) -> Case:
+    values = np.stack([np.full(256, 127), BYTES], axis=1).astype(np.int8)
+    zero = _zero_point(rng)
+
+    def make(scale: np.float32) -> Case:
+        b = ModelBuilder()
+        source, target = b.tensor((256, 2), scale, zero), b.tensor((256, 2), 1 / 65536, -32768, dtype="int16")
+        b.op("SOFTMAX", [source], [target], "SoftmaxOptions", beta=1.0)
+        return Case(b.build([source], [target]), values[None], (256, 2))
+
+    return _at_a_turn(rng, make, _scale(rng, -6, 0))
+
+
+def lstm(rng: Rng) -> Case:
+    """What turns first is a gate, the cell or the output, whichever is nearest to a step."""
+    seed, clip = int(rng.integers(1 << 30)), float(rng.choice([0.0, 10.0]))
+    cell_bits, zeros = int(rng.integers(9, 14)), (_zero_point(rng), _zero_point(rng))
+    by_output = bool(rng.integers(2))
+    size = (1, 6, 9, 16)
+
+    def make(scale: np.float32) -> Case:
+        gates, hidden = (np.float32(2.0**-13), scale) if by_output else (scale, np.float32(1 / 128))
+        tflite, shape = lstm_model(np.random.default_rng(seed), size, False, cell_bits, clip, gates, hidden, zeros)
+        values = np.random.default_rng(seed).integers(-128, 128, (2, *shape)).astype(np.int8)
+        return Case(tflite, values, shape)
+
+    return _at_a_turn(rng, make, _scale(rng, -8, -6) if by_output else _scale(rng, -15, -11))
+
+
+def svdf(rng: Rng) -> Case:
+    seed, wide, by_output = int(rng.integers(1 << 30)), bool(rng.integers(2)), bool(rng.integers(2))
+    zeros = (_zero_point(rng), 0 if wide else _zero_point(rng), _zero_point(rng))
+    state = float(_scale(rng, -12, -9) if wide else _scale(rng, -3, 0))
+
+    def make(scale: np.float32) -> Case:
+        scales = (0.05, state, float(scale)) if by_output else (float(scale), state, 2.0**8.3)
+        tflite, shape = svdf_model(np.random.default_rng(seed), (1, 9, 40, 2, 8), wide, scales, zeros)
+        values = np.random.default_rng(seed).integers(-128, 128, (20, *shape)).astype(np.int8)
+        return Case(tflite, values, shape)
+
+    return _at_a_turn(rng, make, _scale(rng, 6, 10) if by_output else _scale(rng, -6, -4))
 
 
 def logistic(rng: Rng) -> Case:
@@ -304,6 +350,9 @@ WITH_MULTIPLIER: dict[str, Callable[[Rng], Case]] = {
     "HARD_SWISH": hard_swish,
     "MEAN": mean,
     "SOFTMAX": softmax,
+    "SOFTMAX to int16": softmax16,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
+    "SVDF": svdf,
 }
 # Those that round otherwise: tried with every value.
 OTHERS: dict[str, Callable[[Rng], Case]] = {
@@ -316,6 +365,6 @@ OTHERS: dict[str, Callable[[Rng], Case]] = {
 }
 # These only move or choose values.
 NOTHING_TO_ROUND = {
-    "CONCATENATION", "EXPAND_DIMS", "MAX_POOL_2D", "PAD", "RESHAPE", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE",
+    "CONCATENATION", "EXPAND_DIMS", "MAX_POOL_2D", "PACK", "PAD", "RESHAPE", "SHAPE", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE",
     "TRANSPOSE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE",
 }  # fmt: skip

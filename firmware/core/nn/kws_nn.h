@@ -108,6 +108,43 @@ typedef struct {
 
 void kws_nn_softmax(const kws_nn_softmax_t *p, const int8_t *in, int8_t *out);
 
+void kws_nn_softmax_int16(const kws_nn_softmax_t *p, const int8_t *in, void *out); /* scale 1/65536, zero point -32768 */
+
+/* A gate of an LSTM: weights [units][in_c], recurrent [units][units], bias [units]; both sums become Q3.12. */
+typedef struct {
+  const int8_t *weights, *recurrent;
+  const int32_t *bias;
+  int32_t multiplier, shift, recurrent_multiplier, recurrent_shift;
+} kws_nn_lstm_gate_t;
+
+/* UNIDIRECTIONAL_SEQUENCE_LSTM. *_batch and *_step: elements from one batch or instant to the next. hidden int8
+ * [batches][units] and cells int16 [batches][units] keep their values from call to call. */
+typedef struct {
+  int32_t batches, steps, in_c, units, in_batch, in_step, out_batch, out_step;
+  int32_t in_zero_point, hidden_zero_point;
+  kws_nn_lstm_gate_t gates[4]; /* input, forget, cell, output */
+  int32_t forget_multiplier, forget_shift, input_multiplier, input_shift, hidden_multiplier, hidden_shift;
+  int32_t cell_clip; /* 0: none */
+  int32_t tanh_multiplier, tanh_shift;
+  const uint16_t *sigmoid; /* [256] 65536 / (1 + e^(-i / 24)) */
+} kws_nn_lstm_t;
+
+void kws_nn_lstm(const kws_nn_lstm_t *p, const int8_t *in, int8_t *hidden, void *cells, int8_t *out);
+
+/* SVDF: features [units * rank][in_c], time [units * rank][memory] of the state's type, bias [units] or null. state
+ * [batches][units * rank][memory] keeps its values from call to call, the newest last. scratch: int32 [units]. */
+typedef struct {
+  int32_t batches, in_c, units, rank, memory;
+  int32_t in_zero_point, state_zero_point, out_zero_point;
+  int32_t feature_multiplier, feature_shift, multiplier, shift;
+  const int8_t *features;
+  const void *time;
+  const int32_t *bias;
+} kws_nn_svdf_t;
+
+void kws_nn_svdf8(const kws_nn_svdf_t *p, const int8_t *in, int8_t *state, int8_t *out, void *scratch);
+void kws_nn_svdf16(const kws_nn_svdf_t *p, const int8_t *in, void *state, int8_t *out, void *scratch);
+
 /* A ring of rows, laid out from the oldest to the newest: the newest `step` bytes come in, the oldest go. */
 typedef struct {
   int32_t size, step; /* bytes; of a step larger than the ring only the end is kept */
@@ -140,7 +177,7 @@ typedef struct {
 
 void kws_nn_lookup(const kws_nn_lookup_t *p, const void *in, void *out);
 
-/* QUANTIZE from or to 16 bits. */
+/* QUANTIZE from or to 16 or 32 bits. */
 typedef struct {
   int32_t size, in_zero_point, out_zero_point, multiplier, shift;
 } kws_nn_quantize_t;
@@ -148,6 +185,8 @@ typedef struct {
 void kws_nn_quantize_int8_int16(const kws_nn_quantize_t *p, const void *in, void *out);
 void kws_nn_quantize_int16_int8(const kws_nn_quantize_t *p, const void *in, void *out);
 void kws_nn_quantize_int16_int16(const kws_nn_quantize_t *p, const void *in, void *out);
+void kws_nn_quantize_int8_int32(const kws_nn_quantize_t *p, const void *in, void *out);
+void kws_nn_quantize_int16_int32(const kws_nn_quantize_t *p, const void *in, void *out);
 
 /* DEQUANTIZE int8, uint8 or int16 to float. */
 typedef struct {

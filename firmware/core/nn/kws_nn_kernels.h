@@ -2,6 +2,6 @@
 #ifndef KWS_NN_KERNELS_H
 #define KWS_NN_KERNELS_H
 
-#define KWS_NN_KERNELS 0xdb4f85d0a5144a21ull
+#define KWS_NN_KERNELS 0x36ae7b272b98f79cull
 
 #endif

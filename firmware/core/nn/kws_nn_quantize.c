@@ -1,5 +1,5 @@
-/* QUANTIZE where one side has 16 bits (between 8 bits a table does it). Memory is read and written by memcpy, which
- * costs nothing: arenas are arrays of bytes. */
+/* QUANTIZE where one side has 16 bits or more (between 8 bits a table does it). Memory is read and written by memcpy,
+ * which costs nothing: arenas are arrays of bytes. */
 #include <string.h>
 
 #include "kws_nn.h"
@@ -32,5 +32,21 @@ void kws_nn_quantize_int16_int16(const kws_nn_quantize_t *p, const void *in, voi
     memcpy(&value, (const uint8_t *)in + 2 * i, 2);
     value = (int16_t)rescaled(p, value, INT16_MIN, INT16_MAX);
     memcpy((uint8_t *)out + 2 * i, &value, 2);
+  }
+}
+
+void kws_nn_quantize_int8_int32(const kws_nn_quantize_t *p, const void *in, void *out) {
+  for (int32_t i = 0; i < p->size; i++) {
+    const int32_t value = rescaled(p, ((const int8_t *)in)[i], INT32_MIN, INT32_MAX);
+    memcpy((uint8_t *)out + 4 * i, &value, 4);
+  }
+}
+
+void kws_nn_quantize_int16_int32(const kws_nn_quantize_t *p, const void *in, void *out) {
+  for (int32_t i = 0; i < p->size; i++) {
+    int16_t narrow;
+    memcpy(&narrow, (const uint8_t *)in + 2 * i, 2);
+    const int32_t value = rescaled(p, narrow, INT32_MIN, INT32_MAX);
+    memcpy((uint8_t *)out + 4 * i, &value, 4);
   }
 }

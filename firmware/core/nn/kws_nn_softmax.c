@@ -1,5 +1,7 @@
 /* Softmax in fixed point, step for step as TensorFlow Lite's int8 reference does it with gemmlowp's functions.
  * Qn.m below is a signed 32-bit number with n integer and m = 31 - n fraction bits. */
+#include <string.h>
+
 #include "kws_nn.h"
 #include "kws_nn_math.h"
 
@@ -60,7 +62,8 @@ static int32_t scaled(const kws_nn_softmax_t *p, int32_t diff) {
   return kws_nn_mul_high(diff * (1 << p->left_shift), p->multiplier);
 }
 
-static void softmax_row(const kws_nn_softmax_t *p, const int8_t *in, int8_t *out) {
+/* `bits` of the output: 8 or 16. */
+static inline void softmax_row(const kws_nn_softmax_t *p, const int8_t *in, void *out, int32_t bits) {
   int32_t max = in[0];
   for (int32_t c = 1; c < p->depth; c++) max = in[c] > max ? in[c] : max;
   int32_t sum = 0; /* Q12 */
@@ -69,16 +72,27 @@ static void softmax_row(const kws_nn_softmax_t *p, const int8_t *in, int8_t *out
   }
   const int32_t zeros = __builtin_clz((uint32_t)sum);
   const int32_t factor = reciprocal_one_plus((int32_t)(((uint32_t)sum << zeros) - (UINT32_C(1) << 31)));
-  const int32_t shift = SUM_INTEGER_BITS - zeros + 31 - 8;
+  const int32_t shift = SUM_INTEGER_BITS - zeros + 31 - bits;
+  const int32_t low = -(1 << (bits - 1)), high = (1 << (bits - 1)) - 1;
   for (int32_t c = 0; c < p->depth; c++) {
-    int32_t value = INT8_MIN;
+    int32_t value = low;
     if (in[c] - max >= p->diff_min) {
       value += kws_nn_round_shift(mul(factor, exp_negative(scaled(p, in[c] - max))), shift);
+      value = value < low ? low : value > high ? high : value;
     }
-    out[c] = kws_nn_limit(value, INT8_MIN, INT8_MAX);
+    if (bits == 8) {
+      ((int8_t *)out)[c] = (int8_t)value;
+    } else {
+      const int16_t wide = (int16_t)value;
+      memcpy((uint8_t *)out + 2 * c, &wide, 2);
+    }
   }
 }
 
 void kws_nn_softmax(const kws_nn_softmax_t *p, const int8_t *in, int8_t *out) {
-  for (int32_t r = 0; r < p->rows; r++) softmax_row(p, in + r * p->depth, out + r * p->depth);
+  for (int32_t r = 0; r < p->rows; r++) softmax_row(p, in + r * p->depth, out + r * p->depth, 8);
+}
+
+void kws_nn_softmax_int16(const kws_nn_softmax_t *p, const int8_t *in, void *out) {
+  for (int32_t r = 0; r < p->rows; r++) softmax_row(p, in + r * p->depth, (uint8_t *)out + 2 * r * p->depth, 16);
 }

@@ -21,27 +21,36 @@ void kws_profile_trace(int call, const void *result, uint32_t bytes) {
 
 static int8_t in[KWS_AOT_INPUT_BYTES];
 
+/* In front of and behind an invoke. */
 #ifdef KWS_PROFILE_EMPTY
 static int8_t out[KWS_AOT_OUTPUT_BYTES];
 #define kws_aot_reset(arena)
-#define kws_aot_input(arena) in
 #define kws_aot_invoke(arena)
-#define kws_aot_output(arena) out
+#define put() memmove(in, in, sizeof in)
+#define result() out
 #else
 static _Alignas(8) int8_t arena[KWS_AOT_ARENA_BYTES];
+#ifdef KWS_AOT_INPUTS /* several inputs or outputs */
+static int8_t out[KWS_AOT_OUTPUT_BYTES];
+#define put() kws_aot_put(arena, in)
+#define result() (kws_aot_take(arena, out), out)
+#else
+#define put() memmove(kws_aot_input(arena), in, sizeof in)
+#define result() kws_aot_output(arena)
+#endif
 #endif
 
 int main(void) {
   kws_aot_reset(arena);
   while (t_read(in, sizeof in) == sizeof in) {
-    memmove(kws_aot_input(arena), in, sizeof in);
+    put();
     const uint32_t t = t_begin();
 #ifdef KWS_PROFILE_CALLS
     last = t_now();
 #endif
     kws_aot_invoke(arena);
     t_end("invoke", t);
-    t_write(kws_aot_output(arena), KWS_AOT_OUTPUT_BYTES);
+    t_write(result(), KWS_AOT_OUTPUT_BYTES);
   }
 #ifdef KWS_PROFILE_CALLS
   t_write(sums, sizeof sums);

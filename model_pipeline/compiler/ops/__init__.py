@@ -38,11 +38,11 @@ def known_operators() -> dict[int, Known]:
     return table
 
 
-def lower(operator: Operator) -> Call:
-    """The kernel call for an operator.
+def check(operator: Operator) -> Known:
+    """What is known of an operator.
 
     Raises:
-        KwsError: an operator, type, shape or quantisation that the compiler does not know, with its place.
+        KwsError: nothing, or one of its tensors has no elements.
     """
     known = known_operators().get(operator.code)
     if known is None:
@@ -50,4 +50,16 @@ def lower(operator: Operator) -> Call:
         error = operator.error("the compiler does not know this operator")
         error.hint = f"known: {names}; or build with the tflm engine"
         raise error
-    return known.lower(operator)
+    for tensor in [*operator.inputs, *operator.outputs]:
+        if tensor is not None and not tensor.size:
+            raise operator.error(f"{tensor.name!r} has the impossible shape {list(tensor.shape)}")
+    return known
+
+
+def lower(operator: Operator) -> Call:
+    """The kernel call for an operator.
+
+    Raises:
+        KwsError: an operator, type, shape or quantisation that the compiler does not know, with its place.
+    """
+    return check(operator).lower(operator)

@@ -1,4 +1,4 @@
-"""QUANTIZE between int8, uint8 and int16."""
+"""QUANTIZE between int8, uint8 and int16, and to int32."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ CODE = 114
 RESOLVER = "AddQuantize"
 KNOWN = {
     ("INT8", "INT8"), ("INT8", "UINT8"), ("UINT8", "INT8"), ("INT8", "INT16"), ("INT16", "INT8"), ("INT16", "INT16"),
+    ("INT8", "INT32"), ("INT16", "INT32"),
 }  # fmt: skip
 
 

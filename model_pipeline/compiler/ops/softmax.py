@@ -1,10 +1,10 @@
-"""SOFTMAX, int8 to int8, over the last dimension."""
+"""SOFTMAX, int8 to int8 or int16, over the last dimension."""
 
 from __future__ import annotations
 
 import math
 
-from model_pipeline.compiler.ir import Call, Operator
+from model_pipeline.compiler.ir import Call, Operator, check_quantized
 from model_pipeline.compiler.ops import _common as c
 from model_pipeline.compiler.quant import multiplier_of
 
@@ -15,13 +15,18 @@ MAX_DEPTH = 4095  # so that the sum of exponentials fits into 12 integer bits
 
 
 def lower(operator: Operator) -> Call:
-    """The output must have scale 1/256 and zero point -128, as in TFLite Micro."""
+    """The output's scale and zero point must be those of TFLite Micro: all values from 0 to 1."""
     c.arity(operator, (1,))
     beta = c.options(operator, 9).real(0)
-    source, target = c.quantized_pair(operator)
+    source, target = c.given(operator, 0), operator.outputs[0]
+    wide = target.type == "INT16"
+    check_quantized(source, "input", operator)
+    check_quantized(target, "output", operator, "INT16" if wide else "INT8")
     c.expect_shape(operator, target, source.shape)
-    if float(target.scale) != 1 / 256 or target.zero_point != -128:
-        raise operator.error("output must have scale 1/256 and zero point -128")
+    steps, zero = (65536, -32768) if wide else (256, -128)
+    tolerance = 0.001 if wide else 0.0
+    if abs(float(target.scale) * steps - 1) > tolerance or target.zero_point != zero:
+        raise operator.error(f"output must have scale 1/{steps} and zero point {zero}")
     if not source.shape or source.shape[-1] > MAX_DEPTH:
         raise operator.error(f"input has shape {list(source.shape)}; at most {MAX_DEPTH} classes are known")
     if not (math.isfinite(beta) and beta > 0):
@@ -33,7 +38,7 @@ def lower(operator: Operator) -> Call:
     radius = ((1 << INTEGER_BITS) - 1) * (1 << (31 - INTEGER_BITS)) // (1 << shift)
     return Call(
         operator,
-        "kws_nn_softmax",
+        "kws_nn_softmax_int16" if wide else "kws_nn_softmax",
         "kws_nn_softmax_t",
         {
             "rows": source.size // source.shape[-1],
@@ -44,5 +49,5 @@ def lower(operator: Operator) -> Call:
         },
         [source],
         [target],
-        in_place=[(0, 0)],
+        in_place=[] if wide else [(0, 0)],
     )
