@@ -285,6 +285,8 @@ class MineConfig(Strict):
     """Training on with the connected speech that the network falls for (`model_pipeline.training.mine`)."""
 
     rounds: int = Field(0, ge=0, le=5)  # 0: none
+    # So many of the examples are learnt by the first network, which only has to show where it is hard; 0: all.
+    begin: int = Field(0, ge=0)
     score: float = Field(0.25, gt=0, lt=1)  # a keyword of at least this probability where none is said is a hard place
     examples: int = Field(40_000, ge=1)  # scenes of hard places, beside all others
     epochs: int = Field(3, ge=1, le=1000)

@@ -97,9 +97,13 @@ def _rounds(
             report(done, total, f"round {number}, {text}" if number else text)
 
         if number == 0:
+            first = config
+            if c.begin:
+                few = min(c.begin, config.scenes.examples)
+                first = config.model_copy(update={"scenes": config.scenes.model_copy(update={"examples": few})})
             # What is made for the first round is what the others need too.
-            prepared = prepare(config, data, out, say)
-            result = _train(config, data, place, say, replicas, prepared)
+            prepared = prepare(first, data, out, say)
+            result = _train(first, data, place, say, replicas, prepared)
             continue
         before = keras.saving.load_model(out / f"round{number - 1}" / "model.keras", compile=False)
         predict = Trainer(before, 1e-3, 0.0, 0.0, 0.0, input_scale(config.frontend), replicas=replicas).logits

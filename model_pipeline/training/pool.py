@@ -198,19 +198,23 @@ def mixed(batch: Batch, rng: np.random.Generator, config: TrainConfig) -> Batch:
 
 
 class PoolStream:
-    """Epochs over one or more pools, shuffled anew each time."""
+    """Epochs over one or more pools, shuffled anew each time; of the first pool its first ``count`` examples."""
 
-    def __init__(self, pools: Sequence[Pool], config: TrainConfig, frontend: FrontendConfig) -> None:
+    def __init__(
+        self, pools: Sequence[Pool], config: TrainConfig, frontend: FrontendConfig, count: int | None = None
+    ) -> None:
         self.config, self.frontend = config, frontend
-        self.features = [pool.array("features") for pool in pools]
-        self.labels, self.sure = (
-            np.concatenate([np.array(pool.array(name)) for pool in pools]) for name in ("labels", "sure")
-        )
+        self.features = self._each(pools, "features", count)
+        self.labels, self.sure = (np.concatenate(self._each(pools, name, count)) for name in ("labels", "sure"))
         taught = all(pool.state().get("taught") for pool in pools)
-        self.logits = np.concatenate([np.array(pool.array("logits")) for pool in pools]) if taught else None
+        self.logits = np.concatenate(self._each(pools, "logits", count)) if taught else None
         self._ends = np.cumsum([len(features) for features in self.features])
         if self.logits is not None:
             self.labels = trusted(self.labels, self.logits, config.distrust, self.sure)
+
+    @staticmethod
+    def _each(pools: Sequence[Pool], name: str, count: int | None) -> list[NDArray]:
+        return [pool.array(name)[: count if i == 0 else None] for i, pool in enumerate(pools)]
 
     @property
     def clips(self) -> int:

@@ -138,7 +138,8 @@ def prepare(
         heard_in = open_corpora(config, trained, report)
         corpora = [corpus.describe() for corpus in heard_in]
         pool = _pool(config, dataset, extra, heard_in, trained, report)
-        stream, teacher = PoolStream([pool, *hard], config.train, config.frontend), pool.state().get("teacher", {})
+        stream = PoolStream([pool, *hard], config.train, config.frontend, config.scenes.examples)
+        teacher = pool.state().get("teacher", {})
         prior = stream.prior(len(config.labels))
     elif isinstance(dataset, ShardedDataset):
         report(0, 1, "reading the sharded set")
