@@ -24,7 +24,13 @@ START_TIMEOUT = 20.0
 
 @contextlib.contextmanager
 def start(
-    board: str, elf: Path | str, icount: bool = True, *, kind: str | None = None, pty: bool = False
+    board: str,
+    elf: Path | str,
+    icount: bool = True,
+    *,
+    kind: str | None = None,
+    pty: bool = False,
+    tcp_port: int = 0,
 ) -> Iterator[Emulator]:
     """Runs ``elf`` and gives an `Emulator`; the child is ended when the block is left, by whatever.
 
@@ -34,24 +40,28 @@ def start(
         icount: QEMU counts exactly one nanosecond of guest time an instruction, so that ticks are instructions.
         kind: "qemu", "process" or "renode"; None is the board's first.
         pty: (board host) a pseudo-terminal in the place of TCP.
+        tcp_port: where the link listens on the loopback interface; 0 is any free one.
 
     Raises:
         MissingTool: no QEMU, or no Renode.
         KwsError: the board has no emulator, or there is no such ELF.
-        DeviceError: the child ended at once.
+        DeviceError: the child ended at once, or the port is taken.
     """
-    emulator = _spawn(load_board(board), Path(elf), icount, kind, pty)
+    emulator = _spawn(load_board(board), Path(elf), icount, kind, pty, tcp_port)
     try:
         yield emulator
     finally:
         emulator.stop()
 
 
-def _spawn(board: Board, elf: Path, icount: bool, kind: str | None, pty: bool) -> Emulator:
+def _spawn(board: Board, elf: Path, icount: bool, kind: str | None, pty: bool, tcp_port: int) -> Emulator:
     if not elf.is_file():
         raise KwsError(f"no firmware {elf}", hint=f"kws build --board {board.id}")
     emulators = board.kws.emulators
     offered = [name for name in ("qemu", "process", "renode") if getattr(emulators, name) is not None]
+    if tcp_port:
+        with socket.socket() as probe:
+            _bind(probe, tcp_port)  # told now, and by its number
     kind = kind or (offered[0] if offered else None)
     if kind not in offered:
         raise KwsError(
@@ -59,15 +69,38 @@ def _spawn(board: Board, elf: Path, icount: bool, kind: str | None, pty: bool) -
             hint=f"its emulators: {', '.join(offered) or 'none'}",
         )
     if kind == "process":
-        return _spawn_process(board, elf, pty)
+        return _spawn_process(board, elf, pty, tcp_port)
     if pty:
         raise KwsError("a pseudo-terminal is offered for board host only")
     if kind == "renode":
-        return renode.spawn(board, elf)
-    return _spawn_qemu(board, elf, icount)
+        return renode.spawn(board, elf, tcp_port)
+    return _spawn_qemu(board, elf, icount, tcp_port)
 
 
-def _spawn_qemu(board: Board, elf: Path, icount: bool) -> Emulator:
+def free_port(wanted: int) -> int:
+    """``wanted`` if that TCP port is free on the loopback interface, else 0, which is any."""
+    with socket.socket() as probe:
+        try:
+            _bind(probe, wanted)
+        except DeviceError:
+            return 0
+    return wanted
+
+
+def _bind(one: socket.socket, port: int) -> None:
+    """
+    Raises:
+        DeviceError: the port is taken.
+    """
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        one.bind(("127.0.0.1", port))
+    except OSError as error:
+        reason = error.strerror or error
+        raise DeviceError(f"TCP port {port} can't be opened: {reason}", hint="--tcp-port 0 takes a free one") from error
+
+
+def _spawn_qemu(board: Board, elf: Path, icount: bool, tcp_port: int) -> Emulator:
     qemu = board.kws.emulators.qemu
     assert qemu is not None
     program = shutil.which("qemu-system-arm")
@@ -82,7 +115,7 @@ def _spawn_qemu(board: Board, elf: Path, icount: bool) -> Emulator:
     listener = socket.socket()
     stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the emulator
     try:
-        listener.bind(("127.0.0.1", 0))
+        _bind(listener, tcp_port)
         listener.listen(1)
         port = listener.getsockname()[1]
         command = [program, "-M", qemu.machine, "-nodefaults", "-display", "none", "-monitor", "none"]
@@ -111,10 +144,10 @@ def _spawn_qemu(board: Board, elf: Path, icount: bool) -> Emulator:
     return checked(emulator)
 
 
-def _spawn_process(board: Board, elf: Path, pty: bool) -> Emulator:
+def _spawn_process(board: Board, elf: Path, pty: bool, tcp_port: int) -> Emulator:
     stderr = tempfile.TemporaryFile()  # noqa: SIM115
     environ = {k: v for k, v in os.environ.items() if k != "KWS_HOST_INHERIT"}
-    command = [str(elf.resolve()), "--port", "pty" if pty else "tcp:0"]
+    command = [str(elf.resolve()), "--port", "pty" if pty else f"tcp:{tcp_port}"]
     process = popen(command, stderr, stdout=subprocess.PIPE, env=environ)
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT)

@@ -129,7 +129,7 @@ def command(board: Board, elf: Path, link_port: int) -> list[str]:
     return line
 
 
-def spawn(board: Board, elf: Path) -> RenodeEmulator:
+def spawn(board: Board, elf: Path, tcp_port: int = 0) -> RenodeEmulator:
     """Starts Renode and waits until the machine runs.
 
     Raises:
@@ -138,7 +138,7 @@ def spawn(board: Board, elf: Path) -> RenodeEmulator:
     """
     if not shutil.which("renode"):
         raise MissingTool("renode is not in PATH", hint=HINT)
-    link_port = _free_port()
+    link_port = tcp_port or _free_port()
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the emulator
     line = command(board, elf.resolve(), link_port)
     process = popen(line, log, stdin=subprocess.PIPE, stdout=log)

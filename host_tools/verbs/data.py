@@ -81,19 +81,25 @@ def import_(
     ui.emit(result, json, human)
 
 
-@GROUP.command(epilog="Example: kws data info data/demo")
+@GROUP.command(epilog="Example: kws data info data/demo   or   kws data info data/mine --config mine.toml")
 def info(
     folder: Annotated[Path, typer.Argument(help="A data folder.", show_default=False)],
-    config: ConfigOption = "demo",
+    config: Annotated[
+        str | None,
+        typer.Option("--config", "-c", help="Count under its keywords.", show_default="the folder's own words"),
+    ] = None,
     settings: Settings = None,
     json: common.Json = False,
 ) -> None:
-    """Show what is in a data folder, under the keywords of a configuration."""
-    from model_pipeline.config import load_config, with_settings
-    from model_pipeline.data.dataset import Dataset
+    """Show what is in a data folder: clips and speakers of each word by split, noise."""
+    from model_pipeline.config import DataConfig, load_config, with_settings
+    from model_pipeline.data.dataset import Dataset, own_words
 
-    wanted = with_settings(load_config(config), settings or [])
-    result = Dataset.open(folder, wanted.keywords, wanted.data).summary()
+    if config is None and not settings:
+        result = Dataset.open(folder, own_words(folder), DataConfig()).summary()
+    else:
+        wanted = with_settings(load_config(config), settings or [])
+        result = Dataset.open(folder, wanted.keywords, wanted.data).summary()
 
     def human(values: dict[str, Any]) -> None:
         table = ui.Table(title=str(folder), title_justify="left")

@@ -10,7 +10,8 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 
-EXAMPLE = "Example: kws emulate --board disco_f407vg   (then: kws stream --port socket://127.0.0.1:PORT)"
+PORT = 3456  # what the documentation's examples connect to
+EXAMPLE = f"Example: kws emulate --board disco_f407vg   (then: kws bench --port socket://127.0.0.1:{PORT})"
 
 
 def emulate(
@@ -28,6 +29,16 @@ def emulate(
         bool, typer.Option(help="QEMU: count instructions exactly (ticks are instructions then).")
     ] = True,
     pty: Annotated[bool, typer.Option("--pty", help="Board host: a pseudo-terminal in the place of TCP.")] = False,
+    tcp_port: Annotated[
+        int | None,
+        typer.Option(
+            "--tcp-port",
+            min=0,
+            max=65535,
+            help="TCP port on this computer for the link; 0: any.",
+            show_default=f"{PORT} if free",
+        ),
+    ] = None,
     json: common.Json = False,
 ) -> None:
     """Run a firmware image in an emulator until Ctrl-C, and print the port to connect to."""
@@ -37,7 +48,8 @@ def emulate(
     if elf is None:
         with ui.progress(f"build for {board}") as progress:
             elf = Path(builder.build(board, progress=progress).elf)
-    with emulators.start(board, elf, icount, kind=kind, pty=pty) as emulator:
+    port = emulators.free_port(PORT) if tcp_port is None else tcp_port
+    with emulators.start(board, elf, icount, kind=kind, pty=pty, tcp_port=port) as emulator:
         if json:
             # One line: a script reads it while this goes on.
             ui.emit_line({"url": emulator.url, "board": board, "emulator": emulator.kind, "pid": emulator.pid})

@@ -255,6 +255,19 @@ def word_folders(folder: Path) -> dict[str, list[str]]:
     return words
 
 
+def own_words(folder: Path) -> list[str]:
+    """The keywords that a data folder was made for, as its ``dataset.json`` has them, or else all of its words.
+
+    Raises:
+        KwsError: no such folder, or no words in it.
+    """
+    words = [word for word in word_folders(folder) if word not in (UNKNOWN, SILENCE)]
+    made_for = read_description(folder).get("keywords")
+    if isinstance(made_for, list) and made_for and {folder_name(str(word)) for word in made_for} <= set(words):
+        return [str(word) for word in made_for]
+    return words
+
+
 def read_description(folder: Path, name: str = "dataset.json") -> dict[str, Any]:
     """``dataset.json`` (or ``name``) of a folder that kws made, or {}.
 

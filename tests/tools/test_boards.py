@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -281,6 +282,25 @@ def test_kws_emulate_prints_its_port_and_ends_on_ctrl_c():
         for _ in range(100):
             os.kill(values["pid"], 0)
             time.sleep(0.05)
+
+
+def test_the_link_of_an_emulator_listens_where_it_is_told(tmp_path):
+    elf = Path(image("host").elf)
+    wanted = _free()
+    with emulate.start("host", elf, tcp_port=wanted) as running:
+        assert running.url == f"socket://127.0.0.1:{wanted}"
+        assert emulate.free_port(wanted) == 0, "it is taken now"
+        with (
+            pytest.raises(DeviceError, match=rf"TCP port {wanted} can't be opened"),
+            emulate.start("host", elf, tcp_port=wanted),
+        ):
+            pass
+
+
+def _free() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 def test_kws_boards_as_json():

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer.main
 
@@ -21,6 +22,7 @@ from host_tools.check import selftest
 from host_tools.image.build import DEFAULT_MODEL
 from host_tools.link.session import Link
 from host_tools.verbs import evaluate
+from model_pipeline.data.audio import write_wav
 from model_pipeline.errors import CheckFailed
 from tests.support.fake_device import FakeFirmware, Faults, listening
 
@@ -153,6 +155,23 @@ def test_a_selftest_that_can_t_compare_the_model_has_failed() -> None:
         for check in (selftest.exact_inference, selftest.exact_stream, selftest.silence_and_noise):
             with pytest.raises(CheckFailed, match=r"not checked: the device runs model .*--model DIR"):
                 check(device)
+
+
+def test_data_info_needs_no_configuration(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for word, speakers in (("lamp", ("ann", "bob", "cleo")), ("door", ("ann", "dora"))):
+        (tmp_path / word).mkdir()
+        for speaker in speakers:
+            write_wav(tmp_path / word / f"{speaker}_nohash_0.wav", np.full(16000, 100, np.int16))
+    code, out, err = kws("data", "info", str(tmp_path), "--json", capfd=capfd)
+    assert code == 0, err
+    splits = json.loads(out)["splits"]
+    assert sum(split["labels"]["lamp"] for split in splits.values()) == 3
+    assert sum(split["labels"]["door"] for split in splits.values()) == 2
+    (tmp_path / "dataset.json").write_text('{"keywords": ["lamp"]}')
+    _, out, _ = kws("data", "info", str(tmp_path), "--json", capfd=capfd)
+    assert "door" not in json.loads(out)["splits"]["training"]["labels"], "what it was made for comes first"
+    code, _, err = kws("data", "info", str(tmp_path), "--config", "demo", capfd=capfd)
+    assert code == 2 and "no clips of yes" in err
 
 
 def test_a_wrong_setting_of_a_run_is_refused_before_its_first_step(capfd: pytest.CaptureFixture[str]) -> None:
