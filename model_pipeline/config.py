@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.strict import Strict
 from model_pipeline.words import check_said
 
+_LOG = logging.getLogger("kws")
 CONFIGS = Path(__file__).resolve().parent / "configs"
 PROJECT_FILE = "kws.toml"  # in a folder that `kws new` made
 UNKNOWN = "unknown"
@@ -162,6 +164,24 @@ class TrainConfig(Strict):
     label_smoothing: float = Field(0.05, ge=0, lt=0.5)
     unknown_ratio: float = Field(2.0, ge=0, le=20)  # clips an epoch, times those of a mean keyword
     silence_ratio: float = Field(1.0, ge=0, le=20)  # likewise
+    # The weights that the network begins with: a shipped base ("words") or a file that `training.distill` made.
+    base: str = ""
+    # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
+    teacher_width: float = Field(0.0, ge=0, le=16)  # 0: no teacher
+    teacher_epochs: int = Field(40, ge=1, le=10000)
+    teacher_share: float = Field(0.7, ge=0, le=1)  # of the loss
+    temperature: float = Field(2.0, gt=0, le=20)
+    # How far the labels' shares of the examples are taken out of what is learnt: 0: not, 1: as if all were as frequent
+    # (logit adjustment; Menon and others, arXiv:2007.07314).
+    balance: float = Field(0.0, ge=0, le=2)
+    # A label to which a pool's teacher gives a smaller probability is taken for a mistake; it alone is believed then.
+    distrust: float = Field(0.0, ge=0, lt=1)
+    seed: int = 1
+
+
+class AugmentConfig(Strict):
+    """How training examples are changed, anew in every epoch."""
+
     shift_ms: int = Field(100, ge=0, le=500)
     speed_percent: float = Field(12.0, ge=0, le=40)  # slower or faster by resampling, so pitch goes with it
     gain_db: float = Field(10.0, ge=0, le=40)
@@ -181,37 +201,35 @@ class TrainConfig(Strict):
     level_db: float = Field(0.0, ge=0, le=40)
     colour_db: float = Field(0.0, ge=0, le=20)
     mixup: float = Field(0.0, ge=0, le=2)  # both parameters of the beta distribution of the shares; 0: none
-    # The weights that the network begins with: a shipped base ("words") or a file that `training.distill` made.
-    base: str = ""
-    # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
-    teacher_width: float = Field(0.0, ge=0, le=16)  # 0: no teacher
-    teacher_epochs: int = Field(40, ge=1, le=10000)
-    teacher_share: float = Field(0.7, ge=0, le=1)  # of the loss
-    temperature: float = Field(2.0, gt=0, le=20)
-    # How far the labels' shares of the examples are taken out of what is learnt: 0: not, 1: as if all were as frequent
-    # (logit adjustment; Menon and others, arXiv:2007.07314).
-    balance: float = Field(0.0, ge=0, le=2)
-    # How much of that quantisation puts back: more of unknown, so fewer false accepts and fewer words heard.
-    lean: float = Field(0.0, ge=0, le=2)
-    # A label to which a pool's teacher gives a smaller probability is taken for a mistake; it alone is believed then.
-    distrust: float = Field(0.0, ge=0, lt=1)
-    seed: int = 1
-    quantization: Literal["ptq", "qat", "best"] = "best"
+
+
+class QuantizeConfig(Strict):
+    """How the float network becomes an int8 one."""
+
+    method: Literal["ptq", "qat", "best"] = "best"  # post-training, quantisation-aware, or the better of both
     qat_epochs: int = Field(6, ge=1, le=1000)
     qat_learning_rate: float = Field(2e-4, gt=0, le=1)
-    # Where it runs (docs/training.md); none of it changes the recipe.
+    # How much of train.balance is put back: more of unknown, so fewer false accepts and fewer words heard.
+    lean: float = Field(0.0, ge=0, le=2)
+
+
+class DevicesConfig(Strict):
+    """Where training runs (docs/training.md); none of it changes the recipe."""
+
     strategy: Literal["auto", "mirrored", "multiworker"] = "auto"
     replicas: int = Field(0, ge=0, le=64)  # devices of this machine; 0: all GPUs, or one CPU
     buffer_clips: int = Field(0, ge=0)  # of a sharded data set held in memory; 0: a quarter of the memory
     worker_deadline_s: int = Field(300, ge=5, le=86400)  # the longest wait for another worker
 
-    def recipe(self) -> dict[str, Any]:
-        """What the float network depends on, as JSON values."""
-        later = {"quantization", "qat_epochs", "qat_learning_rate", "lean"}  # what `quantize` does
-        later |= set() if self.base else {"base"}
-        return self.model_dump(
-            mode="json", exclude=later | {"strategy", "replicas", "worker_deadline_s", "buffer_clips"}
-        )
+
+# Keys that have moved: what older files and command lines call them, and what they are now.
+_MOVED = {
+    **{f"train.{key}": f"augment.{key}" for key in AugmentConfig.model_fields},
+    **{f"train.{key}": f"quantize.{key}" for key in QuantizeConfig.model_fields},
+    **{f"train.{key}": f"devices.{key}" for key in DevicesConfig.model_fields},
+    "train.quantization": "quantize.method",
+}
+del _MOVED["train.method"]
 
 
 class CorpusConfig(Strict):
@@ -345,17 +363,30 @@ class Config(Strict):
     talk: TalkConfig = TalkConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    augment: AugmentConfig = AugmentConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
+    devices: DevicesConfig = DevicesConfig()
     scenes: ScenesConfig = ScenesConfig()
     mine: MineConfig = MineConfig()
     detector: DetectorConfig = DetectorConfig()
     compile: CompileConfig = CompileConfig()
     measure: MeasureConfig = MeasureConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, values: Any) -> Any:
+        return _with_moved_keys(values) if isinstance(values, dict) else values
+
+    def recipe(self) -> dict[str, Any]:
+        """What of [train] and [augment] the float network depends on, as JSON values."""
+        train = self.train.model_dump(mode="json", exclude=set() if self.train.base else {"base"})
+        return train | self.augment.model_dump(mode="json")
+
     @model_validator(mode="after")
     def _plain(self) -> Config:
-        if (self.train.level_db or self.train.colour_db) and (self.frontend.noise_reduction or self.frontend.pcan):
+        if (self.augment.level_db or self.augment.colour_db) and (self.frontend.noise_reduction or self.frontend.pcan):
             raise ValueError(
-                "train.level_db and train.colour_db need frontend.noise_reduction = false and frontend.pcan = false"
+                "augment.level_db and augment.colour_db need frontend.noise_reduction = false and frontend.pcan = false"
             )
         return self
 
@@ -373,6 +404,29 @@ class Config(Strict):
     def labels(self) -> list[str]:
         """The model's outputs in order: the keywords, then unknown, then silence."""
         return [*self.keywords, UNKNOWN, SILENCE]
+
+
+def _with_moved_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Puts keys of older files where they are now, and notes it.
+
+    Raises:
+        ValueError: a key is there by both names.
+    """
+    train = values.get("train")
+    if not isinstance(train, dict):
+        return values
+    old = {key: new for key in train if (new := _MOVED.get(f"train.{key}"))}
+    if not old:
+        return values
+    result = {**values, "train": {key: value for key, value in train.items() if key not in old}}
+    for key, new in old.items():
+        section, _, name = new.partition(".")
+        there = result.get(section, {})
+        if not isinstance(there, dict) or name in there:
+            raise ValueError(f"train.{key} is {new} now, which is there too")
+        result[section] = {**there, name: train[key]}
+    _LOG.warning("%s", "; ".join(f"train.{key} is {new} now" for key, new in sorted(old.items())))
+    return result
 
 
 def load_config(path: str | Path | None = None, **overrides: object) -> Config:
@@ -417,7 +471,10 @@ def with_settings(config: Config, settings: list[str]) -> Config:
     values = config.model_dump(mode="json")
     for setting in settings:
         key, equals, text = setting.partition("=")
-        *path, last = key.strip().split(".")
+        moved = _MOVED.get(key.strip())
+        if moved:
+            _LOG.warning("%s is %s now", key.strip(), moved)
+        *path, last = (moved or key.strip()).split(".")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

@@ -62,7 +62,7 @@ def quantize(
     model, history = load_trained(config, trained)
     prepared = prepare(config, data, trained, report)
     ways: dict[str, bytes] = {}
-    wanted = config.train.quantization
+    wanted = config.quantize.method
     if wanted in ("ptq", "best"):
         report(0, 1, "post-training quantisation")
         ways["ptq"] = post_training(config, model, prepared)
@@ -123,7 +123,7 @@ def post_training(config: Config, model: keras.Model, prepared: Prepared) -> byt
         frontend.feature_max,
     )
     fold(model, folded, net)
-    _lean(folded, net, prepared.shares(config.train.lean))
+    _lean(folded, net, prepared.shares(config.quantize.lean))
     scale = input_scale(frontend)
     examples = prepared.stream.representative(_REPRESENTATIVE)
 
@@ -164,11 +164,11 @@ def aware(
         frontend.feature_max,
     )
     fold(model, network, net)
-    _lean(network, net, prepared.shares(settings.lean))
+    _lean(network, net, prepared.shares(config.quantize.lean))
     steps = max(1, prepared.stream.clips // settings.batch)
     trainer = Trainer(
         network,
-        schedule(settings.qat_learning_rate, steps // 2, settings.qat_epochs * steps),
+        schedule(config.quantize.qat_learning_rate, steps // 2, config.quantize.qat_epochs * steps),
         0.0,
         settings.label_smoothing,
         settings.average,
@@ -176,7 +176,7 @@ def aware(
         teacher,
         settings.teacher_share,
         settings.temperature,
-        balance=prepared.shares(settings.balance - settings.lean),
+        balance=prepared.shares(settings.balance - config.quantize.lean),
     )
     quants = [layer for layer in network.layers if isinstance(layer, FakeQuant)]
     for layer in quants:
@@ -190,13 +190,13 @@ def aware(
     for variable, weight in zip(trainer.average_weights, network.weights, strict=True):
         variable.assign(weight.value)
     least, kept = math.inf, [np.asarray(w) for w in network.weights]
-    total = settings.qat_epochs * steps
+    total = config.quantize.qat_epochs * steps
     # Epoch numbers beyond the float training's: other draws of the same augmentation.
     first = settings.epochs
-    for epoch, batches in enumerate(prepared.stream.epochs(first, first + settings.qat_epochs)):
+    for epoch, batches in enumerate(prepared.stream.epochs(first, first + config.quantize.qat_epochs)):
         for step, batch in enumerate(batches):
             trainer.step(*batch)
-            report(epoch * steps + step, total, f"quantisation-aware epoch {epoch + 1}/{settings.qat_epochs}")
+            report(epoch * steps + step, total, f"quantisation-aware epoch {epoch + 1}/{config.quantize.qat_epochs}")
         with trainer.averaged():
             loss = trainer.judge(*prepared.validation)[1]
             if loss <= least:

@@ -156,7 +156,8 @@ class Trainings:
             self._validation[frontend] = features_of(first.dataset, clips, config, frames)
         stream = copy.copy(first.stream)
         assert isinstance(stream, FeatureStream)  # a search trains on single clips
-        stream.config, stream.frontend, stream.frames = config.train, frontend, frames
+        stream.config, stream.augment = config.train, config.augment
+        stream.frontend, stream.frames = frontend, frames
         return dataclasses.replace(first, frames=frames, stream=stream, validation=self._validation[frontend])
 
 

@@ -56,7 +56,7 @@ def train(
     """Trains by ``config`` on ``data``; the weights with the least loss on the validation clips are kept. (Accuracy
     stands long before the loss does: the first epoch that has a clip more right may be far from the best.)
 
-    Of several workers (``config.train.strategy``) only the chief writes to ``out``; the others keep what they need
+    Of several workers (``config.devices.strategy``) only the chief writes to ``out``; the others keep what they need
     for themselves in ``out/worker-<n>``.
 
     Args:
@@ -72,7 +72,7 @@ def train(
             ``out`` holds files of these names that no training made.
         KeyboardInterrupt: stopped; the best model so far is in ``out``.
     """
-    replicas = open_replicas(config.train)
+    replicas = open_replicas(config.devices)
     if replicas.workers and config.scenes.examples and not is_sharded(data):
         raise KwsError(
             "several workers can't make the examples of [scenes] together", hint="kws data shard --epochs 1 packs them"

@@ -54,7 +54,7 @@ class Job:
     @property
     def speech(self) -> dict[str, Any]:
         """What of the configuration training hears."""
-        return {key: self.settings[key] for key in ("keywords", "frontend", "data", "scenes", "talk", "train")}
+        return {key: self.settings[key] for key in ("keywords", "frontend", "data", "scenes", "talk")}
 
     @property
     def quantized(self) -> str:
@@ -184,7 +184,7 @@ class Job:
                 ("train",),
                 self.train,
                 inputs=(first.name,),
-                settings={**self.speech, "train": config.train.recipe()},
+                settings={**self.speech, "train": config.recipe()},
                 sources=(
                     *sources("model_pipeline.train"),
                     *(["model_pipeline/models/bases"] if config.train.base else []),
@@ -198,7 +198,11 @@ class Job:
                 (self.quantized,),
                 self.quantize,
                 inputs=(first.name, "train"),
-                settings={**self.speech, "detector": settings["detector"], "name": config.name},
+                settings={
+                    **self.speech,
+                    "train": config.recipe(),
+                    **{key: settings[key] for key in ("quantize", "detector", "name")},
+                },
                 sources=sources("model_pipeline.quantize"),
                 tools=("tensorflow-cpu", "tensorflow", "keras", "tflite-micro"),
             ),

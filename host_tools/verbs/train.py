@@ -25,7 +25,7 @@ def train(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="tf.distribute: auto, mirrored (all GPUs, or --set train.replicas=2) or multiworker (TF_CONFIG).",
+            help="tf.distribute: auto, mirrored (all GPUs, or --set devices.replicas=2) or multiworker (TF_CONFIG).",
             show_default="auto",
         ),
     ] = None,
@@ -36,7 +36,7 @@ def train(
 
     arguments = [*recipe.arguments(config, settings, teacher), "--data", data, "--out", str(out)]
     if strategy:
-        arguments.append(f"--set=train.strategy={strategy}")
+        arguments.append(f"--set=devices.strategy={strategy}")
     with ui.progress("training") as progress:
         result = run_step("model_pipeline.train", arguments, progress)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from model_pipeline.config import FrontendConfig, TrainConfig
+from model_pipeline.config import AugmentConfig, FrontendConfig, TrainConfig
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
 from model_pipeline.features import model_input
 from model_pipeline.manifest import step_db
@@ -48,7 +48,7 @@ class Noise:
         return self.samples[self.draw(count, rng)[:, None] + np.arange(CLIP_SAMPLES)].astype(np.float32)
 
 
-def augment_audio(audio: np.ndarray, noise: Noise, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
+def augment_audio(audio: np.ndarray, noise: Noise, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """One random version of each clip: speed with pitch (resampling), shift in time, gain, noise at a random SNR.
 
     Args:
@@ -170,7 +170,7 @@ UNVARIED: dict[str, Any] = {
 }
 
 
-def vary(features: np.ndarray, rng: np.random.Generator, config: TrainConfig, frontend: FrontendConfig) -> np.ndarray:
+def vary(features: np.ndarray, rng: np.random.Generator, config: AugmentConfig, frontend: FrontendConfig) -> np.ndarray:
     """What makes new examples of features int8 [n, t, c] that are used in every epoch; they may be changed in place."""
     if config.warp_percent or config.warp_frames or config.warp_channels:
         features = warp(features, rng, config.warp_percent, config.warp_frames, config.warp_channels)
@@ -195,6 +195,7 @@ class FeatureStream:
         frontend: FrontendConfig,
         frames: int,
         config: TrainConfig,
+        augment: AugmentConfig,
         *,
         unknown: int,
         words: np.ndarray,
@@ -212,7 +213,7 @@ class FeatureStream:
             per_epoch: how many unknown and how many silence clips an epoch holds.
         """
         self.audio, self.labels, self.noise = audio, labels, Noise(noise)
-        self.frontend, self.frames, self.config = frontend, frames, config
+        self.frontend, self.frames, self.config, self.augment = frontend, frames, config, augment
         self.unknown, self.per_epoch = unknown, per_epoch
         self.keyword_index = np.flatnonzero(labels != unknown)
         self.unknown_index = np.flatnonzero(labels == unknown)
@@ -294,13 +295,13 @@ class FeatureStream:
         audio = np.empty((len(chunk), CLIP_SAMPLES), np.int16)
         speech = chunk >= 0
         if speech.any():
-            audio[speech] = augment_audio(self.audio[chunk[speech]], self.noise, self.config, rng)
+            audio[speech] = augment_audio(self.audio[chunk[speech]], self.noise, self.augment, rng)
         if not speech.all():
             audio[~speech] = silence_audio(self.noise, int((~speech).sum()), rng)
         labels = np.where(speech, self.labels[chunk], self.unknown + 1)
         features = model_input(audio, self.frontend, self.frames)
-        if self.config.spec_augment:
-            c = self.config
+        if self.augment.spec_augment:
+            c = self.augment
             spec_augment(features, rng, c.spec_frames, c.spec_channels, c.spec_masks)
         return features, labels.astype(np.int64)
 

@@ -23,7 +23,7 @@ _FORMAT = 3  # another one can't be gone on from
 
 def recipe_key(config: Config, prepared: Prepared) -> str:
     """What a checkpoint belongs to: another recipe or other data begin anew."""
-    parts: list[Any] = [_FORMAT, config.frontend.model_dump(mode="json"), config.train.recipe()]
+    parts: list[Any] = [_FORMAT, config.frontend.model_dump(mode="json"), config.recipe()]
     hashes = [d.content_hash() for d in (prepared.dataset, prepared.extra) if d]
     if config.scenes.examples:
         parts.append(config.scenes.recipe())

@@ -88,7 +88,7 @@ def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = 
             order = rng.permutation(learnt)
             for number in range(steps):
                 some = np.sort(order[number * c.batch : (number + 1) * c.batch])
-                x = vary(np.array(features[rows[some]]), rng, c, config.frontend)
+                x = vary(np.array(features[rows[some]]), rng, config.augment, config.frontend)
                 step(tf.constant(x), tf.constant(targets[some]))
                 progress(epoch * steps + number, c.epochs * steps, f"epoch {epoch + 1}/{c.epochs}, {left:.3f} left")
             test = np.flatnonzero(held)

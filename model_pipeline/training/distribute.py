@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from model_pipeline import child
-from model_pipeline.config import TrainConfig
+from model_pipeline.config import DevicesConfig
 from model_pipeline.errors import KwsError
 from model_pipeline.training.watchdog import Watchdog
 
@@ -105,7 +105,7 @@ class Replicas:
         return np.asarray(self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None))
 
 
-def open_replicas(settings: TrainConfig) -> Replicas:
+def open_replicas(settings: DevicesConfig) -> Replicas:
     """The devices that ``settings.strategy`` names. To be called before anything else of TensorFlow runs.
 
     Raises:
@@ -127,14 +127,14 @@ def open_replicas(settings: TrainConfig) -> Replicas:
     if wanted == 1:
         return Replicas(tf.distribute.get_strategy())
     if found and wanted > len(found):
-        raise KwsError(f"train.replicas={wanted}, but there are {len(found)} GPUs")
+        raise KwsError(f"devices.replicas={wanted}, but there are {len(found)} GPUs")
     if not found:
         # One CPU as several devices: slower than one, but the way to try it out.
         cpu = tf.config.list_physical_devices("CPU")[0]
         try:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * wanted)
         except RuntimeError as error:  # TensorFlow runs already
-            raise KwsError(f"train.replicas={wanted} can't be set up: {error}", hint="begin a new process") from error
+            raise KwsError(f"devices.replicas={wanted} can't be set up: {error}", hint="begin a new process") from error
     devices = tf.config.list_logical_devices("GPU" if found else "CPU")[:wanted]
     return Replicas(tf.distribute.MirroredStrategy([device.name for device in devices]))
 

@@ -20,7 +20,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from model_pipeline.config import FrontendConfig, TrainConfig
+from model_pipeline.config import AugmentConfig, FrontendConfig, TrainConfig
 from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.files import atomic_path, write_json
@@ -180,7 +180,7 @@ def corrected(logits: NDArray[np.float32], sure: NDArray[np.bool_]) -> NDArray[n
     return result
 
 
-def mixed(batch: Batch, rng: np.random.Generator, config: TrainConfig) -> Batch:
+def mixed(batch: Batch, rng: np.random.Generator, config: AugmentConfig) -> Batch:
     """With ``config.mixup``: each example with some of another in it (Zhang and others, arXiv:1710.09412), and the
     teacher's probabilities mixed alike; without a teacher as it is. The hard label stays where 0.8 is of it."""
     features, labels, logits = batch
@@ -201,9 +201,14 @@ class PoolStream:
     """Epochs over one or more pools, shuffled anew each time; of the first pool its first ``count`` examples."""
 
     def __init__(
-        self, pools: Sequence[Pool], config: TrainConfig, frontend: FrontendConfig, count: int | None = None
+        self,
+        pools: Sequence[Pool],
+        config: TrainConfig,
+        augment: AugmentConfig,
+        frontend: FrontendConfig,
+        count: int | None = None,
     ) -> None:
-        self.config, self.frontend = config, frontend
+        self.config, self.augment, self.frontend = config, augment, frontend
         self.features = self._each(pools, "features", count)
         self.labels, self.sure = (np.concatenate(self._each(pools, name, count)) for name in ("labels", "sure"))
         taught = all(pool.state().get("taught") for pool in pools)
@@ -251,8 +256,8 @@ class PoolStream:
         size = min(c.batch, len(order))
         for start in range(0, len(order) - size + 1, size):
             rows = np.sort(order[start : start + size])  # in the order of the file
-            x = vary(self._rows(rows), rng, c, self.frontend)
+            x = vary(self._rows(rows), rng, self.augment, self.frontend)
             logits = np.zeros((size, 0), np.float32)
             if self.logits is not None:
                 logits = corrected(self.logits[rows].astype(np.float32), self.sure[rows])
-            yield mixed((x, self.labels[rows].astype(np.int64), logits), rng, c)
+            yield mixed((x, self.labels[rows].astype(np.int64), logits), rng, self.augment)

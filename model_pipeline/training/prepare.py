@@ -64,7 +64,7 @@ class Prepared:
             return None
         if self.prior is None:
             raise KwsError(
-                "train.balance and train.lean need [scenes]", hint="--set train.balance=0 --set train.lean=0"
+                "train.balance and quantize.lean need [scenes]", hint="--set train.balance=0 --set quantize.lean=0"
             )
         return np.float32(amount) * np.log(np.maximum(self.prior, 1e-4), dtype=np.float32)
 
@@ -113,6 +113,7 @@ def prepare(
             config.frontend,
             frames,
             config.train,
+            config.augment,
             unknown=dataset.unknown,
             words=speech.names,
             extra=speech.synthetic,
@@ -126,7 +127,7 @@ def prepare(
 
     stream: FeatureStream | PoolStream | ShardStream | PrecomputedStream
     made = read_index(data)["epochs"] if is_sharded(data) else None
-    size = config.train.buffer_clips or _quarter_of_memory()
+    size = config.devices.buffer_clips or _quarter_of_memory()
     teacher: dict[str, Any] = {}
     prior: list[float] | None = None
     corpora: list[dict[str, Any]] = []
@@ -138,7 +139,7 @@ def prepare(
         heard_in = open_corpora(config, trained, report)
         corpora = [corpus.describe() for corpus in heard_in]
         pool = _pool(config, dataset, extra, heard_in, trained, report)
-        stream = PoolStream([pool, *hard], config.train, config.frontend, config.scenes.examples)
+        stream = PoolStream([pool, *hard], config.train, config.augment, config.frontend, config.scenes.examples)
         teacher = pool.state().get("teacher", {})
         prior = stream.prior(len(config.labels))
     elif isinstance(dataset, ShardedDataset):

@@ -272,6 +272,7 @@ class PrecomputedStream:
             made: the shards of each epoch, from the index.
         """
         self.place, self.epochs_made, self.config, self.frontend = place, made, config.train, config.frontend
+        self.augment = config.augment
         self.shape, self.buffer = (frames, config.frontend.channels), buffer
 
     def representative(self, count: int) -> np.ndarray:
@@ -308,8 +309,8 @@ class PrecomputedStream:
             whole = min(left, len(arrays[0]) // settings.batch)
             for start in range(0, whole * settings.batch, settings.batch):
                 features, labels, logits = (a[start : start + settings.batch] for a in arrays)
-                features = vary(features, rng, settings, self.frontend)
-                yield mixed((features, labels, logits), rng, settings)
+                features = vary(features, rng, self.augment, self.frontend)
+                yield mixed((features, labels, logits), rng, self.augment)
             left -= whole
             held = [a[whole * settings.batch :] for a in arrays]
 

@@ -162,8 +162,8 @@ def _write_epochs(
     writer: _Writer, config: Config, data: str | Path, stage: Path, epochs: int, per_shard: int
 ) -> dict[str, Any]:
     # What is drawn and judged when the inputs are used is not done here.
-    settings = {**UNVARIED, "distrust": 0.0, "batch": 100}
-    plain = config.model_copy(update={"train": config.train.model_copy(update=settings)})
+    train = config.train.model_copy(update={"distrust": 0.0, "batch": 100})
+    plain = config.model_copy(update={"train": train, "augment": config.augment.model_copy(update=UNVARIED)})
     prepared = prepare(plain, data, stage, writer.report)
     writer.done, writer.clips = 0, prepared.stream.clips * epochs
     files: list[list[dict[str, Any]]] = []
@@ -184,7 +184,7 @@ def _write_epochs(
     return {
         "labels": config.labels,
         "frontend": config.frontend.model_dump(mode="json"),
-        "recipe": config.train.recipe(),
+        "recipe": config.recipe(),
         "teacher": prepared.teacher,
         "prior": prepared.prior,
         "files": files,
@@ -230,7 +230,7 @@ def _keep_of(stage: Path, config: Config, sources: dict[str, Dataset], per_shard
     """Removes what an interrupted call left of another set."""
     made: list[Any] = []
     if epochs:
-        made = [config.frontend.model_dump(mode="json"), config.train.recipe(), config.scenes.recipe(), config.labels]
+        made = [config.frontend.model_dump(mode="json"), config.recipe(), config.scenes.recipe(), config.labels]
     text = json.dumps([FORMAT, {n: s.content_hash() for n, s in sources.items()}, per_shard, epochs, made])
     plan = {"plan": hashlib.sha256(text.encode()).hexdigest()}
     path = stage / _PLAN

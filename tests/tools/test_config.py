@@ -47,3 +47,41 @@ def test_every_key_can_be_set() -> None:
     config = with_settings(load_config("demo"), ["train.epochs=3", "measure.clips=7", "keywords=['a', 'b']"])
     assert isinstance(config, Config)
     assert (config.train.epochs, config.measure.clips, config.keywords) == (3, 7, ["a", "b"])
+
+
+OLD = """
+name = "old"
+[train]
+epochs = 3
+noise_probability = 0.5
+noise_snr_db = [5.0, 35.0]
+qat_epochs = 4
+quantization = "ptq"
+replicas = 2
+"""
+
+
+def test_keys_of_older_files_are_read_and_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text(OLD)
+    config = load_config(path)
+    assert (config.augment.noise_probability, config.augment.noise_snr_db) == (0.5, (5.0, 35.0))
+    assert (config.quantize.qat_epochs, config.quantize.method, config.devices.replicas) == (4, "ptq", 2)
+    assert config.train.epochs == 3
+    assert "train.quantization is quantize.method now" in caplog.text
+    path.write_text(OLD + "[augment]\nnoise_probability = 0.1\n")
+    with pytest.raises(KwsError, match=r"noise_probability is augment\.noise_probability now, which is there"):
+        load_config(path)
+
+
+def test_settings_by_older_names(caplog: pytest.LogCaptureFixture) -> None:
+    config = with_settings(load_config("demo"), ["train.lean=0.5", "train.quantization=qat", "train.epochs=2"])
+    assert (config.quantize.lean, config.quantize.method, config.train.epochs) == (0.5, "qat", 2)
+    assert "train.lean is quantize.lean now" in caplog.text
+
+
+def test_the_network_depends_on_the_recipe_alone() -> None:
+    config = load_config("default")
+    recipe = config.recipe()
+    assert with_settings(config, ["quantize.lean=0.9", "devices.replicas=3"]).recipe() == recipe
+    assert with_settings(config, ["augment.level_db=1"]).recipe() != recipe

@@ -24,7 +24,8 @@ unknown_clips = 24
 engines = ["espeak-ng"]
 [train]
 epochs = 2
-quantization = "ptq"
+[quantize]
+method = "ptq"
 [measure]
 clips = 5
 near_takes = 1

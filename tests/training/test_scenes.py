@@ -10,6 +10,7 @@ import pytest
 from scipy.signal import correlate
 
 from model_pipeline.config import (
+    AugmentConfig,
     Config,
     FrontendConfig,
     ScenesConfig,
@@ -234,15 +235,15 @@ def test_mixup_mixes_features_and_answers_alike() -> None:
     labels = np.repeat([0, 1], 200)
     x = np.where(labels[:, None, None] == 0, np.int8(-100), np.int8(100)) * np.ones((1, 3, 2), np.int8)
     logits = np.where(np.eye(2)[labels] == 1, 0.0, -20.0).astype(np.float32)
-    features, kept, told = mixed((x, labels, logits), rng, TrainConfig(mixup=0.5))
+    features, kept, told = mixed((x, labels, logits), rng, AugmentConfig(mixup=0.5))
     share = (features[:, 0, 0].astype(float) + 100) / 200  # of label 1
     np.testing.assert_allclose(np.exp(told)[:, 1], share, atol=0.004)
     assert 0.2 < np.mean((share > 0.02) & (share < 0.98)) < 0.6
     own = np.where(labels == 1, share, 1 - share)
     assert own.min() >= 0.49 and np.all((kept == labels) | (kept == NONE))
     assert np.all(kept[own < 0.79] == NONE) and np.all(kept[own > 0.81] != NONE)
-    same = mixed((x, labels, logits[:, :0]), rng, TrainConfig(mixup=0.5))  # no teacher
-    assert same[0] is x and mixed((x, labels, logits), rng, TrainConfig())[0] is x
+    same = mixed((x, labels, logits[:, :0]), rng, AugmentConfig(mixup=0.5))  # no teacher
+    assert same[0] is x and mixed((x, labels, logits), rng, AugmentConfig())[0] is x
 
 
 def test_quantisation_leans_to_the_labels_shares() -> None:
@@ -274,7 +275,7 @@ def test_a_pools_features_are_the_front_ends(tmp_path: Path, speech: Speech) -> 
 def test_epochs_are_shuffled_and_repeat(tmp_path: Path, speech: Speech) -> None:
     pool = Pool(tmp_path)
     make(pool, speech)
-    stream = PoolStream([pool], TrainConfig(batch=50, spec_augment=False), FrontendConfig())
+    stream = PoolStream([pool], TrainConfig(batch=50), AugmentConfig(spec_augment=False), FrontendConfig())
     first, second = (list(batches) for batches in stream.epochs(0, 2))
     again = list(next(stream.epochs(1, 2)))
     labelled = int(np.sum(pool.array("labels") != NONE))
@@ -294,7 +295,7 @@ SETTINGS = [
     "train.batch=20",
     "train.learning_rate=0.01",
     "train.average=0.9",
-    "train.qat_epochs=1",
+    "quantize.qat_epochs=1",
 ]
 
 
@@ -324,7 +325,7 @@ def test_training_on_scenes_with_a_teacher(tmp_path: Path, config: Config) -> No
     from model_pipeline.train import train
 
     data = tiny_data.make(tmp_path / "data")
-    taught = with_settings(config, ["scenes.teacher=speech_embedding", "train.balance=0.5", "train.lean=0.2"])
+    taught = with_settings(config, ["scenes.teacher=speech_embedding", "train.balance=0.5", "quantize.lean=0.2"])
     summary = train(taught, data, tmp_path / "train")
     pool = Pool(tmp_path / "train" / "pool")
     logits = np.array(pool.array("logits"))

@@ -23,7 +23,7 @@ from model_pipeline.training.prepare import open_dataset, prepare
 from model_pipeline.training.records import PrecomputedStream, ShardStream
 from model_pipeline.training.shard import shard
 
-SETTINGS = ["name=tiny", 'keywords=["rise", "fall"]', "train.batch=5", "train.spec_augment=false"]
+SETTINGS = ["name=tiny", 'keywords=["rise", "fall"]', "train.batch=5", "augment.spec_augment=false"]
 
 
 def quiet(done: int, total: int, text: str) -> None:
@@ -95,7 +95,7 @@ def test_a_set_that_does_not_fit_gives_each_keyword_clip_once_an_epoch(
         plain(self, audio, labels, *a, **kw)  # type: ignore[arg-type]
 
     monkeypatch.setattr(FeatureStream, "__init__", count)
-    small = "train.buffer_clips=24"
+    small = "devices.buffer_clips=24"
     epochs = _epochs(config, sharded, 0, 2, small, "train.batch=1")
     first = len(drawn) - 2 * 24  # the block that is read for its counts
     once = drawn[first : first + 24]
@@ -134,7 +134,7 @@ def test_memory_is_bounded_by_the_buffer(config: Config, tmp_path: Path, monkeyp
         patch.setattr("model_pipeline.training.shard.open_dataset", lambda data, config: source)
         size = shard(config, "", tmp_path / "set", per_shard=50)["bytes"]
     assert size > clips * 32000
-    small = with_settings(config, [f"train.buffer_clips={buffer}", "train.batch=100"])
+    small = with_settings(config, [f"devices.buffer_clips={buffer}", "train.batch=100"])
     stream = prepare(small, tmp_path / "set", tmp_path, quiet).stream
     tracemalloc.start()
     inputs, resident = [], []
@@ -211,7 +211,7 @@ def test_a_broken_set_is_one_line(folder: Path, sharded: Path, config: Config, t
 
 
 def test_streams_know_their_size(sharded: Path, config: Config) -> None:
-    stream = prepare(with_settings(config, ["train.buffer_clips=24"]), sharded, Path("/nonexistent"), quiet).stream
+    stream = prepare(with_settings(config, ["devices.buffer_clips=24"]), sharded, Path("/nonexistent"), quiet).stream
     assert isinstance(stream, ShardStream) and not isinstance(stream, PrecomputedStream) and stream.blocks > 1
     steps = [len(list(epoch)) for epoch in stream.epochs(0, 3)]
     assert all(abs(n - stream.clips // 5) <= stream.blocks for n in steps)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from model_pipeline.child import run_step
-from model_pipeline.config import Config, FrontendConfig, TrainConfig, load_config, with_settings
+from model_pipeline.config import AugmentConfig, Config, FrontendConfig, TrainConfig, load_config, with_settings
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import evaluate, runner
@@ -41,8 +41,8 @@ SETTINGS = [
     "train.batch=20",
     "train.learning_rate=0.01",
     "train.average=0.9",
-    "train.qat_epochs=2",
-    "train.noise_probability=0.2",
+    "quantize.qat_epochs=2",
+    "augment.noise_probability=0.2",
 ]
 
 
@@ -192,12 +192,12 @@ def _audio(count: int = 6) -> np.ndarray:
 
 
 def test_augmentation_off_changes_nothing() -> None:
-    config = TrainConfig(speed_percent=0, shift_ms=0, gain_db=0, noise_probability=0)
+    config = AugmentConfig(speed_percent=0, shift_ms=0, gain_db=0, noise_probability=0)
     assert (augment_audio(_audio(), Noise([]), config, np.random.default_rng(0)) == _audio()).all()
 
 
 def test_speed_and_shift_are_linear_interpolation() -> None:
-    config = TrainConfig(speed_percent=20, shift_ms=300, gain_db=6, noise_probability=0)
+    config = AugmentConfig(speed_percent=20, shift_ms=300, gain_db=6, noise_probability=0)
     audio = _audio(20)
     out = augment_audio(audio, Noise([]), config, np.random.default_rng(9)).astype(float)
     rng = np.random.default_rng(9)
@@ -212,7 +212,7 @@ def test_speed_and_shift_are_linear_interpolation() -> None:
 
 
 def test_shift_moves_the_clip() -> None:
-    config = TrainConfig(speed_percent=0, shift_ms=100, gain_db=0, noise_probability=0)
+    config = AugmentConfig(speed_percent=0, shift_ms=100, gain_db=0, noise_probability=0)
     audio = np.zeros((50, 16000), np.int16)
     audio[:, 8000] = 10000
     moved = augment_audio(audio, Noise([]), config, np.random.default_rng(0)).astype(int).argmax(1) - 8000
@@ -220,7 +220,7 @@ def test_shift_moves_the_clip() -> None:
 
 
 def test_noise_has_the_wanted_level() -> None:
-    config = TrainConfig(speed_percent=0, shift_ms=0, gain_db=0, noise_probability=1, noise_snr_db=(10, 10))
+    config = AugmentConfig(speed_percent=0, shift_ms=0, gain_db=0, noise_probability=1, noise_snr_db=(10, 10))
     audio = _audio()
     noise = np.random.default_rng(1).normal(0, 300, 40000).astype(np.int16)
     added = augment_audio(audio, Noise([noise]), config, np.random.default_rng(0)).astype(float) - audio
@@ -324,10 +324,10 @@ def test_recolour_draws_smooth_responses_and_leaves_nothing_nothing() -> None:
 
 
 def test_level_and_colour_need_plain_features() -> None:
-    settings = ["train.level_db=6"]
+    settings = ["augment.level_db=6"]
     with pytest.raises(KwsError, match="noise_reduction"):
         with_settings(load_config("demo"), settings)
-    assert with_settings(load_config("default"), settings).train.level_db == 6
+    assert with_settings(load_config("default"), settings).augment.level_db == 6
 
 
 def _stream(workers: int) -> FeatureStream:
@@ -338,6 +338,7 @@ def _stream(workers: int) -> FeatureStream:
         FrontendConfig(),
         49,
         TrainConfig(batch=16),
+        AugmentConfig(),
         unknown=2,
         words=np.repeat([0, 1, 2], 20),
         per_epoch=(30, 10),

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_pipeline.config import TrainConfig
+from model_pipeline.config import DevicesConfig
 from model_pipeline.errors import KwsError
 from tests.support import tiny_data
 
@@ -34,7 +34,7 @@ SETTINGS = [
     "train.batch=8",
     "train.learning_rate=0.01",
     "train.average=0.9",
-    "train.noise_probability=0.2",
+    "augment.noise_probability=0.2",
 ]
 # One thread: then TensorFlow adds in the same order each time.
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -107,7 +107,7 @@ def test_two_devices_and_two_workers_train_as_one(trainings: Trainings, tmp_path
     # Everything that a replica takes part in: dropout, normalisation, clipping, the average, a teacher.
     settings = ["train.epochs=2", "train.teacher_width=1", "train.teacher_epochs=1"]
     one, two, workers = tmp_path / "one", tmp_path / "two", tmp_path / "workers"
-    running = [trainings.start(one, *settings), trainings.start(two, *settings, "train.replicas=2")]
+    running = [trainings.start(one, *settings), trainings.start(two, *settings, "devices.replicas=2")]
     running += [trainings.start(workers, *settings, **worker) for worker in _workers()]
     for process in running:
         _done(process)
@@ -127,7 +127,7 @@ def test_two_devices_and_two_workers_train_as_one(trainings: Trainings, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_worker_ends_the_other(trainings: Trainings, tmp_path: Path, victim: int) -> None:
-    settings = ["train.epochs=5000", "train.worker_deadline_s=45"]
+    settings = ["train.epochs=5000", "devices.worker_deadline_s=45"]
     workers = [trainings.start(tmp_path / "out", *settings, **worker) for worker in _workers()]
     _until(workers[victim], tmp_path / "out", 2)
     workers[victim].kill()
@@ -138,7 +138,7 @@ def test_a_killed_worker_ends_the_other(trainings: Trainings, tmp_path: Path, vi
 
 @pytest.mark.slow
 def test_a_worker_that_never_comes_is_an_error(trainings: Trainings, tmp_path: Path) -> None:
-    worker = trainings.start(tmp_path / "out", "train.worker_deadline_s=5", **_workers()[0])
+    worker = trainings.start(tmp_path / "out", "devices.worker_deadline_s=5", **_workers()[0])
     _, err = worker.communicate(timeout=240)
     assert worker.returncode in (1, -signal.SIGKILL) and "another worker went away or never came" in err
 
@@ -202,7 +202,7 @@ def test_a_wrong_cluster_is_one_line(
 
     monkeypatch.setenv("TF_CONFIG", environment)
     with pytest.raises(KwsError, match=words):
-        open_replicas(TrainConfig(**settings))
+        open_replicas(DevicesConfig(**settings))
 
 
 def test_a_batch_must_be_shared_out_evenly() -> None:
