@@ -21,7 +21,7 @@ def _number(value: Any) -> Any:
         try:
             return int(value, 0)
         except ValueError as error:
-            raise ValueError(f"{value!r} is no number") from error
+            raise ValueError(f"{value!r} is not a number") from error
     return value
 
 

@@ -158,14 +158,14 @@ out = Screen()
 err = Screen(stderr=True)
 
 
-_QUIET_S = 10.0  # between two lines where stderr is no terminal
+_QUIET_S = 10.0  # between two lines where stderr is not a terminal
 
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[ProgressCallback]:
     """A bar with elapsed time on stderr; gives the callback ``(done, total, text)`` that pipeline steps take.
 
-    Where stderr is no terminal, a line at the start, at the end, and every ten seconds between.
+    Where stderr is not a terminal, a line at the start, at the end, and every ten seconds between.
     """
     if not err.is_terminal:
         yield from _lines(title)

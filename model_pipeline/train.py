@@ -204,7 +204,7 @@ def _train(
                 report(epoch * steps + step, total, f"epoch {epoch + 1}/{settings.epochs}{best}")
             seconds, loss = time.monotonic() - begun, float(np.mean(losses))
             if not math.isfinite(loss):
-                raise KwsError("training diverged (the loss is no number)", hint="a lower learning_rate", exit_code=1)
+                raise KwsError("training diverged: the loss is not finite", hint="a lower learning_rate", exit_code=1)
             with trainer.averaged():
                 accuracy, cost = trainer.judge(*prepared.validation)
                 lower = state["least"] is None or cost <= state["least"]

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-# Of many sounds and lengths, so that "unknown" is no single sound.
+# Of many sounds and lengths, so that "unknown" is not a single sound.
 OTHER_WORDS = (
     *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "zero"),
     *("bed", "bird", "cat", "dog", "happy", "house", "tree", "wow", "marvin", "sheila", "visual", "learn", "follow"),

@@ -311,7 +311,7 @@ CHECKS: tuple[Callable[[Device], str], ...] = (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Finding:
     """One check's end. ``state``: "passed", "failed" or "skipped"."""
 
     name: str
@@ -320,7 +320,7 @@ class Outcome:
     seconds: float
 
 
-def run(device: Device, progress: ProgressCallback | None = None) -> list[Outcome]:
+def run(device: Device, progress: ProgressCallback | None = None) -> list[Finding]:
     """All checks in order; a failed one does not stop the others, a lost link does.
 
     Raises:
@@ -337,7 +337,7 @@ def run(device: Device, progress: ProgressCallback | None = None) -> list[Outcom
             state, detail = "skipped", str(reason)
         except CheckFailed as error:
             state, detail = "failed", str(error)
-        outcomes.append(Outcome(check.__name__, state, detail, round(time.perf_counter() - started, 3)))
+        outcomes.append(Finding(check.__name__, state, detail, round(time.perf_counter() - started, 3)))
     return outcomes
 
 

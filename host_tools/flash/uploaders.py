@@ -153,7 +153,7 @@ class OpenOcd(Uploader):
         command = [self.program, "-f", f"interface/{job.setting('interface', self.name)}.cfg"]
         if job.probe:
             if not re.fullmatch(r"[\w.:-]+", job.probe):
-                raise KwsError(f"{job.probe!r} is no serial number of a probe")
+                raise KwsError(f"{job.probe!r} is not a serial number of a probe")
             command += ["-c", f"adapter serial {job.probe}"]
         if transport := job.settings.get("transport"):
             command += ["-c", f"transport select {transport}"]

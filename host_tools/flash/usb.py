@@ -41,7 +41,7 @@ class UsbId:
         vid, colon, pid = text.partition(":")
         number = cls(int(vid, 16), int(pid, 16)) if colon else None
         if number is None or not (0 < number.vid <= 0xFFFF and 0 <= number.pid <= 0xFFFF):
-            raise ValueError(f"{text!r} is no USB id such as 2341:805a")
+            raise ValueError(f"{text!r} is not a USB id such as 2341:805a")
         return number
 
     def __str__(self) -> str:

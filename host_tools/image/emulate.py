@@ -110,7 +110,7 @@ def _spawn_qemu(board: Board, elf: Path, icount: bool, tcp_port: int) -> Emulato
         header = stream.read(20)
     # e_machine 40 is EM_ARM. QEMU itself would look only when a host has connected.
     if len(header) < 20 or header[:4] != b"\x7fELF" or header[18:20] != b"\x28\0":
-        raise KwsError(f"{elf} is no ELF for {board.id}", hint=f"kws build --board {board.id}")
+        raise KwsError(f"{elf} is not an ELF for {board.id}", hint=f"kws build --board {board.id}")
     # We listen and hand the socket over: no race for a free port, and a client can connect at once.
     listener = socket.socket()
     stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the emulator

@@ -210,7 +210,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class BadFrame:
-    """A run of bytes that is no frame."""
+    """A run of bytes that is not a frame."""
 
     reason: Reason
     seq: int = 0  # where it could be read

@@ -35,7 +35,7 @@ _AT_ONCE = 1000  # events
 
 
 @dataclass(frozen=True)
-class Heard:
+class ClipReply:
     """A device's answer to one clip. ``response_ms``: from the last sample's being handed to the port to the arrival
     of RESULT; None with the result if it was lost."""
 
@@ -46,7 +46,7 @@ class Heard:
 
 def stream_clip(
     link: Link, samples: np.ndarray, *, realtime: bool = False, on_event: Callable[[Event], None] | None = None
-) -> Heard:
+) -> ClipReply:
     """Streams int16 ``samples`` [n] in clip mode and waits for the answer.
 
     Args:
@@ -83,7 +83,7 @@ def stream_clip(
             raise DeviceRefused(link.name, event)
         elif on_event:
             on_event(event)
-    return Heard(result, done, _response_ms(last, result))
+    return ClipReply(result, done, _response_ms(last, result))
 
 
 def stream_continuous(

@@ -204,7 +204,7 @@ def _detector_ticks(link: Link, audio: np.ndarray) -> list[float]:
     return [event.detector_ticks for event in events if isinstance(event, Result)]
 
 
-def _row(clip: Clip, heard: stream.Heard, info: Info) -> dict[str, Any]:
+def _row(clip: Clip, heard: stream.ClipReply, info: Info) -> dict[str, Any]:
     row: dict[str, Any] = {"name": clip.name, "label": clip.label, "predicted": None, "output": None}
     if heard.result:
         output = heard.result.output

@@ -1,4 +1,4 @@
-"""What front end, inference and detector take on a device, each apart."""
+"""What front end, inference and detector take on a device, each separately."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ UNITS = {"m4": "instructions", "host": "ns"}
 
 
 @dataclass(frozen=True)
-class Cost:
+class PlanCost:
     """What a plan takes.
 
     Attributes:
@@ -58,7 +58,7 @@ def measure(
     flags: Sequence[str] = FLAGS,
     timeout: float = 300.0,
     progress: ProgressCallback | None = None,
-) -> Cost:
+) -> PlanCost:
     """Runs a plan on ``inputs`` [n, ...] of the input's type, one after the other from a reset.
 
     The cost of looking at each call is the difference to a run that does not look; on the Cortex-M4, where it repeats
@@ -96,7 +96,7 @@ def measure(
             scale = 1.0 if target == "m4" else plain.total / max(1.0, float(sums.sum()))
             each = [max(0.0, float(value - looking)) * scale for value in sums]
         report(steps, steps, "done")
-    return Cost(outputs, plain.total, each, flash, ram, plain.stack)
+    return PlanCost(outputs, plain.total, each, flash, ram, plain.stack)
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def load_inputs(path: Path | None, program: Program, count: int, seed: int = 1) 
     """[n, elements of an input] of the input's type, from a .npy or a raw file, or ``count`` random ones.
 
     Raises:
-        KwsError: the file can't be read, or is no whole number of inputs.
+        KwsError: the file can't be read, or is not a whole number of inputs.
     """
     many = len(program.graph.inputs) > 1  # then their bytes, one input after the other
     kind = np.dtype(np.int8) if many else DTYPES[program.input.type]

@@ -88,7 +88,7 @@ def tick_unit(info: Info) -> TickUnit:
     if exact:
         note = f"guest instructions: a loop of {expected:,} instructions took {ticks:,} ticks of {source}; not cycles"
         return TickUnit("instructions", note, source, hz)
-    note = f"a loop of {expected:,} instructions took {ticks:,} ticks of {source}, so a tick is no instruction"
+    note = f"a loop of {expected:,} instructions took {ticks:,} ticks of {source}, so a tick is not an instruction"
     return TickUnit(plain, note, source, hz)
 
 

@@ -16,7 +16,7 @@ from model_pipeline.manifest import load_manifest
 def _bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+)([KM]?)", text.strip().upper())
     if not found:
-        raise typer.BadParameter(f"{text!r} is no number of bytes, such as 40960 or 40K")
+        raise typer.BadParameter(f"{text!r} is not a number of bytes, such as 40960 or 40K")
     return int(found[1]) << {"": 0, "K": 10, "M": 20}[found[2]]
 
 

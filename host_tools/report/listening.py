@@ -6,7 +6,6 @@ from typing import Any
 
 from host_tools import ui
 from host_tools.ui import Table
-from model_pipeline.data.near import spelling
 from model_pipeline.rate import ms_of
 
 _LISTED = 24  # words that never fired
@@ -78,6 +77,8 @@ def _used(row: dict[str, Any]) -> str:
 
 def near(result: dict[str, Any], shown: int = 40) -> None:
     """Prints what `model_pipeline.listening.near.evaluate_near` gave, at most ``shown`` near words."""
+    from model_pipeline.data.near import spelling  # NumPy: not for `kws --help`
+
     right = ", ".join(f"{row['word']} {_share(row['right'])}" for row in result["keywords"])
     takes = result["keywords"][0]["takes"]
     ui.out.say("[bold]keywords heard by the detector[/], {} takes each by held-out voices: {}", takes, right)

@@ -42,7 +42,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     """``results.json`` of a run's folder (or the file itself).
 
     Raises:
-        KwsError: it is not there, or is no results file.
+        KwsError: it is not there, or is not a results file.
     """
     path = Path(folder) / "results.json" if Path(folder).is_dir() else Path(folder)
     try:
@@ -52,7 +52,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise KwsError(f"can't read {path}: {error}", hint="run kws run again") from error
     if not isinstance(value, dict) or "device" not in value or "confusion" not in value:
-        raise KwsError(f"{path} is no results file of kws", hint="kws run or kws stream --out DIR makes one")
+        raise KwsError(f"{path} is not a results file of kws", hint="kws run or kws stream --out DIR makes one")
     return value
 
 

@@ -20,7 +20,7 @@ from host_tools.image import targets
 from host_tools.measure.clips import host_engine, measure_model, problems
 from host_tools.report import page as report
 from host_tools.run.sources import sources
-from host_tools.run.steps import KIND, Outcome, Run, Step, StepBar, folder_stamp, write_config
+from host_tools.run.steps import KIND, Run, Step, StepBar, StepDone, folder_stamp, write_config
 from model_pipeline import child
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError, MissingTool
@@ -44,7 +44,7 @@ class Job:
     config: Config
     folder: Path
     clips: int
-    done: list[Outcome]
+    done: list[StepDone]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -274,7 +274,7 @@ class Job:
         ]
 
 
-def steps(config: Config, folder: Path, *, clips: int, done: list[Outcome]) -> list[Step]:
+def steps(config: Config, folder: Path, *, clips: int, done: list[StepDone]) -> list[Step]:
     """The steps of a run in ``folder``; see `Job`."""
     return Job(config, folder, clips, done).steps()
 
@@ -296,7 +296,7 @@ def run(
     read = [data.folder if data.source == "folder" else data.recordings, *(c.folder for c in config.scenes.corpora)]
     read = [name for name in [*read, data.extra] if name not in ("synth", "talk")]  # these are made
     with Run(folder, fresh=fresh) as state:
-        done: list[Outcome] = []
+        done: list[StepDone] = []
         todo = steps(config, folder, clips=clips or config.measure.clips, done=done)
         state.check_ahead(todo, read)
         builder.check_out(folder / "build")
@@ -334,7 +334,7 @@ def check_ahead(config: Config) -> None:
             raise MissingTool(f"{program} is not installed", hint=f"apt-get install {package}")
 
 
-def collect(config: Config, folder: Path, done: Sequence[Outcome]) -> dict[str, Any]:
+def collect(config: Config, folder: Path, done: Sequence[StepDone]) -> dict[str, Any]:
     """results.json: the measurement, with what the other steps found."""
     from model_pipeline.evaluate import Evaluation
 

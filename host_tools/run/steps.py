@@ -57,7 +57,7 @@ class Step:
 
 
 @dataclass
-class Outcome:
+class StepDone:
     """What became of a step."""
 
     name: str
@@ -124,8 +124,8 @@ class Run:
         *,
         fresh: bool = False,
         bar: StepBar | None = None,
-        outcomes: list[Outcome] | None = None,
-    ) -> list[Outcome]:
+        outcomes: list[StepDone] | None = None,
+    ) -> list[StepDone]:
         """Runs the steps in order, each only if its key or its outputs changed (or ``fresh``).
 
         Args:
@@ -139,7 +139,7 @@ class Run:
             known = self._state["steps"].get(step.name)
             if not fresh and known and known["key"] == key and self._unchanged(step, known):
                 with (bar or _silent)(step, True):
-                    outcomes.append(Outcome(step.name, step.title, known["seconds"], True, known["detail"]))
+                    outcomes.append(StepDone(step.name, step.title, known["seconds"], True, known["detail"]))
                 if self._before_marks:
                     self.claim(*_names([step]))
                     self._note(step)
@@ -156,7 +156,7 @@ class Run:
             seconds = round(time.monotonic() - started, 2)
             self._finish(step, key, seconds, detail)
             hashes[step.name] = self._state["steps"][step.name]["hash"]
-            outcomes.append(Outcome(step.name, step.title, seconds, False, detail))
+            outcomes.append(StepDone(step.name, step.title, seconds, False, detail))
         return outcomes
 
     def key(self, step: Step, hashes: Mapping[str, str]) -> str:
@@ -191,7 +191,7 @@ class Run:
         if known and value.get("format") == _FORMAT and _is_whole(value):
             return value
         if not self.fresh and not (isinstance(value, dict) and isinstance(value.get("format"), int)):
-            raise KwsError(f"{self.folder / STATE} is no state of a run", hint="another folder by --out, or --fresh")
+            raise KwsError(f"{self.folder / STATE} is not a state of a run", hint="another folder by --out, or --fresh")
         return self._state  # of another version of kws: nothing in it can be relied on
 
     def _begin(self, step: Step, key: str, fresh: bool) -> None:

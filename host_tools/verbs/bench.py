@@ -31,7 +31,7 @@ def bench(
     ] = False,
     json: common.Json = False,
 ) -> None:
-    """Measure front end, inference and detector on a device, each apart, on random features and sound."""
+    """Measure front end, inference and detector on a device, each separately, on random features and sound."""
     if features:
         from host_tools.measure.features import bench_features
         from model_pipeline.config import FrontendConfig

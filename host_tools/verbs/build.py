@@ -56,7 +56,7 @@ def build(
 
         if engine != "aot":
             raise KwsError(
-                f"engine {engine} is no compiled plan", hint="leave out --engine, or what says how to compile one"
+                f"engine {engine} is not a compiled plan", hint="leave out --engine, or what says how to compile one"
             )
         folder = Path(out or work_dir() / "build" / board)
         source = model or builder.DEFAULT_MODEL

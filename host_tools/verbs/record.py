@@ -20,7 +20,7 @@ _METER = 40  # characters, from -80 to 0 dB
 
 
 def record(
-    word: Annotated[str, typer.Argument(help="The word; one that is no keyword teaches what is not meant.")],
+    word: Annotated[str, typer.Argument(help="The word; one that is not a keyword teaches what is not meant.")],
     count: Annotated[int, typer.Option(min=1, help="Takes of this word by this speaker, old ones included.")] = 20,
     speaker: Annotated[
         str | None, typer.Option(help="Who speaks; a hash of it is kept.", show_default="the user's name")

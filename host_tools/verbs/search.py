@@ -80,7 +80,7 @@ def _number(text: str, thousand: int) -> int:
     """``1.2M`` or ``40K`` as a number."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM]?)", text)
     if not found:
-        raise KwsError(f"{text!r} is no number", hint="as in 40000, 40K or 1.2M")
+        raise KwsError(f"{text!r} is not a number", hint="as in 40000, 40K or 1.2M")
     return round(float(found[1]) * thousand ** " KM".index(found[2].upper() or " "))
 
 

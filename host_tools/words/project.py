@@ -126,7 +126,7 @@ def check_spelling(word: str) -> None:
     try:
         TypeAdapter(Word).validate_python(word)
     except ValidationError as error:
-        raise KwsError(f"{word!r} is no word: small letters, _ for a space, at most 31", hint="hey_robot") from error
+        raise KwsError(f"{word!r} is not a word: small letters, _ for a space, at most 31", hint="hey_robot") from error
     if word in (UNKNOWN, SILENCE):
         raise KwsError(f"{word!r} is a label of its own, for other words and for no word")
 
@@ -138,6 +138,6 @@ def recordings_of(folder: Path) -> tuple[Config, Path]:
         KwsError: no project.
     """
     if not (folder / PROJECT_FILE).is_file():
-        raise KwsError(f"{folder} is no project (it has no {PROJECT_FILE})", hint="kws new hey_robot --folder DIR")
+        raise KwsError(f"{folder} is not a project (it has no {PROJECT_FILE})", hint="kws new hey_robot --folder DIR")
     config = load_config(folder)
     return config, Path(config.data.recordings) if config.data.recordings else folder / RECORDINGS

@@ -89,7 +89,7 @@ def stream(
         became of each operator.
 
     Raises:
-        KwsError: the hop is no part of the window, or the model keeps its own state.
+        KwsError: the hop is not part of the window, or the model keeps its own state.
     """
     first = _input_rows(graph.inputs[0], hop, frames)
     for operator in operators:

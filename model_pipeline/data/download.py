@@ -152,7 +152,7 @@ def _continue(url: str, part: Path, have: int, report: ProgressCallback) -> bool
 def _refuse_unsafe(member: tarfile.TarInfo) -> None:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-        raise tarfile.TarError(f"{member.name} is no plain file or folder inside the archive")
+        raise tarfile.TarError(f"{member.name} is not a plain file or folder inside the archive")
 
 
 def _unpack(archive: Path, folder: Path, report: ProgressCallback) -> None:

@@ -187,7 +187,7 @@ def read_sessions(folder: Path, labels: Sequence[str]) -> list[Session]:
             events = sorted((Event(**event) for event in about.pop("events")), key=lambda e: e.start)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise KwsError(
-                f"{path} is no session: {error}", hint='{"events": [{"word": "yes", "start": 16000, "end": 23000}]}'
+                f"{path} is not a session: {error}", hint='{"events": [{"word": "yes", "start": 16000, "end": 23000}]}'
             ) from error
         for event in events:
             if not (0 <= event.start < event.end <= len(pcm)):

@@ -14,7 +14,7 @@ from model_pipeline.data.near import sounds
 from model_pipeline.errors import KwsError
 
 # Endings in espeak-ng's phonemes: -ing, -er, and the plural and past after a hiss or a stop. Those of one sound are
-# voiced as the sound before them is ("stops", "goes"; "note" is no past of "no").
+# voiced as the sound before them is ("stops", "goes"; "note" is not a past of "no").
 _ENDINGS = frozenset({("I2", "z"), ("I", "z"), ("I2", "d"), ("I", "d"), ("I", "N"), ("I2", "N"), ("I", "n"), ("3",)})
 _VOICELESS = frozenset({"p", "t", "k", "f", "T", "s", "S", "tS", "h"})
 _TOGETHER = 500  # words that espeak-ng is given at once

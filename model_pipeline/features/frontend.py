@@ -29,7 +29,7 @@ class _CTables(ctypes.Structure):
 @functools.cache
 def _library() -> ctypes.CDLL:
     here = Path(__file__).parent
-    # batch.c includes kws_frontend.c; vectors are never passed between files, so their calling convention is no matter.
+    # batch.c includes kws_frontend.c; vectors never pass between files, so their calling convention is irrelevant.
     sources, flags = [here / "batch.c", here / "lanes.c"], ["-O3", "-Wno-psabi"]
     library = shared_library("frontend", sources, [SOURCES, here], flags, depends=[SOURCES / "kws_frontend.c"])
     library.kws_fe_state_size.restype = ctypes.c_size_t

@@ -28,7 +28,7 @@ from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.folders import MARK, updated_dir
-from model_pipeline.listening.corpus import Corpus, Listener, Without
+from model_pipeline.listening.corpus import Corpus, KeywordFree, Listener
 from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, pick, to_ask, total
@@ -41,7 +41,7 @@ SPEEDS = (1.0, 0.9, 1.1)
 _SMOOTHING_MS = (100, 150, 200, 300, 400, 500)
 _COUNTS = (1, 2, 3)
 _REFRACTORY_MS = (500, 750, 1000, 1250)
-_SAME_SHARE = 0.0025  # of the keywords: a difference in errors that is no reason for more inferences
+_SAME_SHARE = 0.0025  # of the keywords: a difference in errors that is not a reason for more inferences
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
     return Sweep(errors, false, hours, always)
 
 
-def _parts(corpus: Corpus) -> tuple[list[Without], list[str]]:
+def _parts(corpus: Corpus) -> tuple[list[KeywordFree], list[str]]:
     """What false accepts an hour are counted on, and the parts that `to_ask` leaves out in turn: the corpora, or slices
     of the only one."""
     own = corpus.speech or corpus.noise

@@ -36,7 +36,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Without:
+class KeywordFree:
     """Audio without keywords: every detection in it is a false accept."""
 
     name: str
@@ -59,8 +59,8 @@ class Corpus:
 
     labels: list[str]
     sessions: dict[float | None, list[Heard]] = field(default_factory=dict)
-    speech: list[Without] = field(default_factory=list)
-    noise: list[Without] = field(default_factory=list)
+    speech: list[KeywordFree] = field(default_factory=list)
+    noise: list[KeywordFree] = field(default_factory=list)
 
     def outcome(self, snr: float | None, detector: DetectorDefaults) -> Outcome:
         """All sessions of one SNR added up."""
@@ -102,12 +102,12 @@ class Listener:
 
     def speech(self, stretch: Stretch) -> None:
         """Connected speech without keywords."""
-        self.corpus.speech.append(Without(stretch.name, stretch, self._track(stretch.samples, stretch.name)))
+        self.corpus.speech.append(KeywordFree(stretch.name, stretch, self._track(stretch.samples, stretch.name)))
 
     def noise(self, dataset: Dataset, split: Split) -> None:
         """Noise of the split and noise made by formula."""
         stretch = negatives.noise(dataset, split)
-        self.corpus.noise.append(Without(stretch.name, stretch, self._track(stretch.samples, stretch.name)))
+        self.corpus.noise.append(KeywordFree(stretch.name, stretch, self._track(stretch.samples, stretch.name)))
 
     def _track(self, samples: NDArray[np.int16], name: str) -> Track:
         def inner(done: int, total: int, _: str) -> None:

@@ -16,7 +16,7 @@ from model_pipeline.data.sessions import Plan, read_sessions
 from model_pipeline.data.split import Split
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
-from model_pipeline.listening.corpus import Corpus, Listener, Without
+from model_pipeline.listening.corpus import Corpus, KeywordFree, Listener
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.scoring import poisson_rate, share, summary
 from model_pipeline.manifest import DetectorDefaults, Manifest, record_accuracy
@@ -262,7 +262,7 @@ def shifted(detector: DetectorDefaults, offset: int) -> DetectorDefaults:
     return detector.model_copy(update={"thresholds": levels})
 
 
-def _false(parts: Sequence[Without], detector: DetectorDefaults, labels: Sequence[str]) -> dict[str, Any] | None:
+def _false(parts: Sequence[KeywordFree], detector: DetectorDefaults, labels: Sequence[str]) -> dict[str, Any] | None:
     if not parts:
         return None
     hours = sum(part.hours for part in parts)

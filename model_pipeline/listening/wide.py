@@ -76,7 +76,7 @@ def widen(tflite: bytes, frames: int, hops: int) -> Wide:
         _widen(operator, length, more, windows)
     target = graph.outputs[0]
     if length.get(id(target)) != 1 or target.size != windows * target.shape[-1]:
-        raise NotWide(f"its output of shape {list(target.shape)} is no row for each window")
+        raise NotWide(f"its output of shape {list(target.shape)} is not a row for each window")
     return Wide(_program(graph, operators, tflite), step, windows)
 
 

@@ -304,11 +304,3 @@ def fold(trained: keras.Model, target: keras.Model, net: Net) -> None:
         kernel = kernel * (factor[:, None] if "depthwise" in name else factor)
         layer.kernel.assign(kernel.reshape(layer.kernel.shape))
         layer.bias.assign(bias)
-
-
-def unfold_qat(model: keras.Model, target: keras.Model, net: Net) -> None:
-    """Copies a ``qat`` model's weights into a ``folded`` one."""
-    for name in net.convolutions:
-        source, layer = model.get_layer(name), target.get_layer(name)
-        layer.kernel.assign(np.asarray(source.kernel).reshape(layer.kernel.shape))
-        layer.bias.assign(np.asarray(source.bias))

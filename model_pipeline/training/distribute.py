@@ -150,7 +150,7 @@ def _workers() -> tuple[int, int] | None:
         chiefs, workers = len(cluster.get("chief", [])), len(cluster.get("worker", []))
         number = int(task["index"]) + (chiefs if task["type"] == "worker" else 0)
         if task["type"] not in ("chief", "worker") or chiefs > 1 or not 0 <= number < chiefs + workers:
-            raise ValueError("the task is no worker of the cluster")
+            raise ValueError("the task is not a worker of the cluster")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise KwsError(f"TF_CONFIG is broken: {error}", hint=_EXAMPLE) from error
     return number, chiefs + workers

@@ -191,10 +191,10 @@ def mixed(batch: Batch, rng: np.random.Generator, config: AugmentConfig) -> Batc
     other = rng.permutation(len(labels))
     a = share[:, None, None]
     x = np.rint(a * features + (1 - a) * features[other]).astype(np.int8)
-    told = softmax(logits, axis=1)
-    told = share[:, None] * told + (1 - share[:, None]) * told[other]
+    probabilities = softmax(logits, axis=1)
+    probabilities = share[:, None] * probabilities + (1 - share[:, None]) * probabilities[other]
     kept = (share >= 0.8) | (labels[other] == labels)
-    return x, np.where(kept, labels, NONE), np.log(np.maximum(told, 1e-9)).astype(np.float32)
+    return x, np.where(kept, labels, NONE), np.log(np.maximum(probabilities, 1e-9)).astype(np.float32)
 
 
 class PoolStream:

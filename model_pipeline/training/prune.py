@@ -74,7 +74,7 @@ def prune(parent: keras.Model, target: keras.Model) -> dict[str, np.ndarray]:
         For each group of channels the indices of those that were kept, ascending.
 
     Raises:
-        KwsError: ``target`` is no narrower version of ``parent``.
+        KwsError: ``target`` is not a narrower version of ``parent``.
     """
     groups = channel_groups(parent)
     if channel_groups(target) != groups or target.output_shape != parent.output_shape:

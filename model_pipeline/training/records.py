@@ -53,7 +53,7 @@ def read_index(place: str | Path) -> dict[str, Any]:
     except (tf.errors.OpError, ValueError) as error:
         raise KwsError(f"can't read {path}: {_first_line(error)}", hint="kws data shard makes a sharded set") from error
     if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise KwsError(f"{path} is no index of format {FORMAT}", hint="make the set again with kws data shard")
+        raise KwsError(f"{path} is not an index of format {FORMAT}", hint="make the set again with kws data shard")
     return index
 
 

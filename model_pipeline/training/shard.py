@@ -195,8 +195,8 @@ def _groups(epochs: Iterable[Iterable[tuple[np.ndarray, ...]]], size: int) -> It
     """The inputs of an epoch as records, ``size`` at a time."""
     held: list[bytes] = []
     for batches in epochs:
-        for x, y, *told in batches:
-            logits = told[0] if told else np.zeros((len(y), 0), np.float32)
+        for x, y, *taught in batches:
+            logits = taught[0] if taught else np.zeros((len(y), 0), np.float32)
             for row, label, said in zip(x, y, logits, strict=True):
                 values = {"features": _bytes(row.tobytes()), "label": _integer(int(label))}
                 held.append(_example({**values, "logits": _bytes(said.astype("<f4").tobytes())}))

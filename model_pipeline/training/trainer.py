@@ -76,16 +76,16 @@ class Trainer:
         losses = strategy.run(self._train_step, args=batch)
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
 
-    def _train_step(self, x: Any, y: Any, told: Any) -> Any:
+    def _train_step(self, x: Any, y: Any, teacher_logits: Any) -> Any:
         real = self._real(x)
         with tf.GradientTape() as tape:
             logits = self.model(real, training=True)
             loss = tf.reduce_mean(self._loss(y, logits + self.balance))
             if self.teacher is not None:
-                told = self.teacher(real, training=False)
-            if told.shape[-1]:
+                teacher_logits = self.teacher(real, training=False)
+            if teacher_logits.shape[-1]:
                 # Hinton and others, arXiv:1503.02531; the square keeps the gradients' size.
-                soft = tf.nn.softmax((told - self.balance) / self.temperature)
+                soft = tf.nn.softmax((teacher_logits - self.balance) / self.temperature)
                 apart = tf.nn.softmax_cross_entropy_with_logits(soft, logits / self.temperature)
                 imitation = self.temperature**2 * tf.reduce_mean(apart)
                 loss = (1.0 - self.teacher_share) * loss + self.teacher_share * imitation
@@ -107,16 +107,16 @@ class Trainer:
         smoothed = tf.one_hot(y, self.labels) * (1.0 - self.label_smoothing) + self.label_smoothing / self.labels
         return tf.where(y >= 0, tf.nn.softmax_cross_entropy_with_logits(smoothed, logits), 0.0)
 
-    def step(self, x: np.ndarray, y: np.ndarray, told: np.ndarray | None = None) -> float:
+    def step(self, x: np.ndarray, y: np.ndarray, teacher_logits: np.ndarray | None = None) -> float:
         """One step on int8 [n, frames, channels], int [n] (-1: no label), and float32 [n, labels] or [n, 0], the
         logits of a teacher that are known already: the batch of all replicas. Returns its loss.
 
         Raises:
             KwsError: another worker went away.
         """
-        told = np.zeros((len(y), 0), np.float32) if told is None else told
+        teacher_logits = np.zeros((len(y), 0), np.float32) if teacher_logits is None else teacher_logits
         with self.replicas.waiting("a training step"):
-            return float(self._step(*(self.replicas.split(array) for array in (x, y, told))))
+            return float(self._step(*(self.replicas.split(array) for array in (x, y, teacher_logits))))
 
     def averaged(self) -> _Averaged:
         """A block in which the model holds the averaged weights."""

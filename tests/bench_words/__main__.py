@@ -23,7 +23,7 @@ from host_tools import ui
 from host_tools.run.bar import step_bar
 from host_tools.run.job import steps
 from host_tools.run.quality import with_quality
-from host_tools.run.steps import Outcome, Run, write_config
+from host_tools.run.steps import Run, StepDone, write_config
 from host_tools.words import project
 from model_pipeline.config import load_config
 from model_pipeline.data.importer import import_folder
@@ -86,7 +86,7 @@ def bench(name: str, takes: int, quality: str, settings: list[str], work: Path) 
         given = give(people, made / project.RECORDINGS, WORDS[name], takes)
         write_json(folder / "given.json", given)
     config = with_quality(load_config(made), quality, settings)
-    done: list[Outcome] = []
+    done: list[StepDone] = []
     with Run(folder / "run") as run:
         write_config(config, folder / "run" / "config.toml")
         todo = steps(config, folder / "run", clips=config.measure.clips, done=done)

@@ -162,7 +162,7 @@ def test_own_recordings_go_into_all_splits_by_speaker(tmp_path: Path) -> None:
     assert sum(described["recordings"]["clips"].values()) == 36
     assert sum(described["recordings"]["speakers"].values()) == 12
     assert (tmp_path / "data" / NOISE_FOLDER / "00000003_nohash_0.wav").is_file()
-    # None yet is no mistake, as after `kws new`.
+    # None yet is not a mistake, as after `kws new`.
     (tmp_path / "none" / "no").mkdir(parents=True)
     assert "recordings" not in synthesize(with_settings(config, [f"data.recordings={str(tmp_path / 'none')!r}"]), own)
 

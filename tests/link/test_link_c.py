@@ -40,7 +40,7 @@ class Outcome:
 
     def frames(self) -> list[Frame]:
         found = Decoder().feed(bytes(self.sent))
-        assert all(isinstance(f, Frame) for f in found), "the device sent something that is no frame"
+        assert all(isinstance(f, Frame) for f in found), "the device sent something that is not a frame"
         return found  # type: ignore[return-value]
 
 

@@ -27,7 +27,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.export import export
 from model_pipeline.listening import calibrate as module
 from model_pipeline.listening.calibrate import Wish, choose, choose_relaxed, store, sweep
-from model_pipeline.listening.corpus import Corpus, Heard, Without
+from model_pipeline.listening.corpus import Corpus, Heard, KeywordFree
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask, total
 from model_pipeline.manifest import Manifest, load_manifest, save_manifest
@@ -63,7 +63,7 @@ def made_corpus(
         talk[row : row + hold] = 0
         talk[row : row + hold, int(rng.random() < 0.1)] = level
     track = track_of(talk, 1)
-    speech = Without("talk", Stretch("talk", np.zeros(0, np.int16), np.array([0]), ["a"]), track)
+    speech = KeywordFree("talk", Stretch("talk", np.zeros(0, np.int16), np.array([0]), ["a"]), track)
     return Corpus(LABELS, {10.0: [Heard("s", events, track_of(said, 1))]}, [speech])
 
 
@@ -157,7 +157,7 @@ def test_many_counts_are_taken_as_they_are_and_few_carried_on() -> None:
         rates = expected_rates(counts(false, 2.0))
         many = false >= 5
         assert rates[many] == pytest.approx(false[many] / 2)
-        assert (rates > 0).all()  # never having fired is no proof
+        assert (rates > 0).all()  # never having fired is not proof
         assert (np.diff(rates, axis=0) <= 1e-12).all()
         assert rates[0, 2] == 0.25
         off.append(np.log(rates[-8, 0] / (400 * np.exp(-1.5 * (LOGIT[-8] - LOGIT[0])) / 2)))

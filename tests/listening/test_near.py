@@ -91,7 +91,7 @@ def test_a_project_of_own_words(tmp_path: Path, capfd: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["Hey"], "no word"),
+        (["Hey"], "is not a word"),
         (["right", "write"], "right and write sound the same"),
         (["go", "go"], "given twice"),
         (["silence"], "label of its own"),

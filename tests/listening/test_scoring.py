@@ -10,7 +10,7 @@ from scipy import stats
 
 from model_pipeline.data.connected import Stretch
 from model_pipeline.data.sessions import Event
-from model_pipeline.listening.corpus import Corpus, Heard, Without
+from model_pipeline.listening.corpus import Corpus, Heard, KeywordFree
 from model_pipeline.listening.detector import Detection
 from model_pipeline.listening.evaluate import det_curve, judge, shifted
 from model_pipeline.listening.scoring import match, poisson_rate, response_ms, summary
@@ -122,7 +122,7 @@ def corpus() -> Corpus:
     session = Heard("s", EVENTS, track_of(said))
     talk = track_of(posteriors(3600, {100: (YES, 100), 2000: (NO, 180)}))
     stretch = Stretch("talk", np.zeros(talk.samples, np.int16), np.array([0, 1600000]), ["a.ogg", "b.ogg"])
-    return Corpus(LABELS, {10.0: [session]}, [Without("talk", stretch, talk)])
+    return Corpus(LABELS, {10.0: [session]}, [KeywordFree("talk", stretch, talk)])
 
 
 def test_figures_of_a_corpus() -> None:

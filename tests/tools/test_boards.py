@@ -234,7 +234,7 @@ def test_what_a_user_gets_wrong(tmp_path, monkeypatch):
 def test_an_image_of_another_machine_is_refused(tmp_path, content):
     path = tmp_path / "broken.elf"
     path.write_bytes(Path(sys.executable).read_bytes() if content is None else content)
-    with pytest.raises(KwsError, match=r"broken\.elf is no ELF for"), emulate.start("disco_f407vg", path):
+    with pytest.raises(KwsError, match=r"broken\.elf is not an ELF for"), emulate.start("disco_f407vg", path):
         pass
 
 

@@ -158,7 +158,7 @@ def test_a_program_that_can_t_be_run(elf: Path, tmp_path: Path) -> None:
 def test_openocd_refuses_what_would_break_its_command(elf: Path) -> None:
     with pytest.raises(KwsError, match="braces"):
         UPLOADERS["openocd"].steps(_job(elf.with_name("a}b.elf")))
-    with pytest.raises(KwsError, match="no serial number"):
+    with pytest.raises(KwsError, match="not a serial number"):
         UPLOADERS["openocd"].steps(_job(elf, probe="x; shutdown"))
 
 

@@ -437,7 +437,7 @@ class TestRun:
     def test_a_state_of_something_else_is_not_overwritten(self, tmp_path: Path) -> None:
         speech(tmp_path / "in")
         write_text(tmp_path / "X" / "state.json", '{"game": "chess"}')
-        with pytest.raises(KwsError, match="no state of a run"):
+        with pytest.raises(KwsError, match="not a state of a run"):
             self._run(tmp_path / "X", source="folder", folder=str(tmp_path / "in"))
         assert (tmp_path / "X" / "state.json").read_text() == '{"game": "chess"}'
 

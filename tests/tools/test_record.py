@@ -194,7 +194,7 @@ def test_what_is_missing_is_said_in_a_line(project: Path, run: Run, monkeypatch:
     assert code == 3 and "PortAudio is not installed" in err and "libportaudio2" in err
     assert run("record", "Hey!", "--folder", str(project))[0] == 2
     code, _, err = run("record", "hey", "--folder", str(project / "recordings"))
-    assert code == 2 and "no project" in err and "kws new" in err
+    assert code == 2 and "is not a project" in err and "kws new" in err
     soundfile.write(project / "empty.wav", whole(room(3)), RATE)
     code, _, err = run(*base, "--from-file", str(project / "empty.wav"))
     assert code == 2 and "no word in" in err

@@ -276,7 +276,7 @@ def test_files_are_written_and_read_again(tmp_path: Path) -> None:
     assert report.read_results(tmp_path / "out") == json.loads(json.dumps(results))
     assert html_path.stat().st_size < 400_000
     (tmp_path / "out" / "results.json").write_text("{}")
-    with pytest.raises(KwsError, match="no results file"):
+    with pytest.raises(KwsError, match="is not a results file"):
         report.read_results(tmp_path / "out")
     (tmp_path / "out" / "results.json").write_text("{")
     with pytest.raises(KwsError, match="can't read"):

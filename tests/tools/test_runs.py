@@ -15,7 +15,7 @@ from host_tools.measure.clips import verdict
 from host_tools.run import job as mainjob
 from host_tools.run.quality import with_quality
 from host_tools.run.sources import PLUMBING, sources
-from host_tools.run.steps import Outcome, Run, Step, folder_stamp, write_config
+from host_tools.run.steps import Run, Step, StepDone, folder_stamp, write_config
 from model_pipeline.config import Config, load_config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_text
@@ -58,7 +58,7 @@ class Bench:
         settings = self.settings[name]
         return Step(name, name, (name,), run, inputs, settings, (f"{name}.src",), resumes=name == "b")
 
-    def go(self, **options: bool) -> list[Outcome]:
+    def go(self, **options: bool) -> list[StepDone]:
         """Runs, and gives only this run's log in ``ran``."""
         self.ran.clear()
         with Run(self.folder, self.root) as run:

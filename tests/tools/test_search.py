@@ -258,7 +258,7 @@ def test_each_network_of_the_front_can_be_trained_in_full(finished: Search) -> N
 def test_limits() -> None:
     assert Limits(ram=1000).excess({"ram": 1500, "flash": 9, "load": 0.5}) == {"ram": 0.5, "load": -0.5}
     assert _number("1.2M", 1000) == 1_200_000 and _number("40K", 1024) == 40960 and _number("77", 1000) == 77
-    with pytest.raises(KwsError, match="no number"):
+    with pytest.raises(KwsError, match="is not a number"):
         _number("forty", 1000)
 
 
@@ -331,7 +331,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ]
     for more, message in (
         ([], "a search needs an end"),
-        (["--trials", "1", "--max-ram", "lots"], "'lots' is no number"),
+        (["--trials", "1", "--max-ram", "lots"], "'lots' is not a number"),
         (["--trials", "1", "--board", "none"], "no board"),
         (["--trials", "1", "--board", "host"], "no clock"),
         (["--trials", "1", "--set", 'keywords=["sing"]'], "no clips of sing"),

@@ -206,7 +206,7 @@ def test_a_broken_set_is_one_line(folder: Path, sharded: Path, config: Config, t
     with pytest.raises(KwsError, match="set is broken"):
         _epochs(config, out, 0, 1)
     (out / "index.json").write_text('{"format": 9}')
-    with pytest.raises(KwsError, match="no index of format 1"):
+    with pytest.raises(KwsError, match="not an index of format 1"):
         open_dataset(out, config)
 
 

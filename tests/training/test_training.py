@@ -191,8 +191,8 @@ def _tensorboard(out: Path, exactly: bool) -> None:
     [
         ({"strategy": "multiworker"}, "", "needs TF_CONFIG"),
         ({"strategy": "multiworker"}, "{", "TF_CONFIG is broken"),
-        ({}, '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}', "no worker of the"),
-        ({}, '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "ps", "index": 0}}', "no worker of the"),
+        ({}, '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}', "not a worker of the"),
+        ({}, '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "ps", "index": 0}}', "not a worker of the"),
     ],
 )
 def test_a_wrong_cluster_is_one_line(

@@ -259,14 +259,14 @@ def number(value):
 def _pin(name):
     match = re.fullmatch(r"P([A-I])(1[0-5]|[0-9])", name)
     if not match:
-        raise ValueError(f"{name} is no pin (such as PA2)")
+        raise ValueError(f"{name} is not a pin (such as PA2)")
     return ord(match[1]) - ord("A"), int(match[2])
 
 
 def _nrf52_pin(name):
     match = re.fullmatch(r"P([01])\.([0-9]{2})", name)
     if not match or int(match[2]) > (15 if match[1] == "1" else 31):
-        raise ValueError(f"{name} is no pin (such as P0.13)")
+        raise ValueError(f"{name} is not a pin (such as P0.13)")
     return int(match[1]) * 32 + int(match[2])
 
 

@@ -33,7 +33,7 @@ _Static_assert((KWS_RX_RING_BYTES & (KWS_RX_RING_BYTES - 1u)) == 0, "the ring's 
 /* Loops that surely take longer than a whole buffer on the line: a loop is more than four cycles. */
 #define SEND_WAIT (NRF52_CORE_HZ / KWS_SERIAL_BAUD * 10u * TX_BYTES)
 
-#define BLOCK 64u /* of a transfer; longer is no gain, and the ring can't be filled to its last two blocks */
+#define BLOCK 64u /* of a transfer; longer gains nothing, and the ring can't be filled to its last two blocks */
 #define STOP_WAIT (NRF52_CORE_HZ / KWS_SERIAL_BAUD * 10u * 8u) /* loops that surely take longer than the FIFO's bytes */
 
 _Static_assert(KWS_RX_RING_BYTES % BLOCK == 0, "the ring is a row of blocks");

@@ -30,7 +30,7 @@ def lower(operator: Operator) -> Call:
     for source in sources:
         others = source.shape[:axis] + source.shape[axis + 1 :]
         if source.type != target.type or others != target.shape[:axis] + target.shape[axis + 1 :]:
-            raise operator.error(f"{source.type} {list(source.shape)} is no part of {target.type} {list(target.shape)}")
+            raise operator.error(f"{source.type} {list(source.shape)} is not in {target.type} {list(target.shape)}")
     if sum(source.shape[axis] for source in sources) != target.shape[axis]:
         raise operator.error(f"the operands do not add up to {target.shape[axis]} along axis {axis}")
     return joined(operator, sources, target, math.prod(target.shape[:axis]))
@@ -49,7 +49,7 @@ def lower_pack(operator: Operator) -> Call:
         raise operator.error(f"axis {options.integer(1, 'i')} of {rank} dimensions, {options.integer(0, 'i')} values")
     for source in sources:
         if source.type != target.type or source.shape != sources[0].shape:
-            raise operator.error(f"{source.type} {list(source.shape)} is no part of {target.type} {list(target.shape)}")
+            raise operator.error(f"{source.type} {list(source.shape)} is not in {target.type} {list(target.shape)}")
     c.expect_shape(operator, target, (*sources[0].shape[:axis], len(sources), *sources[0].shape[axis:]))
     return joined(operator, sources, target, math.prod(target.shape[:axis]))
 

@@ -53,7 +53,7 @@ def lower(operator: Operator) -> Call:
         gates |= _gate(operator, gate, source, hidden, units, in_c)
     fraction, exponent = math.frexp(float(cell.scale))
     if fraction != 0.5 or not -20 <= exponent - 1 <= -1 or cell.zero_point != 0:
-        raise operator.error(f"the cell's scale {cell.scale:g} is no power of two below 1, or its zero point not 0")
+        raise operator.error(f"the cell's scale {cell.scale:g} is not a power of two below 1, or its zero point not 0")
     shift = 12 + exponent - 1  # of the cell, to Q3.12
     clip = options.real(1)
     limit = int(max(-32768.0, min(32767.0, clip / float(cell.scale)))) if math.isfinite(clip) and clip > 0 else 0

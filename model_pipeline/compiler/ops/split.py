@@ -53,9 +53,9 @@ def _lower(operator: Operator, source: Tensor, axis: int) -> Call:
         raise operator.error(f"{len(parts)} parts; 1 to {MAX_PARTS} are known")
     for part in parts:
         if part.type != source.type or len(part.shape) != len(source.shape):
-            raise operator.error(f"{part.type} {list(part.shape)} is no part of {source.type} {list(source.shape)}")
+            raise operator.error(f"{part.type} {list(part.shape)} is not part of {source.type} {list(source.shape)}")
         if any(n != m for a, (n, m) in enumerate(zip(part.shape, source.shape, strict=True)) if a != axis):
-            raise operator.error(f"{list(part.shape)} is no part of {list(source.shape)} along axis {axis}")
+            raise operator.error(f"{list(part.shape)} is not part of {list(source.shape)} along axis {axis}")
     if sum(part.shape[axis] for part in parts) != source.shape[axis]:
         raise operator.error(f"its parts do not add up to {source.shape[axis]} along axis {axis}")
     outer = math.prod(source.shape[:axis])

@@ -18,7 +18,7 @@ def bind_variables(graphs: list[Graph], operators: list[Operator]) -> list[Opera
     """READ_VARIABLE reads the variable's tensor and ASSIGN_VARIABLE writes it; VAR_HANDLE and CALL_ONCE are gone.
 
     Raises:
-        KwsError: a variable of changing type or size, or an initial value that is no constant.
+        KwsError: a variable of changing type or size, or an initial value that is not a constant.
     """
     if not any(operator.name in _KINDS for operator in operators):
         return operators
