@@ -1,0 +1,60 @@
+"""The weights that a network begins with: given whole or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_pipeline.config import Config, ShapeConfig, TrainConfig
+from model_pipeline.errors import KwsError
+from model_pipeline.models import build
+from model_pipeline.models.base import BASES, begin_with, path_of, save_body
+from model_pipeline.models.tcn import tcn
+
+SMALL = ShapeConfig(front=4, body=6, blocks=1, kernel=3)
+
+
+def _network(labels: int, shape: ShapeConfig = SMALL):
+    return build(tcn(shape), "float", 20, 12, labels, 1.0, 36.0)[0]
+
+
+def test_a_body_goes_to_a_network_of_other_words(tmp_path: Path) -> None:
+    heard, own = _network(9), _network(4)
+    x = np.random.default_rng(1).uniform(0, 30, (3, 20, 12, 1)).astype(np.float32)
+    save_body(heard, tmp_path / "body.npz")
+    kept = [w.numpy() for w in [layer for layer in own.layers if layer.weights][-1].weights]
+    begin_with(path_of(str(tmp_path / "body.npz")), own)
+    last = [layer for layer in own.layers if layer.weights][-1]
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(kept, last.weights, strict=True))
+    for ours, theirs in zip(own.weights, heard.weights, strict=True):
+        if ours.path == theirs.path and not ours.path.startswith(last.name):
+            assert np.allclose(ours.numpy(), theirs.numpy(), rtol=1e-3, atol=1e-3)
+    assert own(x).shape == (3, 4)
+
+
+def test_a_body_of_another_shape_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    save_body(_network(4), tmp_path / "body.npz")
+    other = _network(4, SMALL.model_copy(update={"body": 7}))
+    before = [w.numpy() for w in other.weights]
+    with pytest.raises(KwsError, match="network of another shape"):
+        begin_with(tmp_path / "body.npz", other)
+    with pytest.raises(KwsError, match="network of another shape"):
+        begin_with(tmp_path / "body.npz", _network(4, SMALL.model_copy(update={"blocks": 2})))
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, other.weights, strict=True))
+    (tmp_path / "none.npz").write_bytes(b"no zip")
+    with pytest.raises(KwsError, match="holds no weights"):
+        begin_with(tmp_path / "none.npz", other)
+
+
+def test_a_base_that_is_not_there_is_named() -> None:
+    with pytest.raises(KwsError, match="there is no base nothing") as caught:
+        path_of("nothing")
+    for path in BASES.glob("*.npz"):
+        assert path.stem in caught.value.hint and path_of(path.stem) == path
+
+
+def test_a_recipe_without_a_base_is_as_before() -> None:
+    assert "base" not in Config().recipe()
+    assert Config(train=TrainConfig(base="words")).recipe()["base"] == "words"
