@@ -176,7 +176,7 @@ def read_sessions(folder: Path, labels: Sequence[str]) -> list[Session]:
         KwsError: nothing there, a broken file, or an event beyond the recording's end.
     """
     found = []
-    for path in sorted(Path(folder).glob("*.json")):
+    for path in sorted(p for p in Path(folder).glob("*.json") if not p.name.startswith(".")):
         audio = next((a for a in sorted(path.parent.glob(path.stem + ".*")) if a.suffix != ".json"), None)
         if audio is None:
             raise KwsError(f"{path} has no recording beside it", hint=f"{path.with_suffix('.wav').name} is expected")
