@@ -65,9 +65,9 @@ if command -v uv >/dev/null 2>&1; then
   [ -x .venv/bin/python ] || uv venv -q --seed --python "$python" .venv
   uv pip install -q --python .venv/bin/python -e ".[$extras]"
 else
-  say "making .venv with pip (about a minute)"
+  say "making .venv with pip: 2.5 GB, one to three minutes"
   [ -x .venv/bin/python ] || $python -m venv .venv
-  .venv/bin/python -m pip install -q --disable-pip-version-check -e ".[$extras]" >&2
+  .venv/bin/python -m pip install --progress-bar on --disable-pip-version-check -e ".[$extras]" >&2
 fi
 printf '%s' "$state" > "$stamp"
 say "ready"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import signal
 import subprocess
 from typing import IO
 
+from model_pipeline.child import die_with_parent
 from model_pipeline.errors import DeviceError
 
 
@@ -74,12 +74,6 @@ class Emulator:
         return "\n".join(line for line in lines if line.strip() and "info: QEMU waiting" not in line)
 
 
-def _die_with_parent() -> None:
-    """In the child: SIGTERM when the parent ends, even by SIGKILL (Linux's prctl PR_SET_PDEATHSIG = 1)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
 def popen(
     command: list[str], stderr: IO[bytes], *, stdin: int = subprocess.DEVNULL, **options: object
 ) -> subprocess.Popen[str]:
@@ -95,7 +89,7 @@ def popen(
             stderr=stderr,
             text=True,
             start_new_session=True,  # Ctrl-C is ours to handle
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
             **options,
         )
     except OSError as error:

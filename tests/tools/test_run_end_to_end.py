@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,9 +16,10 @@ from typing import Any
 import pytest
 
 from host_tools.report import card
+from model_pipeline.native import ROOT
 
 CONFIG = """
-name = "loop"
+name = "demo"
 keywords = ["yes", "stop"]
 [synth]
 clips_per_keyword = 24
@@ -46,13 +49,41 @@ def _run(folder: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+def _follow_the_readme(folder: Path) -> None:
+    """Pastes README's "Step by step" into a shell, in a folder whose runs/demo is a small one."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Step by step")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 2 and blocks[0].count("\nkws ") >= 8
+    environment = folder / ".venv" / "bin"
+    environment.mkdir(parents=True)
+    # `. .venv/bin/activate` finds the kws that is tested.
+    (environment / "activate").write_text(f'kws() {{ "{sys.executable}" -m host_tools.cli "$@"; }}\n')
+    first = next((folder / "runs" / "demo" / "data" / "yes").glob("*.wav"))
+    shutil.copy(first, folder / "recording.wav")
+    script = "set -e\n" + blocks[0] + blocks[1]
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    for said in ("clips", "flash", "openocd", "10 clips", "instructions", "report.html"):
+        assert said in done.stdout + done.stderr, said
+    assert (folder / "build" / "demo" / "firmware.elf").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.qemu
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng not in PATH: run `make setup`")
 def test_the_main_job_then_again_then_more_then_stopped(tmp_path: Path) -> None:
     pytest.importorskip("tflite_micro")
     result = _run(tmp_path)
-    run = tmp_path / "runs" / "loop"
+    run = tmp_path / "runs" / "demo"
     results = json.loads((run / "results.json").read_text())
     assert "</html>" in (run / "report.html").read_text()
     assert [o["reused"] for o in result["outcomes"]] == [False] * 9
@@ -77,8 +108,10 @@ def test_the_main_job_then_again_then_more_then_stopped(tmp_path: Path) -> None:
     assert costs["nucleo_l4r5zi"]["realtime"]["load"] > costs["disco_f407vg"]["realtime"]["load"] > 0
 
     text = card.card(run)
-    assert "# Model card: loop" in text and "| stop |" in text and "| nucleo_l4r5zi | 1" in text
+    assert "# Model card: demo" in text and "| stop |" in text and "| nucleo_l4r5zi | 1" in text
     assert "| 10 dB | 4 |" in text
+
+    _follow_the_readme(tmp_path)
 
     again = _run(tmp_path)
     assert [o["reused"] for o in again["outcomes"]] == [True] * 9

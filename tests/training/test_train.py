@@ -21,6 +21,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import evaluate, runner
 from model_pipeline.features import model_input
 from model_pipeline.manifest import input_scale, load_manifest, step_db
+from model_pipeline.native import ROOT
 from model_pipeline.training import augment
 from model_pipeline.training.augment import (
     FeatureStream,
@@ -358,3 +359,22 @@ def test_batches_are_the_same_for_any_number_of_threads_and_after_a_resume(monke
     labels = np.bincount(np.concatenate([y for _, y in one[0]]))
     assert labels.tolist() == [20, 20, 30, 10]
     assert any((x1 != x2).any() for (x1, _), (x2, _) in zip(one[0], one[1], strict=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by Linux's prctl")
+def test_a_step_ends_with_its_parent_even_by_sigkill() -> None:
+    """Else it would go on writing into a folder whose lock is free again."""
+    code = (
+        "import time\nfrom model_pipeline import child\n"
+        "print(child._start('tests.support.worker_child', [], stdin=-1).pid, flush=True)\ntime.sleep(120)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    step = Path(f"/proc/{int(parent.stdout.readline())}/stat")
+    assert step.exists()
+    parent.kill()
+    parent.communicate(timeout=30)
+    deadline = time.monotonic() + 30
+    while step.exists() and step.read_text().split(") ")[1][0] != "Z":
+        assert time.monotonic() < deadline, "the step outlived its parent"
+        time.sleep(0.05)
