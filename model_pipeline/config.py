@@ -228,6 +228,7 @@ _MOVED = {
     **{f"train.{key}": f"quantize.{key}" for key in QuantizeConfig.model_fields},
     **{f"train.{key}": f"devices.{key}" for key in DevicesConfig.model_fields},
     "train.quantization": "quantize.method",
+    "streaming": "hop_frames",
 }
 del _MOVED["train.method"]
 
@@ -357,7 +358,7 @@ class Config(Strict):
     engine: Literal["aot", "tflm"] = "aot"
     # Engine aot: 0, each inference takes the whole window; n, it computes only what n new feature frames change
     # (n divides the window; docs/streaming-plan.md).
-    streaming: int = Field(0, ge=0)
+    hop_frames: int = Field(0, ge=0)
     frontend: FrontendConfig = FrontendConfig()
     synth: SynthConfig = SynthConfig()
     talk: TalkConfig = TalkConfig()
@@ -412,6 +413,11 @@ def _with_moved_keys(values: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a key is there by both names.
     """
+    if "streaming" in values:
+        if "hop_frames" in values:
+            raise ValueError("streaming is hop_frames now, which is there too")
+        values = {("hop_frames" if key == "streaming" else key): value for key, value in values.items()}
+        _LOG.warning("streaming is hop_frames now")
     train = values.get("train")
     if not isinstance(train, dict):
         return values

@@ -31,7 +31,7 @@ from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
-from model_pipeline.models import architecture, build, fold
+from model_pipeline.models import fold, network_of
 from model_pipeline.models.net import FakeQuant, Net, QuantConv
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.score import Score, brief, score
@@ -113,15 +113,7 @@ def load_trained(config: Config, trained: Path) -> tuple[keras.Model, dict[str, 
 def post_training(config: Config, model: keras.Model, prepared: Prepared) -> bytes:
     """The folded network, converted with the ranges of some training clips as they are."""
     frontend = config.frontend
-    folded, net = build(
-        architecture(config.train.architecture, config.train.shape),
-        "folded",
-        prepared.frames,
-        frontend.channels,
-        len(config.labels),
-        config.train.width,
-        frontend.feature_max,
-    )
+    folded, net = network_of(config, "folded", prepared.frames)
     fold(model, folded, net)
     _lean(folded, net, prepared.shares(config.quantize.lean))
     scale = input_scale(frontend)
@@ -154,15 +146,7 @@ def aware(
 ) -> bytes:
     """Quantisation-aware training, from the float weights on."""
     settings, frontend = config.train, config.frontend
-    network, net = build(
-        architecture(settings.architecture, settings.shape),
-        "qat",
-        prepared.frames,
-        frontend.channels,
-        len(config.labels),
-        settings.width,
-        frontend.feature_max,
-    )
+    network, net = network_of(config, "qat", prepared.frames)
     fold(model, network, net)
     _lean(network, net, prepared.shares(config.quantize.lean))
     steps = max(1, prepared.stream.clips // settings.batch)
@@ -296,7 +280,7 @@ def _manifest(
         output=tensor(graph.outputs[0]),
         detector=detector_defaults(config.detector, len(config.labels), config.frontend.hop_ms),
         compile=config.compile,
-        streaming=config.streaming,
+        streaming=config.hop_frames,
         architecture=config.train.architecture,
         parameters=history["parameters"],
         macs=history["macs"],

@@ -33,7 +33,7 @@ from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError
 from model_pipeline.folders import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
-from model_pipeline.models import architecture, build
+from model_pipeline.models import network_of
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.quantize import convert
 from model_pipeline.train import train
@@ -53,15 +53,7 @@ def untrained(config: Config, out: Path) -> dict[str, Any]:
     """
     frontend = config.frontend
     frames = frontend.frames(CLIP_SAMPLES)
-    network, net = build(
-        architecture(config.train.architecture, config.train.shape),
-        "folded",
-        frames,
-        frontend.channels,
-        len(config.labels),
-        config.train.width,
-        frontend.feature_max,
-    )
+    network, net = network_of(config, "folded", frames)
     rng = np.random.default_rng(config.train.seed)
     for name in net.convolutions:
         # He and others, arXiv:1502.01852: without normalisation, Keras' own initial weights let depthwise layers fade

@@ -27,7 +27,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import input_scale
-from model_pipeline.models import architecture, build
+from model_pipeline.models import network_of
 from model_pipeline.models.base import begin_with, path_of
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.checkpoint import recipe_key, resume, save
@@ -135,15 +135,7 @@ def _train(
     keras.utils.set_random_seed(settings.seed)
     prepared = prepared or prepare(config, data, made, report)
     with replicas.strategy.scope():
-        model, net = build(
-            architecture(settings.architecture, settings.shape),
-            "float",
-            prepared.frames,
-            frontend.channels,
-            len(config.labels),
-            settings.width,
-            frontend.feature_max,
-        )
+        model, net = network_of(config, "float", prepared.frames)
         if begin:
             begin(model)
         elif settings.base:

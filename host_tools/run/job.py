@@ -118,7 +118,7 @@ class Job:
         from model_pipeline.export import export
 
         out, config = self.within("firmware_model"), self.config
-        return export(self.within("model"), out, progress, streaming=config.streaming, choice=config.compile)
+        return export(self.within("model"), out, progress, streaming=config.hop_frames, choice=config.compile)
 
     def expect(self, progress: ProgressCallback) -> None:
         from host_tools.run.expect import expect
@@ -223,7 +223,7 @@ class Job:
                 ("firmware_model",),
                 self.export,
                 inputs=(last,),
-                settings={key: settings[key] for key in ("streaming", "compile")},
+                settings={key: settings[key] for key in ("hop_frames", "compile")},
                 sources=sources("model_pipeline.export"),
                 tools=("tflite-micro",),
             ),

@@ -92,8 +92,8 @@ class Costs:
         frames, needed = config.frontend.frames(CLIP_SAMPLES), config.train.shape.frames
         if needed > frames:
             raise Infeasible(f"needs {needed} frames, the window has {frames}", {"frames": needed / frames - 1})
-        if config.streaming and frames % config.streaming:
-            raise Infeasible(f"{config.streaming} frames do not divide the window of {frames}", {"streaming": 1.0})
+        if config.hop_frames and frames % config.hop_frames:
+            raise Infeasible(f"{config.hop_frames} frames do not divide the window of {frames}", {"streaming": 1.0})
         path = cache_dir() / "search" / f"{self._key(config)}.json"
         try:
             cost = Cost(**json.loads(path.read_text(encoding="utf-8")))
@@ -111,7 +111,7 @@ class Costs:
         except KwsError as error:  # more constants than compile.max_constants, for one
             raise Infeasible(f"the compiler refuses it: {error}", {"compiler": 1.0}) from error
         self._check({"macs": program.macs, "ram": program.arena_bytes, "flash": program.constant_bytes})
-        export(model, generated, streaming=config.streaming)
+        export(model, generated, streaming=config.hop_frames)
         try:
             image = builder.build(self.board, generated, "aot", self.work / "build" / self.board)
         except KwsError as error:
@@ -143,7 +143,7 @@ class Costs:
             "labels": config.labels,
             "detector": config.detector.model_dump(mode="json"),
             "compile": config.compile.model_dump(mode="json"),
-            "streaming": config.streaming,
+            "streaming": config.hop_frames,
             "board": self.board,
             "sources": self._sources,
         }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from model_pipeline.config import ShapeConfig
+import keras
+
+from model_pipeline.config import Config, ShapeConfig
 from model_pipeline.errors import KwsError
 from model_pipeline.models.ds_tcn import ds_tcn
-from model_pipeline.models.net import Architecture, Net, build, fold
+from model_pipeline.models.net import Architecture, Form, Net, build, fold
 from model_pipeline.models.tcn import tcn
 
 # Those that suit any front end; `tcn` is one for each shape.
@@ -24,4 +26,17 @@ def architecture(name: str, shape: ShapeConfig) -> Architecture:
     return known[name]
 
 
-__all__ = ["ARCHITECTURES", "Net", "architecture", "build", "fold"]
+def network_of(config: Config, form: Form, frames: int) -> tuple[keras.Model, Net]:
+    """The configuration's network in one form, for windows of ``frames``; see `net.build`."""
+    return build(
+        architecture(config.train.architecture, config.train.shape),
+        form,
+        frames,
+        config.frontend.channels,
+        len(config.labels),
+        config.train.width,
+        config.frontend.feature_max,
+    )
+
+
+__all__ = ["ARCHITECTURES", "Net", "architecture", "build", "fold", "network_of"]

@@ -85,3 +85,13 @@ def test_the_network_depends_on_the_recipe_alone() -> None:
     recipe = config.recipe()
     assert with_settings(config, ["quantize.lean=0.9", "devices.replicas=3"]).recipe() == recipe
     assert with_settings(config, ["augment.level_db=1"]).recipe() != recipe
+
+
+def test_the_older_name_of_a_streaming_plans_hop(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "old.toml").write_text("streaming = 7\n")
+    assert load_config(tmp_path / "old.toml").hop_frames == 7
+    assert with_settings(load_config("demo"), ["streaming=1"]).hop_frames == 1
+    assert "streaming is hop_frames now" in caplog.text
+    (tmp_path / "both.toml").write_text("streaming = 7\nhop_frames = 7\n")
+    with pytest.raises(KwsError, match="which is there too"):
+        load_config(tmp_path / "both.toml")
