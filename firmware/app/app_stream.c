@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app_profile.h"
+#include "app_report.h"
 #include "app_watch.h"
 #include "engine.h"
 #include "kws_image.h"
@@ -180,7 +181,7 @@ static void hop(const uint16_t *features) {
   inference_ticks = 0;
   for (uint32_t i = 0, labels = 0; i < KWS_NUM_MODELS; labels += kws_image.models[i++].num_labels) {
     if (kws_stream_take(STREAM, i, features) && invoke(STREAM, i) != KWS_ENGINE_OK) {
-      app_log(3, "the engine failed");
+      app_log(KWS_LOG_ERROR, "the engine failed");
       return;
     }
     if (!kws_stream_result(STREAM, i)) continue;

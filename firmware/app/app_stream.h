@@ -16,12 +16,6 @@ typedef struct {
   uint32_t dropped; /* samples that never reached the front end */
 } app_stream_totals_t;
 
-/* As the payload of RESULT; ticks without what interrupts took. */
-typedef struct {
-  uint32_t index, position, frontend_ticks, frontend_frames, inference_ticks, detector_ticks;
-  const int8_t *output;
-} app_result_t;
-
 int app_stream_init(void); /* KWS_ENGINE_OK or the engine's error */
 int app_stream_engine_error(void);
 int app_stream_start(uint8_t mode, uint8_t flags, uint16_t stride); /* 0, or -1: no microphone */
@@ -39,11 +33,5 @@ int app_stream_infer_window(void);
 /* Of all models, one after the other; what is not a threshold is the first one's. */
 void app_stream_detector(kws_detector_config_t *out);
 int app_stream_set_detector(const kws_detector_config_t *config); /* -1 also where there are several models */
-
-/* Given by kws_app.c. */
-void app_log(uint8_t level, const char *text);
-void app_send_result(const app_result_t *result);
-void app_send_detection(const kws_detection_t *detection);
-void app_send_features(uint32_t frame, const uint16_t *features);
 
 #endif

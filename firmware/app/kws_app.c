@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app_profile.h"
+#include "app_report.h"
 #include "app_stream.h"
 #include "engine.h"
 #include "kws_link.h"
@@ -25,64 +26,9 @@
 #define INFO_MORE_BYTES 3 /* of the field that says "more follows" */
 #define DIE_MAGIC 0x5AFEDEADu
 
-#define LED_MS 300 /* that it is lit after a detection */
-
-static kws_link_t link_;
-static uint32_t led_since;
-static int led_lit;
 static int fault_pending;
 /* Feature values of INFER_FEATURES that came so far. */
 static uint16_t infer_filled;
-
-static void send(uint8_t type, const uint8_t *payload, size_t len) { kws_link_send(&link_, type, payload, len); }
-
-static void send_text(uint8_t type, const uint8_t *head, size_t head_len, const char *text) {
-  uint8_t payload[96];
-  size_t n = strlen(text);
-  if (n > sizeof payload - head_len) n = sizeof payload - head_len;
-  memcpy(payload, head, head_len);
-  memcpy(payload + head_len, text, n);
-  send(type, payload, head_len + n);
-}
-
-static void send_error(uint8_t command, uint8_t code, uint16_t seq, const char *text) {
-  uint8_t head[4] = {command, code};
-  kws_put16(head + 2, seq);
-  send_text(KWS_EVT_ERROR, head, sizeof head, text);
-}
-
-void app_log(uint8_t level, const char *text) { send_text(KWS_EVT_LOG, &level, 1, text); }
-
-void app_send_result(const app_result_t *r) {
-  uint8_t p[25 + KWS_OUTPUT_BYTES];
-  kws_put32(p, r->index);
-  kws_put32(p + 4, r->position);
-  kws_put32(p + 8, r->frontend_ticks);
-  kws_put32(p + 12, r->frontend_frames);
-  kws_put32(p + 16, r->inference_ticks);
-  kws_put32(p + 20, r->detector_ticks);
-  p[24] = KWS_OUTPUT_BYTES;
-  memcpy(p + 25, r->output, KWS_OUTPUT_BYTES);
-  send(KWS_EVT_RESULT, p, sizeof p);
-}
-
-void app_send_detection(const kws_detection_t *d) {
-  uint8_t p[6];
-  kws_put32(p, d->sample_position);
-  p[4] = d->label;
-  p[5] = d->score;
-  send(KWS_EVT_DETECTION, p, sizeof p);
-  led_since = port_millis();
-  led_lit = 1;
-  port_led(1);
-}
-
-void app_send_features(uint32_t frame, const uint16_t *features) {
-  uint8_t p[4 + 2 * KWS_CHANNELS];
-  kws_put32(p, frame);
-  for (size_t i = 0; i < KWS_CHANNELS; i++) kws_put16(p + 4 + 2 * i, features[i]);
-  send(KWS_EVT_FEATURES, p, sizeof p);
-}
 
 static void send_stream_done(void) {
   app_stream_totals_t t;
@@ -92,7 +38,7 @@ static void send_stream_done(void) {
   kws_put32(p + 4, t.frames);
   kws_put32(p + 8, t.inferences);
   kws_put32(p + 12, t.dropped);
-  send(KWS_EVT_STREAM_DONE, p, sizeof p);
+  app_send(KWS_EVT_STREAM_DONE, p, sizeof p);
 }
 
 /* ---- commands ---- */
@@ -102,18 +48,18 @@ static void on_hello(void) {
   app_stream_abort(); /* whoever streamed before is gone */
   infer_filled = 0;
   kws_put16(p, KWS_LINK_PROTOCOL);
-  kws_put16(p + 2, link_.window);
+  kws_put16(p + 2, app_link.window);
   kws_put16(p + 4, KWS_LINK_MAX_PAYLOAD);
   p[6] = (uint8_t)port_reset_reason();
   p[7] = (uint8_t)fault_pending;
-  send(KWS_EVT_HELLO_REPLY, p, sizeof p);
+  app_send(KWS_EVT_HELLO_REPLY, p, sizeof p);
   const port_fault_t *fault = port_fault();
   if (fault_pending && fault) {
     const uint32_t values[7] = {fault->kind, fault->pc, fault->lr,       fault->cfsr,
                                 fault->hfar, fault->sp, fault->uptime_ms};
     uint8_t record[28];
     for (size_t i = 0; i < 7; i++) kws_put32(record + 4 * i, values[i]);
-    send(KWS_EVT_FAULT, record, sizeof record);
+    app_send(KWS_EVT_FAULT, record, sizeof record);
     fault_pending = 0;
   }
   if (app_stream_engine_error() != KWS_ENGINE_OK) app_log(KWS_LOG_ERROR, "the engine refused its model");
@@ -179,7 +125,7 @@ static void on_info(void) {
     if (room < INFO_MORE_BYTES + 3) {
       const uint8_t more = 1;
       field(&f, KWS_INFO_MORE, &more, 1);
-      send(KWS_EVT_INFO_REPLY, f.bytes, f.n);
+      app_send(KWS_EVT_INFO_REPLY, f.bytes, f.n);
       f.n = 0;
       continue;
     }
@@ -188,7 +134,7 @@ static void on_info(void) {
     field(&f, KWS_INFO_LABELS, labels + at, part);
     at += part;
   }
-  send(KWS_EVT_INFO_REPLY, f.bytes, f.n);
+  app_send(KWS_EVT_INFO_REPLY, f.bytes, f.n);
 }
 
 static void on_stats(int clear) {
@@ -198,7 +144,7 @@ static void on_stats(int clear) {
   port_serial_stats_t s;
   port_serial_stats(&s);
   const uint32_t audio = app_stream_lost_since_reset();
-  const kws_link_stats_t *k = &link_.stats;
+  const kws_link_stats_t *k = &app_link.stats;
   const uint32_t values[16] = {
       k->rx_frames,    k->rx_malformed,
       k->rx_crc,       k->rx_oversized,
@@ -214,9 +160,9 @@ static void on_stats(int clear) {
   };
   uint8_t p[64];
   for (size_t i = 0; i < 16; i++) kws_put32(p + 4 * i, values[i]);
-  send(KWS_EVT_STATS_REPLY, p, sizeof p);
+  app_send(KWS_EVT_STATS_REPLY, p, sizeof p);
   if (clear) {
-    memset(&link_.stats, 0, sizeof link_.stats);
+    memset(&app_link.stats, 0, sizeof app_link.stats);
     base = s;
     audio_base = audio;
   }
@@ -225,70 +171,70 @@ static void on_stats(int clear) {
 static void on_infer(uint16_t seq, const uint8_t *payload, uint16_t len) {
   const uint8_t command = KWS_CMD_INFER_FEATURES;
   if (len < 5) {
-    send_error(command, KWS_ERROR_PAYLOAD, seq, "too short");
+    app_send_error(command, KWS_ERROR_PAYLOAD, seq, "too short");
     return;
   }
   if (app_stream_active()) {
-    send_error(command, KWS_ERROR_STATE, seq, "a stream is running");
+    app_send_error(command, KWS_ERROR_STATE, seq, "a stream is running");
     return;
   }
   if (KWS_NUM_MODELS > 1) {
-    send_error(command, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
+    app_send_error(command, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
     return;
   }
   const uint16_t offset = kws_get16(payload), total = kws_get16(payload + 2), n = (uint16_t)(len - 4);
   if (total != KWS_INPUT_BYTES) {
     infer_filled = 0;
-    send_error(command, KWS_ERROR_PAYLOAD, seq, "total is not the model's input");
+    app_send_error(command, KWS_ERROR_PAYLOAD, seq, "total is not the model's input");
     return;
   }
   if (offset == 0) infer_filled = 0;
   if (offset != infer_filled || n > KWS_INPUT_BYTES - offset) {
     infer_filled = 0;
-    send_error(command, KWS_ERROR_POSITION, seq, "offset is not the next one");
+    app_send_error(command, KWS_ERROR_POSITION, seq, "offset is not the next one");
     return;
   }
   memcpy(app_stream_window() + offset, payload + 4, n);
   infer_filled = (uint16_t)(infer_filled + n);
   if (infer_filled < KWS_INPUT_BYTES) return;
   infer_filled = 0;
-  if (app_stream_infer_window() != KWS_ENGINE_OK) send_error(command, KWS_ERROR_ENGINE, seq, "the engine failed");
+  if (app_stream_infer_window() != KWS_ENGINE_OK) app_send_error(command, KWS_ERROR_ENGINE, seq, "the engine failed");
 }
 
 static void on_stream_start(uint16_t seq, const uint8_t *payload, uint16_t len) {
   const uint8_t command = KWS_CMD_STREAM_START;
   if (len != 4 || payload[0] > 1 || (payload[1] & ~7u) || ((payload[1] & APP_FLAG_MICROPHONE) && payload[0] == 0)) {
-    send_error(command, KWS_ERROR_PAYLOAD, seq, "mode or flags");
+    app_send_error(command, KWS_ERROR_PAYLOAD, seq, "mode or flags");
     return;
   }
   if (app_stream_engine_error() != KWS_ENGINE_OK) {
-    send_error(command, KWS_ERROR_ENGINE, seq, "the engine refused its model");
+    app_send_error(command, KWS_ERROR_ENGINE, seq, "the engine refused its model");
     return;
   }
   if (KWS_NUM_MODELS > 1 && payload[0] == APP_MODE_CLIP) {
-    send_error(command, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
+    app_send_error(command, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
     return;
   }
   infer_filled = 0; /* the window is the stream's now */
   if (app_stream_start(payload[0], payload[1], kws_get16(payload + 2)) != 0) {
-    send_error(command, KWS_ERROR_UNSUPPORTED, seq, "no microphone on this board");
+    app_send_error(command, KWS_ERROR_UNSUPPORTED, seq, "no microphone on this board");
   }
 }
 
 static void on_stream_data(uint16_t seq, const uint8_t *payload, uint16_t len) {
   const uint8_t command = KWS_CMD_STREAM_DATA;
   if (len < 6 || (len & 1u)) {
-    send_error(command, KWS_ERROR_PAYLOAD, seq, "no whole samples");
+    app_send_error(command, KWS_ERROR_PAYLOAD, seq, "no whole samples");
     return;
   }
   if (!app_stream_takes_data()) {
-    send_error(command, KWS_ERROR_STATE, seq, "no stream was started");
+    app_send_error(command, KWS_ERROR_STATE, seq, "no stream was started");
     return;
   }
   app_stream_totals_t t;
   app_stream_totals(&t);
   if (kws_get32(payload) != t.samples) {
-    send_error(command, KWS_ERROR_POSITION, seq, "position is not the next one");
+    app_send_error(command, KWS_ERROR_POSITION, seq, "position is not the next one");
     return;
   }
   app_stream_push(payload + 4, (size_t)(len - 4) / 2);
@@ -297,46 +243,46 @@ static void on_stream_data(uint16_t seq, const uint8_t *payload, uint16_t len) {
 static void on_stream_stop(uint16_t seq, const uint8_t *payload, uint16_t len) {
   const uint8_t command = KWS_CMD_STREAM_STOP;
   if (len != 4) {
-    send_error(command, KWS_ERROR_PAYLOAD, seq, "total is missing");
+    app_send_error(command, KWS_ERROR_PAYLOAD, seq, "total is missing");
     return;
   }
   if (!app_stream_active()) {
-    send_error(command, KWS_ERROR_STATE, seq, "no stream was started");
+    app_send_error(command, KWS_ERROR_STATE, seq, "no stream was started");
     return;
   }
   app_stream_totals_t t;
   app_stream_totals(&t);
   if (app_stream_takes_data() && kws_get32(payload) != t.samples) {
-    send_error(command, KWS_ERROR_POSITION, seq, "total is not what came");
+    app_send_error(command, KWS_ERROR_POSITION, seq, "total is not what came");
     return;
   }
-  if (app_stream_finish() != KWS_ENGINE_OK) send_error(command, KWS_ERROR_ENGINE, seq, "the engine failed");
+  if (app_stream_finish() != KWS_ENGINE_OK) app_send_error(command, KWS_ERROR_ENGINE, seq, "the engine failed");
   send_stream_done();
 }
 
 static void on_reset(uint16_t seq, const uint8_t *payload, uint16_t len) {
   if (len != 1 || payload[0] > 1) {
-    send_error(KWS_CMD_RESET, KWS_ERROR_PAYLOAD, seq, "kind");
+    app_send_error(KWS_CMD_RESET, KWS_ERROR_PAYLOAD, seq, "kind");
     return;
   }
   app_stream_abort();
   infer_filled = 0;
-  send(KWS_EVT_RESET_OK, payload, 1);
+  app_send(KWS_EVT_RESET_OK, payload, 1);
   if (payload[0] == 1) {
-    kws_link_idle(&link_); /* the host shall know that its command was taken */
+    kws_link_idle(&app_link); /* the host shall know that its command was taken */
     port_reset();
   }
 }
 
 static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) {
   if (KWS_NUM_MODELS > 1) {
-    send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
+    app_send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
     return;
   }
   kws_detector_config_t c;
   memset(&c, 0, sizeof c);
   if (len < 9 || payload[8] != KWS_NUM_LABELS || len != 9 + KWS_NUM_LABELS) {
-    send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq, "one threshold for each label is needed");
+    app_send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq, "one threshold for each label is needed");
     return;
   }
   c.window = payload[0];
@@ -346,25 +292,25 @@ static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) 
   c.num_labels = KWS_NUM_LABELS;
   memcpy(c.threshold, payload + 9, KWS_NUM_LABELS);
   if (app_stream_set_detector(&c) != 0) {
-    send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq, "window or min_count");
+    app_send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq, "window or min_count");
     return;
   }
   const uint8_t n = KWS_NUM_LABELS;
-  send(KWS_EVT_SET_DETECTOR_OK, &n, 1);
+  app_send(KWS_EVT_SET_DETECTOR_OK, &n, 1);
 }
 
 static void on_die(uint16_t seq, const uint8_t *payload, uint16_t len) {
   if (len != 5 || kws_get32(payload) != DIE_MAGIC || payload[4] > PORT_DIE_HANG) {
-    send_error(KWS_CMD_DIE, KWS_ERROR_PAYLOAD, seq, "magic or kind");
+    app_send_error(KWS_CMD_DIE, KWS_ERROR_PAYLOAD, seq, "magic or kind");
     return;
   }
-  kws_link_idle(&link_);
-  if (port_die((port_die_t)payload[4]) != 0) send_error(KWS_CMD_DIE, KWS_ERROR_UNSUPPORTED, seq, "not on this board");
+  kws_link_idle(&app_link);
+  if (port_die((port_die_t)payload[4]) != 0) app_send_error(KWS_CMD_DIE, KWS_ERROR_UNSUPPORTED, seq, "not on this board");
 }
 
 static void on_profile(uint16_t seq) {
   if (!APP_PROFILE) {
-    send_error(KWS_CMD_PROFILE, KWS_ERROR_UNSUPPORTED, seq, "built without --profile");
+    app_send_error(KWS_CMD_PROFILE, KWS_ERROR_UNSUPPORTED, seq, "built without --profile");
     return;
   }
   const uint32_t total = app_profile_calls();
@@ -375,7 +321,7 @@ static void on_profile(uint16_t seq) {
     kws_put16(p + 2, (uint16_t)total);
     size_t n = 4;
     for (; at < total && n + 4 <= sizeof p; n += 4) kws_put32(p + n, app_profile_ticks(at++));
-    send(KWS_EVT_PROFILE_REPLY, p, n);
+    app_send(KWS_EVT_PROFILE_REPLY, p, n);
   } while (at < total);
 }
 
@@ -385,15 +331,15 @@ static void on_frame(void *context, uint8_t type, uint16_t seq, const uint8_t *p
   switch (type) {
     case KWS_CMD_HELLO:
       if (len >= 2) on_hello(); /* a later version may add to it */
-      else send_error(type, KWS_ERROR_PAYLOAD, seq, "protocol is missing");
+      else app_send_error(type, KWS_ERROR_PAYLOAD, seq, "protocol is missing");
       return;
     case KWS_CMD_INFO:
       if (bare) on_info();
-      else send_error(type, KWS_ERROR_PAYLOAD, seq, "takes nothing");
+      else app_send_error(type, KWS_ERROR_PAYLOAD, seq, "takes nothing");
       return;
     case KWS_CMD_STATS:
       if (len == 1 && payload[0] <= 1) on_stats(payload[0]);
-      else send_error(type, KWS_ERROR_PAYLOAD, seq, "clear is 0 or 1");
+      else app_send_error(type, KWS_ERROR_PAYLOAD, seq, "clear is 0 or 1");
       return;
     case KWS_CMD_STREAM_START: on_stream_start(seq, payload, len); return;
     case KWS_CMD_STREAM_DATA: on_stream_data(seq, payload, len); return;
@@ -403,10 +349,10 @@ static void on_frame(void *context, uint8_t type, uint16_t seq, const uint8_t *p
     case KWS_CMD_SET_DETECTOR: on_set_detector(seq, payload, len); return;
     case KWS_CMD_PROFILE:
       if (bare) on_profile(seq);
-      else send_error(type, KWS_ERROR_PAYLOAD, seq, "takes nothing");
+      else app_send_error(type, KWS_ERROR_PAYLOAD, seq, "takes nothing");
       return;
     case KWS_CMD_DIE: on_die(seq, payload, len); return;
-    default: send_error(type, KWS_ERROR_UNKNOWN, seq, "unknown command"); return;
+    default: app_send_error(type, KWS_ERROR_UNKNOWN, seq, "unknown command"); return;
   }
 }
 
@@ -424,19 +370,16 @@ static size_t chunk_at, chunk_len;
 void kws_app_init(void) {
   uint8_t protocol[2];
   kws_put16(protocol, KWS_LINK_PROTOCOL);
-  kws_link_init(&link_, (uint16_t)(port_serial_capacity() / (KWS_LINK_MAX_RUN + 1)), serial_write, on_frame, NULL);
+  kws_link_init(&app_link, (uint16_t)(port_serial_capacity() / (KWS_LINK_MAX_RUN + 1)), serial_write, on_frame, NULL);
   fault_pending = port_fault() != NULL;
   const int error = app_stream_init();
-  send(KWS_EVT_READY, protocol, sizeof protocol);
+  app_send(KWS_EVT_READY, protocol, sizeof protocol);
   if (error != KWS_ENGINE_OK) app_log(KWS_LOG_ERROR, "the engine refused its model");
 }
 
 int kws_app_poll(void) {
   int busy = app_stream_process();
-  if (led_lit && port_millis() - led_since >= LED_MS) {
-    led_lit = 0;
-    port_led(0);
-  }
+  app_report_poll();
   /* With no room for the longest STREAM_DATA, bytes wait where they are: the host has credit for no more. */
   if (!app_stream_has_room(KWS_LINK_MAX_PAYLOAD / 2)) return 1;
   if (chunk_at == chunk_len) {
@@ -444,10 +387,10 @@ int kws_app_poll(void) {
     chunk_at = 0;
   }
   if (chunk_at < chunk_len) {
-    chunk_at += kws_link_receive(&link_, chunk + chunk_at, chunk_len - chunk_at);
+    chunk_at += kws_link_receive(&app_link, chunk + chunk_at, chunk_len - chunk_at);
     busy = 1;
   } else {
-    kws_link_idle(&link_);
+    kws_link_idle(&app_link);
   }
   return busy;
 }

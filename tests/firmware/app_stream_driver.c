@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app_report.h"
 #include "app_stream.h"
 #include "engine.h"
 #include "model_config.h"

@@ -27,7 +27,7 @@ def driver(tmp_path_factory):
             sources += [CORE / "kws/kws_stream.c", FIRMWARE / "engines/tflm/kws_image.c"]
             sources += [*sorted((CORE / "frontend").glob("*.c")), Path(__file__).parent / "app_stream_driver.c"]
             includes = [CORE / "detector", CORE / "frontend", CORE / "kws", FIRMWARE / "engines/tflm", SHIPPED]
-            includes += [FIRMWARE / "app", FIRMWARE / "engines", FIRMWARE / "ports"]
+            includes += [FIRMWARE / "app", FIRMWARE / "engines", FIRMWARE / "ports", CORE / "link"]
             command = ["gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined"]
             command += [
                 "-fno-sanitize-recover=all",
