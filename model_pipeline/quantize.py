@@ -86,6 +86,7 @@ def quantize(
         "quantization": chosen,
         "model": manifest.model_hash,
         "bytes": len(ways[chosen]),
+        "validation_clips": len(clips),
         "float_validation_accuracy": history.get("validation_accuracy"),
         "validation": {way: brief(result).model_dump(mode="json") for way, result in results.items()},
     }

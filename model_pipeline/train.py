@@ -23,6 +23,7 @@ import keras
 import numpy as np
 
 from model_pipeline.config import Config
+from model_pipeline.data.doubts import warnings
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.folders import claim_dir
@@ -168,6 +169,7 @@ def _train(
         "data_folder": str(data),
         "resumed_at": state["epoch"],
         "replicas": replicas.count,
+        "warnings": warnings(prepared.dataset.speech, config.labels, prepared.dataset.lists),
         "key": key,
     }
 
@@ -175,6 +177,7 @@ def _train(
         summary.update(
             best_epoch=state["best_epoch"],
             validation_accuracy=state["best"],
+            validation_clips=len(prepared.validation[1]),
             validation_loss=state["least"],
             epochs=state["epoch"],
             stopped=stopped,

@@ -24,6 +24,13 @@ GROUP = typer.Typer(
 )
 
 
+_MENDED = {
+    "opposite_phase": "with channels that cancel each other out: the loudest was taken",
+    "scaled_down": "with values beyond full scale: made smaller as a whole",
+    "header_without_size": "whose header says that they are empty: read to their end",
+}
+
+
 @GROUP.command(epilog="Example: kws data synth --config demo --out data/demo")
 def synth(out: Out, config: ConfigOption = "demo", settings: Settings = None, json: common.Json = False) -> None:
     """Make a data set with this machine's speech synthesisers."""
@@ -69,14 +76,29 @@ def import_(
             values["resampled"],
             values["padded"],
             values["cut"],
-            "the *_list.txt" if values["split_rule"] == "lists" else "the hash of the speaker",
+            {"lists": "the *_list.txt", "folders": "the source's folders"}.get(
+                values["split_rule"], "the hash of the speaker"
+            ),
         )
+        for word, said in values["spellings"].items():
+            ui.out.say("  {} is what was called {}", word, ", ".join(said))
+        for split, use in values["lists"].items():
+            if use["unmatched"]:
+                some = ", ".join(use["first_unmatched"])
+                ui.out.say(
+                    "  {}_list.txt: {} of {} lines name no clip: {}", split, use["unmatched"], use["lines"], some
+                )
+        for key, text in _MENDED.items():
+            if values[key]:
+                ui.out.say("  {} {}", values[key], text)
         if values["skipped"]:
-            ui.out.say("  skipped {} unreadable files:", values["skipped"])
+            ui.out.say("  left out {} files:", values["skipped"])
             for item in values["skipped_files"][:10]:
                 ui.out.say("    {}: {}", item["file"], item["reason"])
             if values["skipped"] > 10:
-                ui.out.say("    … all in {}", out / "dataset.json")
+                ui.out.say("    … more in {}", out / "dataset.json")
+        for warning in values["warnings"]:
+            ui.out.say("  warning: {}", warning)
 
     ui.emit(result, json, human)
 
@@ -118,6 +140,8 @@ def info(
         if values["unused_clips"]:
             ui.out.say("{} clips are on none of the lists and are not used", values["unused_clips"])
         ui.out.say("hash {}", values["hash"])
+        for warning in values["warnings"]:
+            ui.out.say("warning: {}", warning)
 
     ui.emit(result, json, human)
 

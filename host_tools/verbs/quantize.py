@@ -32,6 +32,9 @@ def quantize(
 
     def human(values: dict[str, Any]) -> None:
         ui.out.say("{}: {}, {:,} B, model {}", out, values["quantization"], values["bytes"], values["model"])
+        if not values["validation_clips"]:
+            ui.out.say("  no validation clips: nothing says which way is better")
+            return
         if values["float_validation_accuracy"] is not None:
             ui.out.say("  float: {:.2f} % on the validation clips", 100 * values["float_validation_accuracy"])
         for way, measured in values["validation"].items():

@@ -57,6 +57,8 @@ def run(
         from host_tools.report import tables as show
 
         show.results(results)
+        for warning in results.get("training", {}).get("warnings", []):
+            ui.out.say("warning: {}", warning)
         ui.out.say("report: [bold]{}[/]", values["report"])
 
     ui.emit(result, json, human)

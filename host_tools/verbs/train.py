@@ -41,19 +41,20 @@ def train(
         result = run_step("model_pipeline.train", arguments, progress)
 
     def human(values: dict[str, Any]) -> None:
-        ui.out.say(
-            "{}: {:.2f} % on the validation clips (epoch {} of {}), {:.0f} s",
-            out,
-            100 * values["validation_accuracy"],
-            values["best_epoch"],
-            values["epochs"],
-            values["seconds"],
-        )
+        place = (values["best_epoch"], values["epochs"], values["seconds"])
+        if values["validation_clips"]:
+            accuracy = 100 * values["validation_accuracy"]
+            ui.out.say("{}: {:.2f} % on the validation clips (epoch {} of {}), {:.0f} s", out, accuracy, *place)
+        else:
+            ui.out.say("{}: no validation clips, so the last epoch is kept (epoch {} of {}), {:.0f} s", out, *place)
         ui.out.say(
             "  {}: {:,} parameters, {:,} MACs a window",
             values["architecture"],
             values["parameters"],
             values["macs"],
         )
+
+        for warning in values["warnings"]:
+            ui.out.say("  warning: {}", warning)
 
     ui.emit(result, json, human)

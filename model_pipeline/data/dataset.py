@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,19 +19,21 @@ from model_pipeline.config import SILENCE, UNKNOWN, DataConfig
 from model_pipeline.data import noise as noises
 from model_pipeline.data.audio import (
     CLIP_SAMPLES,
-    EXTENSIONS,
     SAMPLE_RATE,
     fit_clip,
+    is_sound,
     read_audio,
     read_clips,
     resample,
     to_int16,
 )
-from model_pipeline.data.split import SPLITS, Split, Splitter, speaker_of
+from model_pipeline.data.doubts import warnings
+from model_pipeline.data.split import SPLITS, ListUse, Split, Splitter, speaker_of
 from model_pipeline.errors import KwsError
-from model_pipeline.words import folder_name
+from model_pipeline.words import word_key
 
 NOISE_FOLDER = "_background_noise_"
+SILENCE_FOLDERS = ("silence", "_silence_")  # recordings in which nothing is said
 # Each noise file is cut in time: the first part is for training, the rest for validation and testing, so that
 # silence is judged on noise that training never heard.
 _NOISE_PARTS: dict[str, tuple[float, float]] = {
@@ -61,8 +64,15 @@ class Clip:
 def labelled_clip(name: str, split: Split, keywords: Sequence[str]) -> Clip:
     """The clip ``word/file`` under a list of keywords."""
     word, _, file = name.partition("/")
-    folders = [folder_name(keyword) for keyword in keywords]
-    return Clip(name, folders.index(word) if word in folders else len(folders), word, speaker_of(file), split)
+    labels = {word_key(keyword): label for label, keyword in enumerate(keywords)}
+    return Clip(name, _label(word, labels), word, speaker_of(file), split)
+
+
+def _label(folder: str, labels: dict[str, int]) -> int:
+    """The label of a word's folder: that of its keyword, else unknown, or silence for what is no word."""
+    if folder in SILENCE_FOLDERS:
+        return len(labels) + 1
+    return labels.get(word_key(folder), len(labels))
 
 
 @dataclass
@@ -75,32 +85,35 @@ class Dataset:
     unused: int  # clips that the lists name nowhere
     rule: str  # "lists" or "which_set"
     config: DataConfig = field(default_factory=DataConfig)
+    lists: dict[str, ListUse] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: str | Path, keywords: Sequence[str], config: DataConfig | None = None) -> Dataset:
         """Lists the clips (no audio is read).
 
         Raises:
-            KwsError: no such folder, no words in it, or a keyword without clips (named).
+            KwsError: no such folder, no words in it, a keyword without clips (named), or a list that names no clip.
         """
         folder = Path(folder)
         words = word_folders(folder)
-        folders = {folder_name(keyword): keyword for keyword in keywords}
-        missing = [keyword for name, keyword in folders.items() if name not in words]
+        labels = {word_key(keyword): label for label, keyword in enumerate(keywords)}
+        there = {word_key(word) for word in words}
+        missing = [keyword for keyword in keywords if word_key(keyword) not in there]
         if missing:
             have = ", ".join(sorted(words)[:40])
             raise KwsError(f"{folder} has no clips of {', '.join(missing)}", hint=f"it has: {have}")
-        splitter = Splitter(folder)
+        splitter = Splitter(folder, (f"{word}/{file}" for word, files in words.items() for file in files))
         speech, unused = [], 0
         for word, files in sorted(words.items()):
+            label = _label(word, labels)
             for file in files:
                 name = f"{word}/{file}"
                 split = splitter(name)
                 if split is None:
                     unused += 1
                     continue
-                speech.append(labelled_clip(name, split, keywords))
-        return cls(folder, list(keywords), speech, unused, splitter.rule, config or DataConfig())
+                speech.append(Clip(name, label, word, speaker_of(file), split))
+        return cls(folder, list(keywords), speech, unused, splitter.rule, config or DataConfig(), splitter.use)
 
     @property
     def labels(self) -> list[str]:
@@ -131,7 +144,9 @@ class Dataset:
         # In the order of a hash of the name: a fixed draw that no other clip's coming or going changes.
         other.sort(key=lambda c: hashlib.sha1(c.name.encode()).digest())
         unknown = sorted(other[: self.share(len(keyword), self.config.unknown_percent)], key=lambda c: c.name)
-        return [*keyword, *unknown, *self.silence_clips(split, self.share(len(keyword), self.config.silence_percent))]
+        wanted = self.share(len(keyword), self.config.silence_percent)
+        recorded = [c for c in self.clips(split) if c.label == self.silence][:wanted]
+        return [*keyword, *unknown, *recorded, *self.silence_clips(split, wanted - len(recorded))]
 
     def share(self, keyword_clips: int, percent: int) -> int:
         """How many unknown (or silence) clips stand beside ``keyword_clips``."""
@@ -176,7 +191,7 @@ class Dataset:
         has none."""
         found = []
         folder = self.folder / NOISE_FOLDER
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS) if folder.is_dir() else []
+        paths = sorted(p for p in folder.iterdir() if is_sound(p.name)) if folder.is_dir() else []
         for path in paths:
             samples, rate = read_audio(path)
             samples = to_int16(resample(samples, rate))
@@ -204,7 +219,7 @@ class Dataset:
         digest = hashlib.sha256()
         for clip in self.speech:
             size = (self.folder / clip.name).stat().st_size
-            digest.update(f"{clip.name}\0{size}\0{clip.split}\n".encode())
+            digest.update(os.fsencode(f"{clip.name}\0{size}\0{clip.split}\n"))
         return digest.hexdigest()
 
     def description(self) -> dict[str, Any]:
@@ -221,12 +236,15 @@ class Dataset:
                 "clips": len(clips),
                 "speakers": len({c.speaker for c in clips}),
                 "labels": {label: counts.get(label, 0) for label in self.labels[:-1]},
+                **({"recorded_silence": counts[SILENCE]} if SILENCE in counts else {}),
             }
         return {
             "folder": str(self.folder),
             "hash": self.content_hash(),
             "split_rule": self.rule,
             "unused_clips": self.unused,
+            "lists": {split: use.to_json() for split, use in self.lists.items()},
+            "warnings": warnings(self.speech, self.labels, self.lists),
             "splits": by_split,
             "words": dict(sorted(Counter(c.word for c in self.speech).items())),
             "noise": {name: round(len(samples) / SAMPLE_RATE, 1) for name, samples in self.noise},
@@ -235,7 +253,8 @@ class Dataset:
 
 
 def word_folders(folder: Path) -> dict[str, list[str]]:
-    """The words of a data folder: name to sorted file names; folders that begin with ``_`` or ``.`` are none.
+    """The words of a data folder: name to sorted file names; folders that begin with ``_`` or ``.`` are none, but for
+    ``_silence_`` and ``_unknown_``.
 
     Raises:
         KwsError: no such folder, or no word with a clip in it.
@@ -244,8 +263,8 @@ def word_folders(folder: Path) -> dict[str, list[str]]:
         raise KwsError(f"no data folder {folder}", hint="kws data synth, import or download makes one")
     words = {}
     for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.name.startswith(("_", ".")):
-            files = sorted(f.name for f in child.iterdir() if f.suffix.lower() in EXTENSIONS)
+        if child.is_dir() and is_word_folder(child.name):
+            files = sorted(f.name for f in child.iterdir() if is_sound(f.name))
             if files:
                 words[child.name] = files
     if not words:
@@ -263,9 +282,18 @@ def own_words(folder: Path) -> list[str]:
     """
     words = [word for word in word_folders(folder) if word not in (UNKNOWN, SILENCE)]
     made_for = read_description(folder).get("keywords")
-    if isinstance(made_for, list) and made_for and {folder_name(str(word)) for word in made_for} <= set(words):
+    if (
+        isinstance(made_for, list)
+        and made_for
+        and {word_key(str(word)) for word in made_for} <= set(map(word_key, words))
+    ):
         return [str(word) for word in made_for]
     return words
+
+
+def is_word_folder(name: str) -> bool:
+    """Whether a folder of a data folder holds clips."""
+    return not name.startswith(("_", ".")) or name in ("_silence_", "_unknown_")
 
 
 def read_description(folder: Path, name: str = "dataset.json") -> dict[str, Any]:

@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from model_pipeline.data.audio import (
     CLIP_SAMPLES,
-    EXTENSIONS,
     SAMPLE_RATE,
     UnreadableAudio,
     fit_clip,
-    read_audio,
+    read_recording,
     resample,
     to_int16,
     write_wav,
 )
-from model_pipeline.data.dataset import NOISE_FOLDER, read_description, word_folders
-from model_pipeline.data.split import SPLITS, Splitter
+from model_pipeline.data.dataset import NOISE_FOLDER, read_description
+from model_pipeline.data.doubts import same_sound
+from model_pipeline.data.sources import Found, Source, find
+from model_pipeline.data.split import SPLITS, Split, Splitter, which_set
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir, refuse_overlap
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.text import shown
 
-_LISTED = 200  # unreadable files named in the result; all are counted
+_LISTED = 200  # files that are left out, by name; all are counted
+_LONGEST_S = 60.0  # of a clip: longer is no take of one word
+_SHORTEST = SAMPLE_RATE // 50  # samples at 16 kHz: less is no word, nor any noise
 
 
 @dataclass
 class _Done:
     """What became of one file."""
 
-    source: str
+    source: Source
     target: str
     rate: int = SAMPLE_RATE
     samples: int = CLIP_SAMPLES  # at 16 kHz, before padding or cutting
+    mended: tuple[str, ...] = ()
+    digest: str = ""
     error: str = ""
 
 
@@ -49,32 +58,34 @@ def import_folder(
     name: str = "",
     licence: str = "",
 ) -> dict[str, Any]:
-    """Makes data folder ``out`` of ``source``, whole or not at all.
+    """Makes data folder ``out`` of ``source`` (its layouts: `model_pipeline.data.sources`), whole or not at all.
 
-    wav, flac, ogg, opus and mp3 are read; other rates are resampled, channels averaged, clips padded with zeros or cut
-    to their loudest second. Unreadable files are skipped, listed and counted. The folder's ``*_list.txt`` go with it;
-    without them the split is by the hash of the speaker, so files named ``<speaker>_nohash_<n>`` keep a speaker in one
-    split (any other file counts as a speaker of its own).
+    wav, flac, ogg, opus, mp3 and what else libsndfile knows are read; other rates are resampled, channels averaged (of
+    such that cancel each other out the loudest is taken), floats beyond full scale made smaller, clips padded with
+    zeros or cut to their loudest second. What can't be used is left out, listed and counted. The folder's
+    ``*_list.txt`` (or its folders of splits) go with it. Without them the split is by the hash of the speaker: that of
+    names ``<speaker>_nohash_<n>``, a folder below the word's, or else each file counts as a speaker of its own.
 
     Args:
         name, licence: what the manifest of a model trained on it will say.
 
     Returns:
-        What is in ``dataset.json``: counts, and the skipped files with the reason.
+        What is in ``dataset.json``: counts, the files left out with the reason, and ``warnings``.
 
     Raises:
-        KwsError: a folder without words, nothing readable in it, or ``out`` lies in ``source``.
+        KwsError: a folder without words, nothing readable in it, a list that names none of its clips, or ``out`` and
+            ``source`` overlap.
     """
     report = progress or silent
     source, out = Path(source), Path(out)
     refuse_overlap(out, [source])
-    words = word_folders(source)
-    splitter = Splitter(source)
-    jobs = _name(words)
-    noise = _noise_files(source)
+    found = find(source)
+    splitter = Splitter(source, (clip.path for clip in found.clips))
+    jobs = [_Done(clip, f"{clip.word}/{clip.speaker}_nohash_{clip.take}.wav") for clip in found.clips]
+    noise = _noise(found)
     total = len(jobs) + len(noise)
     with atomic_dir(out, "kws data import") as folder:
-        for word in words:
+        for word in found.words:
             (folder / word).mkdir()
         done: list[_Done] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -82,7 +93,7 @@ def import_folder(
                 for result in pool.map(lambda job: _convert(source, folder, job, clip=True), jobs):
                     done.append(result)
                     if len(done) % 20 == 0:
-                        report(len(done), total, result.source)
+                        report(len(done), total, shown(result.source.path, 80))
                 if noise:
                     (folder / NOISE_FOLDER).mkdir()
                 noises = list(pool.map(lambda job: _convert(source, folder, job, clip=False), noise))
@@ -92,67 +103,91 @@ def import_folder(
         good = [d for d in done if not d.error]
         if not good:
             raise KwsError(f"none of the {len(done)} clips in {source} can be read ({done[0].error})")
-        for word in words:
+        for word in found.words:
             if not any((folder / word).iterdir()):
                 (folder / word).rmdir()
-        for split in SPLITS:
-            if split in splitter.lists:
-                lines = [d.target for d in good if splitter(d.source) == split]
-                write_text(folder / f"{split}_list.txt", "".join(f"{line}\n" for line in lines))
-        skipped = [d for d in [*done, *noises] if d.error]
+        rule = _write_lists(folder, good, splitter)
+        left = [(d.source.path, d.error) for d in [*done, *noises] if d.error] + found.left
         origin = read_description(source)
+        spoken = [d for d in good if d.source.word != "silence"]
+        mended = Counter(kind for d in good for kind in d.mended)
+        words = Counter(d.source.word for d in good)
         description = {
             "source": "import",
             "name": name or origin.get("name", ""),
             "licence": licence or origin.get("licence", ""),
+            "layout": found.layout,
             "clips": len(good),
-            "words": {word: sum(d.target.startswith(f"{word}/") for d in good) for word in words},
+            "words": {word: words[word] for word in sorted(found.words)},
+            "spellings": {word: sorted(map(shown, said)) for word, said in found.words.items() if said != {word}},
             "noise_files": sum(not d.error for d in noises),
-            "split_rule": splitter.rule,
+            "split_rule": rule,
+            "lists": {split: use.to_json() for split, use in splitter.use.items()},
             "resampled": sum(d.rate != SAMPLE_RATE for d in good),
             "padded": sum(d.samples < CLIP_SAMPLES for d in good),
             "cut": sum(d.samples > CLIP_SAMPLES for d in good),
-            "skipped": len(skipped),
-            "skipped_files": [{"file": d.source, "reason": d.error} for d in skipped[:_LISTED]],
+            "opposite_phase": mended["opposite"],
+            "scaled_down": mended["scaled"],
+            "header_without_size": mended["unsized"],
+            "skipped": len(left),
+            "skipped_files": [{"file": shown(path), "reason": shown(reason)} for path, reason in left[:_LISTED]],
+            "warnings": same_sound({d.target: (d.digest, d.source.speaker) for d in spoken}),
         }
         write_json(folder / "dataset.json", description)
     report(total, total, "")
     return description
 
 
-def _name(words: dict[str, list[str]]) -> list[_Done]:
-    """A target for each file: ``<speaker>_nohash_<n>.wav``, unique in its word."""
-    jobs = []
-    for word, files in words.items():
-        taken: set[str] = set()
-        for file in files:
-            stem = Path(file).stem
-            target = stem if "_nohash_" in stem else f"{re.sub(r'[^A-Za-z0-9.-]+', '-', stem)}_nohash_0"
-            speaker, _, number = target.rpartition("_nohash_")
-            count = int(number) if number.isdigit() else 0
-            while target in taken:  # a.wav beside a.flac
-                count += 1
-                target = f"{speaker}_nohash_{count}"
-            taken.add(target)
-            jobs.append(_Done(f"{word}/{file}", f"{word}/{target}.wav"))
+def _write_lists(folder: Path, good: list[_Done], splitter: Splitter) -> str:
+    """Writes the lists of the splits that the source had, and returns the rule."""
+    given = any(d.source.split for d in good)
+    if not splitter.lists and not given:
+        return "which_set"
+    splits: dict[Split, list[str]] = {split: [] for split in SPLITS}
+    validation = any(d.source.split == "validation" for d in good)
+    for d in good:
+        split = splitter(d.source.path) if splitter.lists else d.source.split or "training"
+        # Without a part for validation, a tenth of the speakers of training is it.
+        if not splitter.lists and split == "training" and not validation:
+            split = "validation" if which_set(d.target) == "validation" else split
+        if split:
+            splits[split].append(d.target)
+    for split in SPLITS:
+        if split in splitter.lists or (given and not splitter.lists and split != "training"):
+            write_text(folder / f"{split}_list.txt", "".join(f"{line}\n" for line in splits[split]))
+    return "lists" if splitter.lists else "folders"
+
+
+def _noise(found: Found) -> list[_Done]:
+    jobs, taken = [], set()
+    for source in found.noise:
+        stem = shown(Path(source.path).stem, 100).replace("/", "-").replace("\\", "-")
+        target, number = stem, 1
+        while target.casefold() in taken:  # hum.wav beside hum.flac
+            number += 1
+            target = f"{stem}-{number}"
+        taken.add(target.casefold())
+        jobs.append(_Done(source, f"{NOISE_FOLDER}/{target}.wav"))
     return jobs
 
 
-def _noise_files(source: Path) -> list[_Done]:
-    folder = source / NOISE_FOLDER
-    if not folder.is_dir():
-        return []
-    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS)
-    return [_Done(f"{NOISE_FOLDER}/{name}", f"{NOISE_FOLDER}/{Path(name).stem}.wav") for name in names]
-
-
 def _convert(source: Path, folder: Path, job: _Done, *, clip: bool) -> _Done:
+    path = source / job.source.path
     try:
-        samples, job.rate = read_audio(source / job.source)
+        recording = read_recording(path, _LONGEST_S if clip else float("inf"))
     except UnreadableAudio as error:
-        job.error = str(error).removeprefix(f"can't read {source / job.source}: ")
+        job.error = str(error).removeprefix(f"can't read {shown(path)}: ")
         return job
-    audio = to_int16(resample(samples, job.rate))
+    job.rate = recording.rate
+    job.mended = tuple(kind for kind in ("opposite", "scaled", "unsized") if getattr(recording, kind))
+    audio = to_int16(resample(recording.samples, recording.rate))
     job.samples = len(audio)
-    write_wav(folder / job.target, fit_clip(audio) if clip else audio)
+    if len(audio) < _SHORTEST:
+        job.error = f"it is {1000 * len(audio) / SAMPLE_RATE:.1f} ms long"
+    elif clip and job.source.word != "silence" and not np.any(audio):
+        job.error = "there is no sound in it (all samples are 0)"
+    else:
+        audio = fit_clip(audio) if clip else audio
+        job.digest = hashlib.sha256(audio.tobytes()).hexdigest()
+        write_wav(folder / job.target, audio)
     return job

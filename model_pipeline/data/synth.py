@@ -21,9 +21,9 @@ from model_pipeline.config import Config, SynthConfig
 from model_pipeline.data import neural, noise
 from model_pipeline.data.audio import (
     CLIP_SAMPLES,
-    EXTENSIONS,
     SAMPLE_RATE,
     fit_clip,
+    is_sound,
     read_clips,
     to_int16,
     write_wav,
@@ -361,15 +361,16 @@ def _add_recordings(source: Path, folder: Path, personal: bool) -> dict[str, Spl
     Args:
         personal: share out each speaker's takes of a word over the splits, and not the speakers.
     """
-    if not any(path.suffix.lower() in EXTENSIONS for path in source.glob("*/*")):
+    if not any(is_sound(path.name) for path in source.glob("*/**/*")):
         return {}
     taken = folder / ".recordings"
     import_folder(source, taken)
-    splitter = Splitter(taken)
+    paths = sorted(taken.glob("*/*.wav"))
+    names = [f"{path.parent.name}/{path.name}" for path in paths]
+    splitter = Splitter(taken, names)
     own: dict[str, Split] = {}
     takes: Counter[str] = Counter()
-    for path in sorted(taken.glob("*/*.wav")):
-        name = f"{path.parent.name}/{path.name}"
+    for path, name in zip(paths, names, strict=True):
         split = splitter(name)
         if personal and path.parent.name != NOISE_FOLDER:
             said_by = f"{path.parent.name}/{speaker_of(name)}"

@@ -18,7 +18,7 @@ from model_pipeline.data import connected as negatives
 from model_pipeline.data import noise as noises
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.corpora import Corpus, open_corpus
-from model_pipeline.data.dataset import Clip, Dataset, folder_name, read_description
+from model_pipeline.data.dataset import Clip, Dataset, read_description
 from model_pipeline.data.synth import synthesize
 from model_pipeline.data.talk import is_made, synthesize_talk
 from model_pipeline.data.transcripts import Sayings
@@ -37,6 +37,7 @@ from model_pipeline.training.records import (
     read_index,
 )
 from model_pipeline.training.scenes import Scenes, Sounds, Speech, response
+from model_pipeline.words import word_key
 
 _READ = 2000  # clips read between two reports of progress
 
@@ -99,7 +100,7 @@ def prepare(
     counts = np.bincount([c.label for c in clips], minlength=len(config.labels))
     lacking = [word for word, count in zip(config.keywords, counts, strict=False) if not count]
     if lacking:
-        raise KwsError(f"{data} has no training clips of {', '.join(lacking)}")
+        raise KwsError(f"{data} has no training clips of {', '.join(lacking)}", hint=_cause(dataset, lacking[0]))
     mean_keyword = float(np.mean(counts[: len(config.keywords)]))
     extra = extra_data(config, data, trained, report)
     noise = dataset.noise_part("training")
@@ -150,6 +151,20 @@ def prepare(
         stream = augmented(_speech(dataset, extra, report))
     heard = features_of(dataset, dataset.evaluation("validation"), config, frames)
     return Prepared(dataset, extra, frames, stream, teacher, heard, prior, corpora)
+
+
+def _cause(dataset: Dataset, word: str) -> str:
+    """Why a keyword has no training clips, and what to do."""
+    label = dataset.keywords.index(word)
+    clips = [clip for clip in dataset.speech if clip.label == label]
+    speakers, splits = {clip.speaker for clip in clips}, sorted({clip.split for clip in clips})
+    where = f"all {len(clips)} clips of {word} are by {len(speakers)} speaker{'s'[: len(speakers) != 1]}"
+    if dataset.rule == "lists":
+        return f"{where}, and the folder's lists put them into {' and '.join(splits)}"
+    return (
+        f"{where}, whom the hash of the name puts into {' and '.join(splits)}: record others, or write "
+        "validation_list.txt and testing_list.txt yourself"
+    )
 
 
 def _quarter_of_memory() -> int:
@@ -392,7 +407,9 @@ def _scenes(
             (noise if corpus.config.kind == "noise" else connected).append(sounds)
     often = np.ones(int(speech.names.max(initial=0)) + 1)
     for word, factor in c.often.items() if clips else ():
-        first = next((i for i, clip in enumerate(dataset.clips("training")) if clip.word == folder_name(word)), None)
+        first = next(
+            (i for i, clip in enumerate(dataset.clips("training")) if word_key(clip.word) == word_key(word)), None
+        )
         if first is not None:
             often[speech.names[first]] = factor
     return Scenes(speech, dataset.unknown, noise, connected, c, rooms, often)

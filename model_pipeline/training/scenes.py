@@ -127,8 +127,8 @@ class Scenes:
         shares = {
             "keywords": (c.keywords, np.flatnonzero(word & ~synthetic)),
             "synthetic keywords": (c.synthetic_keywords, np.flatnonzero(word & synthetic)),
-            "unknown": (c.unknown, np.flatnonzero(~word & ~synthetic)),
-            "synthetic unknown": (c.synthetic_unknown, np.flatnonzero(~word & synthetic)),
+            "unknown": (c.unknown, np.flatnonzero((s.labels == self.unknown) & ~synthetic)),
+            "synthetic unknown": (c.synthetic_unknown, np.flatnonzero((s.labels == self.unknown) & synthetic)),
             "connected": (c.connected_speech if len(self._connected) else 0.0, np.array([-1])),
             "silence": (c.silence, np.array([-2])),
         }
