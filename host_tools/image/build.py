@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.folders import check_claim, claim_dir, read_mark
 from model_pipeline.manifest import load_manifest
 from model_pipeline.native import ROOT, work_dir
+from model_pipeline.strict import Strict
 
 DEFAULT_MODEL = ROOT / "firmware" / "model"
 KIND = "kws build"
@@ -34,8 +33,7 @@ class CoreMissing(MissingTool):
     """The board is built by an official platform of PlatformIO's, which is not installed."""
 
 
-@dataclass(frozen=True)
-class BuildResult:
+class BuildResult(Strict):
     """A built image. All sizes are bytes, from the ELF's sections and the linker map; for board host they are the
     process's and have no budget (0)."""
 
@@ -62,7 +60,7 @@ class BuildResult:
 
     def to_json(self) -> dict[str, Any]:
         """As build.json holds it."""
-        return asdict(self)
+        return self.model_dump(mode="json")
 
 
 def build(
@@ -155,7 +153,7 @@ def load_build(folder: Path | str) -> BuildResult:
     """
     path = Path(folder) / "build.json"
     try:
-        return BuildResult(**json.loads(path.read_text(encoding="utf-8")))
+        return BuildResult.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise KwsError(f"no build in {folder}", hint="kws build --board ID --out DIR") from error
     except (OSError, TypeError, ValueError) as error:

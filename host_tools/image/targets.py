@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -56,4 +55,4 @@ def target(
         with ui.progress(f"build firmware for {board}") as progress:
             result = builder.build(board, model, engine=engine, out=Path(folder), progress=progress)
         with emulated(board, Path(result.elf)) as link:
-            yield link, asdict(result)
+            yield link, result.to_json()

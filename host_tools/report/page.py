@@ -8,6 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from host_tools.report.results import Results
+from model_pipeline.config import explain
 from model_pipeline.data.audio import SAMPLE_RATE, read_clip
 from model_pipeline.data.near import spelling
 from model_pipeline.errors import KwsError
@@ -32,6 +36,7 @@ def write_report(results: dict[str, Any], out: Path) -> tuple[Path, Path]:
     """
     out = Path(out)
     claim_dir(out, "kws report", ("results.json", "report.html"), ours=_ours)
+    Results.model_validate(results)  # nothing is written that can't be read again
     html = render(results)
     write_json(out / "results.json", results)
     write_text(out / "report.html", html)
@@ -51,8 +56,13 @@ def read_results(folder: Path) -> dict[str, Any]:
         raise KwsError(f"there is no {path}", hint="kws run or kws stream --out DIR makes one") from error
     except (OSError, ValueError) as error:
         raise KwsError(f"can't read {path}: {error}", hint="run kws run again") from error
-    if not isinstance(value, dict) or "device" not in value or "confusion" not in value:
-        raise KwsError(f"{path} is not a results file of kws", hint="kws run or kws stream --out DIR makes one")
+    try:
+        Results.model_validate(value)
+    except ValidationError as error:
+        raise KwsError(
+            f"{path} is not a results file of kws: {explain(error)[:200]}",
+            hint="kws run or kws stream --out DIR makes one",
+        ) from error
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from host_tools.link.protocol import Detection, Result, StreamDone
 from host_tools.link.session import Link
 from host_tools.measure import clips as measuring
 from host_tools.measure import device as bench
+from host_tools.report.results import Results
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import DeviceError, KwsError
 from tests.support.fake_device import LABELS, FakeFirmware, Faults, expected_output, plugged
@@ -44,6 +46,7 @@ def test_clips_are_measured_and_summed_up(folder: Path) -> None:
         dataset = measuring.open_dataset(folder, info.labels)
         clips = measuring.choose_clips(dataset, 8)
         results = measuring.measure_clips(link, info, dataset, clips, realtime=1)
+        Results.model_validate(json.loads(json.dumps(results)))  # as results.json holds it
     audio = dataset.audio(clips)
     truth = [expected_output(a.tobytes()) for a in audio]
     assert [row["output"] for row in results["clips"]] == truth

@@ -9,10 +9,12 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from pydantic import ValidationError
 
 from host_tools.measure import metrics
 from host_tools.report import page as report
@@ -87,6 +89,9 @@ def example() -> dict:
         "training": {"history": [{"epoch": i + 1.0, "validation_accuracy": 1 - 0.5 / (i + 1)} for i in range(12)]},
         "steps": [{"name": "train", "title": "train", "seconds": 93.0, "reused": True}],
         "build": {
+            **dict.fromkeys(("model", "model_name", "model_hash", "elf", "sha256"), "x"),
+            "board": "disco_f407vg",
+            "engine": "aot",
             "flash_code": 20_000,
             "flash_constants": 40_000,
             "flash_data": 100,
@@ -281,3 +286,21 @@ def test_files_are_written_and_read_again(tmp_path: Path) -> None:
     (tmp_path / "out" / "results.json").write_text("{")
     with pytest.raises(KwsError, match="can't read"):
         report.read_results(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(("link", "lost"), "many"), (("accuracy", "total"), None), (("clips", 0, "label"), "yes"), (("format",), 2)],
+)
+def test_results_that_are_not_as_they_should_be_are_named(tmp_path: Path, place: tuple, value: object) -> None:
+    results = copy.deepcopy(example())
+    part: Any = results
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(KwsError, match=rf"is not a results file of kws: {place[0]}"):
+        report.read_results(tmp_path)
+    with pytest.raises(ValidationError):
+        report.write_report(results, tmp_path / "out")
+    assert not (tmp_path / "out" / "results.json").exists()

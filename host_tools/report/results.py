@@ -1,0 +1,122 @@
+"""What ``results.json`` holds: checked when it is written and when it is read.
+
+The parts that a run adds (``config``, ``training``, ``model``, ``expect`` …) are as their own steps wrote them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from host_tools.image.build import BuildResult
+from model_pipeline.strict import Strict
+
+
+class ClipShare(Strict):
+    """`intervals.Share` of clips."""
+
+    correct: int
+    total: int
+    value: float | None
+    low: float
+    high: float
+
+
+class LabelShare(ClipShare):
+    """Of one label: recall or precision."""
+
+    label: str
+
+
+class Spread(Strict):
+    """`metrics.spread`: of nothing, ``count`` alone."""
+
+    count: int
+    mean: float | None = None
+    min: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+class Ticks(Strict):
+    """`metrics.TickUnit`."""
+
+    name: str
+    note: str
+    source: str
+    hz: int
+
+
+class Cost(Strict):
+    """Ticks of the parts."""
+
+    frontend_frame: Spread
+    frontend_clip: Spread
+    inference: Spread
+    detector: Spread
+
+
+class Response(Strict):
+    """Milliseconds from a clip's last sample to its answer: ``streaming`` sums up ``paced``, those at a microphone's
+    pace."""
+
+    streaming: Spread
+    paced: list[float]
+    burst: Spread
+
+
+class LinkUse(Strict):
+    """What both ends of the link counted."""
+
+    lost: int
+    repeated: int
+    host: dict[str, int | float]
+    device: dict[str, int]
+
+
+class Agreement(Strict):
+    """Clips whose outputs are equal on host and device, value by value; ``differ``: the names of some that are not."""
+
+    compared: int
+    equal: int
+    differ: list[str]
+
+
+class ClipRow(Strict):
+    """One clip: numbers of labels, int8 outputs, ticks; None where its answer was lost."""
+
+    name: str
+    label: int
+    predicted: int | None
+    output: list[int] | None
+    host_output: list[int] | None = None
+    frontend_ticks: int | None = None
+    frontend_frames: int | None = None
+    inference_ticks: int | None = None
+    detector_ticks: int | None = None
+    response_ms: float | None = None
+
+
+class Results(BaseModel):
+    """A measurement, and what a run adds to it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    format: Literal[1] = 1
+    labels: list[str]
+    accuracy: ClipShare
+    confusion: list[list[int]]
+    recall: list[LabelShare]
+    precision: list[LabelShare]
+    device: dict[str, Any]
+    ticks: Ticks
+    cost: Cost
+    response_ms: Response
+    link: LinkUse
+    clips: list[ClipRow]
+    agreement: Agreement | None = None
+    build: BuildResult | None = None
