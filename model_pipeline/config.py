@@ -451,7 +451,7 @@ def load_config(path: str | Path | None = None, **overrides: object) -> Config:
     if not source.exists() and (CONFIGS / f"{source}.toml").exists():
         source = CONFIGS / f"{source}.toml"
     try:
-        values = tomllib.loads(source.read_text(encoding="utf-8"))
+        values = tomllib.loads(source.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
         raise KwsError(f"no configuration {source}", hint=f"built-in ones: {known}") from error

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,22 @@ def project_file(name: str) -> Path:
     return CODE / name if (CODE / name).exists() else ROOT / name
 
 
+def make_cache(folder: Path) -> None:
+    """Makes a folder of the cache.
+
+    Raises:
+        KwsError: it can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise KwsError(
+            f"the cache {folder} can't be written: {error.strerror}", hint="KWS_CACHE=DIR names another folder for it"
+        ) from error
+
+
 def shared_library(
     name: str,
     sources: Sequence[Path],
@@ -66,7 +83,7 @@ def shared_library(
         digest.update(Path(path).read_bytes())
     target = cache_dir() / "native" / f"{name}-{digest.hexdigest()[:16]}.so"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_cache(target.parent)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
         command = [compiler, "-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", *flags]
         command += [f"-I{folder}" for folder in includes]

@@ -17,11 +17,13 @@ from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.folders import check_claim, claim_dir, read_mark
 from model_pipeline.manifest import load_manifest
-from model_pipeline.native import ROOT, work_dir
+from model_pipeline.native import ROOT, cache_dir, make_cache, work_dir
 from model_pipeline.strict import Strict
 
 DEFAULT_MODEL = ROOT / "firmware" / "model"
 KIND = "kws build"
+# What a shell, make, SCons ($), the linker (,) or PlatformIO's configuration (% and space) reads as something else.
+_UNSAFE = re.compile(r"[^\w./+@=:~^-]")
 _MADE = ("firmware.elf", "firmware.map", "build.json", ".pio/**")
 ENGINES = ("aot", "tflm")
 PROFILE_FLAGS = "-DKWS_PROFILE -DKWS_AOT_TRACE=kws_app_profile_call"
@@ -101,9 +103,10 @@ def build(
     if (model / "model.json").is_file():
         load_manifest(model)  # refuses a model.tflite that is not the one described
     folder = Path(out or work_dir() / "build" / board).resolve()
+    check_place()
     _check_tools(target)
     claim_dir(folder, KIND, _MADE, ours=_ours)
-    state = folder / ".pio"
+    state = _state(folder)
     lines = _run_platformio(target, _staged(model, state / "model"), engine, state, flags, progress)
     environment = _environment(target, engine)
     built = state / "build" / environment / "firmware.elf"
@@ -142,7 +145,39 @@ def check_out(folder: Path) -> None:
 def clean(folder: Path) -> None:
     """Removes PlatformIO's objects of the builds in ``folder``, so that the next compiles everything."""
     if KIND in read_mark(folder) or _ours(folder):
-        shutil.rmtree(folder / ".pio", ignore_errors=True)
+        shutil.rmtree(_state(folder), ignore_errors=True)
+
+
+def check_place() -> None:
+    """
+    Raises:
+        KwsError: the project's path has a character that PlatformIO, SCons or the compilers' own command lines read as
+            something else.
+    """
+    if found := _UNSAFE.search(str(ROOT)):
+        raise KwsError(
+            f"no firmware can be built in {ROOT}: its path holds {found[0]!r}",
+            hint="move the project to a path of letters, digits and ._-+",
+        )
+
+
+def _state(folder: Path) -> Path:
+    """PlatformIO's folder for the builds in ``folder``: there, or in the cache where the path is one that its tools
+    can't take.
+
+    Raises:
+        KwsError: the cache's path is such a one too.
+    """
+    if not _UNSAFE.search(str(folder)):
+        return folder / ".pio"
+    state = cache_dir().resolve() / "build" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    if found := _UNSAFE.search(str(state)):
+        raise KwsError(
+            f"no firmware can be built in {folder} nor in the cache {state}: the path holds {found[0]!r}",
+            hint="KWS_CACHE=DIR names a cache with letters, digits and ._-+ in its path",
+        )
+    make_cache(state)
+    return state
 
 
 def load_build(folder: Path | str) -> BuildResult:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from host_tools.boards import Board, load_board
 from host_tools.image import renode
+from host_tools.image.elf import check_image
 from host_tools.image.emulator import Emulator, checked, popen
 from model_pipeline.errors import DeviceError, KwsError, MissingTool
 
@@ -106,11 +107,7 @@ def _spawn_qemu(board: Board, elf: Path, icount: bool, tcp_port: int) -> Emulato
     program = shutil.which("qemu-system-arm")
     if not program:
         raise MissingTool("qemu-system-arm is not in PATH", hint="apt-get install qemu-system-arm")
-    with elf.open("rb") as stream:
-        header = stream.read(20)
-    # e_machine 40 is EM_ARM. QEMU itself would look only when a host has connected.
-    if len(header) < 20 or header[:4] != b"\x7fELF" or header[18:20] != b"\x28\0":
-        raise KwsError(f"{elf} is not an ELF for {board.id}", hint=f"kws build --board {board.id}")
+    check_image(board, elf, ours=False)  # QEMU itself would look only when a host has connected
     # We listen and hand the socket over: no race for a free port, and a client can connect at once.
     listener = socket.socket()
     stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the emulator

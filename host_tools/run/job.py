@@ -319,6 +319,7 @@ def check_ahead(config: Config) -> None:
         KwsError: no such board, or it can't be emulated.
         MissingTool: no compiler or no emulator for it.
     """
+    builder.check_place()
     board = load_board(config.board)
     emulators = board.kws.emulators
     if emulators.qemu is None and emulators.process is None:

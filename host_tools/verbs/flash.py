@@ -34,12 +34,15 @@ def flash(
     """
     from host_tools.boards import load_board
     from host_tools.flash import upload as flashing
+    from host_tools.image.elf import check_image
 
     target = load_board(board)
     expected: dict[str, Any] = {"board": board}
     image = elf or Path("build") / board / "firmware.elf"
     if elf is not None and not elf.is_file():
         raise flashing.KwsError(f"there is no firmware at {elf}", hint=f"kws build --board {board}")
+    if elf is not None:
+        check_image(target, elf)
     plan = flashing.prepare(target, image.absolute(), port=port, probe=probe, method=method)
     if dry_run:
         _dry_run(plan, json)

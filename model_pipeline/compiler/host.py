@@ -208,7 +208,7 @@ def kernel_objects(compiler: str, flags: Sequence[str]) -> list[str]:
         key = hashlib.sha256(repr((compiler, *flags)).encode() + headers + source.read_bytes()).hexdigest()[:16]
         target = native.cache_dir() / "native" / f"{source.stem}-{key}.o"
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            native.make_cache(target.parent)
             temporary = target.with_name(f".{target.name}.{os.getpid()}")
             try:
                 _run([compiler, *WARNINGS, *flags, "-c", str(source), "-o", str(temporary)], source.name)

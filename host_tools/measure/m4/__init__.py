@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_pipeline.errors import CheckFailed, MissingTool
-from model_pipeline.native import cache_dir
+from model_pipeline.native import cache_dir, make_cache
 
 HERE = Path(__file__).resolve().parent
 COMPILER = "arm-none-eabi-gcc"
@@ -84,7 +84,7 @@ def build_for_m4(
     target = cache_dir() / "m4" / f"{sources[0].stem}-{digest.hexdigest()[:16]}.elf"
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_cache(target.parent)
     with tempfile.TemporaryDirectory(prefix="m4-") as folder:
         jobs = [(s, Path(folder) / f"{i}.o") for i, s in enumerate([*sources, HERE / "m4.c"])]
         common = [*CPU, *WARNINGS, "-ffunction-sections", "-fdata-sections", "-g", f"-I{HERE}"]
