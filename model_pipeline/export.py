@@ -147,6 +147,12 @@ def _ours(folder: Path) -> bool:
 
 
 def _check_agreement(manifest: Manifest, program: Program) -> None:
+    if not program.single:
+        found = f"{len(program.graph.inputs)} inputs and {len(program.graph.outputs)} outputs"
+        raise KwsError(
+            f"the model has {found}; the firmware takes models with one of each",
+            hint="kws compile makes C of it, with a function for each",
+        )
     for what, said, tensor in (
         ("input", manifest.input, program.input),
         ("output", manifest.output, program.output),
@@ -255,7 +261,17 @@ def resolver_header(tflite: bytes, manifest: Manifest) -> str:
     """``model_resolver.h``: the operators of all subgraphs, no more."""
     known = known_operators()
     methods: list[str] = []
-    for graph in read_model(tflite):
+    graphs = read_model(tflite)
+    if any(tensor.type != "INT8" for tensor in [*graphs[0].inputs, *graphs[0].outputs]):
+        # The plan begins and ends at the int8 inside (compiler/passes/edges.py); the interpreter does not.
+        return guarded(
+            "KWS_MODEL_RESOLVER_H",
+            [
+                '#error "engine tflm takes models with int8 input and output; use engine aot, or convert with '
+                'inference_input_type and inference_output_type int8"'
+            ],
+        )
+    for graph in graphs:
         for operator in graph.operators:
             if operator.code not in known:
                 raise operator.error("no resolver method is known for this operator")
@@ -267,13 +283,21 @@ def resolver_header(tflite: bytes, manifest: Manifest) -> str:
         "",
         f"#define KWS_RESOLVER_MODEL_ID 0x{manifest.model_hash}ull",
         "",
-        f"using KwsOpResolver = tflite::MicroMutableOpResolver<{len(methods)}>;",
+        "// Older trees have their names in tflite and outside, newer ones in tflite::micro: found in either.",
+        "namespace tflite {",
+        "namespace micro {}",
+        "}  // namespace tflite",
+        "namespace kws_tflm {",
+        "using namespace tflite;",
+        "using namespace tflite::micro;",
         "",
-        "// Adds the model's operators; kTfLiteOk, or what the first failing one returns.",
-        "inline TfLiteStatus kws_add_operators(KwsOpResolver *resolver) {",
-        "  TfLiteStatus status = kTfLiteOk;",
-        *(f"  if (status == kTfLiteOk) status = resolver->{method}();" for method in methods),
-        "  return status;",
+        f"using OpResolver = MicroMutableOpResolver<{len(methods)}>;",
+        "",
+        "// Adds the model's operators; false if one fails.",
+        "inline bool add_operators(OpResolver *resolver) {",
+        "  return " + " &&\n         ".join(f"resolver->{method}() == kTfLiteOk" for method in methods) + ";",
         "}",
+        "",
+        "}  // namespace kws_tflm",
     ]
     return guarded("KWS_MODEL_RESOLVER_H", lines)

@@ -142,6 +142,11 @@ def load_manifest(path: Path, *, check_model: bool = True) -> Manifest:
         KwsError: missing, malformed, or not this model's.
     """
     path = Path(path)
+    if path.is_file() and path.suffix != ".json":
+        raise KwsError(
+            f"{path} is a file; a folder with model.tflite and model.json (labels, front end, detector) is needed",
+            hint="kws quantize makes such a folder; kws compile turns a .tflite alone into C",
+        )
     if path.is_dir():
         path = path / "model.json"
     try:

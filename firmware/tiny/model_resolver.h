@@ -6,18 +6,26 @@
 
 #define KWS_RESOLVER_MODEL_ID 0x3ccc9a9ad6ef8bf5ull
 
-using KwsOpResolver = tflite::MicroMutableOpResolver<6>;
+// Older trees have their names in tflite and outside, newer ones in tflite::micro: found in either.
+namespace tflite {
+namespace micro {}
+}  // namespace tflite
+namespace kws_tflm {
+using namespace tflite;
+using namespace tflite::micro;
 
-// Adds the model's operators; kTfLiteOk, or what the first failing one returns.
-inline TfLiteStatus kws_add_operators(KwsOpResolver *resolver) {
-  TfLiteStatus status = kTfLiteOk;
-  if (status == kTfLiteOk) status = resolver->AddAdd();
-  if (status == kTfLiteOk) status = resolver->AddAveragePool2D();
-  if (status == kTfLiteOk) status = resolver->AddConv2D();
-  if (status == kTfLiteOk) status = resolver->AddDepthwiseConv2D();
-  if (status == kTfLiteOk) status = resolver->AddReshape();
-  if (status == kTfLiteOk) status = resolver->AddSoftmax();
-  return status;
+using OpResolver = MicroMutableOpResolver<6>;
+
+// Adds the model's operators; false if one fails.
+inline bool add_operators(OpResolver *resolver) {
+  return resolver->AddAdd() == kTfLiteOk &&
+         resolver->AddAveragePool2D() == kTfLiteOk &&
+         resolver->AddConv2D() == kTfLiteOk &&
+         resolver->AddDepthwiseConv2D() == kTfLiteOk &&
+         resolver->AddReshape() == kTfLiteOk &&
+         resolver->AddSoftmax() == kTfLiteOk;
 }
+
+}  // namespace kws_tflm
 
 #endif

@@ -36,21 +36,36 @@ def emulated(board: str, elf: Path) -> Iterator[Link]:
 
 @contextlib.contextmanager
 def target(
-    port: str | None, board: str | None, *, model: Path | None = None, engine: str = "aot", baud: int | None = None
+    port: str | None,
+    board: str | None,
+    *,
+    model: Path | None = None,
+    engine: str = "aot",
+    baud: int | None = None,
+    elf: Path | None = None,
 ) -> Iterator[tuple[Link, dict[str, Any] | None]]:
-    """A link to ``port``, or to ``board``'s firmware, built now (with the exported ``model``) and emulated; and the
-    build as build.json has it, or None.
+    """A link to ``port``, or to ``board``'s firmware, emulated: ``elf``, or what is built now (with the exported
+    ``model``); and the build as build.json has it, or None.
 
     Raises:
-        KwsError: neither or both are given.
+        KwsError: neither or both are given, or an ELF without a board.
     """
     if (port is None) == (board is None):
         raise KwsError("give either --port URL or --board ID", hint="--board disco_f407vg emulates that board")
+    if elf is not None and board is None:
+        raise KwsError("--elf is a firmware to emulate", hint="say for which board: --board disco_f407vg")
     if port is not None:
         with Link.open(port, **({"baud": baud} if baud else {})) as link:
             yield link, None
         return
     assert board is not None
+    if elf is not None:
+        known = (elf.parent / "build.json").is_file()
+        build = builder.load_build(elf.parent) if known else None
+        ours = build is not None and Path(build.elf).resolve() == elf.resolve()
+        with emulated(board, elf) as link:
+            yield link, asdict(build) if build is not None and ours else None
+        return
     with tempfile.TemporaryDirectory(prefix="kws-") as folder:
         with ui.progress(f"build firmware for {board}") as progress:
             result = builder.build(board, model, engine=engine, out=Path(folder), progress=progress)

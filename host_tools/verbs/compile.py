@@ -49,6 +49,7 @@ def compile(
         "constant_bytes": program.constant_bytes,
         "constant_bytes_by_packing": constants_by_packing(tflite, streaming, frames),
         "layers": program.layers(),
+        "float_edges": program.float_edges,
         "out": str(out) if out is not None else None,
         "streaming": program.streaming.to_json() if program.streaming else None,
     }
@@ -62,6 +63,15 @@ def compile(
             macs = f"{row['macs']:,}" if row["macs"] else ""
             table.add_row(str(row["call"]), row["operator"], shape, macs, f"{row['constant_bytes']:,}")
         ui.out.show(table)
+        for edge in values["float_edges"]:
+            ui.out.say(
+                "the float32 {} {} is {} in the plan: {:.9g} * (value - {})",
+                edge["edge"],
+                edge["name"],
+                edge["type"].lower(),
+                edge["scale"],
+                f"({edge['zero_point']})" if edge["zero_point"] < 0 else edge["zero_point"],
+            )
         ui.out.say(
             "arena {:,} B (no plan is below {:,} B), {:,} MACs",
             values["arena_bytes"],

@@ -38,6 +38,7 @@ def stream(
         typer.Option(help="Model folder: what --board is built with, and what --data is compared with."),
     ] = None,
     engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
+    elf: Annotated[Path | None, typer.Option(help="Emulate this image for --board instead of building one.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results.json and report.html.")] = None,
     baud: common.Baud = None,
     json: common.Json = False,
@@ -52,7 +53,7 @@ def stream(
     with contextlib.ExitStack() as stack:
         # First what may be missing, then the device.
         source = stack.enter_context(microphone.blocks()) if mic else recording_blocks(wav, _BLOCK) if wav else None
-        link, build = stack.enter_context(targets.target(port, board, model=model, engine=engine, baud=baud))
+        link, build = stack.enter_context(targets.target(port, board, model=model, engine=engine, baud=baud, elf=elf))
         if source is not None:
             _live(link, source, realtime=realtime, endless=mic, json=json)
             return

@@ -5,15 +5,16 @@ from __future__ import annotations
 import struct
 import tracemalloc
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_pipeline.compiler import compile_model, emit
+from model_pipeline.compiler import compile_model, emit, load_host
 from model_pipeline.compiler.flatbuffer import Buffer
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.errors import KwsError
-from tests.support.tflite_builder import ModelBuilder, ds_cnn
+from tests.support.tflite_builder import ModelBuilder, Oracle, ds_cnn
 
 SMALL = ds_cnn(2, channels=4, blocks=1)
 
@@ -121,3 +122,39 @@ def test_a_name_of_control_characters_is_made_printable():
     data = b.build([first], [out])
     assert read_model(data)[0].tensors[0].name == "a?[31m?b"
     assert "#error" not in emit(compile_model(data))["model_aot.c"]
+
+
+def test_a_git_lfs_pointer_is_called_one():
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 300568\n"
+    with pytest.raises(KwsError, match="Git LFS pointer") as caught:
+        compile_model(pointer)
+    assert "git lfs pull" in caught.value.hint
+
+
+def test_a_tensor_without_elements_that_nothing_reads_is_not_in_the_way():
+    b = ModelBuilder()
+    source, target = b.tensor((1, 4), 0.1, 0), b.tensor((1, 4), 0.1, 0)
+    b.tensor((0,), name="intermediate")
+    b.op("RELU", [source], [target])
+    assert compile_model(b.build([source], [target])).macs == 0
+
+
+def test_an_operator_that_reads_a_tensor_without_elements_is_named():
+    b = ModelBuilder()
+    source, target = b.tensor((1, 4), 0.1, 0), b.tensor((1, 4), 0.1, 0)
+    b.op("ADD", [source, b.tensor((0,), 0.1, 0, name="nothing")], [target], "AddOptions")
+    b.graph.tensors[2].isVariable = True  # read without having been written
+    with pytest.raises(KwsError, match=r"operator 0 \(ADD, output 't1'\): 'nothing' has the impossible shape \[0\]"):
+        compile_model(b.build([source], [target]))
+
+
+def test_the_dimension_of_a_biases_scales_is_not_looked_at():
+    b = ModelBuilder()
+    source = b.tensor((1, 4), 0.1, 0)
+    weights = b.tensor((3, 4), np.full(3, 0.01, np.float32), 0, np.ones((3, 4), np.int8), axis=0)
+    bias = b.tensor((3,), np.full(3, 0.001, np.float32), 0, np.arange(3, dtype=np.int32), axis=3)
+    target = b.tensor((1, 3), 0.1, 0)
+    b.op("FULLY_CONNECTED", [source, weights, bias], [target], "FullyConnectedOptions")
+    tflite = b.build([source], [target])
+    inputs = np.array([[9, -8, 70, 33]], np.int8)
+    assert np.array_equal(load_host(compile_model(tflite)).run(inputs), Oracle(tflite).run(inputs, (1, 4)))

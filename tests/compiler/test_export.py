@@ -165,6 +165,7 @@ static int failures;
 #define CHECK(x) do { if (!(x)) { failures++; printf("line %d: %s\\n", __LINE__, #x); } } while (0)
 int main() {
   stub::State &s = stub::state;
+  using namespace stub;
   s.input_bytes = KWS_INPUT_BYTES; s.output_bytes = KWS_OUTPUT_BYTES; s.input_zero_point = KWS_INPUT_ZERO_POINT;
   CHECK(kws_engine_invoke() == KWS_ENGINE_ESTATE);
   CHECK(kws_engine_input() == nullptr && kws_engine_output() == nullptr);
@@ -189,11 +190,13 @@ int main() {
 """
 
 
-def test_the_tflm_engine_compiles_and_tells_its_errors(generated, tmp_path):
+@pytest.mark.parametrize("layout", ["tflite", "tflite::micro"])
+def test_the_tflm_engine_compiles_and_tells_its_errors(generated, tmp_path, layout):
     main = tmp_path / "main.cc"
     main.write_text(TFLM_MAIN)
     sources = [main, ENGINES / "tflm" / "engine_tflm.cc", generated / "model_data.cc"]
-    program = build(tmp_path, sources, f"-I{generated}", f"-I{ENGINES}", f"-I{STUBS}", "-fsanitize=address,undefined")
+    flags = [f"-I{generated}", f"-I{ENGINES}", f"-I{STUBS}", "-fsanitize=address,undefined"]
+    program = build(tmp_path, sources, *flags, *(["-DKWS_STUB_MICRO"] if layout == "tflite::micro" else []))
     done = subprocess.run([program], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == ["Conv2D", "DepthwiseConv2D", "FullyConnected", "Mean", "Softmax"]

@@ -67,10 +67,11 @@ def run(programs: list[Program], seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     try:
         for program in HostPrograms(programs, sanitize=True).programs:
-            size = program.program.input.bytes
+            size = program.program.input_bytes
             inputs = rng.integers(-128, 128, (4, size)).astype(np.int8)
             inputs[0], inputs[1] = -128, 127
-            program.run(inputs.view(DTYPES[program.program.input.type]))
+            many = len(program.program.graph.inputs) > 1
+            program.run(inputs if many else inputs.view(DTYPES[program.program.input.type]))
     except (CheckFailed, KwsError) as error:
         raise Failure(f"emitted code: {error}") from error
 

@@ -1,5 +1,5 @@
 // The engine over TensorFlow Lite Micro's public API. Needs its sources or library, which are not part of this
-// project. Nothing is allocated outside the two static buffers.
+// project. Nothing is allocated outside the static buffers. Names are looked up as model_resolver.h says.
 #include <new>
 
 #include "engine.h"
@@ -13,13 +13,14 @@
 static_assert(KWS_MODEL_DATA_ID == KWS_MODEL_ID, "model_data and model_config are of different models");
 static_assert(KWS_RESOLVER_MODEL_ID == KWS_MODEL_ID, "model_resolver and model_config are of different models");
 
+namespace kws_tflm {
 namespace {
 
 alignas(16) uint8_t arena[KWS_TFLM_ARENA_BYTES];
 // Placement new: no constructor before main and no destructor at exit.
-alignas(KwsOpResolver) uint8_t resolver_memory[sizeof(KwsOpResolver)];
-alignas(tflite::MicroInterpreter) uint8_t interpreter_memory[sizeof(tflite::MicroInterpreter)];
-tflite::MicroInterpreter *interpreter;
+alignas(OpResolver) uint8_t resolver_memory[sizeof(OpResolver)];
+alignas(MicroInterpreter) uint8_t interpreter_memory[sizeof(MicroInterpreter)];
+MicroInterpreter *interpreter;
 kws_engine_info_t info = {"tflm", KWS_MODEL_HASH, KWS_INPUT_BYTES, KWS_OUTPUT_BYTES, 0, 0, KWS_WINDOW_FRAMES, 0};
 
 bool is_int8(const TfLiteTensor *tensor, size_t bytes) {
@@ -30,11 +31,11 @@ bool is_int8(const TfLiteTensor *tensor, size_t bytes) {
 
 extern "C" int kws_engine_load(void) {
   interpreter = nullptr;
-  const tflite::Model *model = tflite::GetModel(kws_model_data);
+  const Model *model = GetModel(kws_model_data);
   if (model->version() != TFLITE_SCHEMA_VERSION) return KWS_ENGINE_ESCHEMA;
-  auto *resolver = new (resolver_memory) KwsOpResolver;
-  if (kws_add_operators(resolver) != kTfLiteOk) return KWS_ENGINE_EOP;
-  auto *made = new (interpreter_memory) tflite::MicroInterpreter(model, *resolver, arena, sizeof arena);
+  auto *resolver = new (resolver_memory) OpResolver;
+  if (!add_operators(resolver)) return KWS_ENGINE_EOP;
+  auto *made = new (interpreter_memory) MicroInterpreter(model, *resolver, arena, sizeof arena);
   if (made->AllocateTensors() != kTfLiteOk) return KWS_ENGINE_EARENA;
   const TfLiteTensor *input = made->input(0);
   if (!is_int8(input, KWS_INPUT_BYTES) || input->params.zero_point != KWS_INPUT_ZERO_POINT ||
@@ -65,3 +66,5 @@ extern "C" void kws_engine_reset(void) {
 }
 
 extern "C" const kws_engine_info_t *kws_engine_info(void) { return &info; }
+
+}  // namespace kws_tflm

@@ -144,11 +144,18 @@ def _tflm(s, environ):
         )
     s.tflm = Path(tree).resolve()
     third = s.tflm / "third_party"
-    s.outside_includes = [
-        s.tflm,
-        *(third / d for d in ("flatbuffers/include", "gemmlowp", "ruy", "kissfft", "cmsis_nn")),
-    ]
-    s.defines += ["TF_LITE_STATIC_MEMORY", "TF_LITE_DISABLE_X86_NEON"]
+    s.outside_includes = [s.tflm, *(third / d for d in ("flatbuffers/include", "gemmlowp", "ruy", "kissfft"))]
+    # NDEBUG: with their checks in inner loops, the reference kernels take five times as long. No error strings: their
+    # errors come as codes, and there is nothing here that a text could be printed to.
+    s.defines += ["TF_LITE_STATIC_MEMORY", "TF_LITE_DISABLE_X86_NEON", "TF_LITE_STRIP_ERROR_STRINGS", "NDEBUG"]
+    if (third / "cmsis_nn").is_dir():
+        core = third / "cmsis/CMSIS/Core/Include"
+        if not core.is_dir():
+            raise SettingsError(
+                f"engine tflm needs CMSIS beside CMSIS-NN: set KWS_TFLM_DIR to a tree with {core.relative_to(s.tflm)}"
+            )
+        s.outside_includes += [third / "cmsis_nn", third / "cmsis_nn/Include", third / "cmsis", core]
+        s.defines += ["CMSIS_NN", ("ARM_NN_ENABLE_F16", 0), ("ARM_NN_ENABLE_F32", 0)]
 
 
 def _frontend_limits(exported):

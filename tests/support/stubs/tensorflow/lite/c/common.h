@@ -5,6 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#ifdef KWS_STUB_MICRO  // newer trees
+namespace tflite {
+namespace micro {
+#endif
+
 typedef enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 } TfLiteStatus;
 
 typedef enum { kTfLiteNoType = 0, kTfLiteFloat32 = 1, kTfLiteInt32 = 2, kTfLiteUInt8 = 3, kTfLiteInt8 = 9 } TfLiteType;
@@ -27,6 +32,14 @@ typedef struct TfLiteTensor {
   TfLiteQuantizationParams params;
   size_t bytes;
 } TfLiteTensor;
+
+#ifdef KWS_STUB_MICRO
+}  // namespace micro
+}  // namespace tflite
+namespace stub {
+using namespace tflite::micro;
+}
+#endif
 
 namespace stub {
 // What a test sets before kws_engine_load() and reads afterwards.

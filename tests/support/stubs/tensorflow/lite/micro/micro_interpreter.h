@@ -5,7 +5,12 @@
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 #include "tensorflow/lite/schema/schema_generated.h"
 
+#define TFLITE_SCHEMA_VERSION (3)
+
 namespace tflite {
+#ifdef KWS_STUB_MICRO
+namespace micro {
+#endif
 
 class MicroResourceVariables;
 class MicroProfilerInterface;
@@ -45,6 +50,9 @@ class MicroInterpreter {
   TfLiteTensor input_{}, output_{};
 };
 
+#ifdef KWS_STUB_MICRO
+}  // namespace micro
+#endif
 }  // namespace tflite
 
 #endif

@@ -7,6 +7,9 @@
 #include "tensorflow/lite/c/common.h"
 
 namespace tflite {
+#ifdef KWS_STUB_MICRO
+namespace micro {
+#endif
 
 class MicroOpResolver {
  public:
@@ -54,6 +57,9 @@ class MicroMutableOpResolver : public MicroOpResolver {
   }
 };
 
+#ifdef KWS_STUB_MICRO
+}  // namespace micro
+#endif
 }  // namespace tflite
 
 #endif

@@ -4,9 +4,6 @@
 
 #include "tensorflow/lite/c/common.h"
 
-// In the original from tensorflow/lite/version.h and, since 2021, micro_interpreter.h's includes.
-#define TFLITE_SCHEMA_VERSION (3)
-
 namespace tflite {
 
 struct Model {
