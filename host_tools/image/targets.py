@@ -64,7 +64,7 @@ def target(
         build = builder.load_build(elf.parent) if known else None
         ours = build is not None and Path(build.elf).resolve() == elf.resolve()
         with emulated(board, elf) as link:
-            yield link, asdict(build) if build is not None and ours else None
+            yield link, build.to_json() if build is not None and ours else None
         return
     with tempfile.TemporaryDirectory(prefix="kws-") as folder:
         with ui.progress(f"build firmware for {board}") as progress:
