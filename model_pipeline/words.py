@@ -47,7 +47,7 @@ def folder_name(word: str) -> str:
         return _bounded("near-" + re.sub(r"[^A-Za-z0-9]", "", word), word)
     name = unicodedata.normalize("NFC", word).replace(" ", "_")
     plain = "".join(c for c in name if _of_a_word(c)).lstrip("._").rstrip(".")
-    return _bounded(plain, word, whole=plain == name)
+    return _bounded(plain, name, whole=plain == name)
 
 
 def check_said(word: str) -> str:

@@ -174,8 +174,9 @@ def test_import_takes_any_rate_and_length_and_lists_what_is_broken(tmp_path: Pat
         "no/empty.flac",
         "no/nothing.wav",
         "no/nan.wav",
+        "no/notes.txt",
     }
-    assert result["skipped"] == 4 and all(item["reason"] for item in result["skipped_files"])
+    assert result["skipped"] == 5 and all(item["reason"] for item in result["skipped_files"])
     dataset = Dataset.open(tmp_path / "out", ["yes", "no"])
     assert len(dataset.speech) == 5 and dataset.rule == "which_set"
     audio = dataset.audio(dataset.speech)

@@ -164,7 +164,9 @@ def test_own_recordings_go_into_all_splits_by_speaker(tmp_path: Path) -> None:
     assert (tmp_path / "data" / NOISE_FOLDER / "00000003_nohash_0.wav").is_file()
     # None yet is not a mistake, as after `kws new`.
     (tmp_path / "none" / "no").mkdir(parents=True)
-    assert "recordings" not in synthesize(with_settings(config, [f"data.recordings={str(tmp_path / 'none')!r}"]), own)
+    assert "recordings" not in synthesize(
+        with_settings(config, [f"data.recordings={str(tmp_path / 'none')!r}"]), tmp_path / "without"
+    )
 
 
 def test_a_personal_model_shares_out_takes(tmp_path: Path) -> None:
