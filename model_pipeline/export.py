@@ -148,9 +148,9 @@ def _ours(folder: Path) -> bool:
 
 def _check_agreement(manifest: Manifest, program: Program) -> None:
     if not program.single:
-        found = f"{len(program.graph.inputs)} inputs and {len(program.graph.outputs)} outputs"
+        ends = f"{len(program.graph.inputs)} inputs and {len(program.graph.outputs)} outputs"
         raise KwsError(
-            f"the model has {found}; the firmware takes models with one of each",
+            f"the model has {ends}; the firmware takes models with one of each",
             hint="kws compile makes C of it, with a function for each",
         )
     for what, said, tensor in (
