@@ -202,6 +202,14 @@ def test_the_tflm_engine_compiles_and_tells_its_errors(generated, tmp_path, layo
     assert done.stdout.split() == ["Conv2D", "DepthwiseConv2D", "FullyConnected", "Mean", "Softmax"]
 
 
+def test_a_tflite_alone_is_told_what_it_lacks(tflite, tmp_path):
+    model = tmp_path / "net.tflite"
+    model.write_bytes(tflite)
+    with pytest.raises(KwsError, match=r"a folder with model\.tflite and model\.json") as caught:
+        export(model, tmp_path / "out")
+    assert "kws compile" in caught.value.hint
+
+
 def test_the_measured_arena_is_enough_and_hardly_more(tflite):
     from tflite_micro.python.tflite_micro import runtime
 

@@ -125,6 +125,31 @@ def test_every_bare_metal_board_gives_settings_without_scons(name):
     assert "model_aot.c" in made.model_sources and "model_data.cc" not in made.model_sources
 
 
+def test_engine_tflm_takes_cmsis_nn_where_the_tree_has_it(tmp_path):
+    settings = settings_module()
+    interpreter = tmp_path / "tensorflow/lite/micro/micro_interpreter.h"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.touch()
+
+    def read():
+        environ = {"KWS_ENGINE": "tflm", "KWS_TFLM_DIR": str(tmp_path)}
+        return settings.read(DISCO["kws"], "mine", environ, ROOT / "firmware", lambda key, default: default)
+
+    plain = read()
+    assert "NDEBUG" in plain.defines and "CMSIS_NN" not in plain.defines
+    (tmp_path / "third_party/cmsis_nn").mkdir(parents=True)
+    with pytest.raises(settings.SettingsError, match="CMSIS beside CMSIS-NN"):
+        read()
+    (tmp_path / "third_party/cmsis/CMSIS/Core/Include").mkdir(parents=True)
+    fast = read()
+    flags = settings.define_flags(fast)
+    assert {"-DCMSIS_NN", "-DARM_NN_ENABLE_F16=0", "-DARM_NN_ENABLE_F32=0", "-DNDEBUG"} <= set(flags)
+    added = {str(p.relative_to(tmp_path)) for p in set(fast.outside_includes) - set(plain.outside_includes)}
+    third = "third_party"
+    expected = {"cmsis_nn", "cmsis_nn/Include", "cmsis", "cmsis/CMSIS/Core/Include"}
+    assert added == {f"{third}/{folder}" for folder in expected}
+
+
 def test_settings_name_what_is_wrong(tmp_path):
     settings = settings_module()
     kws, firmware = DISCO["kws"], ROOT / "firmware"
