@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from model_pipeline.config import explain
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_json
+from model_pipeline.limits import Name
 from model_pipeline.native import ROOT
 from model_pipeline.strict import Strict
 
@@ -25,7 +27,11 @@ def _number(value: Any) -> Any:
     return value
 
 
-Number = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+# These go into command lines, scripts of OpenOCD and Renode, and paths: names, and nothing else.
+BOARD_ID = r"^[a-z0-9][a-z0-9_]{0,40}$"
+_Script = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,60}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,60})?)?$")]
+_Chip = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,60})?$")]
+Number = Annotated[int, BeforeValidator(_number), Field(ge=0, le=0xFFFFFFFF)]
 # PA2 of an STM32, P1.03 of an nRF52.
 Pin = Annotated[str, Field(pattern=r"^P([A-I](1[0-5]|[0-9])|[01]\.[0-3][0-9])$")]
 
@@ -76,30 +82,31 @@ class Usb(Strict):
     vid: Number
     pid: Number
     role: Literal["application", "bootloader", "probe"]
-    name: str = ""
+    name: Annotated[str, Field(max_length=100)] = ""
 
 
 class Upload(Strict):
     """One way to flash the board; they are tried in order."""
 
     method: Literal["openocd", "st-flash", "pyocd", "bossac", "dfu-util", "pio"]
-    interface: str = ""  # openocd: its script of the probe
-    transport: str = ""  # openocd: where the interface's own default will not do
-    target: str = ""  # openocd: its script of the chip; pyocd: its name of the chip
+    interface: _Script = ""  # openocd: its script of the probe
+    # openocd: where the interface's own default will not do
+    transport: Literal["", "swd", "jtag", "hla_swd", "hla_jtag", "dapdirect_swd", "dapdirect_jtag", "swim"] = ""
+    target: _Chip = ""  # openocd: its script of the chip; pyocd: its name of the chip
 
 
 class Qemu(Strict):
     """``qemu-system-arm -M machine``; the link is its serial port number ``serial_index``."""
 
-    machine: str
+    machine: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")]  # no options behind a comma
     serial_index: Annotated[int, Field(ge=0, le=7)]
 
 
 class Renode(Strict):
     """Files in boards/renode and the UART there."""
 
-    script: str
-    uart: str
+    script: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}\.resc$")]
+    uart: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,60}$")]
 
 
 class Process(Strict):
@@ -154,8 +161,8 @@ class Board(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_]{0,40}$")
-    name: str = Field(min_length=1)
+    id: str = Field(pattern=BOARD_ID)
+    name: Name
     url: str
     vendor: str
     kws: KwsSection
@@ -178,14 +185,10 @@ def load_board(board_id: str) -> Board:
         KwsError: no such board, or the file is wrong (the key is named).
     """
     path = boards_dir() / f"{board_id}.json"
-    if not path.is_file():
+    if not re.fullmatch(BOARD_ID, board_id) or not path.is_file():
         raise KwsError(f"no board {board_id!r}", hint=f"known boards: {', '.join(board_ids()) or 'none'}")
+    values = read_json(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError("not a JSON object")
         return Board.model_validate({**values, "id": board_id})
     except ValidationError as error:
         raise KwsError(f"{path}: {explain(error, Board)}") from error
-    except (OSError, ValueError) as error:
-        raise KwsError(f"{path}: {error}") from error

@@ -15,9 +15,10 @@ from model_pipeline.config import CompileConfig
 from model_pipeline.ctext import c_string, guarded
 from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
-from model_pipeline.files import kernels_hash, stamp_kernels
+from model_pipeline.files import kernels_hash, read_json, stamp_kernels
 from model_pipeline.folders import MARK, atomic_dir, check_replaceable, real_path
 from model_pipeline.image import Part, image_header, image_source
+from model_pipeline.limits import ARENA_BYTES
 from model_pipeline.manifest import Manifest, feature_quantization, load_manifest, save_manifest
 from model_pipeline.native import FIRMWARE
 from model_pipeline.progress import ProgressCallback, silent
@@ -180,10 +181,10 @@ def recorded_arena(model_dir: Path, manifest: Manifest) -> int | None:
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["model_sha256"] == manifest.model_sha256 and int(record[key]) > 0:
+        record = read_json(path, hint=f"remove {path}")
+        if record["model_sha256"] == manifest.model_sha256 and 0 < int(record[key]) <= ARENA_BYTES:
             return int(record[key])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise KwsError(f"can't read {path}: {error!r}", hint=f"remove {path}") from error
     return None  # of another model
 

@@ -15,6 +15,7 @@ from model_pipeline.errors import KwsError
 
 PLAN_FILE = "plan.json"
 FORMAT = 1
+_MOST = 1 << 48  # of any number: multiply-accumulates of the largest network there may be
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,13 @@ class Exported:
             raise KwsError(
                 f"{folder} is not an exported model ({PLAN_FILE} is missing)", hint="kws export MODEL --out DIR"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise KwsError(f"can't read {path}: {error}", hint="kws export MODEL --out DIR") from error
         types = {field.name: {"int": int, "str": str}[str(field.type)] for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT or values.keys() != types.keys():
             raise KwsError(f"{path} is of another version of kws", hint="kws export MODEL --out DIR")
         for key, kind in types.items():
-            if type(values[key]) is not kind or (kind is int and values[key] < 0):
+            if type(values[key]) is not kind or (kind is int and not 0 <= values[key] <= _MOST):
                 raise KwsError(f"{path}: {key} is {values[key]!r}", hint="kws export MODEL --out DIR")
         return cls(**values)
 

@@ -130,6 +130,67 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path, hint: str = "", most: int = 64 << 20) -> dict[str, Any]:
+    """The JSON object in ``path``, of which nothing is known yet but that it is one.
+
+    Args:
+        hint: what makes the file anew.
+        most: bytes that such a file may have.
+
+    Raises:
+        FileNotFoundError: there is none.
+        KwsError: it can't be read, is no JSON, too deep or too long, or holds no object.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(most + 1)
+        if len(data) > most:
+            raise ValueError(f"more than {most:,} bytes")
+        value = json.loads(data.decode("utf-8"), parse_constant=_no_number)
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")
+        if b"\\u" in data:  # half a character can be written so, and then not be printed or sent
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except FileNotFoundError:
+        raise
+    except RecursionError as error:
+        raise KwsError(f"{path} is broken: nested too deeply", hint=hint) from error
+    except UnicodeError as error:
+        raise KwsError(f"{path} is broken: it is not text in UTF-8", hint=hint) from error
+    except (OSError, ValueError) as error:
+        text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise KwsError(f"{path} is broken: {text}", hint=hint) from error
+    return value
+
+
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+
+
+@contextlib.contextmanager
+def damaged(what: object, hint: str = "", also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """For the reading of a file of ours that somebody may have changed: a key that is missing, or a value of another
+    kind, is one line.
+
+    Args:
+        also: other errors that then come.
+
+    Raises:
+        KwsError: that line.
+    """
+    try:
+        yield
+    except KwsError:
+        raise
+    except tuple(_DAMAGE + also) as error:
+        text = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) and error.args else f"is damaged: {error}"
+        raise KwsError(f"{what} {text}", hint=hint) from error
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
 def sha256_file(path: Path) -> str:
     """The file's SHA-256 as 64 hex digits."""
     with Path(path).open("rb") as stream:

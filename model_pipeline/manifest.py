@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from model_pipeline.config import CompileConfig, DetectorConfig, FrontendConfig, explain
 from model_pipeline.errors import KwsError
-from model_pipeline.files import sha256_file, write_text
+from model_pipeline.files import read_json, sha256_file, write_text
+from model_pipeline.limits import LIMITS, Labels, Name, Threshold
 from model_pipeline.rate import samples_of
 from model_pipeline.strict import Strict
 
@@ -22,38 +22,40 @@ FEATURE_STEP = 0.0390625
 class Quantization(Strict):
     """real = scale * (q - zero_point)"""
 
-    scale: float = Field(gt=0)
+    scale: float = Field(ge=2.0**-64, le=2.0**64)
     zero_point: int = Field(ge=-128, le=127)
-    shape: list[int]
+    shape: list[Annotated[int, Field(ge=1, le=LIMITS["INPUT_BYTES"])]] = Field(min_length=1, max_length=8)
 
 
 class DetectorDefaults(Strict):
     """Detector values as the firmware holds them (see firmware/core/detector/kws_detector.h)."""
 
-    window: int = Field(ge=1, le=32)
-    min_count: int = Field(ge=1)
-    refractory_samples: int = Field(ge=0)
-    thresholds: list[int]
+    window: int = Field(ge=1, le=LIMITS["WINDOW"])
+    min_count: int = Field(ge=1, le=LIMITS["MIN_COUNT"])
+    refractory_samples: int = Field(ge=0, le=LIMITS["REFRACTORY_SAMPLES"])
+    thresholds: list[Threshold]
     rest: int = Field(0, ge=0, le=31)  # of the thresholds, in 1/window of a step
-    stride_hops: int = Field(ge=1)
+    stride_hops: int = Field(ge=1, le=LIMITS["STRIDE_HOPS"])
 
 
 class Manifest(Strict):
     """The manifest. ``window_frames`` x ``frontend.channels`` int8 values make one input."""
 
     format: Literal[1] = 1
-    name: str
+    name: Name
     model_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    labels: list[str] = Field(min_length=1, max_length=32)
+    labels: Labels
     frontend: FrontendConfig
-    window_frames: int = Field(ge=1, le=1000)
+    window_frames: int = Field(ge=1, le=LIMITS["FRAMES"])
     input: Quantization
     output: Quantization
     detector: DetectorDefaults
     compile: CompileConfig = CompileConfig()  # what `kws export` does unless told otherwise
     # voice: says whether anybody speaks; of several models in one image, words are heard only while it says yes.
     role: Literal["words", "voice"] = "words"
-    streaming: int = Field(0, ge=0)  # feature frames that an inference takes, likewise; 0: the whole window
+    streaming: int = Field(
+        0, ge=0, le=LIMITS["FRAMES"]
+    )  # feature frames that an inference takes, likewise; 0: the whole window
     architecture: str = ""
     parameters: int = 0
     macs: int = 0
@@ -68,6 +70,8 @@ class Manifest(Strict):
             raise ValueError(f"{len(self.labels)} labels but {self.output.shape[-1]} outputs")
         if self.window_frames * self.frontend.channels != _product(self.input.shape):
             raise ValueError("input shape is not window_frames x channels")
+        if self.window_frames * self.frontend.channels > LIMITS["INPUT_BYTES"]:
+            raise ValueError(f"window_frames x channels is more than {LIMITS['INPUT_BYTES']:,} values")
         if len(self.detector.thresholds) != len(self.labels):
             raise ValueError("detector.thresholds: one for each label is needed")
         return self
@@ -150,12 +154,11 @@ def load_manifest(path: Path, *, check_model: bool = True) -> Manifest:
     if path.is_dir():
         path = path / "model.json"
     try:
-        manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        manifest = Manifest.model_validate(read_json(path, hint="quantize again"))
     except FileNotFoundError as error:
         raise KwsError(f"no model manifest {path}", hint="kws train and kws quantize make one") from error
-    except (OSError, ValueError) as error:
-        text = explain(error) if isinstance(error, ValidationError) else str(error)
-        raise KwsError(f"{path}: {text}") from error
+    except ValidationError as error:
+        raise KwsError(f"{path}: {explain(error)}", hint="quantize again") from error
     if check_model:
         model = path.with_name("model.tflite")
         if not model.exists():

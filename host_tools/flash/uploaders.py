@@ -75,6 +75,11 @@ class Job:
     environment: str = ""  # in platformio.ini
     project: Path = Path()
 
+    def __post_init__(self) -> None:
+        # It goes into OpenOCD's Tcl, and behind an option of the others.
+        if self.probe and not re.fullmatch(r"[A-Za-z0-9_.:][A-Za-z0-9_.:-]*", self.probe):
+            raise KwsError(f"{self.probe!r} is not a serial number of a probe")
+
     @property
     def bin(self) -> Path:
         """The ELF's flash contents as plain bytes; made by `to_bin`."""
@@ -152,8 +157,6 @@ class OpenOcd(Uploader):
             raise KwsError(f"openocd can't take a path with braces or backslashes: {elf}")
         command = [self.program, "-f", f"interface/{job.setting('interface', self.name)}.cfg"]
         if job.probe:
-            if not re.fullmatch(r"[\w.:-]+", job.probe):
-                raise KwsError(f"{job.probe!r} is not a serial number of a probe")
             command += ["-c", f"adapter serial {job.probe}"]
         if transport := job.settings.get("transport"):
             command += ["-c", f"transport select {transport}"]

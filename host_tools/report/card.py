@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from host_tools.report.page import TEMPLATES
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import Evaluation
 from model_pipeline.exported import Exported
+from model_pipeline.files import damaged, read_json
 from model_pipeline.intervals import Share
 from model_pipeline.listening import evaluate
 from model_pipeline.manifest import Manifest, load_manifest
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.score import brief
+from model_pipeline.text import shown
 
 
 def card(model: Path, progress: ProgressCallback | None = None) -> str:
@@ -40,16 +42,22 @@ def card(model: Path, progress: ProgressCallback | None = None) -> str:
         with tempfile.TemporaryDirectory(prefix="kws-card-") as folder:
             export(model, Path(folder) / "exported", progress)
             boards = costs.on_boards(Path(folder) / "exported", progress=progress)
-    return render(manifest, boards)
+    with damaged(f"{model}'s manifest", "record its accuracies again: kws evaluate --record", (jinja2.TemplateError,)):
+        return render(manifest, boards)
 
 
 def _of_run(folder: Path) -> str:
     try:
-        checked = Evaluation.model_validate_json((folder / "check" / "check.json").read_text(encoding="utf-8"))
-        expected = json.loads((folder / "expect" / "expect.json").read_text(encoding="utf-8"))
+        checked = Evaluation.model_validate(read_json(folder / "check" / "check.json", hint="kws run again"))
+        expected = read_json(folder / "expect" / "expect.json", hint="kws run again")
     except (OSError, ValueError) as error:
         raise KwsError(f"the run in {folder} is not whole: {error}", hint="kws run again") from error
     manifest = load_manifest(folder / "model")
+    with damaged(folder / "expect" / "expect.json", "kws run again", (jinja2.TemplateError,)):
+        return _render_run(manifest, checked, expected)
+
+
+def _render_run(manifest: Manifest, checked: Evaluation, expected: dict[str, Any]) -> str:
     measured = {"testing": brief(checked).model_dump(mode="json")} | (
         {"near": expected["near"]} if expected["near"] else {}
     )
@@ -71,9 +79,15 @@ def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:
     environment.filters["count"] = lambda value: f"{value:,.0f}"
     environment.filters["share"] = lambda values: Share.read(values).percent
     environment.filters["interval"] = lambda values: Share.read(values).interval
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|")
-    training, accuracy = manifest.training_data, manifest.accuracy
     detector = manifest.detector.model_dump()
+    manifest = manifest.model_copy(
+        update={
+            key: _text(getattr(manifest, key))
+            for key in ("name", "labels", "architecture", "quantization", "training_data", "accuracy", "tools")
+        }
+    )
+    boards = _text(boards)
+    training, accuracy = manifest.training_data, manifest.accuracy
     return environment.get_template("card.md.j2").render(
         m=manifest,
         training=training,
@@ -92,6 +106,16 @@ def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:
         boards=boards,
         synthetic=training.get("source") == "synth",
     )
+
+
+def _text(value: Any) -> Any:
+    """``value`` with every text in it as Markdown shows it as it is: no table's border, link, code or HTML."""
+    if isinstance(value, str):
+        text = re.sub(r"([\\`*<>|])", r"\\\1", shown(value)).replace("&", "&amp;")
+        return text.replace("](", "]\\(").replace("][", "]\\[")
+    if isinstance(value, dict):
+        return {_text(key): _text(item) for key, item in value.items()}
+    return [_text(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _sessions(streaming: dict[str, Any]) -> dict[str, dict[str, Any]]:

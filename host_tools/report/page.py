@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from model_pipeline.config import explain
 from model_pipeline.data.audio import SAMPLE_RATE, read_clip
 from model_pipeline.data.near import spelling
 from model_pipeline.errors import KwsError
-from model_pipeline.files import write_json, write_text
+from model_pipeline.files import damaged, read_json, write_json, write_text
 from model_pipeline.folders import claim_dir
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
@@ -51,11 +51,9 @@ def read_results(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / "results.json" if Path(folder).is_dir() else Path(folder)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path, hint="kws run again, or kws stream --out DIR")
     except FileNotFoundError as error:
         raise KwsError(f"there is no {path}", hint="kws run or kws stream --out DIR makes one") from error
-    except (OSError, ValueError) as error:
-        raise KwsError(f"can't read {path}: {error}", hint="run kws run again") from error
     try:
         Results.model_validate(value)
     except ValidationError as error:
@@ -64,6 +62,13 @@ def read_results(folder: Path) -> dict[str, Any]:
             hint="kws run or kws stream --out DIR makes one",
         ) from error
     return value
+
+
+def of_a_file(run: Path) -> contextlib.AbstractContextManager[None]:
+    """For what is done with results that were read: what is missing in them is one line (KwsError)."""
+    import jinja2
+
+    return damaged(f"the results in {run}", "kws run again, or kws stream --out DIR", (jinja2.TemplateError,))
 
 
 def _ours(folder: Path) -> bool:

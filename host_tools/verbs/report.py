@@ -34,11 +34,12 @@ def report(
 
     results = reports.read_results(run)
     folder = out or (run if run.is_dir() else run.parent)
-    with ui.progress("drawing the report"):
+    with ui.progress("drawing the report"), reports.of_a_file(run):
         _, page = reports.write_report(results, folder)
 
     def human(_: dict[str, Any]) -> None:
-        show.results(results)
+        with reports.of_a_file(run):
+            show.results(results)
         ui.out.say("report: [bold]{}[/]", page)
 
     ui.emit({**results, "report": str(page)}, json, human)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 from collections import Counter
@@ -30,6 +29,7 @@ from model_pipeline.data.audio import (
 from model_pipeline.data.doubts import warnings
 from model_pipeline.data.split import SPLITS, ListUse, Split, Splitter, speaker_of
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_json
 from model_pipeline.words import word_key
 
 NOISE_FOLDER = "_background_noise_"
@@ -305,8 +305,4 @@ def read_description(folder: Path, name: str = "dataset.json") -> dict[str, Any]
     path = folder / name
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise KwsError(f"{path} is broken: {error}", hint="make the data folder again") from error
-    return value if isinstance(value, dict) else {}
+    return read_json(path, hint="make the data folder again")

@@ -6,7 +6,6 @@ figures at two SNRs differ by the noise alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from model_pipeline.data.audio import SAMPLE_RATE, as_pcm, read_audio, resample,
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_path, write_json
+from model_pipeline.files import atomic_path, read_json, write_json
 from model_pipeline.folders import claim_dir
 
 _FRAME, _STEP = 320, 80  # 20 ms of energy, every 5 ms
@@ -183,7 +182,7 @@ def read_sessions(folder: Path, labels: Sequence[str]) -> list[Session]:
         samples, rate = read_audio(audio)
         pcm = to_int16(resample(samples, rate))
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
+            about = read_json(path)
             events = sorted((Event(**event) for event in about.pop("events")), key=lambda e: e.start)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise KwsError(
