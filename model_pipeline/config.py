@@ -308,7 +308,8 @@ class MineConfig(Strict):
     begin: int = Field(0, ge=0)
     score: float = Field(0.25, gt=0, lt=1)  # a keyword of at least this probability where none is said is a hard place
     examples: int = Field(40_000, ge=1)  # scenes of hard places, beside all others
-    epochs: int = Field(3, ge=1, le=1000)
+    # Of each round; the last stands for all after it.
+    epochs: list[Annotated[int, Field(ge=1, le=1000)]] = Field([3], min_length=1)
     learning_rate: float = Field(1e-3, gt=0, le=1)
 
 

@@ -109,7 +109,11 @@ def _rounds(
         before = keras.saving.load_model(out / f"round{number - 1}" / "model.keras", compile=False)
         predict = Trainer(before, 1e-3, 0.0, 0.0, 0.0, input_scale(config.frontend), replicas=replicas).logits
         pools.append(hard_pool(config, data, out, out / f"hard{number}", predict, say))
-        changes = {"epochs": c.epochs, "learning_rate": c.learning_rate, "warmup_epochs": 0}
+        changes = {
+            "epochs": c.epochs[min(number, len(c.epochs)) - 1],
+            "learning_rate": c.learning_rate,
+            "warmup_epochs": 0,
+        }
         round_config = config.model_copy(update={"train": config.train.model_copy(update=changes)})
         prepared = prepare(round_config, data, out, say, pools)
         begin = functools.partial(_copy_weights, before)
