@@ -210,7 +210,7 @@ class QuantizeConfig(Strict):
     qat_epochs: int = Field(6, ge=1, le=1000)
     qat_learning_rate: float = Field(2e-4, gt=0, le=1)
     # How much of train.balance is put back: more of unknown, so fewer false accepts and fewer words heard.
-    lean: float = Field(0.0, ge=0, le=2)
+    lean: float = Field(0.0, ge=-1, le=2)
 
 
 class DevicesConfig(Strict):
@@ -307,7 +307,8 @@ class MineConfig(Strict):
     # So many of the examples are learnt by the first network, which only has to show where it is hard; 0: all.
     begin: int = Field(0, ge=0)
     score: float = Field(0.25, gt=0, lt=1)  # a keyword of at least this probability where none is said is a hard place
-    examples: int = Field(40_000, ge=1)  # scenes of hard places, beside all others
+    # Scenes of hard places, beside all others, of each round; the last stands for all after it.
+    examples: list[Annotated[int, Field(ge=1)]] = Field([40_000], min_length=1)
     # Of each round; the last stands for all after it.
     epochs: list[Annotated[int, Field(ge=1, le=1000)]] = Field([3], min_length=1)
     learning_rate: float = Field(1e-3, gt=0, le=1)

@@ -108,7 +108,7 @@ def _rounds(
             continue
         before = keras.saving.load_model(out / f"round{number - 1}" / "model.keras", compile=False)
         predict = Trainer(before, 1e-3, 0.0, 0.0, 0.0, input_scale(config.frontend), replicas=replicas).logits
-        pools.append(hard_pool(config, data, out, out / f"hard{number}", predict, say))
+        pools.append(hard_pool(config, data, out, number, predict, say))
         changes = {
             "epochs": c.epochs[min(number, len(c.epochs)) - 1],
             "learning_rate": c.learning_rate,

@@ -334,17 +334,18 @@ def hard_pool(
     config: Config,
     data: str | Path,
     trained: Path,
-    folder: Path,
+    number: int,
     logits: Callable[[np.ndarray], np.ndarray],
     report: ProgressCallback,
 ) -> Pool:
-    """Examples of what a network falls for (`mine`) in ``folder``, made and taught where they are not there yet.
+    """Examples of what a network falls for (`mine`) in round ``number``, in ``trained/hard<number>``, made and taught
+    where they are not there yet.
 
     Raises:
         KwsError: there is no connected speech, or the network falls for none of it.
     """
     c = config.scenes
-    pool = Pool(folder)
+    pool = Pool(trained / f"hard{number}")
     if pool.state().get("taught") or (c.teacher == "none" and pool.state().get("made")):
         return pool
     dataset = open_dataset(data, config)
@@ -361,7 +362,7 @@ def hard_pool(
         answer = teach(main, c, len(config.labels), empty, report)
     pool.make(
         f"{scenes.hard_places} places",
-        config.mine.examples,
+        config.mine.examples[min(number, len(config.mine.examples)) - 1],
         lambda: scenes,
         config.frontend,
         frames,
