@@ -6,7 +6,7 @@ _Static_assert(512 <= KWS_FE_MAX_FFT && 40 <= KWS_FE_MAX_CHANNELS,
 
 extern const kws_fe_tables_t kws_frontend_tables;
 
-_Static_assert(KWS_AOT_MODEL_ID == 0xfecb30f8ed1da727ull,
+_Static_assert(KWS_AOT_MODEL_ID == 0xb424b0b73a157838ull,
                "model_aot.h and kws_image.c are of different models");
 _Static_assert(KWS_AOT_INPUT_BYTES == 1960, "INPUT_BYTES");
 _Static_assert(KWS_AOT_OUTPUT_BYTES == 10, "OUTPUT_BYTES");
@@ -41,7 +41,7 @@ static const kws_model_t models[] = {
         .input_zero_point = (-128),
         .feature_shift = 16,
         .feature_multiplier = 18133u,
-        .detector = {.num_labels = 10, .window = 6, .min_count = 1, .rest = 0, .refractory_samples = 12000u, .threshold = {154, 190, 166, 154, 202, 154, 184, 172, 0, 0}},
+        .detector = {.num_labels = 10, .window = 6, .min_count = 1, .rest = 0, .refractory_samples = 12000u, .threshold = {196, 184, 142, 184, 154, 142, 130, 124, 0, 0}},
         .track_at = offsetof(kws_state_t, track) + 0 * sizeof(kws_track_t),
         .window_at = offsetof(kws_state_t, window0),
         .network_at = offsetof(kws_state_t, network0),

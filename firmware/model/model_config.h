@@ -4,8 +4,8 @@
 
 /* MODEL_ID: the hash as a number; INPUT_SCALE_BITS: float32, as its bits. */
 #define KWS_MODEL_NAME "default"
-#define KWS_MODEL_HASH "fecb30f8ed1da727"
-#define KWS_MODEL_ID 0xfecb30f8ed1da727ull
+#define KWS_MODEL_HASH "b424b0b73a157838"
+#define KWS_MODEL_ID 0xb424b0b73a157838ull
 #define KWS_NUM_MODELS 1
 #define KWS_NUM_LABELS 10
 #define KWS_LABELS "yes\012no\012up\012down\012left\012right\012stop\012go\012unknown\012silence"
@@ -25,7 +25,7 @@
 #define KWS_DET_MIN_COUNT 1
 #define KWS_DET_REST 0
 #define KWS_DET_REFRACTORY 12000u
-#define KWS_DET_THRESHOLDS {154, 190, 166, 154, 202, 154, 184, 172, 0, 0}
+#define KWS_DET_THRESHOLDS {196, 184, 142, 184, 154, 142, 130, 124, 0, 0}
 #define KWS_STRIDE_HOPS 4
 #define KWS_TFLM_ARENA_BYTES 31120u
 

@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0xfecb30f8ed1da727ull
+#define KWS_MODEL_DATA_ID 0xb424b0b73a157838ull
 
 #ifdef __cplusplus
 extern "C" {

@@ -6,11 +6,11 @@ _Static_assert(512 <= KWS_FE_MAX_FFT && 40 <= KWS_FE_MAX_CHANNELS,
 
 extern const kws_fe_tables_t kws_frontend_tables;
 
-_Static_assert(KWS_AOT_MODEL_ID == 0x3ccc9a9ad6ef8bf5ull,
+_Static_assert(KWS_AOT_MODEL_ID == 0x8be9ac22209c2fc9ull,
                "model_aot.h and kws_image.c are of different models");
 _Static_assert(KWS_AOT_INPUT_BYTES == 1960, "INPUT_BYTES");
 _Static_assert(KWS_AOT_OUTPUT_BYTES == 10, "OUTPUT_BYTES");
-_Static_assert(10 <= KWS_DET_MAX_LABELS && 8 <= KWS_DET_MAX_WINDOW, "detector");
+_Static_assert(10 <= KWS_DET_MAX_LABELS && 1 <= KWS_DET_MAX_WINDOW, "detector");
 
 static const char *const labels0[] = {
     "yes",
@@ -35,13 +35,13 @@ static const kws_model_t models[] = {
         .window_frames = 49,
         .step_frames = 0,
         .slots = 49,
-        .stride_frames = 3,
+        .stride_frames = 4,
         .role = KWS_ROLE_WORDS,
         .output_flip = 0x80,
         .input_zero_point = (-128),
         .feature_shift = 16,
         .feature_multiplier = 18133u,
-        .detector = {.num_labels = 10, .window = 8, .min_count = 1, .rest = 0, .refractory_samples = 16000u, .threshold = {160, 136, 112, 118, 112, 100, 94, 106, 0, 0}},
+        .detector = {.num_labels = 10, .window = 1, .min_count = 3, .rest = 0, .refractory_samples = 12000u, .threshold = {142, 196, 154, 154, 94, 118, 94, 112, 0, 0}},
         .track_at = offsetof(kws_state_t, track) + 0 * sizeof(kws_track_t),
         .window_at = offsetof(kws_state_t, window0),
         .network_at = offsetof(kws_state_t, network0),

@@ -4,8 +4,8 @@
 
 /* MODEL_ID: the hash as a number; INPUT_SCALE_BITS: float32, as its bits. */
 #define KWS_MODEL_NAME "tiny"
-#define KWS_MODEL_HASH "3ccc9a9ad6ef8bf5"
-#define KWS_MODEL_ID 0x3ccc9a9ad6ef8bf5ull
+#define KWS_MODEL_HASH "8be9ac22209c2fc9"
+#define KWS_MODEL_ID 0x8be9ac22209c2fc9ull
 #define KWS_NUM_MODELS 1
 #define KWS_NUM_LABELS 10
 #define KWS_LABELS "yes\012no\012up\012down\012left\012right\012stop\012go\012unknown\012silence"
@@ -21,12 +21,12 @@
 #define KWS_INPUT_SCALE_BITS 0x3e109091u
 #define KWS_FEATURE_MULTIPLIER 18133
 #define KWS_FEATURE_SHIFT 16
-#define KWS_DET_WINDOW 8
-#define KWS_DET_MIN_COUNT 1
+#define KWS_DET_WINDOW 1
+#define KWS_DET_MIN_COUNT 3
 #define KWS_DET_REST 0
-#define KWS_DET_REFRACTORY 16000u
-#define KWS_DET_THRESHOLDS {160, 136, 112, 118, 112, 100, 94, 106, 0, 0}
-#define KWS_STRIDE_HOPS 3
+#define KWS_DET_REFRACTORY 12000u
+#define KWS_DET_THRESHOLDS {142, 196, 154, 154, 94, 118, 94, 112, 0, 0}
+#define KWS_STRIDE_HOPS 4
 #define KWS_TFLM_ARENA_BYTES 17968u
 
 #endif

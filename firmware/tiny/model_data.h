@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x3ccc9a9ad6ef8bf5ull
+#define KWS_MODEL_DATA_ID 0x8be9ac22209c2fc9ull
 
 #ifdef __cplusplus
 extern "C" {

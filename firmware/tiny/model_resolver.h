@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x3ccc9a9ad6ef8bf5ull
+#define KWS_RESOLVER_MODEL_ID 0x8be9ac22209c2fc9ull
 
 // Older trees have their names in tflite and outside, newer ones in tflite::micro: found in either.
 namespace tflite {
