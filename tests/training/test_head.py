@@ -9,8 +9,10 @@ import pytest
 from scipy.special import softmax
 
 from model_pipeline.config import ScenesConfig
+from model_pipeline.data.dataset import Clip
 from model_pipeline.training import head
 from model_pipeline.training.pool import NONE, Pool
+from model_pipeline.training.prepare import _labelled
 
 
 def _clouds(counts: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -79,3 +81,18 @@ def test_it_teaches_a_pool_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_recipe_of_other_teachers_knows_no_decay() -> None:
     assert "head_decay" not in ScenesConfig(teacher="speech_embedding").recipe()
     assert ScenesConfig(teacher="embedding_head").recipe()["head_decay"] == 0.01
+
+
+def test_takes_of_people_are_told_from_synthetic_voices_in_one_folder() -> None:
+    said = [
+        ("no", "espeak-en-us-Andy", 0),
+        ("no", "0badcafe", 0),
+        ("maybe", "kokoro-blend3", 1),
+        ("maybe", "0badcafe", 1),
+    ]
+    clips = [Clip(f"{word}/{speaker}_nohash_0.wav", label, word, speaker, "training") for word, speaker, label in said]
+    speech = _labelled(np.zeros((4, 16000), np.int16), [(False, clip) for clip in clips])
+    assert list(speech.synthetic) == [True, False, True, False]
+    assert len(set(speech.names)) == 4  # each is drawn by its own number of clips
+    assert list(speech.labels) == [0, 0, 1, 1]
+    assert list(_labelled(np.zeros((1, 16000), np.int16), [(True, clips[1])]).synthetic) == [True]  # of the extra data
