@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from host_tools.measure import boards as costs
+from host_tools.report.front_matter import front_matter
 from host_tools.report.page import TEMPLATES
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import Evaluation
@@ -67,7 +68,7 @@ def _render_run(manifest: Manifest, checked: Evaluation, expected: dict[str, Any
 
 
 def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:
-    """The card's text. ``boards``: see `costs.on_boards`."""
+    """The card's text, with its front matter. ``boards``: see `costs.on_boards`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         trim_blocks=True,
@@ -80,6 +81,7 @@ def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:
     environment.filters["share"] = lambda values: Share.read(values).percent
     environment.filters["interval"] = lambda values: Share.read(values).interval
     detector = manifest.detector.model_dump()
+    head = front_matter(manifest)  # of the text as it is: what follows is written for Markdown
     manifest = manifest.model_copy(
         update={
             key: _text(getattr(manifest, key))
@@ -88,7 +90,7 @@ def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:
     )
     boards = _text(boards)
     training, accuracy = manifest.training_data, manifest.accuracy
-    return environment.get_template("card.md.j2").render(
+    return head + environment.get_template("card.md.j2").render(
         m=manifest,
         training=training,
         extra=training.get("extra") or {},

@@ -192,7 +192,8 @@ def test_the_verb_writes_the_file(
     (tmp_path / "model" / "plan.json").touch()
     code, out, _ = kws("report", "--card", str(tmp_path / "model"), "--out", str(tmp_path / "c.md"), capfd=capfd)
     assert code == 0 and "c.md" in out
-    assert (tmp_path / "c.md").read_text().startswith("# Model card: random\n")
+    text = (tmp_path / "c.md").read_text()
+    assert text.startswith("---\nlicense: ") and "\n---\n# Model card: random\n" in text
     code, _, err = kws("report", "--card", str(tmp_path), capfd=capfd)
     assert code == 2 and "no model manifest" in err
 
