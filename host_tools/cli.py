@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import keyword
 import os
 import pkgutil
 import signal
@@ -23,7 +24,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same sums on every CP
 
 
 PANELS = {
-    "Model": "run new train quantize evaluate calibrate search export compile compare report",
+    "Model": "run new import train quantize evaluate calibrate search import export compile compare report",
     "Firmware": "boards build emulate profile bench",
     "Device": "devices flash monitor stream selftest",
     "Data": "data record sessions",
@@ -50,8 +51,15 @@ def build_app() -> typer.Typer:
         if hasattr(module, "GROUP"):
             app.add_typer(module.GROUP, rich_help_panel=panel)
         else:
-            app.command(name, epilog=module.EXAMPLE, rich_help_panel=panel)(getattr(module, name))
+            app.command(name, epilog=module.EXAMPLE, rich_help_panel=panel)(
+                getattr(module, name, None) or getattr(module, f"{name}_")
+            )
     return app
+
+
+def function_name(verb: str) -> str:
+    """Of the function that is a verb: the verb's own, with _ behind where Python has the word for itself."""
+    return f"{verb}_" if keyword.iskeyword(verb) else verb
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -73,7 +73,7 @@ def export(
     choice = choice or manifest.compile
     streaming = manifest.streaming if streaming is None else streaming
     program = compile_model(tflite, **choice.model_dump())
-    _check_agreement(manifest, program)
+    check_agreement(manifest, program)
     if streaming:
         if not 1 <= streaming < manifest.window_frames or manifest.window_frames % streaming:
             known = [str(n) for n in range(1, manifest.window_frames) if manifest.window_frames % n == 0]
@@ -132,7 +132,7 @@ def _plan(manifest: Manifest, program: Program, tflm_arena_bytes: int) -> Export
         fft_size=frontend.fft_size,
         channels=frontend.channels,
         stride_hops=manifest.detector.stride_hops,
-        step_frames=program.streaming.hop if program.streaming else 0,
+        step_frames=program.step_frames,
         macs=program.macs,
         arena_bytes=program.arena_bytes,
         constant_bytes=program.constant_bytes,
@@ -147,7 +147,11 @@ def _ours(folder: Path) -> bool:
     return "model_config.h" in names and names <= FILES
 
 
-def _check_agreement(manifest: Manifest, program: Program) -> None:
+def check_agreement(manifest: Manifest, program: Program) -> None:
+    """
+    Raises:
+        KwsError: model and manifest disagree, or the firmware has no use for such an input or output.
+    """
     if not program.single:
         ends = f"{len(program.graph.inputs)} inputs and {len(program.graph.outputs)} outputs"
         raise KwsError(
@@ -158,7 +162,8 @@ def _check_agreement(manifest: Manifest, program: Program) -> None:
         ("input", manifest.input, program.input),
         ("output", manifest.output, program.output),
     ):
-        if tensor.type != "INT8":
+        posterior = what == "output" and tensor.type == "UINT8" and tensor.zero_point == 0
+        if tensor.type != "INT8" and not posterior:
             raise KwsError(
                 f"the model's {what} is {tensor.type}; the firmware takes models with int8 input and output",
                 hint="convert with inference_input_type and inference_output_type int8",
@@ -192,7 +197,7 @@ def recorded_arena(model_dir: Path, manifest: Manifest) -> int | None:
 def config_header(manifest: Manifest, tflm_arena_bytes: int) -> str:
     """``model_config.h``: all macros of docs/architecture.md."""
     frontend, detector = manifest.frontend, manifest.detector
-    multiplier, shift = feature_quantization(manifest.input.scale)
+    multiplier, shift = feature_quantization(manifest.input.scale, manifest.feature_shift)
     macros: dict[str, str | int] = {
         "MODEL_NAME": c_string(manifest.name),
         "MODEL_HASH": c_string(manifest.model_hash),

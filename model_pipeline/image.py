@@ -9,6 +9,7 @@ from pathlib import Path
 
 from model_pipeline.compiler import Program
 from model_pipeline.ctext import c_string, guarded
+from model_pipeline.errors import KwsError
 from model_pipeline.manifest import Manifest, feature_quantization
 from model_pipeline.native import FIRMWARE
 
@@ -30,6 +31,26 @@ class Part:
     program: Program
     prefix: str
     header: str
+
+
+def check_together(parts: Sequence[Part]) -> None:
+    """
+    Raises:
+        KwsError: these models can't be in one image.
+    """
+    first = parts[0].manifest
+    for part in parts:
+        if part.manifest.frontend.model_copy(update={"feature_max": 1.5}) != first.frontend.model_copy(
+            update={"feature_max": 1.5}
+        ):
+            raise KwsError(
+                f"{first.name} and {part.manifest.name} have different front ends, so they can't share one",
+                hint="an image each, or models that were trained with the same [frontend]",
+            )
+    if all(part.manifest.role == "voice" for part in parts):
+        raise KwsError("no model that hears words is among them", hint="give a wake word's model too")
+    if sum(len(part.manifest.labels) for part in parts) > 32:
+        raise KwsError("the models have more than 32 labels together", hint="leave one out")
 
 
 def step_frames(part: Part) -> int:
@@ -122,7 +143,7 @@ def _slots(part: Part, whole_windows: bool) -> int:
 
 def _model(n: int, part: Part, whole_windows: bool) -> list[tuple[str, object]]:
     manifest, detector = part.manifest, part.manifest.detector
-    multiplier, shift = feature_quantization(manifest.input.scale)
+    multiplier, shift = feature_quantization(manifest.input.scale, manifest.feature_shift)
     fields = {
         "num_labels": len(manifest.labels),
         "window": detector.window,

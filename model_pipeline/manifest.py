@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from model_pipeline.config import CompileConfig, DetectorConfig, FrontendConfig, explain
+from model_pipeline.config import SILENCE, UNKNOWN, CompileConfig, DetectorConfig, FrontendConfig, explain
 from model_pipeline.errors import KwsError
 from model_pipeline.files import read_json, sha256_file, write_text
 from model_pipeline.limits import LIMITS, Labels, Name, Threshold
@@ -51,6 +51,8 @@ class Manifest(Strict):
     output: Quantization
     detector: DetectorDefaults
     compile: CompileConfig = CompileConfig()  # what `kws export` does unless told otherwise
+    # Fraction bits of the integer that turns a feature into a step of the input: more are nearer to a division.
+    feature_shift: int = Field(16, ge=8, le=24)
     # voice: says whether anybody speaks; of several models in one image, words are heard only while it says yes.
     role: Literal["words", "voice"] = "words"
     streaming: int = Field(
@@ -78,8 +80,8 @@ class Manifest(Strict):
 
     @property
     def keywords(self) -> list[str]:
-        """The labels that can fire: all but unknown and silence."""
-        return self.labels[:-2]
+        """The labels that can fire: all but unknown and silence, which an imported wake word does not have."""
+        return self.labels[:-2] if self.labels[-2:] == [UNKNOWN, SILENCE] else self.labels
 
     @property
     def model_hash(self) -> str:
@@ -92,12 +94,11 @@ class Manifest(Strict):
         return (self.window_frames - 1) * self.frontend.hop_samples + self.frontend.window_samples
 
 
-def feature_quantization(scale: float) -> tuple[int, int]:
+def feature_quantization(scale: float, shift: int = 16) -> tuple[int, int]:
     """Integers (multiplier, shift) that turn a uint16 feature into int8 steps on board and host alike:
 
     ``q = clamp(((feature * multiplier + (1 << (shift - 1))) >> shift) + zero_point, -128, 127)``
     """
-    shift = 16
     return round(FEATURE_STEP / scale * (1 << shift)), shift
 
 

@@ -8,8 +8,8 @@
  * *_TYPE: of the elements; the functions give their bytes, aligned for that type.
  * KERNELS, KERNELS_ID: of firmware/core/nn, whose packing of weights this code follows. */
 #define KWS_AOT_MODEL_HASH "8be9ac22209c2fc9"
-#define KWS_AOT_KERNELS "36ae7b272b98f79c"
-#define KWS_AOT_KERNELS_ID 0x36ae7b272b98f79cull
+#define KWS_AOT_KERNELS "255a26f5abc2ddc6"
+#define KWS_AOT_KERNELS_ID 0x255a26f5abc2ddc6ull
 #define KWS_AOT_MODEL_ID 0x8be9ac22209c2fc9ull
 #define KWS_AOT_ARENA_BYTES 9888u
 #define KWS_AOT_MACS 398064u

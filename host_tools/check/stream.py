@@ -49,7 +49,9 @@ def compare(
         )
     wanted = detector or manifest.detector
     link.set_detector(
-        Detector(wanted.window, wanted.min_count, wanted.refractory_samples, tuple(wanted.thresholds), at=0.0)
+        Detector(
+            wanted.window, wanted.min_count, wanted.refractory_samples, tuple(wanted.thresholds), wanted.rest, at=0.0
+        )
     )
     track = recogniser.track(samples, wanted.stride_hops)
     expected = track.detect(wanted)

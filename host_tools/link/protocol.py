@@ -311,18 +311,19 @@ class Detector(Event):
     min_count: int
     refractory_samples: int
     thresholds: tuple[int, ...]
+    rest: int = 0
 
     def payload(self) -> bytes:
         """The payload of SET_DETECTOR."""
-        head = struct.pack("<BBHIB", self.window, self.min_count, 0, self.refractory_samples, len(self.thresholds))
-        return head + bytes(self.thresholds)
+        numbers = (self.window, self.min_count, self.rest, 0, self.refractory_samples, len(self.thresholds))
+        return struct.pack("<BBBBIB", *numbers) + bytes(self.thresholds)
 
     @classmethod
     def parse(cls, payload: bytes, at: float) -> Detector:
-        window, count, _, refractory, n = struct.unpack_from("<BBHIB", payload)
+        window, count, rest, _, refractory, n = struct.unpack_from("<BBBBIB", payload)
         if len(payload) != 9 + n:
             raise ValueError("detector length")
-        return cls(window, count, refractory, tuple(payload[9:]), at=at)
+        return cls(window, count, refractory, tuple(payload[9:]), rest, at=at)
 
 
 @dataclass(frozen=True)

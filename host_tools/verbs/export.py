@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,13 @@ import typer
 
 from host_tools import ui
 from host_tools.options import common, kernels
+from model_pipeline.config import CompileConfig
+from model_pipeline.errors import KwsError
 
-EXAMPLE = "Example: kws export runs/demo/model --out runs/demo/firmware_model"
+EXAMPLE = (
+    "Example: kws export runs/demo/model --out runs/demo/firmware_model\n\n"
+    "Or: kws export firmware/model --library cmake --prefix front_door --out front_door"
+)
 
 
 def export(
@@ -27,12 +33,31 @@ def export(
     size: kernels.Size = None,
     portable: kernels.Portable = False,
     max_constants: kernels.MaxConstants = None,
+    library: Annotated[
+        str | None,
+        typer.Option(
+            "--library",
+            metavar="FLAVOUR",
+            help="Make a library for another firmware instead: cmake, arduino, platformio, zephyr or esp-idf.",
+        ),
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="With --library: what all its names begin with.")] = "kws",
+    also: Annotated[
+        list[Path] | None,
+        typer.Option("--also", metavar="MODEL", help="With --library: another model that shares the front end."),
+    ] = None,
     json: common.Json = False,
 ) -> None:
     """Make the sources that a firmware build needs of a model: configuration, C array, resolver, compiled plan."""
     from model_pipeline.export import export as run
 
+    chosen = size is not None or portable or max_constants is not None
     choice = kernels.chosen(model, size, portable, max_constants)
+    if library is None and (also or prefix != "kws"):
+        raise KwsError("--prefix and --also are for --library", hint="add --library cmake")
+    if library is not None:
+        _library([model, *(also or [])], out, library, prefix, streaming, choice if chosen else None, json)
+        return
     with ui.progress("exporting") as progress:
         result = run(model, out, progress, streaming=streaming, choice=choice)
 
@@ -50,3 +75,26 @@ def export(
         ui.out.say("  {}", kernels.constants_line(values))
 
     ui.emit(result, json, human)
+
+
+def _library(
+    models: list[Path],
+    out: Path,
+    flavour: str,
+    prefix: str,
+    streaming: int | None,
+    choice: CompileConfig | None,
+    json: bool,
+) -> None:
+    from model_pipeline.library import export_library
+
+    with ui.progress("exporting") as progress:
+        done = export_library(models, out, flavour, prefix, streaming=streaming, choice=choice, progress=progress)
+
+    def human(values: dict) -> None:
+        ui.out.say("{}: {} files, {:,} B, for {}", values["folder"], len(values["files"]), values["bytes"], flavour)
+        ui.out.say("  hears {}", ", ".join(values["labels"]))
+        ui.out.say("  {:,} B for activations, {:,} B of constants", values["arena_bytes"], values["constant_bytes"])
+        ui.out.say("  {:,} MACs an inference, {:,} a second", values["macs"], values["macs_per_second"])
+
+    ui.emit(asdict(done), json, human)

@@ -119,11 +119,11 @@ def clip_features(config: FrontendConfig, clips: NDArray[np.int16]) -> NDArray[n
     return out
 
 
-def quantize(features: NDArray[np.uint16], scale: float, zero_point: int = -128) -> NDArray[np.int8]:
+def quantize(features: NDArray[np.uint16], scale: float, zero_point: int = -128, shift: int = 16) -> NDArray[np.int8]:
     """Features as the model's int8 input, by the firmware's own rule (`manifest.feature_quantization`). Any shape."""
     features = np.ascontiguousarray(features, np.uint16)
     out = np.empty(features.shape, np.int8)
-    multiplier, shift = feature_quantization(scale)
+    multiplier, shift = feature_quantization(scale, shift)
     _library().kws_fe_quantize_all(features.ctypes.data, features.size, multiplier, shift, zero_point, out.ctypes.data)
     return out
 

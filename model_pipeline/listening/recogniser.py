@@ -97,6 +97,11 @@ class Recogniser:
         self._pool = ThreadPoolExecutor(count)
         self.wide = False
         self.why_not_wide = "not asked for"
+        self.step_frames = program.step_frames  # not 0: the model keeps variables, and must see each frame once
+        if self.step_frames:
+            self.why_not_wide = "the model keeps variables"
+            self._owner = HostPrograms([program], flags=_FLAGS)
+            return
         if wide:
             self._use_wide((Path(model) / "model.tflite").read_bytes(), program, count)
         if not self.wide:
@@ -135,7 +140,8 @@ class Recogniser:
     def features(self, samples: NDArray[np.int16]) -> NDArray[np.int8]:
         """The model's int8 input frames of a whole recording: int16 [n] to int8 [frames, channels]."""
         frames = Frontend(self.manifest.frontend).process(samples)
-        return quantize(frames, self.manifest.input.scale, self.manifest.input.zero_point)
+        manifest = self.manifest
+        return quantize(frames, manifest.input.scale, manifest.input.zero_point, manifest.feature_shift)
 
     def track(
         self, samples: NDArray[np.int16], stride_hops: int | None = None, progress: ProgressCallback | None = None
@@ -154,6 +160,8 @@ class Recogniser:
         if len(frames) < size:
             empty = np.empty((0, len(self.labels)), np.int8)
             return Track(empty, first, stride * hop, stride, len(samples))
+        if self.step_frames:
+            return Track(self._steps(frames, stride, progress), first, stride * hop, stride, len(samples))
         count = len(frames) - size + 1
         outputs = np.empty((len(range(0, count, stride)), len(self.labels)), np.int8)
         # In hops; multiples of the stride, so that each chunk begins with a result.
@@ -182,6 +190,22 @@ class Recogniser:
             stopped.set()
             raise
         return Track(outputs, first, stride * hop, stride, len(samples))
+
+    def _steps(self, frames: NDArray[np.int8], stride: int, progress: ProgressCallback | None) -> NDArray[np.int8]:
+        """Results of a model that keeps variables, from its reset, one after the other."""
+        step, program = self.step_frames, self._owner.programs[0]
+        if stride % step:
+            raise KwsError(f"a model that takes {step} frames a step gives no results every {stride}")
+        inputs = frames[: len(frames) // step * step].reshape(-1, step * frames.shape[1])
+        outputs = np.empty((len(inputs), len(self.labels)), np.int8)
+        program.reset()
+        for start in range(0, len(inputs), _CHUNK):
+            rows = program.run(inputs[start : start + _CHUNK])
+            # As the firmware has it: posteriors with a zero point of -128, whatever the model's own.
+            outputs[start : start + _CHUNK] = rows if rows.dtype == np.int8 else (rows ^ 0x80).view(np.int8)
+            if progress:
+                progress(min(start + _CHUNK, len(inputs)), len(inputs), "")
+        return outputs[self.manifest.window_frames // step - 1 :: stride // step]
 
     def _run_windows(self, which: int, frames: NDArray[np.int8], stride: int) -> NDArray[np.int8]:
         # [rows, channels, size] views of the frames, copied in the order [time, channel].

@@ -222,7 +222,8 @@ def test_every_verb_is_a_function_of_its_file_in_one_panel() -> None:
     assert len(panels) == len(set(panels)) and set(panels) == set(files) - {"version"}
     for name in files:
         module = importlib.import_module(f"{verbs.__name__}.{name}")
-        assert hasattr(module, "GROUP") or (callable(getattr(module, name)) and module.EXAMPLE.startswith("Example: "))
+        function = getattr(module, cli.function_name(name), None)
+        assert hasattr(module, "GROUP") or (callable(function) and module.EXAMPLE.startswith("Example: "))
 
 
 @pytest.mark.parametrize(

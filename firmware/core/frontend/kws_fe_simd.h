@@ -87,8 +87,8 @@ static inline uint32_t kws_pkhbt(uint32_t a, uint32_t b, int shift) {
   return (a & 0xFFFFu) | ((b << shift) & 0xFFFF0000u);
 }
 /* High half of a, low half of b >> shift. */
-static inline uint32_t kws_pkhtb(uint32_t a, uint32_t b, int shift) {
-  return (a & 0xFFFF0000u) | ((uint32_t)((int32_t)b >> shift) & 0xFFFFu);
+static inline uint32_t kws_pkhtb(int32_t a, int32_t b, int shift) {
+  return ((uint32_t)a & 0xFFFF0000u) | ((uint32_t)(b >> shift) & 0xFFFFu);
 }
 static inline uint32_t kws_abs16(uint32_t x) {
   const int32_t lo = kws_lo(x), hi = kws_hi(x);

@@ -15,7 +15,7 @@
 #define KWS_STAGE static NOINLINE
 typedef uint32_t kws_word;
 typedef int32_t kws_int;
-#define KWS_ALL(x) (x)
+#define KWS_ALL(x) ((kws_word)(x))
 #define KWS_ALL_INT(x) (x)
 #include "kws_fe_transform.h"
 

@@ -2,6 +2,6 @@
 #ifndef KWS_NN_KERNELS_H
 #define KWS_NN_KERNELS_H
 
-#define KWS_NN_KERNELS 0x36ae7b272b98f79cull
+#define KWS_NN_KERNELS 0x255a26f5abc2ddc6ull
 
 #endif

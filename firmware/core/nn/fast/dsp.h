@@ -12,6 +12,9 @@
 #include <arm_acle.h>
 #else
 #define KWS_DSP 0
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(KWS_NN_PORTABLE)
+#pragma message("without optimisation the DSP instructions are not used: right, but several times slower (-O2)")
+#endif
 #endif
 
 #define KWS_INLINE static inline __attribute__((always_inline))
@@ -61,8 +64,8 @@ KWS_INLINE uint32_t kws_sxtab16(uint32_t acc, uint32_t x) {
 #if KWS_DSP
   return (uint32_t)__sxtab16((int16x2_t)acc, (int8x4_t)x);
 #else
-  const uint32_t low = (acc + (uint32_t)(int8_t)x) & 0xFFFFu;
-  return low | (((acc >> 16) + (uint32_t)(int8_t)(x >> 16)) << 16);
+  const int32_t low = (int8_t)x, high = (int8_t)(x >> 16);
+  return ((acc + (uint32_t)low) & 0xFFFFu) | (((acc >> 16) + (uint32_t)high) << 16);
 #endif
 }
 
@@ -149,7 +152,9 @@ KWS_INLINE int32_t kws_smmla(int32_t a, int32_t b, int32_t c) {
 /* x limited to int8. */
 KWS_INLINE int32_t kws_ssat8(int32_t x) {
 #if KWS_DSP
-  return __ssat(x, 8);
+  int32_t result;
+  __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(x));
+  return result;
 #else
   return x < INT8_MIN ? INT8_MIN : x > INT8_MAX ? INT8_MAX : x;
 #endif

@@ -1,0 +1,277 @@
+"""`kws export --library`: folders that build where they lie and hear what `kws evaluate stream` hears."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from host_tools.cli import build_app
+from model_pipeline.compiler.host import kernel_sources
+from model_pipeline.errors import KwsError
+from model_pipeline.folders import MARK
+from model_pipeline.library import FLAVOURS, export_library
+from model_pipeline.library.export import MAX_BYTES, MAX_FILES
+from model_pipeline.library.sources import FAST, KERNELS, kernel_files
+from model_pipeline.listening.recogniser import Recogniser
+from model_pipeline.native import FIRMWARE, ROOT
+
+TINY = FIRMWARE / "tiny"
+WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+CLIPS = ROOT.parent / "shared" / "data" / "speech_commands"
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("library") / "tiny"
+    export_library([TINY], out, "cmake", "front_door")
+    return out
+
+
+@pytest.fixture(scope="module")
+def sound() -> np.ndarray:
+    """Words in noise, about 20 s: real ones where the recordings are, else something that is louder and softer."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 60, 16000 * 24)
+    files = [next(iter(sorted((CLIPS / word).glob("*.flac"))), None) for word in ("yes", "stop", "left", "go", "no")]
+    for n, path in enumerate(f for f in files if f):
+        clip = soundfile.read(path, dtype="int16")[0]
+        noise[16000 + 64000 * n : 16000 + 64000 * n + len(clip)] += clip
+    if not any(files):
+        noise *= np.repeat(rng.uniform(1, 200, 24 * 8), 2000)
+    return np.clip(noise, -32768, 32767).astype(np.int16)
+
+
+def heard(model: Path, sound: np.ndarray) -> list[tuple[int, str, int]]:
+    recogniser = Recogniser(model, workers=1, wide=False)
+    found = recogniser.track(sound).detect(recogniser.manifest.detector)
+    return [(d.position, recogniser.labels[d.label], d.score) for d in found]
+
+
+def listen(program: Path, sound: np.ndarray) -> list[tuple[int, str, int]]:
+    done = subprocess.run([program], input=sound.tobytes(), capture_output=True, check=True)
+    rows = [line.split(" ") for line in done.stdout.decode().splitlines()]
+    return [(int(position), label, int(score)) for position, label, score in rows]
+
+
+def compile_all(folder: Path, out: Path, *flags: str, compiler: str = "gcc") -> None:
+    sources = [str(p) for p in sorted((folder / "src").glob("*.c"))]
+    main = str(folder / "example" / "listen.c")
+    command = [compiler, *WARNINGS, "-O2", f"-I{folder / 'src'}", *flags, *sources, main, "-o", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_compiler_call_without_a_warning_hears_what_the_host_hears(library, sound, tmp_path):
+    compile_all(library, tmp_path / "listen", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    expected = heard(TINY, sound)
+    assert listen(tmp_path / "listen", sound) == expected
+    if CLIPS.is_dir():
+        assert len(expected) >= 3
+
+
+def test_it_is_small_and_every_global_name_has_the_prefix(library, tmp_path):
+    files = [p for p in library.rglob("*") if p.is_file()]
+    assert len(files) <= MAX_FILES and sum(p.stat().st_size for p in files) <= MAX_BYTES
+    compile_all(library, tmp_path / "x.o", "-r", "-nostdlib")
+    names = subprocess.run(["nm", "-g", "--defined-only", tmp_path / "x.o"], capture_output=True, text=True).stdout
+    rows = [line.split() for line in names.splitlines()]
+    assert rows and all(row[-1].startswith("front_door_") or row[-1] == "main" for row in rows)
+    everything = subprocess.run(["nm", tmp_path / "x.o"], capture_output=True, text=True).stdout
+    variables = {line.split()[-1] for line in everything.splitlines() if re.search(r" [BDbC] ", line)}
+    # Of the example: its state. Tables of pointers are relocated, so they may be in .data.rel.ro, which nm calls d.
+    assert {v.split(".")[0] for v in variables} <= {"k", "front_door_image"}
+    undefined = {line.split()[-1] for line in everything.splitlines() if " U " in line}
+    undefined.discard("_GLOBAL_OFFSET_TABLE_")
+    assert undefined <= {"memcpy", "memset", "memmove", "printf", "fread", "stdin", "puts", "__stack_chk_fail"}
+
+
+def test_two_libraries_and_four_streams_in_one_cpp_program(library, sound, tmp_path):
+    other = tmp_path / "other"
+    export_library([TINY], other, "cmake", "garage", streaming=7)
+    main = tmp_path / "main.cc"
+    main.write_text(
+        '#include <cstdio>\n#include "front_door.h"\n#include "garage.h"\n'
+        "static void a(void *who, const front_door_word_t *w) {\n"
+        '  std::printf("%s %u %s\\n", static_cast<const char *>(who), w->position, w->label); }\n'
+        "static void b(void *who, const garage_word_t *w) {\n"
+        '  std::printf("%s %u %s\\n", static_cast<const char *>(who), w->position, w->label); }\n'
+        "static front_door_t front[2];\nstatic garage_t rear[2];\n"
+        "int main() {\n  static int16_t pcm[777];\n  size_t n;\n"
+        "  for (int i = 0; i < 2; i++) if (front_door_init(&front[i]) || garage_init(&rear[i])) return 1;\n"
+        "  while ((n = std::fread(pcm, 2, 777, stdin)) > 0) {\n"
+        '    char one[] = "f0", two[] = "f1", three[] = "g0";\n'
+        "    front_door_feed(&front[0], pcm, n, a, one);\n"
+        "    front_door_feed(&front[1], pcm, n, a, two);\n"
+        "    garage_feed(&rear[0], pcm, n, b, three);\n  }\n"
+        "  return garage_feed(&rear[1], pcm, 0, b, nullptr);\n}\n"
+    )
+    objects = []
+    for folder in (library, other):
+        for source in sorted((folder / "src").glob("*.c")):
+            target = tmp_path / f"{source.stem}.o"  # no file of one library has the name of another's
+            assert not target.exists()
+            subprocess.run(["gcc", *WARNINGS, "-O1", "-c", str(source), "-o", str(target)], check=True)
+            objects.append(str(target))
+    command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{library / 'src'}"]
+    subprocess.run([*command, f"-I{other / 'src'}", str(main), *objects, "-o", str(tmp_path / "both")], check=True)
+    done = subprocess.run([tmp_path / "both"], input=sound.tobytes(), capture_output=True, check=True)
+    lines = done.stdout.decode().splitlines()
+    expected = [f"{position} {label}" for position, label, _ in heard(TINY, sound)]
+    for who in ("f0", "f1", "g0"):
+        assert [line[3:] for line in lines if line.startswith(who)] == expected
+
+
+def test_cmake_builds_it_alone_and_below_another_project(library, sound, tmp_path):
+    if not shutil.which("cmake"):
+        pytest.skip("cmake is not installed (apt-get install cmake)")
+    subprocess.run(["cmake", "-S", library, "-B", tmp_path / "build"], check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", tmp_path / "build"], check=True, capture_output=True)
+    assert listen(tmp_path / "build" / "listen", sound) == heard(TINY, sound)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_it_compiles_for_every_core(library, core, tmp_path):
+    if not shutil.which("arm-none-eabi-gcc"):
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    flags = (f"-mcpu={core}", "-mthumb", "-mfloat-abi=soft", "--specs=nosys.specs")
+    compile_all(library, tmp_path / "x.elf", *flags, compiler="arm-none-eabi-gcc")
+
+
+def test_without_optimisation_the_compiler_says_what_is_lost(library, tmp_path):
+    if not shutil.which("arm-none-eabi-gcc"):
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    source = str(library / "src" / "front_door_fast_matrix8.c")
+    for level, said in (("-O0", True), ("-O2", False)):
+        command = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", level, "-c", source, "-o", str(tmp_path / "x.o")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert ("DSP instructions are not used" in done.stderr) == said
+
+
+def test_kernels_of_another_model_are_refused_by_the_c_compiler(library, tmp_path):
+    folder = shutil.copytree(library, tmp_path / "mixed")
+    header = folder / "src" / "front_door_nn_kernels.h"
+    header.write_text(re.sub(r"0x\w+ull", "0x0123456789abcdefull", header.read_text()))
+    command = ["gcc", "-c", str(folder / "src" / "front_door_aot.c"), "-o", str(tmp_path / "x.o")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0 and "export the model again" in done.stderr
+
+
+@pytest.mark.parametrize("function", [*FAST, *(p.stem for p in KERNELS[0].glob("*.c"))])
+def test_the_files_of_a_kernel_are_all_that_it_needs(function, tmp_path):
+    """On the host and, where other code is chosen, on a Cortex-M4."""
+    for compiler in (["gcc"], ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb"]):
+        if not shutil.which(compiler[0]):
+            continue
+        includes = [f"-I{k}" for k in KERNELS]
+        files = [str(p) for p in kernel_files([function])]
+        target = str(tmp_path / "x.o")
+        subprocess.run([*compiler, "-O2", *includes, "-r", "-nostdlib", *files, "-o", target], check=True)
+        nm = compiler[0].replace("gcc", "nm")
+        names = subprocess.run([nm, target], capture_output=True, text=True, check=True).stdout
+        assert not [line for line in names.splitlines() if " U kws_" in line]
+    assert {p.name for p in kernel_sources()} >= {Path(f).name for f in files}
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_package_managers_take_their_files(flavour, tmp_path):
+    out = tmp_path / "lib"
+    result = export_library([TINY], out, flavour, "front_door")
+    assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == set(result.files)
+    if flavour in ("platformio", "arduino"):
+        from platformio.package.manifest.parser import ManifestParserFactory
+        from platformio.package.manifest.schema import ManifestSchema
+
+        name = "library.json" if flavour == "platformio" else "library.properties"
+        data = ManifestSchema().load_manifest(ManifestParserFactory.new_from_file(str(out / name)).as_dict())
+        assert data["name"] == "front_door" and "front_door.h" in json.dumps(data)
+    if flavour == "arduino":
+        assert (out / "examples" / "listen" / "listen.ino").is_file()  # a sketch has its folder's name
+    if flavour == "zephyr":
+        yaml = pytest.importorskip("yaml")
+        # The keys that Zephyr's scripts/zephyr_module.py allows here.
+        module = yaml.safe_load((out / "zephyr" / "module.yml").read_text())
+        assert set(module) <= {"name", "build"} and set(module["build"]) <= {"cmake", "kconfig"}
+        assert (out / module["build"]["cmake"] / "CMakeLists.txt").is_file()
+        assert (out / module["build"]["kconfig"]).read_text().startswith("config FRONT_DOOR\n\tbool ")
+
+
+ZEPHYR = """cmake_minimum_required(VERSION 3.13)
+project(stub C)
+set(CONFIG_FRONT_DOOR {enabled})
+macro(zephyr_library_named name)
+  set(ZEPHYR_CURRENT_LIBRARY ${{name}})
+  add_library(${{name}} STATIC)
+endmacro()
+macro(zephyr_library_sources)
+  target_sources(${{ZEPHYR_CURRENT_LIBRARY}} PRIVATE ${{ARGN}})
+endmacro()
+macro(zephyr_library_compile_options)
+  target_compile_options(${{ZEPHYR_CURRENT_LIBRARY}} PRIVATE ${{ARGN}})
+endmacro()
+macro(zephyr_include_directories)
+  include_directories(${{ARGN}})
+endmacro()
+add_subdirectory({folder}/zephyr module)
+if(NOT TARGET front_door)
+  message(STATUS "left out")
+endif()
+"""
+IDF = """cmake_minimum_required(VERSION 3.16)
+project(stub C)
+macro(idf_component_register)
+  cmake_parse_arguments(C "" "" "SRCS;INCLUDE_DIRS;PRIV_REQUIRES" ${{ARGN}})
+  set(COMPONENT_LIB component)
+  add_library(component STATIC ${{C_SRCS}})
+  target_include_directories(component PUBLIC ${{C_INCLUDE_DIRS}})
+endmacro()
+add_subdirectory({folder} library)
+"""
+
+
+@pytest.mark.parametrize(("flavour", "text"), [("zephyr", ZEPHYR), ("esp-idf", IDF)])
+def test_the_cmake_of_frameworks_builds_against_their_macros(flavour, text, tmp_path):
+    if not shutil.which("cmake"):
+        pytest.skip("cmake is not installed (apt-get install cmake)")
+    export_library([TINY], tmp_path / "lib", flavour, "front_door")
+    for enabled in ("1", "0") if flavour == "zephyr" else ("1",):
+        project = tmp_path / f"project{enabled}"
+        project.mkdir()
+        (project / "CMakeLists.txt").write_text(text.format(folder=tmp_path / "lib", enabled=enabled))
+        command = ["cmake", "-S", project, "-B", project / "build"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert ("left out" in done.stdout) == (enabled == "0")
+        if enabled == "1":
+            subprocess.run(["cmake", "--build", project / "build"], check=True, capture_output=True)
+
+
+def test_a_bad_prefix_flavour_or_folder_is_refused(tmp_path, library):
+    for prefix in ("9lives", "Front", "a-b", "x" * 40, "int", "_a", "a__b", ""):
+        with pytest.raises(KwsError, match="prefix"):
+            export_library([TINY], tmp_path / "x", "cmake", prefix)
+    with pytest.raises(KwsError, match="no library flavour"):
+        export_library([TINY], tmp_path / "x", "bazel")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(KwsError, match="not replaced"):
+        export_library([TINY], mine, "cmake")
+    assert (mine / "thesis.txt").read_text() == "years of work"
+    assert (library / MARK).is_file()
+
+
+def test_the_verb_says_what_it_made(tmp_path):
+    out = tmp_path / "lib"
+    arguments = ["export", str(TINY), "--library", "cmake", "--prefix", "p", "--out", str(out), "--json"]
+    done = CliRunner().invoke(build_app(), arguments)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout[done.stdout.index("{") :])
+    assert told["prefix"] == "p" and (out / "src" / "p.h").is_file() and len(told["files"]) <= MAX_FILES
