@@ -29,8 +29,10 @@ bench: setup ## instructions, RAM and flash of models on the emulated board, bes
 bench-words: setup ## people's accuracy of own words that only synthesisers said (ARGS="--only b --takes 0")
 	@$(PY) -m tests.bench_words $(ARGS)
 
-fuzz: setup ## 100,000 damaged models for the compiler (ARGS="--cases 1000")
+fuzz: setup ## damaged models, lists, configurations, states (ARGS="--cases 1000"), and kills of a run at random moments
 	@$(PY) -m tests.fuzz $(ARGS)
+	@$(PY) -m tests.fuzz.files $(ARGS)
+	@$(PY) -m tests.fuzz.kills run
 
 clean: ## remove what was built (not .venv)
 	rm -rf .pio .cache build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

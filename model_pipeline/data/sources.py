@@ -117,7 +117,7 @@ def _edge_impulse(folder: Path, found: Found, speakers: _Speakers) -> None:
             found.left.append((name, "its path leaves the folder, or is missing"))
         elif not word:
             found.left.append((name, "it has not exactly one label"))
-        elif not (folder / name).is_file():
+        elif not _is_file(folder / name):
             found.left.append((name, "it is not there"))
         elif not is_sound(place.name):
             found.left.append((name, _reason(place.name)))
@@ -126,6 +126,13 @@ def _edge_impulse(folder: Path, found: Found, speakers: _Speakers) -> None:
             speaker, take = speakers.of(folder_of_word, place.name)
             found.words.setdefault(folder_of_word, set()).add(word)
             found.clips.append(Source(name, folder_of_word, speaker, take, split))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def _entry(entry: Any) -> tuple[str, str, Split | None]:

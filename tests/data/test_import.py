@@ -156,12 +156,13 @@ class TestLayouts:
             {"path": "training/a.cbor", "label": "x"},
             {"path": "training/a.wav", "label": {"type": "unlabeled"}},
             {"path": 7},
+            {"path": "x" * 5000 + ".wav", "label": "x"},
             None,
         ):
             files.append(odd)  # type: ignore[arg-type]
         (tmp_path / "in" / "info.labels").write_text(json.dumps({"version": 1, "files": files}))
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert (done["layout"], done["clips"], done["skipped"]) == ("Edge Impulse", 22, 6)
+        assert (done["layout"], done["clips"], done["skipped"]) == ("Edge Impulse", 22, 7)
         dataset = Dataset.open(tmp_path / "out", ["hey_robot"])
         testing = [c for c in dataset.speech if c.split == "testing"]
         assert len(testing) == 6
