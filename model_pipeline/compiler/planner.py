@@ -11,9 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from model_pipeline.compiler.passes.place import Memory
+from model_pipeline.errors import KwsError
 
 ALIGNMENT = 4  # kernels may load words
 MAX_ARENA = 16 << 20
+# Pairs of memories that are in use at the same time: so many are planned in some ten seconds. Networks for
+# microcontrollers have tens of thousands at the most; only a file that was made to keep us busy has more.
+MAX_PAIRS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,17 @@ class Plan:
 
 
 def plan(memories: list[Memory]) -> Plan:
-    """Sets ``offset`` of each memory."""
+    """Sets ``offset`` of each memory.
+
+    Raises:
+        KwsError: more of them are in use at once than can be planned in a reasonable time.
+    """
+    if (pairs := _pairs(memories)) > MAX_PAIRS:
+        raise KwsError(
+            f"the model keeps too much alive at once: {len(memories):,} memories, {pairs:,} pairs of them overlap in "
+            f"time (at most {MAX_PAIRS:,})",
+            hint="a chain of layers keeps a few",
+        )
     orders: list[Callable[[Memory], tuple]] = [
         lambda m: (-m.size, m.first),
         lambda m: (-(m.last - m.first), -m.size),
@@ -42,6 +56,17 @@ def plan(memories: list[Memory]) -> Plan:
     for memory, offset in zip(memories, best[1], strict=True):
         memory.offset = offset
     return Plan(best[0], lower_bound(memories))
+
+
+def _pairs(memories: list[Memory]) -> int:
+    """How many pairs are in use at the same time: each memory with those that are there when it begins."""
+    begins, ends = sorted(m.first for m in memories), sorted(m.last for m in memories)
+    ended = pairs = 0
+    for there, first in enumerate(begins):
+        while ends[ended] < first:
+            ended += 1
+        pairs += there - ended
+    return pairs
 
 
 def lower_bound(memories: list[Memory]) -> int:
@@ -62,8 +87,14 @@ def _first_fit(memories: list[Memory], order: Callable[[Memory], tuple]) -> list
                 both = max(memories[i].first, memory.first)
                 end = offsets[i] + _aligned(memories[i].size_at(both))
                 taken.append((offsets[i], end, _aligned(memory.size_at(both))))
-        ends = sorted({0, *(end for _, end, _ in taken)})
-        offsets[index] = next(at for at in ends if all(at + own <= low or at >= high for low, high, own in taken))
+        # The lowest place is that of 0 and the ends which lies in none of the intervals (low - own, high), both
+        # left out: by their beginnings, each is looked at once.
+        at = 0
+        for begin, high in sorted((low - own, high) for low, high, own in taken):
+            if begin >= at:
+                break
+            at = max(at, high)
+        offsets[index] = at
         placed.append(index)
     return offsets
 
