@@ -124,7 +124,7 @@ class Emulators(Strict):
 class Microphone(Strict):
     """What the port's audio input is made of."""
 
-    kind: Literal["pdm"]
+    kind: Literal["pdm", "pdm_i2s"]  # a PDM peripheral; bits by I2S2 and DMA, made into samples by firmware/core/pdm
     clock: Pin
     data: Pin
     power: Pin | None = None  # high: the microphone has power

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
-from host_tools.boards import ROOT, load_board
+from host_tools.boards import load_board
 from host_tools.image import build as builder
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import Exported
+from model_pipeline.native import FIRMWARE
 from model_pipeline.progress import ProgressCallback
 
-FIRMWARE = ROOT / "firmware"
 # Of the variant ARDUINO_NANO33BLE of ArduinoCore-mbed b4ad4e7 (cflags.txt) and PlatformIO's builder for that core,
 # which takes the hardware's floating point away again; without -Os, which our environment's build_unflags removes.
 FLAGS = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft", "-mfpu=fpv4-sp-d16", "-std=gnu11", "-funsigned-char"]

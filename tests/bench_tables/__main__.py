@@ -20,7 +20,7 @@ from model_pipeline.compiler import Program, compile_model
 from model_pipeline.config import Packing
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.native import ROOT
-from tests.support import frontend_profile
+from tests.support import frontend_profile, pdm
 
 RECORDED = Path(__file__).with_name("recorded.toml")
 SHARED = ROOT.parent / "shared" / "data"
@@ -87,6 +87,18 @@ def bench_frontend() -> dict[str, Any]:
     return {"instructions": round(result.per_call("frame")), "ram_bytes": state, "stack_bytes": result.stack}
 
 
+def bench_pdm() -> dict[str, Any]:
+    """A millisecond of the microphone's bits of the STM32F4 Discovery made into 16 samples."""
+    bits = np.random.default_rng(1).integers(0, 2, 1024 * 50).astype(np.int8)
+    samples, state, result = pdm.run(bits)
+    return {
+        "instructions": round(result.per_call("millisecond")),
+        "ram_bytes": state,
+        "stack_bytes": result.stack,
+        "exact": bool(np.array_equal(samples, pdm.decimate(bits))),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog='make bench ARGS="--only kws01"')
     parser.add_argument("--only", action="append", help="one entry of recorded.toml (may be repeated)")
@@ -107,7 +119,9 @@ def main() -> None:
             progress(number, len(chosen), entry["title"])
             row: dict[str, Any] = {"recorded": entry}
             try:
-                if name == "frontend":
+                if name == "pdm":
+                    row |= bench_pdm()
+                elif name == "frontend":
                     row |= bench_frontend()
                 else:
                     path, why = find(entry, arguments.wakeword)
@@ -172,7 +186,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 NOTES = """--speed, --size (kernels and constants of `kws compile`; gcc -O2 for both) and all figures of others: guest
 instructions of an inference, no cycles. ratio: CMSIS-NN -O3 over --speed.
 RAM: arena, kernels' static data and all of the stack; theirs: the arena alone. flash: kernels, plan and constants.
-exact: the outputs on the emulated board equal those of tflite_micro here."""
+exact: the outputs on the emulated board equal those of tflite_micro here (PDM: of the same integers in NumPy)."""
 
 
 def show(rows: dict[str, dict[str, Any]], how: str) -> None:

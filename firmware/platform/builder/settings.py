@@ -84,6 +84,8 @@ def read(kws, board_id, environ, firmware, option):
         raise SettingsError(f"boards/{board_id}.json: kws.family: {family} has no port in firmware/ports")
 
     source_dirs = ["core/frontend", "core/detector", "core/kws", "core/link", f"engines/{engine}", "app", *port_dirs]
+    if (kws.get("microphone") or {}).get("kind") == "pdm_i2s":
+        source_dirs.append("core/pdm")
     if engine == "aot":
         source_dirs += ["core/nn", "core/nn/fast"]
         _same_kernels(exported, firmware)
@@ -220,6 +222,12 @@ def _stm32(s, kws, clock, serial):
     if kws.get("led"):
         led = _pin(kws["led"])
         s.defines += [("KWS_LED_PORT", led[0]), ("KWS_LED_PIN", led[1])]
+    if microphone := kws.get("microphone"):
+        if microphone["kind"] != "pdm_i2s" or series != "f4":
+            raise ValueError(f"microphone.kind {microphone['kind']}: the STM32 port knows pdm_i2s, on the F4 series")
+        for name, key in (("CLK", "clock"), ("DIN", "data")):
+            port, pin = _pin(microphone[key])
+            s.defines += [(f"KWS_PDM_{name}_PORT", port), (f"KWS_PDM_{name}_PIN", pin)]
 
 
 def _nrf52(s, kws, clock, serial):
@@ -240,7 +248,11 @@ def _microphone(s, kws, board_id):
     if microphone := kws.get("microphone"):
         if "gain_db" not in microphone:
             raise SettingsError(f"boards/{board_id}.json: kws: microphone.gain_db is missing")
-        s.defines.append(("KWS_MICROPHONE_GAIN_DB", number(microphone["gain_db"])))
+        gain_db = number(microphone["gain_db"])
+        s.defines += [
+            ("KWS_MICROPHONE_GAIN_DB", gain_db),
+            ("KWS_MICROPHONE_GAIN_Q12", round(4096 * 10 ** (gain_db / 20))),
+        ]
 
 
 def sources(s, firmware):

@@ -55,7 +55,7 @@ void cortexm_hardware_watchdog_feed(void) { IWDG_KR = 0xAAAA; }
 
 void port_idle(void) {
   const uint32_t irq = irq_save(); /* WFI wakes on a pending interrupt even so, and none can slip in before it */
-  if (!stm32_serial_waits()) __asm volatile("dsb\n wfi" ::: "memory");
+  if (!stm32_serial_waits() && !stm32_audio_waits()) __asm volatile("dsb\n wfi" ::: "memory");
   irq_restore(irq);
 }
 
@@ -66,5 +66,3 @@ void port_led(int on) {
   (void)on;
 #endif
 }
-
-#include "no_audio.h"

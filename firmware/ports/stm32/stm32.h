@@ -42,6 +42,8 @@
 #define USART_CR1_TE (1u << 3)
 #define USART_CR1_RXNEIE (1u << 5)
 
+#define NVIC_IPR(n) REG32(0xE000E400 + 4u * (n)) /* DDI 0403 B3.4.9: a byte an interrupt, 0 comes first */
+
 /* clock_f4.c, clock_l4.c */
 typedef struct {
   uint32_t core_hz, apb1_hz, apb2_hz, apb1_timer_hz;
@@ -53,5 +55,8 @@ int stm32_wait_for(volatile uint32_t *reg, uint32_t mask, uint32_t value);
 /* serial.c */
 void stm32_serial_init(const stm32_clocks_t *clocks);
 int stm32_serial_waits(void);
+
+/* audio.c */
+int stm32_audio_waits(void);
 
 #endif

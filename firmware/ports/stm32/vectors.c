@@ -8,6 +8,7 @@
 void Fault_Handler(void);
 void SysTick_Handler(void);
 void KWS_UART_Handler(void);
+void KWS_PDM_Handler(void);
 
 typedef struct {
   uint32_t *initial_sp;
@@ -20,6 +21,13 @@ typedef struct {
 __attribute__((section(".vectors"), used)) static const vectors_t vectors = {
     .initial_sp = _stack_top,
     .system = {[0] = Reset_Handler, [1 ... 13] = Fault_Handler, [14] = SysTick_Handler},
-    .device = {[0 ... STM32_DEVICE_VECTORS - 1] = Fault_Handler, [KWS_UART_IRQ] = KWS_UART_Handler},
+    .device =
+        {
+            [0 ... STM32_DEVICE_VECTORS - 1] = Fault_Handler,
+            [KWS_UART_IRQ] = KWS_UART_Handler,
+#ifdef KWS_PDM_CLK_PORT
+            [DMA1_STREAM3_IRQ] = KWS_PDM_Handler,
+#endif
+        },
 };
 #pragma GCC diagnostic pop
