@@ -7,13 +7,14 @@ import http.client
 import tarfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from model_pipeline.errors import CheckFailed, KwsError
-from model_pipeline.files import write_json
+from model_pipeline.files import disk_error, write_json
 from model_pipeline.folders import atomic_dir
 from model_pipeline.progress import ProgressCallback, silent
 
@@ -58,6 +59,10 @@ ARCHIVES = {
 _BLOCK = 1 << 18
 _TRIES = 6  # in a row without a byte
 _TIMEOUT = 30
+MAX_BYTES = 16 << 30  # of an archive; the largest that we know has 11 GB
+MAX_RATIO = 30  # of what is in it to the archive: sound shrinks to a half, and compressed sound not at all
+FREE_BYTES = 64 << 20  # that may be in it whatever its size
+MAX_FILES = 1_000_000
 
 
 def download(
@@ -108,6 +113,7 @@ def download(
 
 
 def _fetch(url: str, part: Path, report: ProgressCallback, pause: float) -> None:
+    _check_url(url)
     failures = 0
     while True:
         have = part.stat().st_size if part.exists() else 0
@@ -143,10 +149,35 @@ def _continue(url: str, part: Path, have: int, report: ProgressCallback) -> bool
         total = have + int(length) if length and length.isdigit() else 0
         with part.open("ab" if have else "wb") as stream:
             while block := answer.read(_BLOCK):
-                stream.write(block)
                 have += len(block)
+                if have > MAX_BYTES:
+                    raise KwsError(f"{url} is longer than {MAX_BYTES >> 30} GB", hint="check the address")
+                _keep(stream, block, part)
                 report(have, max(total, have), f"{have / 1e6:.0f} of {total / 1e6:.0f} MB")
     return have >= total
+
+
+def _keep(stream: BinaryIO, block: bytes, part: Path) -> None:
+    try:
+        stream.write(block)
+        stream.flush()  # a full disk shows here, not when the file is closed
+    except OSError as error:
+        raise disk_error(error, part) from error
+
+
+def _check_url(url: str) -> None:
+    """
+    Raises:
+        KwsError: ``url`` is not an address of the web; a file of this computer is not one either.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable() and " " not in url
+    except ValueError:
+        good = False
+    if not good:
+        raise KwsError(f"{url!r} is not an address of the web", hint="https://…/x.tar.gz")
 
 
 def _refuse_unsafe(member: tarfile.TarInfo) -> None:
@@ -161,8 +192,12 @@ def _unpack(archive: Path, folder: Path, report: ProgressCallback) -> None:
         with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as tar:
             # Debian 12's Python 3.11.2 has no filters yet; the check below stands there alone.
             tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            left = max(FREE_BYTES, MAX_RATIO * size)
             for count, member in enumerate(tar):
                 _refuse_unsafe(member)
+                left -= member.size
+                if left < 0 or count >= MAX_FILES:
+                    raise tarfile.TarError(f"it unpacks to more than {MAX_RATIO} times its size, or a million files")
                 tar.extract(member, folder)
                 if count % 200 == 0:
                     report(min(raw.tell(), size), size, "unpacking")

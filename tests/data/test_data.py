@@ -353,3 +353,35 @@ def test_an_archive_that_reaches_out_is_refused(tmp_path, name, kind):
         tar.addfile(member)
     with pytest.raises(KwsError, match="archive is broken"):
         _unpack(archive, tmp_path / "out", lambda done, total, text: None)
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_pipeline.data.download.FREE_BYTES", 1 << 20)
+    archive = tmp_path / "a.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for number in range(10):
+            member = tarfile.TarInfo(f"{number}.wav")
+            member.size = 1 << 18
+            tar.addfile(member, io.BytesIO(bytes(1 << 18)))
+    assert archive.stat().st_size < 1 << 15
+    with pytest.raises(KwsError, match="30 times its size"):
+        _unpack(archive, tmp_path / "out", lambda done, total, text: None)
+    assert sum(p.stat().st_size for p in (tmp_path / "out").glob("*")) <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x", "ftp://x/y", "file:///etc/passwd", "http://", "http://[x", "http://x:99999/", "http://a b/"]
+)
+def test_what_is_not_an_address_is_one_line_at_once(tmp_path: Path, url: str) -> None:
+    with pytest.raises(KwsError, match="is not an address of the web"):
+        download(tmp_path / "data", archive=_named(url, "0" * 64), pause=9)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, archive: bytes, serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    (tmp_path / "data.tar.gz.part").symlink_to("/dev/full")
+    url, _ = serve(archive)
+    with pytest.raises(KwsError, match="disk is full"):
+        download(tmp_path / "data", archive=_named(url, "0" * 64), pause=0)
