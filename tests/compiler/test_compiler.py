@@ -292,7 +292,7 @@ POOL = {"padding": 1, "strideH": 1, "strideW": 1, "filterHeight": 1, "filterWidt
     ("tflite", "message"),
     [
         (lambda: unary("COS"), r"operator 0 \(COS, output 'result'\).*does not know this operator"),
-        (lambda: unary("RELU", source={"dtype": "float32", "scale": None}), "int8 input with one scale"),
+        (lambda: unary("RELU", source={"dtype": "float32", "scale": None}), r"FLOAT32 and read by operator 0 \(RELU"),
         (lambda: unary("RELU", target={"dtype": "uint8"}), "output .result. is UINT8"),
         (lambda: unary("RELU", target={"shape": (1, 4, 4, 3)}), "operator 0.*output has shape"),
         (lambda: unary("RELU", target={"scale": 1e-30}), "impossible quantisation"),

@@ -154,7 +154,10 @@ def test_a_card_shows_hostile_text_as_text(model: Path) -> None:
         "labels": [hostile, *manifest.labels[1:]],
         "training_data": {**manifest.training_data, "splits": {}, "name": hostile, "licence": hostile},
     }
-    text = card.render(manifest.model_copy(update=changes), [])
+    whole = card.render(manifest.model_copy(update=changes), [])
+    front, _, text = whole.removeprefix("---\n").partition("\n---\n")
+    # The front matter is JSON's strings, which YAML reads as they are: one line each, nothing raw.
+    assert "\x1b" not in front and not any(line.startswith(("#", "---")) for line in front.splitlines())
     assert "<script>" not in text.replace("\\<script\\>", "") and "](javascript" not in text and "\x1b" not in text
     assert "\n# head" not in text and "](u)" not in text
     heads = [line for line in text.splitlines() if line.startswith("# ")]
