@@ -229,8 +229,10 @@ class _Source:
         return lines
 
     def _function(self, kind: str, name: str, body: list[str], more: str = "") -> list[str]:
-        used = any("arena + " in line for line in body)
-        first = "  int8_t *const arena = memory;" if used else "  (void)memory;"
+        uses = [line for line in body if "arena + " in line]
+        first = "  int8_t *const arena = memory;" if uses else "  (void)memory;"
+        if uses and all(line.lstrip().startswith("KWS_AOT_TRACE(") for line in uses):
+            first += "\n  (void)arena;"  # the trace is nothing in most builds
         arguments = ", ".join(["void *memory", *([more] if more else [])])
         return [f"{kind}{self.prefix}_{name}({arguments}) {{", first, *body, "}", ""]
 

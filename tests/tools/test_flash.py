@@ -18,6 +18,7 @@ from host_tools.flash.uploaders import UPLOADERS, Job, Run, Uploader
 from host_tools.flash.usb import Device, Running, UsbId, UsbIds
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
 from tests.support.fake_device import FakeFirmware, listening
+from tests.support.small_elf import image
 
 if TYPE_CHECKING:
     from tests.support.fake_ports import FakePorts, FakeTools
@@ -34,7 +35,7 @@ def elf(tmp_path: Path) -> Path:
     """Something to write."""
     path = tmp_path / "a folder" / "firmware.elf"
     path.parent.mkdir()
-    path.write_bytes(b"\x7fELF")
+    path.write_bytes(image("disco_f407vg nucleo_f446re nucleo_l4r5zi"))
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -16,16 +15,9 @@ from host_tools.image.elf import check_image
 from model_pipeline import native
 from model_pipeline.config import load_config
 from model_pipeline.errors import KwsError
+from tests.support.small_elf import image
 
 HOSTILE = "a b'c$d%e(f&g;h,i`j"
-
-
-def image(board: str = "disco_f407vg", address: int = 0x0800_0000, machine: int = 40, kind: int = 2) -> bytes:
-    """The smallest ELF with one segment."""
-    data = b"\0" * 16 + board.encode() + b"\0"
-    head = b"\x7fELF\x01\x01\x01" + bytes(9)
-    head += struct.pack("<HHIIIIIHHHHHH", kind, machine, 1, address, 52, 0, 0, 52, 32, 1, 0, 0, 0)
-    return head + struct.pack("<8I", 1, 84, address, address, len(data), len(data), 5, 4) + data
 
 
 class TestImage:
