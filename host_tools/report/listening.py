@@ -25,7 +25,7 @@ def figures(result: dict[str, Any], *, words: bool = True) -> None:
         _session("own recordings" if name == "own" else f"sessions at {name} dB SNR", values)
         if words:
             _words(values)
-    if result["corpora"]:
+    if result.get("corpora"):  # runs of before have none
         _corpora(result)
     if result["noise"]:
         rate, fired = result["noise"]["false_accepts"], _fired(result["noise"])

@@ -23,7 +23,7 @@ def expect(config: Config, data: Path, model: Path, exported: Path, progress: Pr
     if config.measure.session_keywords:
         plan = Plan(limit=config.measure.session_keywords)
         found = evaluate_streaming(model, data, snr_db=(SNR_DB,), plan=plan, progress=progress, det=False)
-        streaming = {key: found[key] for key in ("split", "detector", "sessions", "speech", "noise")}
+        streaming = {key: found[key] for key in ("split", "detector", "sessions", "speech", "corpora", "noise")}
     near = None
     if config.measure.near_takes:
         try:

@@ -302,7 +302,7 @@ def brief(result: dict[str, Any]) -> dict[str, Any]:
     for name in ("speech", "noise"):
         if result[name]:
             kept[name] = _brief_rate(result[name])
-    if result["corpora"]:
+    if result.get("corpora"):  # runs of before have none
         kept["corpora"] = [
             {"name": row["name"], "used": row["used"], "aside": row["aside"], "hash": row["hash"], **_brief_rate(row)}
             for row in result["corpora"]

@@ -144,8 +144,8 @@ def test_written_sessions_are_read_again(dataset: Dataset, tmp_path: Path) -> No
         ('{"events": [{"word": "rise", "start": 9, "end": 9}]}', "lies outside"),
         ('{"events": [{"wort": "rise", "start": 0, "end": 9}]}', "is not a session"),
         ('{"words": []}', "is not a session"),
-        ("[]", "is not a session"),
-        ("{", "is not a session"),
+        ("[]", "is broken: not a JSON object"),
+        ("{", "is broken"),
         ('{"events": [{"word": "zebra", "start": 0, "end": 9}]}', "no word in .* is a keyword"),
     ],
 )
