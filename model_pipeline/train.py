@@ -40,7 +40,13 @@ from model_pipeline.training.records import is_sharded
 from model_pipeline.training.trainer import Trainer, schedule
 
 CHECKPOINT = "checkpoint.npz"
-_FOLDERS = ("tensorboard", "teacher", "extra", "pool", "talk", "worker-*")
+_FOLDERS = (
+    "tensorboard",
+    "teacher",
+    "extra",
+    "pool",
+    "talk",
+)  # worker-<n> is another process's, with a mark of its own
 _MADE = ("model.keras", "train.json", "log.csv", CHECKPOINT, *(f"{folder}/**" for folder in _FOLDERS))
 
 

@@ -58,7 +58,9 @@ def _follow_the_readme(folder: Path) -> None:
     environment = folder / ".venv" / "bin"
     environment.mkdir(parents=True)
     # `. .venv/bin/activate` finds the kws that is tested.
-    (environment / "activate").write_text(f'kws() {{ "{sys.executable}" -m host_tools.cli "$@"; }}\n')
+    (environment / "activate").write_text('PATH="$PWD/.venv/bin:$PATH"\n')
+    (environment / "kws").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m host_tools.cli "$@"\n')
+    (environment / "kws").chmod(0o755)
     first = next((folder / "runs" / "demo" / "data" / "yes").glob("*.wav"))
     shutil.copy(first, folder / "recording.wav")
     script = "set -e\n" + blocks[0] + blocks[1]

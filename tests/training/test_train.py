@@ -87,7 +87,7 @@ def test_training_learns_and_writes_what_it_did(trained: Path) -> None:
     assert summary["best_epoch"] == int(least["epoch"])
     assert summary["validation_accuracy"] == pytest.approx(float(least["validation_accuracy"]), abs=1e-5)
     assert summary["validation_loss"] == pytest.approx(float(least["validation_loss"]), abs=1e-5)
-    assert not list(trained.glob(".*"))
+    assert [path.name for path in trained.glob(".*")] == [".kws-made.json"]
 
 
 def test_manifest_agrees_with_the_model(model: Path, config: Config, data: Path) -> None:
