@@ -26,7 +26,7 @@ from model_pipeline.config import Config
 from model_pipeline.data.doubts import warnings
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, sha256_file, write_json
-from model_pipeline.folders import claim_dir
+from model_pipeline.folders import MARK, claim_dir
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import network_of
 from model_pipeline.models.base import begin_with, path_of
@@ -267,8 +267,17 @@ def _teacher(
 
 
 def _ours(folder: Path) -> bool:
-    """A training of before there were marks."""
-    return (folder / CHECKPOINT).is_file() or (folder / "train.json").is_file()
+    """A training of before there were marks, or one whose other workers were here before the chief."""
+    return (folder / CHECKPOINT).is_file() or (folder / "train.json").is_file() or _of_workers(folder)
+
+
+def _of_workers(folder: Path) -> bool:
+    """Whether all that is in it was made by workers but the chief (`_train`'s ``out/worker-<n>``)."""
+    return all(
+        path.is_dir() and (path.name.startswith("worker-") or (path.name == "teacher" and _of_workers(path)))
+        for path in folder.iterdir()
+        if path.name != MARK
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
