@@ -217,6 +217,17 @@ def emit(result: Result, as_json: bool, human: Callable[[Result], None]) -> None
         human(result)
 
 
+def document(text: str) -> None:
+    """Prints a whole file of ours as it is, for ``>``; control characters of it are shown, not sent."""
+    print(_CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text), end="")
+
+
+def some_words(absent: Sequence[str]) -> None:
+    """Says of which keywords nothing was judged."""
+    if absent:
+        out.say("[yellow]no clips of {}[/]: the figures are of the other words", ", ".join(absent))
+
+
 def emit_line(event: dict[str, Any]) -> None:
     """Prints ``event`` as one line of JSON, at once."""
     print(to_json(event), flush=True)

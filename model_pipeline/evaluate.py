@@ -28,13 +28,15 @@ _CHUNK = 100
 
 
 class Evaluation(Score):
-    """A model on a split. ``noise`` and ``gain``: of the spoken clips, by SNR and by gain in dB."""
+    """A model on a split. ``noise`` and ``gain``: of the spoken clips, by SNR and by gain in dB. ``absent``: keywords
+    that the data has no clip of; the figures are of the others."""
 
     model: str
     split: str
     engine: Engine
     noise: dict[str, Brief]
     gain: dict[str, Brief]
+    absent: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -58,11 +60,12 @@ def evaluate(
         record: write the accuracy into ``model.json``.
 
     Raises:
-        KwsError: no model, no data, a keyword that the data lacks, or a model that the engine refuses.
+        KwsError: no model, no data, no clip of any keyword, figures to record of some keywords alone, or a model that
+            the engine refuses.
     """
     report = progress or silent
     manifest = load_manifest(model)
-    dataset = Dataset.open(data, manifest.keywords, data_config)
+    dataset = Dataset.open(data, manifest.keywords, data_config, some=not record)
     clips = dataset.evaluation(split)
     if not any(clip.label < dataset.unknown for clip in clips):
         raise KwsError(f"{data} has no {split} clips of {', '.join(dataset.keywords)}")
@@ -96,6 +99,7 @@ def evaluate(
             for snr in snr_db
         },
         gain={f"{gain:g}": again(functools.partial(amplify, gain_db=gain)) for gain in gain_db},
+        absent=dataset.absent,
     )
     report(total, total, f"{engine}, {split} clips")
     if record:

@@ -41,6 +41,11 @@ class Speakers(Strict):
     worst_tenth: Counts
     groups: dict[str, Counts]
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether nobody speaks but voices of a computer."""
+        return bool(self.groups) and "people" not in self.groups
+
 
 class Answer(Strict):
     """What the model said to one clip; ``output``: its int8 values."""

@@ -82,17 +82,17 @@ def choose_clips(dataset: Dataset, count: int, split: Any = "testing") -> list[C
 
 
 def open_dataset(folder: Any, labels: Sequence[str], config: DataConfig | None = None) -> Dataset:
-    """The data folder under a device's labels.
+    """The data folder under a device's labels; it may lack some of the keywords.
 
     Raises:
-        KwsError: the labels are not keywords followed by unknown and silence, or the folder lacks one.
+        KwsError: the labels are not keywords followed by unknown and silence, or the folder has none of them.
     """
     if len(labels) < 3 or list(labels[-2:]) != [UNKNOWN, SILENCE]:
         raise KwsError(
             f"the model on the device has the labels {', '.join(labels) or '(none)'}, not keywords, unknown, silence",
             hint="kws stream --wav FILE streams to any model",
         )
-    return Dataset.open(folder, labels[:-2], config)
+    return Dataset.open(folder, labels[:-2], config, some=True)
 
 
 def measure_clips(

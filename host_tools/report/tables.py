@@ -9,6 +9,7 @@ from host_tools import ui
 from host_tools.link.protocol import Result
 from host_tools.report import page as report
 from host_tools.ui import Table, Text
+from model_pipeline.config import SILENCE, UNKNOWN
 from model_pipeline.rate import SAMPLE_RATE
 
 
@@ -18,6 +19,8 @@ def results(values: dict[str, Any]) -> None:
         ui.out.say("[bold]{}[/] {}  [dim]{}[/]", value, text, below)
     if values["clips"]:
         ui.out.show(confusion(values["labels"], values["confusion"]))
+        said = zip(values["labels"], values["confusion"], strict=True)
+        ui.some_words([word for word, row in said if not sum(row) and word not in (UNKNOWN, SILENCE)])
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()

@@ -316,10 +316,14 @@ def check_ahead(config: Config) -> None:
     """What would fail only after minutes of training.
 
     Raises:
-        KwsError: no such board, or it can't be emulated.
+        KwsError: no such board, or it can't be emulated; recordings that lack a keyword, or a split.
         MissingTool: no compiler or no emulator for it.
     """
     builder.check_place()
+    if config.data.source == "folder":
+        from model_pipeline.data.importer import check_splits
+
+        check_splits(_existing(config.data.folder, "data.folder"), config.keywords)
     board = load_board(config.board)
     emulators = board.kws.emulators
     if emulators.qemu is None and emulators.process is None:

@@ -141,6 +141,8 @@ def stream(
         )
     if plot:
         det_plot(result, plot)
+    if not json:
+        ui.some_words(result["absent"])
     ui.emit(result, json, listening.evaluation)
 
 
@@ -172,6 +174,7 @@ def _no_data() -> KwsError:
 
 def _human(values: Evaluation) -> None:
     low, high = values.interval
+    ui.some_words(values.absent)
     ui.out.say(
         "[bold]{:.2f} %[/] of {} {} clips (95 %: {:.2f} to {:.2f}), model {}, engine {}",
         100 * values.accuracy,
@@ -220,3 +223,8 @@ def _speakers(values: Speakers) -> None:
     if values.groups.keys() - {"people"}:
         shares = (f"{n} {100 * g.correct / g.clips:.1f} % of {g.clips}" for n, g in values.groups.items())
         ui.out.say("by kind of voice: {}", ", ".join(shares))
+    if values.synthetic:
+        ui.out.say(
+            "[yellow]only synthetic voices speak here[/], which are far more alike than people: how well people are "
+            "understood, recordings of them tell"
+        )

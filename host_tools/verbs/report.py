@@ -10,13 +10,14 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 
-EXAMPLE = "Example: kws report runs/demo   or   kws report --card firmware/model --out card.md"
+EXAMPLE = "Example: kws report runs/demo   or   kws report --card firmware/model > card.md"
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run; with --card also of a model.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for report.html, or the card's file.", show_default="the same")
+        Path | None,
+        typer.Option(help="Folder for report.html, or the card's file.", show_default="the run's; a card: stdout"),
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Write the card of a model instead, in Markdown.")] = False,
     json: common.Json = False,
@@ -27,7 +28,7 @@ def report(
     Accuracies are what `kws evaluate --record` wrote into the model's manifest.
     """
     if card:
-        _card(run, out or run / "card.md", json=json)
+        _card(run, out, json=json)
         return
     from host_tools.report import page as reports
     from host_tools.report import tables as show
@@ -45,11 +46,20 @@ def report(
     ui.emit({**results, "report": str(page)}, json, human)
 
 
-def _card(model: Path, out: Path, *, json: bool) -> None:
+def _card(model: Path, out: Path | None, *, json: bool) -> None:
     from host_tools.report import card
     from model_pipeline.files import write_text
 
     with ui.progress("model card") as progress:
         text = card.card(model, progress)
-    write_text(out, text)
-    ui.emit({"card": str(out)}, json, lambda values: ui.out.say("card: [bold]{}[/]", values["card"]))
+    if out is not None:
+        write_text(out, text)
+    result = {"card": None if out is None else str(out), **({"text": text} if out is None else {})}
+
+    def human(_: dict[str, Any]) -> None:
+        if out is None:
+            ui.document(text)
+        else:
+            ui.out.say("card: [bold]{}[/]", out)
+
+    ui.emit(result, json, human)

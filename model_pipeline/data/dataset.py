@@ -86,10 +86,16 @@ class Dataset:
     rule: str  # "lists" or "which_set"
     config: DataConfig = field(default_factory=DataConfig)
     lists: dict[str, ListUse] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()  # keywords without a clip here
 
     @classmethod
-    def open(cls, folder: str | Path, keywords: Sequence[str], config: DataConfig | None = None) -> Dataset:
+    def open(
+        cls, folder: str | Path, keywords: Sequence[str], config: DataConfig | None = None, *, some: bool = False
+    ) -> Dataset:
         """Lists the clips (no audio is read).
+
+        Args:
+            some: keywords without clips are fine as long as one has some; they are then in ``absent``.
 
         Raises:
             KwsError: no such folder, no words in it, a keyword without clips (named), or a list that names no clip.
@@ -99,7 +105,7 @@ class Dataset:
         labels = {word_key(keyword): label for label, keyword in enumerate(keywords)}
         there = {word_key(word) for word in words}
         missing = [keyword for keyword in keywords if word_key(keyword) not in there]
-        if missing:
+        if missing and not (some and len(missing) < len(keywords)):
             have = ", ".join(sorted(words)[:40])
             raise KwsError(f"{folder} has no clips of {', '.join(missing)}", hint=f"it has: {have}")
         splitter = Splitter(folder, (f"{word}/{file}" for word, files in words.items() for file in files))
@@ -113,7 +119,8 @@ class Dataset:
                     unused += 1
                     continue
                 speech.append(Clip(name, label, word, speaker_of(file), split))
-        return cls(folder, list(keywords), speech, unused, splitter.rule, config or DataConfig(), splitter.use)
+        used = config or DataConfig()
+        return cls(folder, list(keywords), speech, unused, splitter.rule, used, splitter.use, tuple(missing))
 
     @property
     def labels(self) -> list[str]:
@@ -152,7 +159,7 @@ class Dataset:
         """How many unknown (or silence) clips stand beside ``keyword_clips``."""
         if percent:
             return math.ceil(keyword_clips * percent / 100)
-        return math.ceil(keyword_clips / max(1, len(self.keywords)))
+        return math.ceil(keyword_clips / max(1, len(self.keywords) - len(self.absent)))
 
     def silence_clips(self, split: Split, count: int) -> list[Clip]:
         """``count`` pieces of the split's part of the noise files, by turns, each with its own level; one in 20 is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir, refuse_overlap
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.text import shown
+from model_pipeline.words import word_key
 
 _LISTED = 200  # files that are left out, by name; all are counted
 _LONGEST_S = 60.0  # of a clip: longer is no take of one word
@@ -81,7 +83,7 @@ def import_folder(
     refuse_overlap(out, [source])
     found = find(source)
     splitter = Splitter(source, (clip.path for clip in found.clips))
-    jobs = [_Done(clip, f"{clip.word}/{clip.speaker}_nohash_{clip.take}.wav") for clip in found.clips]
+    jobs = [_Done(clip, _target(clip)) for clip in found.clips]
     noise = _noise(found)
     total = len(jobs) + len(noise)
     with atomic_dir(out, "kws data import") as folder:
@@ -144,18 +146,69 @@ def _write_lists(folder: Path, good: list[_Done], splitter: Splitter) -> str:
     if not splitter.lists and not given:
         return "which_set"
     splits: dict[Split, list[str]] = {split: [] for split in SPLITS}
-    validation = any(d.source.split == "validation" for d in good)
-    for d in good:
-        split = splitter(d.source.path) if splitter.lists else d.source.split or "training"
-        # Without a part for validation, a tenth of the speakers of training is it.
-        if not splitter.lists and split == "training" and not validation:
-            split = "validation" if which_set(d.target) == "validation" else split
+    for d, split in zip(good, _splits([d.source for d in good], splitter), strict=True):
         if split:
             splits[split].append(d.target)
     for split in SPLITS:
         if split in splitter.lists or (given and not splitter.lists and split != "training"):
             write_text(folder / f"{split}_list.txt", "".join(f"{line}\n" for line in splits[split]))
     return "lists" if splitter.lists else "folders"
+
+
+def _splits(clips: Sequence[Source], splitter: Splitter) -> Iterator[Split | None]:
+    """The split of each clip: by the lists, by its folder, or by the hash of its speaker."""
+    given = {clip.split for clip in clips} - {None}
+    for clip in clips:
+        if splitter.lists:
+            yield splitter(clip.path)
+            continue
+        by_hash = which_set(_target(clip))
+        if not given:
+            yield by_hash
+        elif (clip.split or "training") == "training" and "validation" not in given:
+            # Without a part for validation, a tenth of the speakers of training is it.
+            yield "validation" if by_hash == "validation" else "training"
+        else:
+            yield clip.split or "training"
+
+
+def _target(clip: Source) -> str:
+    return f"{clip.word}/{clip.speaker}_nohash_{clip.take}.wav"
+
+
+def check_splits(source: Path, keywords: Sequence[str]) -> None:
+    """Looks, without reading sound, whether ``source`` can train and judge a model of ``keywords``.
+
+    Raises:
+        KwsError: as `import_folder`, or a keyword without any clip, or a split without keywords.
+    """
+    found = find(source)
+    splitter = Splitter(source, (clip.path for clip in found.clips))
+    wanted = {word_key(keyword): keyword for keyword in keywords}
+    missing = [keyword for key, keyword in wanted.items() if key not in map(word_key, found.words)]
+    if missing:
+        have = ", ".join(sorted(found.words)[:40])
+        raise KwsError(f"{source} has no clips of {', '.join(missing)}", hint=f"it has: {have}")
+    spoken = [clip for clip in found.clips if word_key(clip.word) in wanted]
+    splits = Counter(
+        split
+        for clip, split in zip(found.clips, _splits(found.clips, splitter), strict=True)
+        if word_key(clip.word) in wanted
+    )
+    speakers = len({clip.speaker for clip in spoken})
+    for split in SPLITS:
+        if not splits[split]:
+            rule = (
+                "its lists"
+                if splitter.lists
+                else "its folders"
+                if any(c.split for c in spoken)
+                else (f"its {speakers} speaker{'s' * (speakers > 1)}, each of whom is in one split")
+            )
+            raise KwsError(
+                f"{source} has no {split} clips of the keywords by {rule}",
+                hint=f"record more speakers, or name clips in a {split}_list.txt",
+            )
 
 
 def _noise(found: Found) -> list[_Done]:

@@ -69,7 +69,7 @@ def evaluate_streaming(
     heard = [open_heard(folder, manifest, whole=whole) for folder in negative]
     if len({corpus.corpus.name for corpus in heard}) < len(heard):
         raise KwsError("two of the folders of connected speech have the same name")
-    _listen(listener, manifest, data, split, snr_db, heard, own_sessions, plan or Plan())
+    absent = _listen(listener, manifest, data, split, snr_db, heard, own_sessions, plan or Plan(), not record)
     result = judge(listener.corpus, manifest.detector, det=det)
     for row, corpus in zip(result["corpora"], heard, strict=True):
         row.update(corpus.brief())
@@ -80,6 +80,7 @@ def evaluate_streaming(
         "name": manifest.name,
         "labels": manifest.labels,
         "split": split,
+        "absent": list(absent),
         "detector": manifest.detector.model_dump(),
         "stride_ms": manifest.detector.stride_hops * manifest.frontend.hop_ms,
         "detections": _detections(listener.corpus, manifest.detector),
@@ -181,8 +182,10 @@ def _listen(
     negative: Sequence[HeardCorpus],
     own_sessions: Path | None,
     plan: Plan,
-) -> None:
-    dataset = Dataset.open(data, manifest.keywords) if data else None
+    some: bool,
+) -> tuple[str, ...]:
+    """Hears all of it; returns the keywords that ``data`` has no clip of."""
+    dataset = Dataset.open(data, manifest.keywords, some=some) if data else None
     own = read_sessions(own_sessions, manifest.keywords) if own_sessions else []
     stretches = []
     for heard in negative:
@@ -202,6 +205,7 @@ def _listen(
         listener.speech(stretch)
     if dataset:
         listener.noise(dataset, split)
+    return dataset.absent if dataset else ()
 
 
 def judge(corpus: Corpus, detector: DetectorDefaults, *, det: bool = True) -> dict[str, Any]:

@@ -194,6 +194,10 @@ def test_the_verb_writes_the_file(
     assert code == 0 and "c.md" in out
     text = (tmp_path / "c.md").read_text()
     assert text.startswith("---\nlicense: ") and "\n---\n# Model card: random\n" in text
+    # Without --out it goes to stdout, and nothing is written beside the model.
+    before = sorted((tmp_path / "model").iterdir())
+    code, out, _ = kws("report", "--card", str(tmp_path / "model"), capfd=capfd)
+    assert code == 0 and out == text and sorted((tmp_path / "model").iterdir()) == before
     code, _, err = kws("report", "--card", str(tmp_path), capfd=capfd)
     assert code == 2 and "no model manifest" in err
 
