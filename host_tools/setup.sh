@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what micro-kws needs and is not there yet: Debian packages (as root or by sudo) and the virtual environment
-# .venv. Run again at any time: what is in place costs nothing. Usage: sh host_tools/setup.sh [extras, default train,teacher,voices,search,dev]
+# .venv. Run again at any time: what is in place costs nothing. Usage: sh host_tools/setup.sh [extras, default train,teacher,voices,mic,search,dev]
 set -eu
 cd "$(dirname "$0")/.."
-extras=${1:-train,teacher,voices,search,dev}
+extras=${1:-train,teacher,voices,mic,search,dev}
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 # command that must exist = package that brings it
@@ -30,6 +30,10 @@ for pair in $wanted; do
     *) command -v "$what" >/dev/null 2>&1 || missing="$missing ${pair#*=}" ;;
   esac
 done
+# A microphone is heard by PortAudio, whose folder is named by the machine's architecture.
+case ,$extras, in
+  *,mic,*) ls /usr/lib/libportaudio.so* /usr/lib/*/libportaudio.so* >/dev/null 2>&1 || missing="$missing libportaudio2" ;;
+esac
 # Debian's python3 has no ensurepip without python3-venv.
 if ! command -v uv >/dev/null 2>&1 && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
   missing="$missing python3-venv"

@@ -13,6 +13,7 @@ import numpy as np
 
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import PLAN_FILE
+from model_pipeline.packages import pip_install
 
 
 def tflm(tflite: bytes) -> Callable[[np.ndarray], np.ndarray]:
@@ -27,7 +28,7 @@ def tflm(tflite: bytes) -> Callable[[np.ndarray], np.ndarray]:
     except ImportError as error:
         raise MissingTool(
             "tflite_micro is not installed (it exists for Linux on x86_64 alone)",
-            hint="pip install 'micro-kws[train]', or --engine aot",
+            hint=f"{pip_install(extra='train')}, or --engine aot",
         ) from error
     try:
         interpreter = runtime.Interpreter.from_bytes(tflite)

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from host_tools.flash.usb import UsbId
 from model_pipeline.errors import KwsError
+from model_pipeline.packages import pip_install
 
 # Stands in a command for the port that a Touch or WaitForPort step found.
 FOUND_PORT = "{port}"
@@ -186,7 +187,7 @@ class StFlash(Uploader):
 class PyOcd(Uploader):
     """pyOCD by CMSIS-DAP, ST-LINK or J-Link. Setting: ``target``, its name of the chip."""
 
-    name, program, package, needs = "pyocd", "pyocd", "pip install pyocd", "probe"
+    name, program, package, needs = "pyocd", "pyocd", pip_install("pyocd"), "probe"
     advice = (
         (r"no available debug probes|no connected debug probes", _UNPLUGGED),
         (r"target type .* (not recogni[sz]ed|unknown)", "install the chip's pack: pyocd pack install TARGET"),
@@ -261,7 +262,7 @@ class DfuUtil(Uploader):
 class PioUpload(Uploader):
     """PlatformIO's own upload of an environment, by the official platform of the board."""
 
-    name, program, package, needs = "pio", "pio", "pip install platformio", "port"
+    name, program, package, needs = "pio", "pio", pip_install("platformio"), "port"
     advice = (
         (
             r"HTTPClientError|UnknownPackage|internet connection",

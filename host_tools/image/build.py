@@ -18,6 +18,7 @@ from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.folders import check_claim, claim_dir, read_mark
 from model_pipeline.manifest import load_manifest
 from model_pipeline.native import ROOT, cache_dir, make_cache, work_dir
+from model_pipeline.packages import pip_install
 from model_pipeline.strict import Strict
 
 DEFAULT_MODEL = ROOT / "firmware" / "model"
@@ -321,10 +322,10 @@ def _build_error(board: Board, lines: list[str]) -> KwsError:
             exit_code=1,
         )
     if "No module named platformio" in text or "No module named 'platformio'" in text:
-        return MissingTool("PlatformIO is not installed", hint="pip install platformio scons")
+        return MissingTool("PlatformIO is not installed", hint=pip_install("platformio", "scons"))
     if "No module named 'SCons'" in text or "HTTPClientError" in text:
         return MissingTool(
-            "SCons is not installed, and PlatformIO's registry was not reached", hint="pip install scons"
+            "SCons is not installed, and PlatformIO's registry was not reached", hint=pip_install("scons")
         )
     missing = re.search(r"^error: (engine tflm needs .*): (set .*)", text, re.M)
     if missing:

