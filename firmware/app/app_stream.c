@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "app_audio.h"
 #include "app_profile.h"
 #include "app_report.h"
 #include "app_watch.h"
@@ -86,6 +87,7 @@ int app_stream_start(uint8_t mode, uint8_t flags, uint16_t stride) {
   s.flags = flags;
   for (uint32_t i = 0; stride && i < KWS_NUM_MODELS; i++) kws_stream_track(STREAM, i)->stride = stride;
   if ((flags & APP_FLAG_MICROPHONE) && port_audio_start(KWS_SAMPLE_RATE) != 0) return -1;
+  app_audio_start(!(flags & APP_FLAG_AUDIO) ? APP_AUDIO_OFF : flags & APP_FLAG_ADPCM ? APP_AUDIO_ADPCM : APP_AUDIO_PCM);
   s.active = 1;
   return 0;
 }
@@ -207,6 +209,7 @@ int app_stream_process(void) {
   const stopwatch_t watch = watch_start();
   const int whole = kws_stream_frame(STREAM, from, waiting, &consumed, features);
   s.frontend_ticks += watch_stop(watch);
+  app_audio_take(from, consumed, s.totals.dropped);
   kws_ring_read(&ring, consumed);
   if (!whole) return 1;
   s.frontend_frames++;
@@ -228,6 +231,7 @@ int app_stream_finish(void) {
   }
   while (app_stream_process()) {
   }
+  app_audio_end(s.totals.dropped);
   s.active = 0;
   if (s.mode != APP_MODE_CLIP) return KWS_ENGINE_OK;
   const int result = whole_window(STREAM->position);

@@ -8,7 +8,8 @@
 #include "kws_detector.h"
 
 enum { APP_MODE_CLIP = 0, APP_MODE_CONTINUOUS = 1 };
-enum { APP_FLAG_FEATURES = 1, APP_FLAG_RESULTS = 2, APP_FLAG_MICROPHONE = 4 };
+enum { APP_FLAG_FEATURES = 1, APP_FLAG_RESULTS = 2, APP_FLAG_MICROPHONE = 4, APP_FLAG_AUDIO = 8, APP_FLAG_ADPCM = 16 };
+#define APP_FLAGS 31u /* all of them; ADPCM only with AUDIO */
 
 typedef struct {
   uint32_t samples; /* taken since STREAM_START */

@@ -203,7 +203,9 @@ static void on_infer(uint16_t seq, const uint8_t *payload, uint16_t len) {
 
 static void on_stream_start(uint16_t seq, const uint8_t *payload, uint16_t len) {
   const uint8_t command = KWS_CMD_STREAM_START;
-  if (len != 4 || payload[0] > 1 || (payload[1] & ~7u) || ((payload[1] & APP_FLAG_MICROPHONE) && payload[0] == 0)) {
+  if (len != 4 || payload[0] > 1 || (payload[1] & ~APP_FLAGS) ||
+      ((payload[1] & APP_FLAG_MICROPHONE) && payload[0] == APP_MODE_CLIP) ||
+      ((payload[1] & APP_FLAG_ADPCM) && !(payload[1] & APP_FLAG_AUDIO))) {
     app_send_error(command, KWS_ERROR_PAYLOAD, seq, "mode or flags");
     return;
   }
@@ -381,7 +383,7 @@ int kws_app_poll(void) {
   int busy = app_stream_process();
   app_report_poll();
   /* With no room for the longest STREAM_DATA, bytes wait where they are: the host has credit for no more. */
-  if (!app_stream_has_room(KWS_LINK_MAX_PAYLOAD / 2)) return 1;
+  if (app_stream_takes_data() && !app_stream_has_room(KWS_LINK_MAX_PAYLOAD / 2)) return 1;
   if (chunk_at == chunk_len) {
     chunk_len = port_serial_read(chunk, sizeof chunk);
     chunk_at = 0;

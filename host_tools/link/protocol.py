@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from host_tools.link import adpcm
 from model_pipeline.errors import DeviceError
 from model_pipeline.limits import LIMITS, check_label, check_labels
 from model_pipeline.rate import SAMPLE_RATE
@@ -594,6 +595,38 @@ class ProfileReply(Event):
         return cls(first, total, ticks, at=at)
 
 
+@dataclass(frozen=True, eq=False)
+class Audio(Event):
+    """What the front end took: ``samples`` int16 [n] from ``position`` on (since STREAM_START). ``dropped``: samples
+    that this stream had lost before the front end when the block was sent."""
+
+    position: int
+    dropped: int
+    coding: int  # 0: as they were, 1: went through IMA ADPCM
+    samples: np.ndarray
+
+    def as_dict(self) -> dict[str, Any]:
+        """Without the samples: their number."""
+        return {
+            "position": self.position,
+            "dropped": self.dropped,
+            "coding": self.coding,
+            "samples": len(self.samples),
+        }
+
+    @classmethod
+    def parse(cls, payload: bytes, at: float) -> Audio:
+        position, dropped, coding, step, predictor, count = struct.unpack_from("<IIBBhH", payload)
+        data = payload[14:]
+        if count == 0 or coding > 1:
+            raise ValueError(f"{count} samples of coding {coding}")
+        if coding:
+            return cls(position, dropped, coding, adpcm.decode(data, count, predictor, step), at=at)
+        if len(data) != 2 * count:
+            raise ValueError(f"{len(data)} bytes for {count} samples")
+        return cls(position, dropped, coding, np.frombuffer(data, "<i2").astype(np.int16), at=at)
+
+
 @dataclass(frozen=True)
 class Unknown(Event):
     """An event of a later version."""
@@ -619,6 +652,7 @@ EVENTS: dict[int, Any] = {
     0x8D: SetDetectorOk,
     0x8E: ResetOk,
     0x8F: ProfileReply,
+    0x90: Audio,
 }
 
 

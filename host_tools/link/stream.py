@@ -14,6 +14,7 @@ from host_tools.link.protocol import (
     Command,
     Detection,
     DeviceRefused,
+    ErrorCode,
     Event,
     Refusal,
     Result,
@@ -26,12 +27,20 @@ from model_pipeline.errors import DeviceError
 from model_pipeline.rate import SAMPLE_RATE
 
 CLIP, CONTINUOUS = 0, 1
-SEND_FEATURES, SEND_RESULTS, FROM_MICROPHONE = 1, 2, 4
+SEND_FEATURES, SEND_RESULTS, FROM_MICROPHONE, SEND_AUDIO, AS_ADPCM = 1, 2, 4, 8, 16
 _LIVE_BLOCK = 160  # 10 ms
 ANSWER_S = 60.0  # an emulator on a busy machine is slow; a dead link is noticed much earlier
 _PATIENCE_S = 4.0
 _SHORTEST_HOP = 80  # samples: 5 ms
 _AT_ONCE = 1000  # events
+_QUIET_S = 0.1
+
+
+class NoMicrophone(DeviceError):
+    """The board can't hear by itself."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, hint="let it listen to this computer's: kws live --port … --mic, or kws stream --mic")
 
 
 @dataclass(frozen=True)
@@ -93,12 +102,13 @@ def stream_continuous(
     stride: int = 0,
     realtime: bool = False,
     results: bool = True,
+    also: int = 0,
 ) -> Generator[Event, None, None]:
     """Streams int16 blocks without end and gives every event as it comes, STREAM_DONE last.
 
-    Closing the generator (or Ctrl-C in it) stops the stream on the device too.
+    Closing the generator (or Ctrl-C in it) stops the stream on the device too. ``also``: SEND_FEATURES, SEND_AUDIO, AS_ADPCM.
     """
-    flags = SEND_RESULTS if results else 0
+    flags = also | (SEND_RESULTS if results else 0)
     link.send(Command.STREAM_START, struct.pack("<BBH", CONTINUOUS, flags, stride))
     position = 0
     stopped = False
@@ -110,7 +120,7 @@ def stream_continuous(
         heard += isinstance(event, (Result, Detection, StreamDone))
         if heard > _AT_ONCE + position // _SHORTEST_HOP:
             raise DeviceError(f"{link.name}: the device gives more results than it heard sound for")
-        return _not_refused(link, event)
+        return _not_refused(link, event, flags)
 
     try:
         for block in blocks:
@@ -145,20 +155,35 @@ def stream_continuous(
             _stop_quietly(link, position)
 
 
-def listen(link: Link, stride: int = 0) -> Generator[Event, None, None]:
-    """The device's own microphone, until the generator is closed.
+def listen(
+    link: Link, stride: int = 0, *, also: int = 0, stop: Callable[[], bool] | None = None
+) -> Generator[Event, None, None]:
+    """The device's own microphone, until the generator is closed, or until ``stop()``, which is asked again and again:
+    then STREAM_DONE is the last.
+
+    Args:
+        also: SEND_FEATURES, SEND_AUDIO, AS_ADPCM.
 
     Raises:
-        DeviceError: the board has none.
+        NoMicrophone: the board has none.
     """
-    link.send(Command.STREAM_START, struct.pack("<BBH", CONTINUOUS, SEND_RESULTS | FROM_MICROPHONE, stride))
+    flags = SEND_RESULTS | FROM_MICROPHONE | also
+    link.send(Command.STREAM_START, struct.pack("<BBH", CONTINUOUS, flags, stride))
+    deadline = None
     try:
-        while True:
-            event = link.next_event(0.5)
+        while deadline is None or time.perf_counter() < deadline:
+            event = link.next_event(_QUIET_S)
             if event is not None:
-                yield _not_refused(link, event)
+                yield _not_refused(link, event, flags)
+                if isinstance(event, StreamDone):
+                    return
+            if deadline is None and stop and stop():
+                link.send(Command.STREAM_STOP, struct.pack("<I", 0))
+                deadline = time.perf_counter() + ANSWER_S
+        raise DeviceError(f"{link.name}: the device never said that the stream was done", hint="reset the board")
     finally:
-        _stop_quietly(link, 0)
+        if deadline is None:
+            _stop_quietly(link, 0)
 
 
 def infer(link: Link, values: np.ndarray, timeout: float = ANSWER_S) -> Result:
@@ -202,16 +227,29 @@ def _blocks(samples: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield samples[at : at + size]
 
 
-def _not_refused(link: Link, event: Event) -> Event:
-    if isinstance(event, Refusal):
-        raise DeviceRefused(link.name, event)
-    return event
+def _not_refused(link: Link, event: Event, flags: int) -> Event:
+    """``event``, unless it refuses the stream that was started with ``flags``."""
+    if not isinstance(event, Refusal):
+        return event
+    if event.command == Command.STREAM_START:
+        if event.code == ErrorCode.UNSUPPORTED and flags & FROM_MICROPHONE:
+            raise NoMicrophone(f"{link.name}: this board has no microphone that its firmware can use")
+        if event.code == ErrorCode.PAYLOAD and flags & SEND_AUDIO:
+            raise DeviceError(
+                f"{link.name}: its firmware is from before audio came over the link", hint="flash it anew"
+            )
+    raise DeviceRefused(link.name, event)
 
 
 def _stop_quietly(link: Link, position: int) -> None:
-    """Ends a stream that is being left early; what went wrong before is the error to show, not this."""
+    """Ends a stream that is being left early, with all that it still says; what went wrong before is the error to show,
+    not this."""
     try:
         link.send(Command.STREAM_STOP, struct.pack("<I", position), timeout=1.0)
         link.drain(2.0)
+        deadline = time.perf_counter() + 2.0
+        while time.perf_counter() < deadline:
+            if isinstance(link.next_event(_QUIET_S), (StreamDone, Refusal)):
+                return
     except DeviceError:
         return

@@ -1,5 +1,5 @@
 /* app_stream.c with an engine that takes the whole window (STEP 0) or only the newest STEP frames, and a port that is
- * not there. Prints every event; both kinds of engine must print the same. argv: mode stride samples seed. */
+ * not there. Prints every event; both kinds of engine must print the same. argv: mode stride samples seed flags. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +39,11 @@ uint32_t port_ticks(void) { return 0; }
 uint32_t port_interrupt_ticks(void) { return 0; }
 #include "no_audio.h"
 
+void app_send(uint8_t type, const uint8_t *payload, size_t len) {
+  printf("event %u ", type);
+  for (size_t i = 0; i < len; i++) printf("%02x", payload[i]);
+  printf("\n");
+}
 void app_log(uint8_t level, const char *text) { printf("log %d %s\n", level, text); }
 void app_send_features(uint32_t frame, const uint16_t *f) { printf("features %u %u\n", frame, f[0]); }
 void app_send_detection(const kws_detection_t *d) { printf("detection %u %u %u\n", d->sample_position, d->label, d->score); }
@@ -49,16 +54,17 @@ void app_send_result(const app_result_t *r) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 5 || app_stream_init() != KWS_ENGINE_OK) return 2;
+  if (argc != 6 || app_stream_init() != KWS_ENGINE_OK) return 2;
   const uint8_t mode = (uint8_t)atoi(argv[1]);
   const uint16_t stride = (uint16_t)atoi(argv[2]);
   const long samples = atol(argv[3]);
   srand((unsigned)atoi(argv[4]));
+  const uint8_t flags = (uint8_t)(APP_FLAG_RESULTS | atoi(argv[5]));
   kws_detector_config_t d = {.num_labels = KWS_NUM_LABELS, .window = 2, .min_count = 1, .refractory_samples = 4000};
   memset(d.threshold, 1, KWS_NUM_LABELS);
   if (app_stream_set_detector(&d) != 0) return 3;
   for (int round = 0; round < 2; round++) { /* the second time must not see the first */
-    if (app_stream_start(mode, APP_FLAG_RESULTS, stride) != 0) return 4;
+    if (app_stream_start(mode, flags, stride) != 0) return 4;
     for (long sent = 0; sent < samples;) {
       uint8_t bytes[508];
       long n = 1 + rand() % 254;

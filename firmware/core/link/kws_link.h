@@ -47,6 +47,7 @@ enum {
   KWS_EVT_SET_DETECTOR_OK = 0x8D,
   KWS_EVT_RESET_OK = 0x8E,
   KWS_EVT_PROFILE_REPLY = 0x8F,
+  KWS_EVT_AUDIO = 0x90,
 };
 
 enum {

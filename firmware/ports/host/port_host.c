@@ -1,6 +1,8 @@
 /* port.h as a Linux process: the serial line is a TCP connection on 127.0.0.1 or a pseudo-terminal.
  *   firmware.elf --port tcp:PORT|pty     (tcp:0: any free port)
- * Prints one line when it can be opened: READY socket://127.0.0.1:PORT or READY /dev/pts/N. */
+ * Prints one line when it can be opened: READY socket://127.0.0.1:PORT or READY /dev/pts/N.
+ * KWS_HOST_MICROPHONE=FILE is its microphone: raw int16 at 16 kHz, as fast as it is taken, then silence without end at the
+ * pace of time. KWS_HOST_LED=1 tells of the LED on stderr. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -209,7 +211,37 @@ void port_reset(void) {
   die("can't start again");
 }
 
-#include "no_audio.h"
+static int microphone = -1;
+static uint64_t silent_since; /* 0 while the file lasts */
+
+int port_audio_start(uint32_t sample_rate_hz) {
+  const char *path = getenv("KWS_HOST_MICROPHONE");
+  port_audio_stop();
+  if (path && sample_rate_hz == 16000) microphone = open(path, O_RDONLY | O_CLOEXEC);
+  silent_since = 0;
+  return microphone < 0 ? -1 : 0;
+}
+
+size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped) {
+  *dropped = 0;
+  if (microphone < 0) return 0;
+  if (silent_since == 0) {
+    const ssize_t n = read(microphone, out, max * sizeof *out); /* of a regular file: all that is there */
+    if (n >= (ssize_t)sizeof *out) return (size_t)n / sizeof *out;
+    silent_since = now_ns();
+  }
+  size_t due = (size_t)((now_ns() - silent_since) / 62500u);
+  if (due > max) due = max;
+  memset(out, 0, due * sizeof *out);
+  silent_since += due * 62500u;
+  return due;
+}
+
+void port_audio_stop(void) {
+  if (microphone >= 0) close(microphone);
+  microphone = -1;
+}
+
 void port_led(int on) {
   if (getenv("KWS_HOST_LED")) fprintf(stderr, "led %d\n", on);
 }
