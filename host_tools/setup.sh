@@ -32,7 +32,7 @@ for pair in $wanted; do
 done
 # A microphone is heard by PortAudio, whose folder is named by the machine's architecture.
 case ,$extras, in
-  *,mic,*) ls /usr/lib/libportaudio.so* /usr/lib/*/libportaudio.so* >/dev/null 2>&1 || missing="$missing libportaudio2" ;;
+  *,mic,*) [ -n "$(find /usr/lib /usr/local/lib -maxdepth 2 -name 'libportaudio.so*' 2>/dev/null)" ] || missing="$missing libportaudio2" ;;
 esac
 # Debian's python3 has no ensurepip without python3-venv.
 if ! command -v uv >/dev/null 2>&1 && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then

@@ -120,11 +120,12 @@ def calibration(result: dict[str, Any]) -> None:
     _detector(result["detector"], result["labels"], result["hop_ms"])
     expected = result["expected"]
     ui.out.say(
-        "{:.0f} errors (missed, late or wrong) in the sessions it was chosen on; expected: at most "
-        "{:g} false accepts an hour, for which {:.2g} were asked for where it was chosen",
-        expected["errors"],
+        "Chosen so that speech it has not heard gives at most [bold]{:g}[/] false accepts an hour. Since speech "
+        "differs, it was allowed {:.2g} an hour on the recordings below; of their keywords {:.0f} are missed, "
+        "answered late, or taken for another.",
         expected["false_accepts_per_hour"],
         expected["asked_there"],
+        expected["errors"],
     )
     if expected["left_out"]:
         apart = (f"{r['name']} {r['false_accepts']:.0f} in {r['hours']:.2f} h" for r in expected["left_out"])
@@ -181,7 +182,7 @@ def _session(title: str, values: dict[str, Any]) -> None:
 
 
 def _words(values: dict[str, Any]) -> None:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, spare=(3, 5))
     for column in ("", "said", "missed", "95 % interval", "false", "median", "95 % within"):
         table.add_column(column, justify="left" if not column else "right")
     for word, row in values["words"].items():

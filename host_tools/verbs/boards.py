@@ -26,7 +26,7 @@ def boards(
         if board:
             _show(values["boards"][0])
             return
-        table = ui.Table(box=None, padding=(0, 1, 0, 0))
+        table = ui.Table(box=None, padding=(0, 1, 0, 0), spare=(1, 2, 3))
         for title in ("board", "family", "flash", "RAM", "core", "emulators", "name"):
             table.add_column(title, no_wrap=title != "name")
         for b in values["boards"]:
