@@ -14,7 +14,8 @@ setup: ## install what is missing (apt packages and .venv)
 demo: setup ## the main job: speech, training, firmware, emulated board, report (ARGS="--fresh" for more)
 	@$(KWS) run $(ARGS)
 
-test: setup lint ## the whole suite, QEMU included (ARGS="-k link" for a part)
+test: setup lint ## the whole suite, QEMU and Chromium included (ARGS="-k link" for a part)
+	@sh host_tools/setup.sh --browser
 	@$(PY) -m pytest -n 2 --dist worksteal -q $(ARGS)
 
 lint: setup ## ruff and mypy

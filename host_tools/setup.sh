@@ -1,9 +1,15 @@
 #!/bin/sh
 # Installs what micro-kws needs and is not there yet: Debian packages (as root or by sudo) and the virtual environment
-# .venv. Run again at any time: what is in place costs nothing. Usage: sh host_tools/setup.sh [extras, default train,teacher,voices,mic,search,dev]
+# .venv. Run again at any time: what is in place costs nothing. Usage: sh host_tools/setup.sh [--browser] [extras, default
+# train,teacher,voices,mic,search,web,dev]. --browser: Chromium too (110 MB), for the tests of kws web's page.
 set -eu
 cd "$(dirname "$0")/.."
-extras=${1:-train,teacher,voices,mic,search,dev}
+browser=
+if [ "${1:-}" = --browser ]; then
+  browser=wanted
+  shift
+fi
+extras=${1:-train,teacher,voices,mic,search,web,dev}
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 # command that must exist = package that brings it
@@ -15,6 +21,8 @@ arm-none-eabi-size=binutils-arm-none-eabi
 /usr/lib/arm-none-eabi/include/stdio.h=libnewlib-arm-none-eabi
 /usr/include/newlib/c++=libstdc++-arm-none-eabi-newlib
 qemu-system-arm=qemu-system-arm
+clang=clang
+wasm-ld=lld
 espeak-ng=espeak-ng
 flite=flite
 festival=festival
@@ -38,8 +46,18 @@ esac
 if ! command -v uv >/dev/null 2>&1 && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
   missing="$missing python3-venv"
 fi
+if [ -n "$browser" ]; then
+  for name in chromium chromium-browser google-chrome; do
+    if command -v "$name" >/dev/null 2>&1; then browser=; fi
+  done
+  # Nothing but some tests needs it.
+  if [ -n "$browser" ] && ! { command -v apt-get && { [ "$(id -u)" = 0 ] || command -v sudo; }; } >/dev/null 2>&1; then
+    say "no Chromium is here, and it can't be installed: the tests of kws web's page are skipped"
+    browser=
+  fi
+fi
 
-if [ -n "$missing" ]; then
+if [ -n "$missing$browser" ]; then
   if ! command -v apt-get >/dev/null 2>&1; then
     say "these are missing:$missing"
     say "this is no Debian or Ubuntu: install them by your own package manager, then run again"
@@ -50,11 +68,21 @@ if [ -n "$missing" ]; then
     command -v sudo >/dev/null 2>&1 || { say "missing:$missing; run 'apt-get install$missing' as root"; exit 3; }
     root=sudo
   fi
-  say "apt-get install$missing"
   export DEBIAN_FRONTEND=noninteractive
   $root apt-get update -qq
-  # shellcheck disable=SC2086
-  $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+  if [ -n "$browser" ]; then
+    # Ubuntu has it as a snap alone.
+    if apt-cache show chromium >/dev/null 2>&1; then
+      missing="$missing chromium"
+    else
+      say "this system has no package of Chromium: the tests of kws web's page are skipped (Google Chrome would do)"
+    fi
+  fi
+  if [ -n "$missing" ]; then
+    say "apt-get install$missing"
+    # shellcheck disable=SC2086
+    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+  fi
 fi
 
 python=python3

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.link import adpcm
-from host_tools.link.protocol import BadFrame, Command, Decoder, Detector, Frame, parse_event, stream_data
+from host_tools.link.protocol import BadFrame, Command, Decoder, Detector, Frame, Info, parse_event, stream_data
 from tests.support import link_vectors
 
 VECTORS = json.loads(link_vectors.PATH.read_text())
@@ -64,6 +64,16 @@ def test_events(row):
 def test_payloads_that_are_none(row):
     with pytest.raises(ValueError, match="payload of"):
         parse_event(Frame(row["type"], 0, bytes.fromhex(row["payload"])))
+
+
+@pytest.mark.parametrize("row", VECTORS["infos"], ids=lambda row: row["payload"][:12])
+def test_what_is_believed_of_info(row):
+    info = Info.parse(bytes.fromhex(row["payload"]), 0.0)
+    if row["believed"]:
+        info.check()
+    else:
+        with pytest.raises(ValueError):
+            info.check()
 
 
 @pytest.mark.parametrize("row", VECTORS["adpcm"], ids=lambda row: f"{len(row['samples'])}")

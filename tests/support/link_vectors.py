@@ -59,7 +59,10 @@ _EVENTS = [
     (0x84, "STATS_REPLY", struct.pack("<16I", *range(1, 16), 0xFFFFFFFF)),
     (0x85, "RESULT", _RESULT),
     (0x86, "DETECTION", struct.pack("<IBB", 31840, 1, 201)),
+    (0x83, "INFO_REPLY", _field(2, b"[b]\x1b[2J\n") + _field(3, "aot\u202e".encode()) + _field(1, b"a" * 70)),
+    (0x83, "INFO_REPLY", b""),
     (0x87, "LOG", b"\2" + "na\u00efve <b>".encode()),
+    (0x87, "LOG", b"\3\xff\0" + "\ufeffx".encode()),
     (0x88, "FAULT", struct.pack("<7I", 1, 0x08001234, 0x08005678, 0x00008200, 0xDEADBEEF, 0x2001FF00, 12345)),
     (0x89, "FEATURES", struct.pack("<I3H", 5, 0, 65535, 670)),
     (0x8A, "ERROR", struct.pack("<BBH", 4, 4, 2) + b"no microphone on this board"),
@@ -73,6 +76,17 @@ _EVENTS = [
 ]
 _BAD_EVENTS = [
     (0x80, b"\0\0\0"),
+    (0x80, bytes(5)),
+    (0x83, b"\1\5abc"),
+    (0x83, _field(6, bytes(31))),
+    (0x83, _field(10, _DETECTOR[:-1])),
+    (0x84, bytes(60)),
+    (0x85, _RESULT + b"\0"),
+    (0x87, b""),
+    (0x89, bytes(7)),
+    (0x8A, bytes(3)),
+    (0x8F, struct.pack("<HHI", 3, 3, 5)),  # more calls than there are
+    (0x8F, bytes(6)),
     (0x85, _RESULT[:-1]),
     (0x86, b""),
     (0x8B, bytes(15)),
@@ -83,6 +97,50 @@ _BAD_EVENTS = [
     (0x90, struct.pack("<IIBBhH", 0, 0, 1, 89, 0, 1) + b"\0"),  # no such step
     (0x90, _ADPCM_ODD + b"\0"),
 ]
+
+
+# INFO's sizes and labels, with one thing wrong in each: none of them is to be believed.
+_SIZES = dict(
+    sample_rate=16000,
+    window_samples=480,
+    hop_samples=320,
+    channels=40,
+    window_frames=49,
+    input_bytes=1960,
+    output_bytes=3,
+    default_stride=4,
+)
+_LABELS = "j\u00e0\nno\nunknown".encode()
+_WRONG_SIZES = [
+    dict(sample_rate=44100),
+    dict(window_samples=0),
+    dict(window_samples=1025),
+    dict(hop_samples=0xFFFFFFFF),
+    dict(channels=65, input_bytes=49 * 65),
+    dict(window_frames=1001, input_bytes=40 * 1001),
+    dict(input_bytes=1961),
+    dict(output_bytes=2),
+    dict(default_stride=0),
+    dict(default_stride=1001),
+]
+_WRONG_LABELS = [
+    b"a\na\nb",
+    b"a\n\nb",
+    b"a\n b\nc",
+    b"a\nb\nc ",
+    b"a\nb\x1b\nc",
+    "a\nb\u202e\nc".encode(),
+    b"a\nb\n" + b"c" * 49,
+]
+
+
+def _infos() -> list[dict[str, Any]]:
+    def info(labels: bytes = _LABELS, **changes: int) -> str:
+        return (_field(6, struct.pack("<8I", *(_SIZES | changes).values())) + _field(5, labels)).hex()
+
+    rows = [(info(), True), (info(b"a\nb\n" + b"c" * 48), True)]
+    rows += [(info(**change), False) for change in _WRONG_SIZES] + [(info(labels), False) for labels in _WRONG_LABELS]
+    return [{"payload": payload, "believed": believed} for payload, believed in rows]
 
 
 def _commands() -> list[dict[str, Any]]:
@@ -203,6 +261,7 @@ def make() -> dict[str, Any]:
         "commands": _commands(),
         "events": events,
         "not_events": [{"type": kind, "payload": payload.hex()} for kind, payload in _BAD_EVENTS],
+        "infos": _infos(),
         "adpcm": _adpcm(),
     }
 
