@@ -106,7 +106,8 @@ def stream_continuous(
 ) -> Generator[Event, None, None]:
     """Streams int16 blocks without end and gives every event as it comes, STREAM_DONE last.
 
-    Closing the generator (or Ctrl-C in it) stops the stream on the device too. ``also``: SEND_FEATURES, SEND_AUDIO, AS_ADPCM.
+    Closing the generator (or Ctrl-C in it) stops the stream on the device too.
+    ``also``: SEND_FEATURES, SEND_AUDIO, AS_ADPCM.
     """
     flags = also | (SEND_RESULTS if results else 0)
     link.send(Command.STREAM_START, struct.pack("<BBH", CONTINUOUS, flags, stride))

@@ -197,7 +197,8 @@ REFUSED = [
     (Command.STATS, b"", 2),
     (Command.INFO, b"x", 2),
     (Command.STREAM_START, b"\2\0\0\0", 2),
-    (Command.STREAM_START, b"\0\x08\0\0", 2),
+    (Command.STREAM_START, b"\0\x20\0\0", 2),
+    (Command.STREAM_START, b"\0\x10\0\0", 2),  # ADPCM of no audio
     (Command.STREAM_START, b"\1\4\0\0", 4),  # no microphone here
     (Command.STREAM_START, b"", 2),
     (Command.STREAM_DATA, b"\0\0\0\0\1\0", 3),

@@ -1,4 +1,4 @@
-"""The board's sound at the host: equal to what went in, on the firmware as a process and in QEMU, and losses counted."""
+"""The board's sound at the host: what went in, from the firmware as a process and in QEMU, and losses counted."""
 
 from __future__ import annotations
 
@@ -130,9 +130,12 @@ def test_a_board_without_one(host_elf: Path) -> None:
 
 @pytest.mark.parametrize("flags", [AS_ADPCM, 32], ids=["adpcm without audio", "unknown"])
 def test_flags_that_mean_nothing_are_refused(host_elf: Path, flags: int) -> None:
-    with emulate.start("host", host_elf) as emulator, Link.open(emulator.url) as link:
-        with pytest.raises(DeviceError, match="bad payload"):
-            list(stream.stream_continuous(link, [noise(1)], also=flags))
+    with (
+        emulate.start("host", host_elf) as emulator,
+        Link.open(emulator.url) as link,
+        pytest.raises(DeviceError, match="bad payload"),
+    ):
+        list(stream.stream_continuous(link, [noise(1)], also=flags))
 
 
 def block(position: int, count: int, dropped: int = 0) -> Audio:

@@ -1,5 +1,5 @@
-"""``python -m tests.support.link_vectors`` writes tests/link/vectors.json: docs/protocol.md as bytes, for implementations in
-any language. The payloads are packed here by the tables of that page, not by the code that is tested."""
+"""``python -m tests.support.link_vectors`` writes tests/link/vectors.json: docs/protocol.md as bytes, for any language.
+The payloads are packed here by the tables of that page, not by the code that is tested."""
 
 from __future__ import annotations
 
