@@ -182,9 +182,9 @@ def response(groups: Sequence[tuple[str, Sequence[float]]]) -> str:
             axes.hist(values, bins=edges.tolist(), color=colour, alpha=0.75, label=f"{name} ({len(values)})")
         axes.set(xlabel="milliseconds from the last sample to the answer", ylabel="clips")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="upper right", labelcolor=INK)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), labelcolor=INK)  # above the bars, never over them
 
-    return picture("response", "Histogram of response times", (WIDTH, 2.4), draw)
+    return picture("response", "Histogram of response times", (WIDTH, 2.4 + 0.2 * len(groups)), draw)
 
 
 def memory(rows: Sequence[dict[str, Any]]) -> str:
