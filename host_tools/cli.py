@@ -4,13 +4,17 @@ file's name with its ``EXAMPLE``, or a ``GROUP`` of several."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import keyword
+import math
 import os
 import pkgutil
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import typer
 
@@ -49,10 +53,13 @@ def build_app() -> typer.Typer:
         module = importlib.import_module(f"{verbs.__name__}.{name}")
         panel = panels.get(name)
         if hasattr(module, "GROUP"):
+            for below in module.GROUP.registered_commands:
+                if below.callback and not hasattr(below.callback, "__wrapped__"):  # a second application has the same
+                    below.callback = _finite(below.callback)
             app.add_typer(module.GROUP, rich_help_panel=panel)
         else:
             app.command(name, epilog=module.EXAMPLE, rich_help_panel=panel)(
-                getattr(module, name, None) or getattr(module, f"{name}_")
+                _finite(getattr(module, name, None) or getattr(module, f"{name}_"))
             )
     return app
 
@@ -93,6 +100,20 @@ def main(arguments: list[str] | None = None) -> None:
     if code == 130:
         ui.err.say("stopped")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _finite(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The verb, whose numbers are neither nan nor inf: every check of a range would let nan through."""
+
+    @functools.wraps(verb)
+    def checked(**values: Any) -> Any:
+        for name, value in values.items():
+            for number in value if isinstance(value, list) else [value]:
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise KwsError(f"{name.replace('_', ' ')} {number}: that is not a number to work with")
+        return verb(**values)
+
+    return checked
 
 
 def _needs_the_project(context: typer.Context) -> None:

@@ -239,6 +239,9 @@ def problems(results: dict[str, Any]) -> list[str]:
     link = results["link"]
     if link["lost"] or link["repeated"]:
         found.append(f"{link['lost']} frames were lost and {link['repeated']} repeated on the link")
+    silent = sum(row["predicted"] is None for row in results["clips"])
+    if silent:
+        found.append(f"the device gave no answer to {silent} of {len(results['clips'])} clips")
     agreement = results.get("agreement")
     if agreement and agreement["equal"] != agreement["compared"]:
         wrong = agreement["compared"] - agreement["equal"]
