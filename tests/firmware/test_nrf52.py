@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.image.build import ROOT
+from model_pipeline.native import FIRMWARE
 from tests.support.m4 import run_on_m4
 
 SIM = Path(__file__).parent / "nrf52_sim"
-PORTS = ROOT / "firmware" / "ports"
+PORTS = FIRMWARE / "ports"
 
 
 @pytest.mark.qemu
@@ -19,7 +19,7 @@ def test_serial_and_microphone(optimisation: str) -> None:
     """All checks are in sim_main.c; a failed one names itself."""
     run_on_m4(
         [SIM / "sim_main.c", PORTS / "nrf52/serial.c", PORTS / "nrf52/audio.c"],
-        [SIM, PORTS, PORTS / "cortexm", PORTS / "nrf52"],
+        [SIM, SIM.with_name("sim"), PORTS, PORTS / "cortexm", PORTS / "nrf52", FIRMWARE / "core" / "kws"],
         [optimisation, "-include", str(SIM / "sim.h")],
         timeout=120,
     )

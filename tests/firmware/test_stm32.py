@@ -22,7 +22,7 @@ def test_microphone(optimisation: str) -> None:
     ports, pdm = FIRMWARE / "ports", FIRMWARE / "core" / "pdm"
     run_on_m4(
         [SIM / "sim_main.c", ports / "stm32/audio.c", pdm / "kws_pdm.c"],
-        [SIM, ports, ports / "cortexm", ports / "stm32", pdm],
+        [SIM, SIM.with_name("sim"), ports, ports / "cortexm", ports / "stm32", pdm, FIRMWARE / "core" / "kws"],
         [optimisation, "-include", str(SIM / "sim.h")],
         timeout=120,
     )

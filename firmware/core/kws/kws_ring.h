@@ -55,6 +55,31 @@ static inline void kws_ring_read(kws_ring_t *r, size_t n) {
   r->out = r->out + (uint32_t)n;
 }
 
+/* The same with copies. put(): all of them, or none (0) where there is no room; take(): at most max, how many. */
+static inline int kws_ring_put(kws_ring_t *r, const int16_t *samples, size_t n) {
+  if (kws_ring_room(r) < n) return 0;
+  for (size_t done = 0; done < n;) {
+    size_t piece;
+    int16_t *const to = kws_ring_free(r, &piece);
+    if (piece > n - done) piece = n - done;
+    for (size_t i = 0; i < piece; i++) to[i] = samples[done + i];
+    kws_ring_wrote(r, piece);
+    done += piece;
+  }
+  return 1;
+}
+static inline size_t kws_ring_take(kws_ring_t *r, int16_t *out, size_t max) {
+  size_t done = 0, piece;
+  for (;;) {
+    const int16_t *const from = kws_ring_filled(r, &piece);
+    if (piece > max - done) piece = max - done;
+    if (piece == 0) return done;
+    for (size_t i = 0; i < piece; i++) out[done + i] = from[i];
+    kws_ring_read(r, piece);
+    done += piece;
+  }
+}
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,8 +3,9 @@
 
 #ifdef KWS_PDM_CLK_PIN
 
+#include "audio_ring.h"
+
 #define BLOCK 160u
-#define RING 4096u /* samples: a quarter of a second, a power of two */
 /* The microphone needs some 20 ms of clock to wake up, and PDM's high-pass filter to settle: never heard, not lost. */
 #define SETTLING_BLOCKS 8u
 #define CLKCTRL_1280K 0x0A000000u
@@ -19,8 +20,6 @@ _Static_assert(GAIN >= 0 && GAIN <= 0x50, "kws.microphone.gain_db: PDM has -20 t
 
 static int16_t block[2][BLOCK];
 static uint32_t filled, given; /* the block that END is about, and the one that PDM got last */
-static int16_t ring[RING];
-static volatile uint32_t ring_in, ring_out, lost;
 static volatile uint32_t settling;
 static volatile int running;
 
@@ -63,7 +62,7 @@ int port_audio_start(uint32_t sample_rate_hz) {
   PDM_GAINL = GAIN;
   PDM_GAINR = GAIN;
   filled = given = 0;
-  ring_in = ring_out = lost = 0;
+  audio_clear();
   settling = SETTLING_BLOCKS;
   running = 1;
   PDM_SAMPLE_PTR = (uint32_t)block[0];
@@ -100,13 +99,7 @@ static void keep(const int16_t *samples) {
     settling--;
     return;
   }
-  const uint32_t in = ring_in;
-  if (RING - (in - ring_out) < BLOCK) {
-    lost += BLOCK;
-    return;
-  }
-  for (uint32_t i = 0; i < BLOCK; i++) ring[(in + i) % RING] = samples[i];
-  ring_in = in + BLOCK;
+  audio_keep(samples, BLOCK);
 }
 
 void PDM_Handler(void) {
@@ -126,20 +119,7 @@ void PDM_Handler(void) {
   cortexm_interrupt_ticks += cortexm_ticks() - entered;
 }
 
-int nrf52_audio_waits(void) { return running && ring_in != ring_out; }
-
-size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped) {
-  const uint32_t from = ring_out;
-  size_t n = ring_in - from;
-  if (n > max) n = max;
-  for (size_t i = 0; i < n; i++) out[i] = ring[(from + i) % RING];
-  ring_out = from + n;
-  const uint32_t irq = irq_save();
-  *dropped = lost;
-  lost = 0;
-  irq_restore(irq);
-  return n;
-}
+int nrf52_audio_waits(void) { return running && audio_waits(); }
 
 #else
 

@@ -5,6 +5,7 @@
 
 #ifdef KWS_PDM_CLK_PORT
 
+#include "audio_ring.h"
 #include "kws_pdm.h"
 
 #if KWS_STM32_SERIES != STM32_F4
@@ -20,7 +21,6 @@
 
 #define BLOCK_SAMPLES 32u
 #define BLOCK_WORDS (BLOCK_SAMPLES * KWS_PDM_WORDS_A_SAMPLE)
-#define RING 4096u /* samples: a quarter of a second, a power of two */
 /* The microphone wakes up within 10 ms, and the decimator's high-pass settles: never heard, not lost. */
 #define SETTLING_BLOCKS 50u
 #define WAKE_MS 40u
@@ -31,8 +31,6 @@
 
 static uint16_t block[2][BLOCK_WORDS];
 static kws_pdm_t pdm;
-static int16_t ring[RING];
-static volatile uint32_t ring_in, ring_out, lost;
 static uint32_t settling;
 static uint32_t next;              /* the buffer that should be full next */
 static volatile int running, heard; /* heard: bits of both kinds have come */
@@ -80,7 +78,7 @@ int port_audio_start(uint32_t sample_rate_hz) {
   pin_to_i2s(KWS_PDM_CLK_PORT, KWS_PDM_CLK_PIN, 0);
   pin_to_i2s(KWS_PDM_DIN_PORT, KWS_PDM_DIN_PIN, 2); /* down: a line that nobody drives is all zeros */
   kws_pdm_init(&pdm, KWS_MICROPHONE_GAIN_Q12);
-  ring_in = ring_out = lost = 0;
+  audio_clear();
   settling = SETTLING_BLOCKS;
   next = 0;
   heard = 0;
@@ -126,13 +124,7 @@ static void keep(const uint16_t *bits) {
     settling--;
     return;
   }
-  const uint32_t in = ring_in;
-  if (RING - (in - ring_out) < BLOCK_SAMPLES) {
-    lost += BLOCK_SAMPLES;
-    return;
-  }
-  for (uint32_t i = 0; i < BLOCK_SAMPLES; i++) ring[(in + i) % RING] = samples[i];
-  ring_in = in + BLOCK_SAMPLES;
+  audio_keep(samples, BLOCK_SAMPLES);
 }
 
 void KWS_PDM_Handler(void) {
@@ -142,16 +134,16 @@ void KWS_PDM_Handler(void) {
   if (SPI2_SR & SPI_SR_OVR) { /* cleared by reading both, DR first */
     (void)SPI2_DR;
     (void)SPI2_SR;
-    lost++;
+    audio_lost++;
   }
   if (running && (flags & FLAGS_TCIF)) {
     const uint32_t full = DMA_CR & DMA_CR_CT ? 0 : 1; /* the other one is being filled */
-    if (full != next) lost += BLOCK_SAMPLES; /* we are late: one was filled a second time */
+    if (full != next) audio_lost += BLOCK_SAMPLES; /* we are late: one was filled a second time */
     next = full ^ 1u;
     keep(block[full]);
   }
   if (running && (flags & FLAGS_TEIF)) { /* the hardware has switched the stream off */
-    lost += BLOCK_SAMPLES;
+    audio_lost += BLOCK_SAMPLES;
     next = 0;
     start_dma();
   }
@@ -163,20 +155,7 @@ void KWS_PDM_Handler(void) {
   irq_restore(irq);
 }
 
-int stm32_audio_waits(void) { return running && ring_in != ring_out; }
-
-size_t port_audio_read(int16_t *out, size_t max, uint32_t *dropped) {
-  const uint32_t from = ring_out;
-  size_t n = ring_in - from;
-  if (n > max) n = max;
-  for (size_t i = 0; i < n; i++) out[i] = ring[(from + i) % RING];
-  ring_out = from + n;
-  const uint32_t irq = irq_save();
-  *dropped = lost;
-  lost = 0;
-  irq_restore(irq);
-  return n;
-}
+int stm32_audio_waits(void) { return running && audio_waits(); }
 
 #else
 

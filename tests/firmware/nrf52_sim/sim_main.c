@@ -1,39 +1,12 @@
 /* The nRF52 drivers against a model of UARTE0 (with PPI and TIMER2, which count its bytes) and PDM that acts at every
  * register access, as the hardware would at the worst moments. What it models is in the Product Specification, 6.34
  * (UARTE), 6.16 (PPI), 6.30 (TIMER) and 6.15 (PDM). */
-#include "m4.h"
 #include "nrf52.h"
+#include "registers.h"
 
 void UARTE0_Handler(void);
 void PDM_Handler(void);
 
-volatile uint32_t *cortexm_counter, *cortexm_capture;
-volatile uint32_t cortexm_interrupt_ticks, cortexm_millis;
-uint32_t cortexm_systick_ticks(void) { return 0; }
-
-#define TEXT_OF(line) #line
-#define CHECK_AT(line, what, text) \
-  do { \
-    if (!(what)) t_fail("line " TEXT_OF(line) ": " text); \
-  } while (0)
-#define CHECK(what) CHECK_AT(__LINE__, what, #what)
-
-/* ---- registers ---- */
-
-enum { CELLS = 128 };
-static struct {
-  uint32_t address, value;
-} cells[CELLS];
-static uint32_t num_cells;
-
-static volatile uint32_t *cell(uint32_t address) {
-  for (uint32_t i = 0; i < num_cells; i++) {
-    if (cells[i].address == address) return &cells[i].value;
-  }
-  CHECK(num_cells < CELLS);
-  cells[num_cells].address = address;
-  return &cells[num_cells++].value;
-}
 
 /* Without the model's reaction. */
 #define RAW(register_) (*cell(ADDRESS_OF_##register_))

@@ -1,40 +1,13 @@
 /* The STM32F4's microphone driver against a model of RCC, GPIO, SPI2 as I2S and DMA1 stream 3 (RM0090 7.3, 8.4, 28, 10),
  * which acts at every register access. The decimator is the real one: what the driver gives is what it makes of the bits. */
 #include "kws_pdm.h"
-#include "m4.h"
+#include "registers.h"
 #include "stm32.h"
 
 void KWS_PDM_Handler(void);
 
-volatile uint32_t *cortexm_counter, *cortexm_capture;
-volatile uint32_t cortexm_interrupt_ticks, cortexm_millis;
-uint32_t cortexm_systick_ticks(void) { return 0; }
 static port_clock_t clock_info = {.core_hz = KWS_CORE_HZ};
 const port_clock_t *port_clock(void) { return &clock_info; }
-
-#define TEXT_OF(line) #line
-#define CHECK_AT(line, what, text) \
-  do { \
-    if (!(what)) t_fail("line " TEXT_OF(line) ": " text); \
-  } while (0)
-#define CHECK(what) CHECK_AT(__LINE__, what, #what)
-
-/* ---- registers ---- */
-
-enum { CELLS = 64 };
-static struct {
-  uint32_t address, value;
-} cells[CELLS];
-static uint32_t num_cells;
-
-static volatile uint32_t *cell(uint32_t address) {
-  for (uint32_t i = 0; i < num_cells; i++) {
-    if (cells[i].address == address) return &cells[i].value;
-  }
-  CHECK(num_cells < CELLS);
-  cells[num_cells].address = address;
-  return &cells[num_cells++].value;
-}
 
 /* Without the model's reaction. */
 #define RAW(address) (*cell(address))
