@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback
@@ -53,7 +55,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
     return with_settings(load_config(arguments.config), arguments.set)
 
 
-def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], dict[str, Any]]) -> int:
+def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], BaseModel | dict[str, Any]]) -> int:
     """Runs ``step(progress)`` as a process and returns its exit code."""
     global _for_parent
     _for_parent = arguments.progress
@@ -68,7 +70,8 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
             print(f"{100 * done // max(1, total):3d} %  {shown(text)}", flush=True)
 
     try:
-        result = step(_reporter() if arguments.progress else plain)
+        found = step(_reporter() if arguments.progress else plain)
+        result = found.model_dump(mode="json") if isinstance(found, BaseModel) else found
     except KwsError as error:
         _say_error(error)
         return error.exit_code

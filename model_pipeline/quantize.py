@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 import platform
@@ -33,11 +32,12 @@ from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
 from model_pipeline.models import fold, network_of
 from model_pipeline.models.net import FakeQuant, Net, QuantConv
+from model_pipeline.outcomes import Quantized, Trained
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.score import Score, brief, score
 from model_pipeline.tflm import tflm
 from model_pipeline.training.prepare import Prepared, prepare
-from model_pipeline.training.trainer import Trainer, schedule
+from model_pipeline.training.trainer import Method, Teaching, Trainer, schedule
 
 KIND = "kws quantize"
 _REPRESENTATIVE = 500
@@ -46,7 +46,7 @@ _PACKAGES = ("micro-kws", "tensorflow-cpu", "tensorflow", "keras", "tflite-micro
 
 def quantize(
     config: Config, trained: Path, data: str | Path, out: Path, progress: ProgressCallback | None = None
-) -> dict[str, Any]:
+) -> Quantized:
     """Makes the int8 model of ``trained`` (`train`'s folder) and writes folder ``out``, whole or not at all.
 
     Returns:
@@ -82,30 +82,30 @@ def quantize(
         (folder / "model.tflite").write_bytes(ways[chosen])
         manifest = _manifest(config, prepared, history, ways[chosen], chosen, results)
         save_manifest(manifest, folder / "model.json")
-    return {
-        "quantization": chosen,
-        "model": manifest.model_hash,
-        "bytes": len(ways[chosen]),
-        "validation_clips": len(clips),
-        "float_validation_accuracy": history.get("validation_accuracy"),
-        "validation": {way: brief(result).model_dump(mode="json") for way, result in results.items()},
-    }
+    return Quantized(
+        quantization=chosen,
+        model=manifest.model_hash,
+        bytes=len(ways[chosen]),
+        validation_clips=len(clips),
+        float_validation_accuracy=history.validation_accuracy,
+        validation={way: brief(result) for way, result in results.items()},
+    )
 
 
-def load_trained(config: Config, trained: Path) -> tuple[keras.Model, dict[str, Any]]:
+def load_trained(config: Config, trained: Path) -> tuple[keras.Model, Trained]:
     """The float model of a folder that `train` wrote, and its ``train.json``.
 
     Raises:
         KwsError: it is none, or its labels are not the configuration's.
     """
     try:
-        history = json.loads((trained / "train.json").read_text(encoding="utf-8"))
+        history = Trained.model_validate_json((trained / "train.json").read_bytes())
         model = keras.saving.load_model(trained / "model.keras", compile=False)
     except (OSError, ValueError) as error:
         raise KwsError(f"{trained} holds no finished training: {error}", hint="kws train makes one") from error
-    if history["labels"] != config.labels or history["architecture"] != config.train.architecture:
+    if history.labels != config.labels or history.architecture != config.train.architecture:
         raise KwsError(
-            f"{trained} was trained for {', '.join(history['labels'])} ({history['architecture']})",
+            f"{trained} was trained for {', '.join(history.labels)} ({history.architecture})",
             hint="use the configuration that it was trained with",
         )
     return model, history
@@ -146,23 +146,19 @@ def aware(
     teacher: keras.Model | None = None,
 ) -> bytes:
     """Quantisation-aware training, from the float weights on."""
-    settings, frontend = config.train, config.frontend
+    settings = config.train
     network, net = network_of(config, "qat", prepared.frames)
     fold(model, network, net)
     _lean(network, net, prepared.shares(config.quantize.lean))
     steps = max(1, prepared.stream.clips // settings.batch)
-    trainer = Trainer(
-        network,
+    method = Method(
         schedule(config.quantize.qat_learning_rate, steps // 2, config.quantize.qat_epochs * steps),
-        0.0,
-        settings.label_smoothing,
-        settings.average,
-        input_scale(frontend),
-        teacher,
-        settings.teacher_share,
-        settings.temperature,
+        label_smoothing=settings.label_smoothing,
+        average=settings.average,
         balance=prepared.shares(settings.balance - config.quantize.lean),
     )
+    teaching = Teaching(settings.teacher_share, settings.temperature, teacher)
+    trainer = Trainer(network, input_scale(config.frontend), method, teaching)
     quants = [layer for layer in network.layers if isinstance(layer, FakeQuant)]
     for layer in quants:
         layer.momentum = 0.8
@@ -251,7 +247,7 @@ def _quiet() -> Iterator[None]:
 def _manifest(
     config: Config,
     prepared: Prepared,
-    history: dict[str, Any],
+    history: Trained,
     tflite: bytes,
     way: str,
     results: dict[str, Score],
@@ -283,8 +279,8 @@ def _manifest(
         compile=config.compile,
         streaming=config.hop_frames,
         architecture=config.train.architecture,
-        parameters=history["parameters"],
-        macs=history["macs"],
+        parameters=history.parameters,
+        macs=history.macs,
         quantization=way,
         training_data={
             "source": source.get("source", config.data.source),
@@ -299,7 +295,7 @@ def _manifest(
             "scenes": _scenes(config, prepared),
         },
         accuracy={
-            "float_validation": history.get("validation_accuracy"),
+            "float_validation": history.validation_accuracy,
             "validation": brief(results[way]).model_dump(mode="json"),
             "validation_by_quantization": {w: round(r.accuracy, 5) for w, r in results.items()},
         },

@@ -37,9 +37,10 @@ from model_pipeline.models import network_of
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.quantize import convert
 from model_pipeline.train import train
-from model_pipeline.training.augment import FeatureStream
-from model_pipeline.training.prepare import Prepared, features_of, prepare
+from model_pipeline.training.clips import FeatureStream
+from model_pipeline.training.prepare import Prepared, prepare
 from model_pipeline.training.prune import prune
+from model_pipeline.training.sources import features_of
 
 _RANGES = 8  # random inputs that an untrained network's ranges are measured with
 
@@ -148,8 +149,7 @@ class Trainings:
             self._validation[frontend] = features_of(first.dataset, clips, config, frames)
         stream = copy.copy(first.stream)
         assert isinstance(stream, FeatureStream)  # a search trains on single clips
-        stream.config, stream.augment = config.train, config.augment
-        stream.frontend, stream.frames = frontend, frames
+        stream.config = config
         return dataclasses.replace(first, frames=frames, stream=stream, validation=self._validation[frontend])
 
 

@@ -1,25 +1,20 @@
-"""What makes one clip many: fresh audio augmentation every epoch, and features for training made by the firmware's
-own front end in the background while TensorFlow works."""
+"""What makes one clip many: augmentation of audio, and of features that were made once."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from model_pipeline.config import AugmentConfig, FrontendConfig, TrainConfig
+from model_pipeline.config import AugmentConfig, FrontendConfig
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
-from model_pipeline.features import model_input
 from model_pipeline.manifest import step_db
 from model_pipeline.native import shared_library
 
-_CHUNK = 200  # clips made at once: large enough for NumPy, small enough to share out over cores
 _COLOURS = 4  # shapes that a microphone's response is made of
 
 
@@ -68,7 +63,7 @@ def augment_audio(audio: np.ndarray, noise: Noise, config: AugmentConfig, rng: n
     snr[rng.random(count) >= (config.noise_probability if noise.any else 0.0)] = -1.0
     out, scratch = np.empty_like(audio), np.empty(length, np.float32)
     arrays = [a.ctypes.data_as(ctypes.c_void_p) for a in (speed, shift, gain, noise.samples, start, snr, scratch)]
-    _library().kws_augment(
+    library().kws_augment(
         audio.ctypes.data_as(ctypes.c_void_p),
         out.ctypes.data_as(ctypes.c_void_p),
         ctypes.c_size_t(count),
@@ -181,133 +176,9 @@ def vary(features: np.ndarray, rng: np.random.Generator, config: AugmentConfig, 
     return features
 
 
-class FeatureStream:
-    """Epochs of augmented training batches, made ahead by threads.
-
-    The same seed gives the same batches whatever the number of threads and wherever training was resumed.
-    """
-
-    def __init__(
-        self,
-        audio: np.ndarray,
-        labels: np.ndarray,
-        noise: Sequence[np.ndarray],
-        frontend: FrontendConfig,
-        frames: int,
-        config: TrainConfig,
-        augment: AugmentConfig,
-        *,
-        unknown: int,
-        words: np.ndarray,
-        extra: np.ndarray | None = None,
-        extra_share: float = 0.0,
-        per_epoch: tuple[int, int],
-        workers: int = 2,
-    ) -> None:
-        """
-        Args:
-            audio: int16 [n, 16000] of all speech of the split; labels: int [n].
-            words: int [n], which word each clip is; unknown words are drawn with the square root of their numbers,
-                so that a word with few clips is heard too.
-            extra: bool [n], which clips are of `DataConfig.extra`; they get ``extra_share`` of the unknown draws.
-            per_epoch: how many unknown and how many silence clips an epoch holds.
-        """
-        self.audio, self.labels, self.noise = audio, labels, Noise(noise)
-        self.frontend, self.frames, self.config, self.augment = frontend, frames, config, augment
-        self.unknown, self.per_epoch = unknown, per_epoch
-        self.keyword_index = np.flatnonzero(labels != unknown)
-        self.unknown_index = np.flatnonzero(labels == unknown)
-        spoken = words[self.unknown_index]
-        weight = 1.0 / np.sqrt(np.bincount(spoken, minlength=1)[spoken])
-        if extra is not None:
-            added = extra[self.unknown_index]
-            if added.any() and not added.all():
-                weight[added] = extra_share / added.sum()  # each clip alike: near words have more of them
-                weight[~added] *= (1 - extra_share) / weight[~added].sum()
-        self.unknown_weight = weight / weight.sum() if len(weight) else weight
-        self.workers = workers
-        self._stop = threading.Event()
-        _library()  # built here, once, and not by all the threads at the same time
-
-    @property
-    def clips(self) -> int:
-        """Clips in an epoch."""
-        unknown = self.per_epoch[0] if len(self.unknown_index) else 0
-        return len(self.keyword_index) + unknown + self.per_epoch[1]
-
-    def representative(self, count: int) -> np.ndarray:
-        """int8 [m, frames, channels]: ``count`` clips without augmentation, all labels mixed, and some silence."""
-        rng = np.random.default_rng(7)
-        index = rng.permutation(len(self.audio))[:count]
-        silence = silence_audio(self.noise, max(1, len(index) // 10), rng)
-        return model_input(np.concatenate([self.audio[index], silence]), self.frontend, self.frames)
-
-    def epoch(self, number: int, pool: ThreadPoolExecutor) -> list[Future[tuple[np.ndarray, np.ndarray]]]:
-        """Starts to make epoch ``number``; the results, in order, are pairs (int8 [m, frames, channels], int [m])."""
-        rng = np.random.default_rng([self.config.seed, number])
-        count, silent = self.per_epoch
-        order = [self.keyword_index]
-        if len(self.unknown_index):
-            replace = count > len(self.unknown_index)
-            order.append(rng.choice(self.unknown_index, count, replace=replace, p=self.unknown_weight))
-        order.append(np.full(silent, -1))
-        index = rng.permutation(np.concatenate(order))
-        chunks = np.array_split(index, max(1, -(-len(index) // _CHUNK)))
-        return [pool.submit(self._make, chunk, number, i) for i, chunk in enumerate(chunks)]
-
-    def epochs(self, first: int, last: int) -> Iterator[Iterator[tuple[np.ndarray, np.ndarray]]]:
-        """One iterator of batches for each epoch from ``first`` to ``last`` - 1; the next epoch is already being
-        made while one is used."""
-        self._stop.clear()
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                ahead = self.epoch(first, pool) if first < last else []
-                for number in range(first, last):
-                    now, ahead = ahead, self.epoch(number + 1, pool) if number + 1 < last else []
-                    yield self._batches(now)
-            finally:
-                self._stop.set()
-                pool.shutdown(cancel_futures=True)
-
-    def _batches(self, futures: list[Future]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        size = self.config.batch
-        held: list[tuple[np.ndarray, np.ndarray]] = []
-        have = 0
-        for i, future in enumerate(futures):
-            held.append(future.result())
-            futures[i] = None  # type: ignore[call-overload]  # its memory is needed no longer
-            have += len(held[-1][1])
-            if have < size and i + 1 < len(futures):
-                continue
-            x, y = (np.concatenate(part) for part in zip(*held, strict=True))
-            whole = len(y) // size * size
-            for start in range(0, whole, size):
-                yield x[start : start + size], y[start : start + size]
-            held, have = [(x[whole:], y[whole:])], len(y) - whole
-        # What is left is less than a batch; another shuffle brings it in another epoch.
-        if have and self.clips < size:
-            yield held[0]
-
-    def _make(self, chunk: np.ndarray, epoch: int, part: int) -> tuple[np.ndarray, np.ndarray]:
-        if self._stop.is_set():
-            return np.zeros((0, self.frames, self.frontend.channels), np.int8), np.zeros(0, np.int64)
-        rng = np.random.default_rng([self.config.seed, epoch, part])
-        audio = np.empty((len(chunk), CLIP_SAMPLES), np.int16)
-        speech = chunk >= 0
-        if speech.any():
-            audio[speech] = augment_audio(self.audio[chunk[speech]], self.noise, self.augment, rng)
-        if not speech.all():
-            audio[~speech] = silence_audio(self.noise, int((~speech).sum()), rng)
-        labels = np.where(speech, self.labels[chunk], self.unknown + 1)
-        features = model_input(audio, self.frontend, self.frames)
-        if self.augment.spec_augment:
-            c = self.augment
-            spec_augment(features, rng, c.spec_frames, c.spec_channels, c.spec_masks)
-        return features, labels.astype(np.int64)
-
-
 @functools.cache
-def _library() -> ctypes.CDLL:
+def library() -> ctypes.CDLL:
+    """`augment.c`; built when it is first asked for, which no two threads should do at the same time."""
     return shared_library("augment", [Path(__file__).with_name("augment.c")], flags=["-O3"])
 
 

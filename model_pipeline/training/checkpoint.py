@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +34,40 @@ def recipe_key(config: Config, prepared: Prepared) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def save(path: Path, key: str, trainer: Trainer, state: dict[str, Any]) -> None:
+@dataclass
+class State:
+    """How far a training is.
+
+    Attributes:
+        epoch: how many are done.
+        best, least, best_epoch: accuracy and loss on the validation clips of the epoch with the least loss, and which
+            it was.
+        log: the lines of log.csv.
+        seconds: spent in earlier processes, or so far in a checkpoint.
+    """
+
+    epoch: int = 0
+    best: float = 0.0
+    least: float | None = None
+    best_epoch: int = 0
+    log: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def save(path: Path, key: str, trainer: Trainer, state: State) -> None:
     """Writes ``path`` whole or not at all; ``state`` is what `resume` gives back."""
     arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(trainer.variables())}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, key=np.array(key), state=np.array(json.dumps(state)), **arrays)
+        np.savez(stream, key=np.array(key), state=np.array(json.dumps(asdict(state))), **arrays)
 
 
-def resume(path: Path, key: str, trainer: Trainer, replicas: Replicas) -> dict[str, Any]:
+def resume(path: Path, key: str, trainer: Trainer, replicas: Replicas) -> State:
     """Puts ``trainer`` where ``path`` (on the chief's machine) left it, if there is such a file of this ``key``, and
-    gives its state: epochs done, the best epoch with its accuracy and loss, the lines of the log, seconds so far.
+    gives its state, or that of a beginning.
 
     Raises:
         KwsError: the file is broken, or the workers' data or recipes differ.
     """
-    state: dict[str, Any] = {"epoch": 0, "best": 0.0, "least": None, "best_epoch": 0, "log": [], "seconds": 0.0}
     there = replicas.chief and path.exists() and path.with_name("model.keras").exists()
     if replicas.from_chief(key.encode(), "comparing the workers' data").decode() != key:
         raise KwsError(
@@ -57,13 +77,13 @@ def resume(path: Path, key: str, trainer: Trainer, replicas: Replicas) -> dict[s
     try:
         content = replicas.from_chief(path.read_bytes() if there else b"", "sharing the checkpoint")
         if not content:
-            return state
+            return State()
         with np.load(io.BytesIO(content)) as saved:
             if str(saved["key"]) != key:
-                return state
+                return State()
             values = [saved[f"v{i}"] for i in range(len(trainer.variables()))]
-            state.update(json.loads(str(saved["state"])))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            state = State(**json.loads(str(saved["state"])))
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise KwsError(f"{path} is broken: {error}", hint=f"rm {path} and train again") from error
     for variable, value in zip(trainer.variables(), values, strict=True):
         variable.assign(value)

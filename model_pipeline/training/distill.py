@@ -29,8 +29,8 @@ from model_pipeline.models import architecture, build, speech_embedding
 from model_pipeline.models.base import save_body
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.augment import vary
+from model_pipeline.training.examples import examples
 from model_pipeline.training.pool import Kept
-from model_pipeline.training.prepare import examples
 from model_pipeline.training.trainer import schedule
 
 _HELD_OUT = 50  # one example in so many

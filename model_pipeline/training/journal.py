@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
@@ -10,6 +11,20 @@ import tensorflow as tf
 from model_pipeline.files import write_text
 
 _HEADER = "epoch,loss,validation_accuracy,validation_loss,learning_rate,seconds\n"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What epoch ``number`` (from 1) of ``steps`` steps gave: ``loss`` in training, the others on the validation
+    clips; ``learning_rate``: at its end."""
+
+    number: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    learning_rate: float
+    seconds: float
+    steps: int
 
 
 class Journal:
@@ -22,24 +37,15 @@ class Journal:
             shutil.rmtree(self.board, ignore_errors=True)
         self._writer = tf.summary.create_file_writer(str(self.board))
 
-    def epoch(
-        self,
-        number: int,
-        *,
-        loss: float,
-        accuracy: float,
-        validation_loss: float,
-        learning_rate: float,
-        seconds: float,
-        steps: int,
-    ) -> None:
-        """Adds epoch ``number`` (from 1) of ``steps`` steps in ``seconds``."""
-        self.lines.append(f"{number},{loss:.5f},{accuracy:.5f},{validation_loss:.5f},{learning_rate:.3g},{seconds:.1f}")
+    def add(self, e: Epoch) -> None:
+        """Writes down what an epoch gave."""
+        figures = f"{e.loss:.5f},{e.accuracy:.5f},{e.validation_loss:.5f},{e.learning_rate:.3g},{e.seconds:.1f}"
+        self.lines.append(f"{e.number},{figures}")
         write_text(self.folder / "log.csv", _HEADER + "".join(f"{line}\n" for line in self.lines))
-        with self._writer.as_default(step=number):
-            tf.summary.scalar("loss", loss)
-            tf.summary.scalar("validation accuracy", accuracy)
-            tf.summary.scalar("validation loss", validation_loss)
-            tf.summary.scalar("learning rate", learning_rate)
-            tf.summary.scalar("steps per second", steps / max(seconds, 1e-6))
+        with self._writer.as_default(step=e.number):
+            tf.summary.scalar("loss", e.loss)
+            tf.summary.scalar("validation accuracy", e.accuracy)
+            tf.summary.scalar("validation loss", e.validation_loss)
+            tf.summary.scalar("learning rate", e.learning_rate)
+            tf.summary.scalar("steps per second", e.steps / max(e.seconds, 1e-6))
         self._writer.flush()

@@ -20,7 +20,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from model_pipeline.config import AugmentConfig, FrontendConfig, TrainConfig
+from model_pipeline.config import AugmentConfig, Config, FrontendConfig
+from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.files import atomic_path, write_json
@@ -48,6 +49,30 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What a teacher says: ``of`` windows int16 [n, 16000], logits [n, labels]."""
+
+    of: Answer
+    labels: int
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a pool's examples are: of the same ``key`` they are the same.
+
+    Attributes:
+        scenes: called only if something is to be made.
+        replace: whether examples of another key make way.
+    """
+
+    key: str
+    scenes: Callable[[], Scenes]
+    frontend: FrontendConfig
+    seed: int
+    replace: bool = True
+
+
+@dataclass(frozen=True)
 class Pool:
     """A folder of examples."""
 
@@ -70,33 +95,25 @@ class Pool:
 
     def make(
         self,
-        key: str,
+        of: Examples,
         count: int,
-        scenes: Callable[[], Scenes],
-        frontend: FrontendConfig,
-        frames: int,
-        seed: int,
         report: ProgressCallback,
         keep: Kept | None = None,
-        answer: Answer | None = None,
-        replace: bool = True,
-        labels: int = 0,
+        answers: Answers | None = None,
     ) -> None:
-        """Makes ``count`` examples where they are not there yet under ``key``; goes on after a kill, or from fewer. The
-        same seed gives the same examples whatever the number of threads and the steps in which they were made.
+        """Makes ``count`` examples where they are not there yet; goes on after a kill, or from fewer. The same seed
+        gives the same examples whatever the number of threads and the steps in which they were made.
 
         Args:
-            scenes: called only if something is to be made.
             keep: what a teacher takes, to be kept in ``heard.npy``.
-            answer: a teacher's logits of windows int16 [n, 16000], to be kept in ``logits.npy``; ``labels`` of them.
-            replace: whether examples of another key make way.
+            answers: what a teacher says, to be kept in ``logits.npy``.
 
         Raises:
-            KwsError: they do not.
+            KwsError: examples of another key do not make way.
         """
         state = self.state()
-        if state.get("key") != key:
-            if state.get("made") and not replace:
+        if state.get("key") != of.key:
+            if state.get("made") and not of.replace:
                 raise KwsError(
                     f"{self.folder} holds examples of other settings or other data",
                     hint="name another scenes.folder, or delete this one",
@@ -104,12 +121,13 @@ class Pool:
             claim_dir(self.folder, "scenes", _MADE, ours=lambda _: "made" in state)
             for name in _MADE:
                 (self.folder / name).unlink(missing_ok=True)
-            self.note(key=key, made=0)
+            self.note(key=of.key, made=0)
         made = int(self.state()["made"])
         if made >= count:
             return
         report(made, count, "finding the words in the clips")
-        maker, scale = scenes(), input_scale(frontend)
+        frontend, frames = of.frontend, of.frontend.frames(CLIP_SAMPLES)
+        maker, scale = of.scenes(), input_scale(frontend)
         arrays = {
             "features": self.grow("features", count, (frames, frontend.channels), np.int8),
             "labels": self.grow("labels", count, (), np.int16),
@@ -117,11 +135,11 @@ class Pool:
         }
         if keep:
             arrays["heard"] = self.grow("heard", count, keep.shape, keep.dtype)
-        if answer:
-            arrays["logits"] = self.grow("logits", count, (labels,), np.float16)
+        if answers:
+            arrays["logits"] = self.grow("logits", count, (answers.labels,), np.float16)
 
         def part(first: int) -> None:
-            rng = np.random.default_rng([seed, first])
+            rng = np.random.default_rng([of.seed, first])
             n = min(PART, count - first)
             rows = slice(first, first + n)
             audio, starts, labels, sure = maker.make(maker.plan(n, rng), rng)
@@ -132,8 +150,8 @@ class Pool:
             arrays["labels"][rows], arrays["sure"][rows] = labels, sure
             if keep:
                 arrays["heard"][rows] = keep.maker(audio[:, CONTEXT:])
-            if answer:
-                arrays["logits"][rows] = answer(audio[:, CONTEXT:])
+            if answers:
+                arrays["logits"][rows] = answers.of(audio[:, CONTEXT:])
 
         firsts = list(range(made // PART * PART, count, PART))
         workers = os.cpu_count() or 1
@@ -200,22 +218,15 @@ def mixed(batch: Batch, rng: np.random.Generator, config: AugmentConfig) -> Batc
 class PoolStream:
     """Epochs over one or more pools, shuffled anew each time; of the first pool its first ``count`` examples."""
 
-    def __init__(
-        self,
-        pools: Sequence[Pool],
-        config: TrainConfig,
-        augment: AugmentConfig,
-        frontend: FrontendConfig,
-        count: int | None = None,
-    ) -> None:
-        self.config, self.augment, self.frontend = config, augment, frontend
+    def __init__(self, pools: Sequence[Pool], config: Config, count: int | None = None) -> None:
+        self.config = config
         self.features = self._each(pools, "features", count)
         self.labels, self.sure = (np.concatenate(self._each(pools, name, count)) for name in ("labels", "sure"))
         taught = all(pool.state().get("taught") for pool in pools)
         self.logits = np.concatenate(self._each(pools, "logits", count)) if taught else None
         self._ends = np.cumsum([len(features) for features in self.features])
         if self.logits is not None:
-            self.labels = trusted(self.labels, self.logits, config.distrust, self.sure)
+            self.labels = trusted(self.labels, self.logits, config.train.distrust, self.sure)
 
     @staticmethod
     def _each(pools: Sequence[Pool], name: str, count: int | None) -> list[NDArray]:
@@ -248,7 +259,7 @@ class PoolStream:
             yield self._batches(number)
 
     def _batches(self, number: int) -> Iterator[Batch]:
-        c = self.config
+        c = self.config.train
         rng = np.random.default_rng([c.seed, number])
         order = rng.permutation(self.clips)
         if self.logits is None:
@@ -256,8 +267,8 @@ class PoolStream:
         size = min(c.batch, len(order))
         for start in range(0, len(order) - size + 1, size):
             rows = np.sort(order[start : start + size])  # in the order of the file
-            x = vary(self._rows(rows), rng, self.augment, self.frontend)
+            x = vary(self._rows(rows), rng, self.config.augment, self.config.frontend)
             logits = np.zeros((size, 0), np.float32)
             if self.logits is not None:
                 logits = corrected(self.logits[rows].astype(np.float32), self.sure[rows])
-            yield mixed((x, self.labels[rows].astype(np.int64), logits), rng, self.augment)
+            yield mixed((x, self.labels[rows].astype(np.int64), logits), rng, self.config.augment)

@@ -23,7 +23,8 @@ from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, labelled_clip
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
-from model_pipeline.training.augment import FeatureStream, vary
+from model_pipeline.training.augment import vary
+from model_pipeline.training.clips import FeatureStream
 from model_pipeline.training.pool import mixed, trusted
 
 INDEX = "index.json"
@@ -194,7 +195,7 @@ class ShardStream:
         self.blocks = max(1, min(self.blocks, *(len(shards) for shards in self.shards if shards)))
         first = self._read(self._plan(0)[0])
         self._whole = first if self.blocks == 1 else None
-        size = first.config.batch
+        size = first.config.train.batch
         # Each block leaves out what is less than a batch.
         self._clips = first.clips if self._whole else self.blocks * (first.clips // size) * size
 
@@ -264,16 +265,13 @@ class PrecomputedStream:
     """Batches of a set of kind "features": its epochs by turns, each time in another order and with other masks
     (SpecAugment); at most ``buffer`` inputs are held."""
 
-    def __init__(
-        self, place: str | Path, made: list[list[dict[str, Any]]], config: Config, frames: int, buffer: int
-    ) -> None:
+    def __init__(self, place: str | Path, made: list[list[dict[str, Any]]], config: Config, buffer: int) -> None:
         """
         Args:
             made: the shards of each epoch, from the index.
         """
-        self.place, self.epochs_made, self.config, self.frontend = place, made, config.train, config.frontend
-        self.augment = config.augment
-        self.shape, self.buffer = (frames, config.frontend.channels), buffer
+        self.place, self.epochs_made, self.config, self.buffer = place, made, config, buffer
+        self.shape = (config.frontend.frames(CLIP_SAMPLES), config.frontend.channels)
 
     def representative(self, count: int) -> np.ndarray:
         """``count`` inputs for measuring ranges."""
@@ -296,7 +294,7 @@ class PrecomputedStream:
             yield self._epoch(number)
 
     def _epoch(self, number: int) -> Batches:
-        settings = self.config
+        settings, augment = self.config.train, self.config.augment
         rng = np.random.default_rng([settings.seed, number, 0x5A])
         shards = self.epochs_made[number % len(self.epochs_made)]
         files = [shards[i]["file"] for i in rng.permutation(len(shards))]
@@ -309,8 +307,8 @@ class PrecomputedStream:
             whole = min(left, len(arrays[0]) // settings.batch)
             for start in range(0, whole * settings.batch, settings.batch):
                 features, labels, logits = (a[start : start + settings.batch] for a in arrays)
-                features = vary(features, rng, self.augment, self.frontend)
-                yield mixed((features, labels, logits), rng, self.augment)
+                features = vary(features, rng, augment, self.config.frontend)
+                yield mixed((features, labels, logits), rng, augment)
             left -= whole
             held = [a[whole * settings.batch :] for a in arrays]
 
@@ -331,7 +329,7 @@ class PrecomputedStream:
         labels = np.concatenate([rows["label"] for rows in held])
         logits = joined("logits", np.float32).reshape(len(labels), -1)
         if logits.shape[1]:
-            labels = trusted(labels, logits, self.config.distrust)
+            labels = trusted(labels, logits, self.config.train.distrust)
         return joined("features", np.int8).reshape(-1, *self.shape).copy(), labels, logits
 
 

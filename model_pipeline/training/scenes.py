@@ -16,7 +16,7 @@ from scipy.signal import fftconvolve
 
 from model_pipeline.config import ScenesConfig
 from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
-from model_pipeline.data.sessions import word_span
+from model_pipeline.training.clips import Speech
 
 CONTEXT = 3 * SAMPLE_RATE  # before the window
 SCENE = CONTEXT + CLIP_SAMPLES
@@ -27,20 +27,6 @@ _FRAME = SAMPLE_RATE // 50
 _LONGEST_RESPONSE = SAMPLE_RATE // 2
 
 Samples = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Speech:
-    """Clips of words: ``audio`` int16 [n, 16000], ``labels`` int [n], ``names`` [n]: which word of which source."""
-
-    audio: NDArray[np.int16]
-    labels: NDArray[np.int64]
-    names: NDArray[np.int64]
-    synthetic: NDArray[np.bool_]
-
-    def spans(self) -> NDArray[np.int64]:
-        """First and last sample of each word, by energy: [n, 2]."""
-        return np.array([word_span(clip) for clip in self.audio], np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ from model_pipeline.files import atomic_path, sha256_file, write_json
 from model_pipeline.folders import check_replaceable, finish_dir, real_path, refuse_overlap
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.augment import UNVARIED
-from model_pipeline.training.prepare import extra_data, open_dataset, prepare
+from model_pipeline.training.prepare import prepare
 from model_pipeline.training.records import FORMAT, INDEX
+from model_pipeline.training.sources import extra_data, open_dataset
 
 KIND = "kws data shard"
 PER_SHARD = 3000  # clips of 32 KB: files of about 100 MB

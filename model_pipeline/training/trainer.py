@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -21,6 +22,33 @@ class AdamW(keras.optimizers.AdamW):
         return grads_and_vars
 
 
+@dataclass(frozen=True)
+class Method:
+    """How a network learns.
+
+    Attributes:
+        learning_rate: a number or a schedule of Keras.
+        average: how much of the moving average of the weights stays in a step; 0: there is none.
+        balance: float32 [labels], what the labels' shares of the examples add to logits; taken out of what is learnt.
+    """
+
+    learning_rate: Any
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    average: float = 0.0
+    balance: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How much of the loss is a teacher's answers, and how soft they are made. ``network``: it is asked anew in each
+    step; None: batches that were taught bring its logits along."""
+
+    share: float = 0.0
+    temperature: float = 1.0
+    network: keras.Model | None = None
+
+
 class Trainer:
     """One model, its optimizer and the moving average of its weights, on all replicas.
 
@@ -30,30 +58,21 @@ class Trainer:
     def __init__(
         self,
         model: keras.Model,
-        learning_rate: Any,
-        weight_decay: float,
-        label_smoothing: float,
-        average: float,
         scale: float,
-        teacher: keras.Model | None = None,
-        teacher_share: float = 0.0,
-        temperature: float = 1.0,
+        method: Method,
+        teaching: Teaching | None = None,
         replicas: Replicas | None = None,
-        balance: np.ndarray | None = None,
     ) -> None:
         """
         Args:
-            balance: float32 [labels], what the labels' shares of the examples add to logits; taken out of what the
-                model learns.
+            scale: of the int8 input, whose zero point is -128.
         """
-        self.model, self.average, self.scale = model, average, scale
-        self.teacher, self.teacher_share, self.temperature = teacher, teacher_share, temperature
+        self.model, self.scale, self.method, self.teaching = model, scale, method, teaching or Teaching()
         self.replicas = replicas or Replicas(tf.distribute.get_strategy())
-        self.label_smoothing = label_smoothing
         self.labels = model.output_shape[-1]
-        self.balance = np.zeros(self.labels, np.float32) if balance is None else balance
+        self.balance = np.zeros(self.labels, np.float32) if method.balance is None else method.balance
         with self.replicas.strategy.scope():
-            self.optimizer = AdamW(learning_rate, weight_decay=weight_decay, clipnorm=5.0)
+            self.optimizer = AdamW(method.learning_rate, weight_decay=method.weight_decay, clipnorm=5.0)
             self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
             self.optimizer.build(model.trainable_variables)
             self.average_weights = [tf.Variable(np.asarray(w), trainable=False) for w in model.weights]
@@ -81,30 +100,32 @@ class Trainer:
         with tf.GradientTape() as tape:
             logits = self.model(real, training=True)
             loss = tf.reduce_mean(self._loss(y, logits + self.balance))
-            if self.teacher is not None:
-                teacher_logits = self.teacher(real, training=False)
+            teaching = self.teaching
+            if teaching.network is not None:
+                teacher_logits = teaching.network(real, training=False)
             if teacher_logits.shape[-1]:
                 # Hinton and others, arXiv:1503.02531; the square keeps the gradients' size.
-                soft = tf.nn.softmax((teacher_logits - self.balance) / self.temperature)
-                apart = tf.nn.softmax_cross_entropy_with_logits(soft, logits / self.temperature)
-                imitation = self.temperature**2 * tf.reduce_mean(apart)
-                loss = (1.0 - self.teacher_share) * loss + self.teacher_share * imitation
+                soft = tf.nn.softmax((teacher_logits - self.balance) / teaching.temperature)
+                apart = tf.nn.softmax_cross_entropy_with_logits(soft, logits / teaching.temperature)
+                imitation = teaching.temperature**2 * tf.reduce_mean(apart)
+                loss = (1.0 - teaching.share) * loss + teaching.share * imitation
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, variables)
         context = tf.distribute.get_replica_context()
         self.optimizer.apply(context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients), variables)
-        if self.average:
+        if self.method.average:
             self.steps.assign_add(1)
             # A short memory at first, so that the start is soon forgotten.
             count = tf.cast(self.steps, tf.float32)
-            keep = tf.minimum(self.average, (1.0 + count) / (10.0 + count))
+            keep = tf.minimum(self.method.average, (1.0 + count) / (10.0 + count))
             for mean, weight in zip(self.average_weights, self.model.weights, strict=True):
                 mean.assign(keep * mean + (1.0 - keep) * weight.value)
         return loss
 
     def _loss(self, y: Any, logits: Any) -> Any:
         """Cross entropy [n] with smoothed labels; 0 where there is no label (-1)."""
-        smoothed = tf.one_hot(y, self.labels) * (1.0 - self.label_smoothing) + self.label_smoothing / self.labels
+        smoothing = self.method.label_smoothing
+        smoothed = tf.one_hot(y, self.labels) * (1.0 - smoothing) + smoothing / self.labels
         return tf.where(y >= 0, tf.nn.softmax_cross_entropy_with_logits(smoothed, logits), 0.0)
 
     def step(self, x: np.ndarray, y: np.ndarray, teacher_logits: np.ndarray | None = None) -> float:
@@ -151,7 +172,7 @@ class _Averaged:
 
     def __enter__(self) -> None:
         self.kept = [np.asarray(w) for w in self.trainer.model.weights]
-        if self.trainer.average:
+        if self.trainer.method.average:
             for weight, mean in zip(self.trainer.model.weights, self.trainer.average_weights, strict=True):
                 weight.assign(mean)
 

@@ -1,6 +1,6 @@
 """Makes docs/configuration.md of the configuration's fields: ``python -m tests.support.configuration_doc``.
 
-A key's words are the comment beside it in model_pipeline/config.py, or the one above it.
+A key's words are the comment beside it in model_pipeline/config, or the one above it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from model_pipeline.native import ROOT
 TARGET = ROOT / "docs" / "configuration.md"
 HEAD = """# Configuration
 
-All keys of a TOML file for `kws run`, `kws train` and their like, made from `model_pipeline/config.py` by
+All keys of a TOML file for `kws run`, `kws train` and their like, made from `model_pipeline/config` by
 `python -m tests.support.configuration_doc`; a test fails when it is stale. Commented examples:
 `model_pipeline/configs/`. `--set SECTION.KEY=VALUE` replaces one. An unknown key is an error that names the nearest.
 """

@@ -12,7 +12,7 @@ from model_pipeline.config import ScenesConfig
 from model_pipeline.data.dataset import Clip
 from model_pipeline.training import head
 from model_pipeline.training.pool import NONE, Pool
-from model_pipeline.training.prepare import _labelled
+from model_pipeline.training.sources import labelled
 
 
 def _clouds(counts: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -91,8 +91,8 @@ def test_takes_of_people_are_told_from_synthetic_voices_in_one_folder() -> None:
         ("maybe", "0badcafe", 1),
     ]
     clips = [Clip(f"{word}/{speaker}_nohash_0.wav", label, word, speaker, "training") for word, speaker, label in said]
-    speech = _labelled(np.zeros((4, 16000), np.int16), [(False, clip) for clip in clips])
+    speech = labelled(np.zeros((4, 16000), np.int16), [(False, clip) for clip in clips])
     assert list(speech.synthetic) == [True, False, True, False]
     assert len(set(speech.names)) == 4  # each is drawn by its own number of clips
     assert list(speech.labels) == [0, 0, 1, 1]
-    assert list(_labelled(np.zeros((1, 16000), np.int16), [(True, clips[1])]).synthetic) == [True]  # of the extra data
+    assert list(labelled(np.zeros((1, 16000), np.int16), [(True, clips[1])]).synthetic) == [True]  # of the extra data

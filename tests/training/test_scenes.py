@@ -22,9 +22,10 @@ from model_pipeline.config import (
 from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale, load_manifest
+from model_pipeline.training.clips import Speech
 from model_pipeline.training.mine import mine, peaks
-from model_pipeline.training.pool import Pool, PoolStream, corrected, mixed, trusted
-from model_pipeline.training.scenes import CONTEXT, NONE, SCENE, Scenes, Sounds, Speech, response
+from model_pipeline.training.pool import Examples, Pool, PoolStream, corrected, mixed, trusted
+from model_pipeline.training.scenes import CONTEXT, NONE, SCENE, Scenes, Sounds, response
 from tests.support import tiny_data
 
 UNKNOWN, SILENCE = 2, 3
@@ -185,8 +186,7 @@ def make(pool: Pool, speech: Speech, count: int = 1200, key: str = "k", fail_at:
         if fail_at and text == "making examples" and done >= fail_at:
             raise KeyboardInterrupt
 
-    frontend = FrontendConfig()
-    pool.make(key, count, lambda: scenes(speech), frontend, frontend.frames(16000), 1, report)
+    pool.make(Examples(key, lambda: scenes(speech), FrontendConfig(), 1), count, report)
 
 
 def test_a_pool_that_was_interrupted_goes_on_to_the_same_examples(tmp_path: Path, speech: Speech) -> None:
@@ -275,7 +275,7 @@ def test_a_pools_features_are_the_front_ends(tmp_path: Path, speech: Speech) -> 
 def test_epochs_are_shuffled_and_repeat(tmp_path: Path, speech: Speech) -> None:
     pool = Pool(tmp_path)
     make(pool, speech)
-    stream = PoolStream([pool], TrainConfig(batch=50), AugmentConfig(spec_augment=False), FrontendConfig())
+    stream = PoolStream([pool], Config(train=TrainConfig(batch=50), augment=AugmentConfig(spec_augment=False)))
     first, second = (list(batches) for batches in stream.epochs(0, 2))
     again = list(next(stream.epochs(1, 2)))
     labelled = int(np.sum(pool.array("labels") != NONE))
@@ -333,11 +333,11 @@ def test_training_on_scenes_with_a_teacher(tmp_path: Path, config: Config) -> No
     # The first 500 were answered for from what was kept of them, the others while they were made.
     assert np.all(np.ptp(logits, axis=1) > 0) and len(np.unique(logits, axis=0)) > 1150
     assert not (pool.folder / "heard.npy").exists()
-    assert summary["validation_accuracy"] >= 0.7
+    assert summary.validation_accuracy >= 0.7
     to_int8(taught, tmp_path / "train", data, tmp_path / "model")
     scenes_of = load_manifest(tmp_path / "model").training_data["scenes"]
     assert scenes_of["examples"] == 1200 and "speech_embedding" in scenes_of["teacher"]["source"]
-    assert json.loads((tmp_path / "train" / "train.json").read_text())["key"] == summary["key"]
+    assert json.loads((tmp_path / "train" / "train.json").read_text())["key"] == summary.key
 
 
 def test_the_teacher_is_what_its_weights_file_computes() -> None:

@@ -18,10 +18,11 @@ from tests.support import tiny_data
 
 pytest.importorskip("tensorflow", reason="the training extra is not installed")
 
-from model_pipeline.training.augment import FeatureStream
-from model_pipeline.training.prepare import open_dataset, prepare
+from model_pipeline.training.clips import FeatureStream, Speech
+from model_pipeline.training.prepare import prepare
 from model_pipeline.training.records import PrecomputedStream, ShardStream
 from model_pipeline.training.shard import shard
+from model_pipeline.training.sources import open_dataset
 
 SETTINGS = ["name=tiny", 'keywords=["rise", "fall"]', "train.batch=5", "augment.spec_augment=false"]
 
@@ -91,9 +92,9 @@ def test_a_set_that_does_not_fit_gives_each_keyword_clip_once_an_epoch(
     drawn: list[str] = []
     plain = FeatureStream.__init__
 
-    def count(self: FeatureStream, audio: np.ndarray, labels: np.ndarray, *a: object, **kw: object) -> None:
-        drawn.extend(row.tobytes() for row in audio[labels < 2])
-        plain(self, audio, labels, *a, **kw)  # type: ignore[arg-type]
+    def count(self: FeatureStream, speech: Speech, *a: object, **kw: object) -> None:
+        drawn.extend(row.tobytes() for row in speech.audio[speech.labels < 2])
+        plain(self, speech, *a, **kw)  # type: ignore[arg-type]
 
     monkeypatch.setattr(FeatureStream, "__init__", count)
     small = "devices.buffer_clips=24"

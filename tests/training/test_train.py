@@ -22,9 +22,8 @@ from model_pipeline.evaluate import evaluate, runner
 from model_pipeline.features import model_input
 from model_pipeline.manifest import input_scale, load_manifest, step_db
 from model_pipeline.native import ROOT
-from model_pipeline.training import augment
+from model_pipeline.training import clips
 from model_pipeline.training.augment import (
-    FeatureStream,
     Noise,
     augment_audio,
     recolour,
@@ -32,6 +31,7 @@ from model_pipeline.training.augment import (
     spec_augment,
     warp,
 )
+from model_pipeline.training.clips import FeatureStream, Speech
 from tests.support import tiny_data
 
 SETTINGS = [
@@ -261,7 +261,7 @@ def test_fused_normalisation_is_keras_own() -> None:
 def test_balance_takes_the_labels_shares_out_of_what_is_learnt() -> None:
     import keras
 
-    from model_pipeline.training.trainer import Trainer
+    from model_pipeline.training.trainer import Method, Trainer
 
     share = np.array([0.1, 0.1, 0.8])
 
@@ -269,7 +269,7 @@ def test_balance_takes_the_labels_shares_out_of_what_is_learnt() -> None:
         # One bias for each label, and an input that tells nothing: what is learnt is the labels' shares alone.
         inputs = keras.Input((2, 2, 1))
         model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
-        trainer = Trainer(model, 0.05, 0.0, 0.0, 0.0, 1.0, balance=balance)
+        trainer = Trainer(model, 1.0, Method(0.05, balance=balance))
         for _ in range(150):
             trainer.step(np.full((10, 2, 2), -128, np.int8), np.repeat([0, 1, 2], [1, 1, 8]))
         logits = trainer.logits(np.full((1, 2, 2), -128, np.int8))[0]
@@ -332,23 +332,15 @@ def test_level_and_colour_need_plain_features() -> None:
 
 
 def _stream(workers: int) -> FeatureStream:
-    return FeatureStream(
-        np.concatenate([_audio(30), _audio(30)]),
-        np.repeat([0, 1, 2], 20),
-        [np.random.default_rng(1).normal(0, 300, 40000).astype(np.int16)],
-        FrontendConfig(),
-        49,
-        TrainConfig(batch=16),
-        AugmentConfig(),
-        unknown=2,
-        words=np.repeat([0, 1, 2], 20),
-        per_epoch=(30, 10),
-        workers=workers,
-    )
+    words = np.repeat([0, 1, 2], 20)
+    speech = Speech(np.concatenate([_audio(30), _audio(30)]), words, words, np.zeros(60, bool))
+    noise = [np.random.default_rng(1).normal(0, 300, 40000).astype(np.int16)]
+    config = Config(keywords=["rise", "fall"], train=TrainConfig(batch=16))
+    return FeatureStream(speech, noise, config, (30, 10), workers)
 
 
 def test_batches_are_the_same_for_any_number_of_threads_and_after_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_CHUNK", 7)
+    monkeypatch.setattr(clips, "_CHUNK", 7)
     one = [list(epoch) for epoch in _stream(1).epochs(0, 3)]
     four = [list(epoch) for epoch in _stream(4).epochs(0, 3)]
     resumed = [list(epoch) for epoch in _stream(2).epochs(2, 3)]

@@ -1,0 +1,83 @@
+"""The configuration of a run as a whole."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from model_pipeline.config.device import CompileConfig, DetectorConfig, MeasureConfig
+from model_pipeline.config.moved import with_moved_keys
+from model_pipeline.config.speech import DataConfig, FrontendConfig, SynthConfig, TalkConfig, Word
+from model_pipeline.config.training import (
+    AugmentConfig,
+    DevicesConfig,
+    MineConfig,
+    QuantizeConfig,
+    ScenesConfig,
+    TrainConfig,
+)
+from model_pipeline.strict import Strict
+
+UNKNOWN = "unknown"
+SILENCE = "silence"
+
+
+class Config(Strict):
+    """One run. See model_pipeline/configs/*.toml for commented examples."""
+
+    name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,40}$")
+    keywords: list[Word] = Field(
+        ["yes", "no", "up", "down", "left", "right", "stop", "go"], min_length=1, max_length=28
+    )
+    board: str = "disco_f407vg"
+    engine: Literal["aot", "tflm"] = "aot"
+    # Engine aot: 0, each inference takes the whole window; n, it computes only what n new feature frames change
+    # (n divides the window; docs/streaming-plan.md).
+    hop_frames: int = Field(0, ge=0)
+    frontend: FrontendConfig = FrontendConfig()
+    synth: SynthConfig = SynthConfig()
+    talk: TalkConfig = TalkConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    augment: AugmentConfig = AugmentConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
+    devices: DevicesConfig = DevicesConfig()
+    scenes: ScenesConfig = ScenesConfig()
+    mine: MineConfig = MineConfig()
+    detector: DetectorConfig = DetectorConfig()
+    compile: CompileConfig = CompileConfig()
+    measure: MeasureConfig = MeasureConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, values: Any) -> Any:
+        return with_moved_keys(values) if isinstance(values, dict) else values
+
+    def recipe(self) -> dict[str, Any]:
+        """What of [train] and [augment] the float network depends on, as JSON values."""
+        train = self.train.model_dump(mode="json", exclude=set() if self.train.base else {"base"})
+        return train | self.augment.model_dump(mode="json")
+
+    @model_validator(mode="after")
+    def _plain(self) -> Config:
+        if (self.augment.level_db or self.augment.colour_db) and (self.frontend.noise_reduction or self.frontend.pcan):
+            raise ValueError(
+                "augment.level_db and augment.colour_db need frontend.noise_reduction = false and frontend.pcan = false"
+            )
+        return self
+
+    @field_validator("keywords")
+    @classmethod
+    def _distinct(cls, words: list[str]) -> list[str]:
+        if len(set(words)) != len(words):
+            raise ValueError("a keyword is given twice")
+        reserved = {UNKNOWN, SILENCE} & set(words)
+        if reserved:
+            raise ValueError(f"{', '.join(sorted(reserved))} is a label of every model, not a keyword")
+        return words
+
+    @property
+    def labels(self) -> list[str]:
+        """The model's outputs in order: the keywords, then unknown, then silence."""
+        return [*self.keywords, UNKNOWN, SILENCE]

@@ -1,0 +1,122 @@
+"""The front end, and where the speech comes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from model_pipeline.strict import Strict
+from model_pipeline.words import check_said
+
+
+class FrontendConfig(Strict):
+    """The log-mel front end. Defaults are the stock TFLM micro front end, but for the hop (stock: 10 ms)."""
+
+    sample_rate: Literal[16000] = 16000
+    window_ms: int = Field(30, ge=10, le=64)
+    hop_ms: int = Field(20, ge=5, le=64)
+    channels: int = Field(40, ge=4, le=64)
+    lower_hz: float = Field(125.0, ge=0)
+    upper_hz: float = Field(7500.0, le=8000)
+    noise_reduction: bool = True
+    pcan: bool = True
+    # The feature that the int8 input's top value stands for, in units of 256/10 log steps (stock scale 0.0390625).
+    feature_max: float = Field(26.0, gt=1, le=64)
+
+    @model_validator(mode="after")
+    def _band(self) -> FrontendConfig:
+        if self.lower_hz >= self.upper_hz:
+            raise ValueError("lower_hz must lie below upper_hz")
+        if self.hop_ms > self.window_ms:
+            raise ValueError("hop_ms must not be longer than window_ms")
+        return self
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of one window."""
+        return self.sample_rate * self.window_ms // 1000
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples between two frames."""
+        return self.sample_rate * self.hop_ms // 1000
+
+    @property
+    def fft_size(self) -> int:
+        """Points of the transform."""
+        return max(256, 1 << (self.window_samples - 1).bit_length())
+
+    def frames(self, samples: int) -> int:
+        """Frames that ``samples`` samples give after a reset."""
+        return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.hop_samples
+
+
+Said = Annotated[str, AfterValidator(check_said)]
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
+Engine = Literal["espeak-ng", "flite", "festival", "kokoro", "hibari", "piper"]
+
+
+class SynthConfig(Strict):
+    """How much synthetic speech is made."""
+
+    clips_per_keyword: int = Field(240, ge=4, le=20000)
+    unknown_clips: int = Field(480, ge=4, le=100000)
+    unknown_words: list[Said] = Field(default_factory=list)  # empty: a built-in list, keywords taken out
+    # Words near the keywords in sound, three times as many clips of each; empty: those of the usual commands, unless
+    # unknown_words is given. `kws new` writes those of its words; [[…]] is espeak-ng's notation.
+    near_words: list[Said] = Field(default_factory=list)
+    # So many clips more of single words, keywords or others: for one that is said often and sounds like a keyword.
+    more: dict[Word, Annotated[int, Field(ge=0, le=20000)]] = Field(default_factory=dict)
+    # Those that are not installed are left out; kokoro and hibari come with micro-kws[voices].
+    engines: list[Engine] = ["espeak-ng", "flite", "festival", "kokoro", "hibari", "piper"]
+    # As espeak-ng names it: en, de, pt-br. flite, festival, kokoro and hibari speak English.
+    language: str = Field("en", pattern=r"^[a-z]{2,3}(-[a-z0-9]+)*$")
+    piper_voices: str = ""  # a folder of piper's voices (*.onnx with *.onnx.json), for micro-kws[piper]
+    # How much of the speech an engine says, in proportion; those not named have a built-in share. Kokoro takes the most
+    # time by far, a second for a word.
+    shares: dict[Engine, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    seed: int = Field(1, ge=0)
+
+    def made(self, described: object) -> bool:
+        """Whether speech that is ``described`` by its settings was made by these; ones that it did not know yet had
+        their default."""
+        return isinstance(described, dict) and {
+            **SynthConfig().model_dump(mode="json"),
+            **described,
+        } == self.model_dump(mode="json")
+
+
+class TalkConfig(Strict):
+    """Synthetic connected speech (`model_pipeline.data.talk`), by the voices of ``[synth]``."""
+
+    sentences: int = Field(0, ge=0, le=1_000_000)  # 0: none
+    # Text files, or folders of them, whose sentences are read out; those that are missing are done without.
+    text: list[str] = ["/usr/share/games/fortunes"]
+    near_share: float = Field(0.5, ge=0, le=1)  # of the sentences: everyday words and near words in a row
+    folder: str = ""  # where it is kept, for several trainings; empty: beside the trained network
+
+    def recipe(self) -> dict[str, Any]:
+        """What the speech depends on, as JSON values."""
+        return self.model_dump(mode="json", exclude={"folder"})
+
+
+class DataConfig(Strict):
+    """Where the speech comes from."""
+
+    source: Literal["synth", "folder"] = "synth"
+    folder: str = ""  # Speech Commands layout; used by source = "folder"
+    name: str = ""  # what the data is called, for the manifest
+    licence: str = ""  # likewise
+    # With source = "synth": own recordings in the same layout that go into all splits, each speaker into one. A path
+    # relative to the configuration's file.
+    recordings: str = ""
+    # The model is for those alone who recorded: three of five takes of each are heard in training, one in validation,
+    # one in testing. Otherwise each speaker's takes are all in one split, and the test tells about other people.
+    personal: bool = False
+    # Another data folder whose training clips are added, for words that the recordings lack; "synth": made by the
+    # [synth] part when training begins.
+    extra: str = ""
+    extra_share: float = Field(0.4, ge=0, le=1)  # of the unknown words in an epoch
+    unknown_percent: int = Field(0, ge=0, le=100)  # of all keyword clips; 0: as many as a mean keyword
+    silence_percent: int = Field(0, ge=0, le=100)  # likewise
