@@ -57,6 +57,8 @@ _REPLY_S = 10.0  # for all frames of a reply
 # Events that nobody has taken yet; of more the oldest go, and are counted. A clip or a second of sound gives hundreds.
 MAX_EVENTS = 20_000
 MAX_LOGS = 256  # of them LOG, which a device may send without end
+# What a port raises; pyserial the last three when one is closed or pulled out under a call.
+PORT_ERRORS = (OSError, serial.SerialException, TypeError, AttributeError, ValueError)
 _E = TypeVar("_E", bound=Event)
 
 
@@ -149,15 +151,15 @@ class Link:
         Raises:
             DeviceError: no such port, no firmware of ours behind it, or one of another protocol version.
         """
-        claim = _claim(url)
+        held = claim(url)
         try:
-            port = _open_port(url, baud)
+            port = open_port(url, baud)
         except BaseException:
-            if claim:
-                claim.close()
+            if held:
+                held.close()
             raise
         link = cls(port, url, resend_s=resend_s or (RESEND_TCP_S if url.startswith("socket://") else RESEND_S))
-        link._claim = claim
+        link._claim = held
         try:
             link.hello(timeout)
         except BaseException:
@@ -382,8 +384,7 @@ class Link:
         """``call()``, or None when the port is gone."""
         try:
             return call()
-        except (OSError, serial.SerialException, TypeError, AttributeError, ValueError) as error:
-            # pyserial raises the last three when a port is closed or pulled out under a call.
+        except PORT_ERRORS as error:
             if not self._closing:
                 text = str(error).strip() or type(error).__name__
                 self._fail(DeviceError(f"{self.name} went away: {text}", hint="check the cable or the emulator"))
@@ -414,7 +415,7 @@ class Link:
 
     def _read_loop(self) -> None:
         decoder = Decoder()
-        read = _reader(self._port)
+        read = reader(self._port)
         while not (self._closing or self._failure):
             data = self._use_port(read)
             if not data:
@@ -575,8 +576,8 @@ class Link:
         return b"".join(t.data for t in tickets), tickets
 
 
-def _reader(port: Any) -> Callable[[], bytes]:
-    """A function that waits at most 50 ms and returns what has arrived."""
+def reader(port: Any) -> Callable[[], bytes]:
+    """A function that waits at most 50 ms and returns what has arrived; it raises `PORT_ERRORS`."""
     try:
         handle = port.fileno()
     except (AttributeError, OSError, ValueError, NotImplementedError):
@@ -587,7 +588,7 @@ def _reader(port: Any) -> Callable[[], bytes]:
     return lambda: port.read(4096) if select.select([handle], [], [], 0.05)[0] else b""
 
 
-def _claim(url: str) -> socket.socket | None:
+def claim(url: str) -> socket.socket | None:
     """Holds a TCP port of this computer for this process, as a serial port is held: whoever serves it lets a second
     client wait without a word. None where that can't be done (only Linux names sockets without a file).
 
@@ -597,20 +598,25 @@ def _claim(url: str) -> socket.socket | None:
     if not url.startswith("socket://") or not sys.platform.startswith("linux"):
         return None
     place = url.removeprefix("socket://").split("?")[0].split("/")[0].lower().replace("localhost", "127.0.0.1")
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        claim.bind(f"\0micro-kws {place}"[:100])
+        held.bind(f"\0micro-kws {place}"[:100])
     except OSError as error:
-        claim.close()
+        held.close()
         if error.errno != errno.EADDRINUSE:
             return None
         raise DeviceError(
             f"{url} is in use by another program of kws", hint="end it first: a device serves one at a time"
         ) from error
-    return claim
+    return held
 
 
-def _open_port(url: str, baud: int) -> Any:
+def open_port(url: str, baud: int = BAUD) -> Any:
+    """An open pyserial port, which this process alone has.
+
+    Raises:
+        CantOpen: there is none, it is in use, or it may not be opened.
+    """
     try:
         return serial.serial_for_url(url, baudrate=baud, timeout=0, write_timeout=20.0, exclusive=True)
     except ValueError as error:

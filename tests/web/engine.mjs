@@ -32,6 +32,17 @@ function listen() {
 }
 
 const first = listen();
+// The same from its frames alone, as a board's features come.
+engine.reset();
+const taken = { frames: [], scores: [], words: [] };
+for (const values of first.frames) {
+  engine.take(values, {
+    result: (position, scores) => taken.scores.push(scores.slice()),
+    word: (word) => taken.words.push([word.position, word.label, word.score]),
+  });
+}
+const by_features =
+  Buffer.concat(taken.scores).equals(Buffer.concat(first.scores)) && JSON.stringify(taken.words) === JSON.stringify(first.words);
 engine.reset();
 const words = about.detector.thresholds.map(() => 255);
 engine.setDetector({ ...about.detector, thresholds: words, window: 1, min_count: 1 });
@@ -48,4 +59,4 @@ for (const wrong of [{ window: 0 }, { min_count: 0 }, { refractory_samples: 2 **
 writeFileSync(features, Buffer.concat(first.frames.map((f) => Buffer.from(f.buffer))));
 writeFileSync(scores, Buffer.concat(first.scores));
 const again = Buffer.concat(second.scores).equals(Buffer.concat(first.scores));
-console.log(JSON.stringify({ positions: first.positions, words: first.words, strict: second.words, again, refused }));
+console.log(JSON.stringify({ positions: first.positions, words: first.words, strict: second.words, again, by_features, refused }));

@@ -76,6 +76,7 @@ def compare(model: Path, audio: NDArray[np.int16], folder_: Path) -> dict:
     found = track.detect(native.manifest.detector)
     assert said["words"] == [[d.position, d.label, d.score] for d in found]
     assert said["again"], "after a reset it is as if nothing had been heard"
+    assert said["by_features"], "a board's features lead to what they lead to here"
     assert said["refused"] == 5
     return said
 

@@ -46,11 +46,23 @@ export class Engine {
         const used = this._c.kws_web_step(at, part.length);
         if (used === 0) throw new Error("The network failed.");
         at += used;
-        const [happened, frame, position, wordPosition, label, score] = this._report;
-        if (happened & FRAME) on.frame?.(frame, this._features);
-        if (happened & RESULT) on.result?.(position, this._scores);
-        if (happened & WORD) on.word?.({ position: wordPosition, label, score });
+        this._tell(on);
       }
     }
+  }
+
+  // The next frame as a board's front end made it, in the place of samples.
+  take(features, on) {
+    if (features.length !== this._features.length) throw new RangeError(`${features.length} features`);
+    this._features.set(features);
+    if (this._c.kws_web_take() !== 0) throw new Error("The network failed.");
+    this._tell(on);
+  }
+
+  _tell(on) {
+    const [happened, frame, position, wordPosition, label, score] = this._report;
+    if (happened & FRAME) on.frame?.(frame, this._features);
+    if (happened & RESULT) on.result?.(position, this._scores);
+    if (happened & WORD) on.word?.({ position: wordPosition, label, score });
   }
 }

@@ -37,19 +37,14 @@ const uint8_t *EXPORT(kws_web_scores)(void) { return kws_stream_scores(&state.st
 const void *EXPORT(kws_web_report)(void) { return &report; }
 uint8_t *EXPORT(kws_web_settings)(void) { return settings; }
 
-/* Takes samples [at, end) of pcm until a frame is whole, and does all that the frame leads to. Returns how many it took; 0
- * is an error: wrong bounds, or a network that failed. */
-uint32_t EXPORT(kws_web_step)(uint32_t at, uint32_t end) {
+/* All that a frame leads to. 0, or -1: the network failed. */
+static int frame(uint32_t index, uint32_t position) {
   kws_stream_t *const s = &state.stream;
-  report.happened = 0;
-  if (end > PCM_SAMPLES || at >= end) return 0;
-  size_t used = 0;
-  if (!kws_stream_frame(s, pcm + at, end - at, &used, features)) return (uint32_t)used;
   report.happened = FRAME;
-  report.frame = s->frames - 1;
-  report.position = s->position;
-  if (kws_stream_take(s, 0, features) && kws_stream_invoke(s, 0) != 0) return 0;
-  if (!kws_stream_result(s, 0)) return (uint32_t)used;
+  report.frame = index;
+  report.position = position;
+  if (kws_stream_take(s, 0, features) && kws_stream_invoke(s, 0) != 0) return -1;
+  if (!kws_stream_result(s, 0)) return 0;
   report.happened |= RESULT;
   kws_detection_t found;
   if (kws_stream_decide(s, 0, &found)) {
@@ -58,7 +53,27 @@ uint32_t EXPORT(kws_web_step)(uint32_t at, uint32_t end) {
     report.word_label = found.label;
     report.word_score = found.score;
   }
-  return (uint32_t)used;
+  return 0;
+}
+
+/* Takes samples [at, end) of pcm until a frame is whole, and does all that the frame leads to. Returns how many it took; 0
+ * is an error: wrong bounds, or a network that failed. */
+uint32_t EXPORT(kws_web_step)(uint32_t at, uint32_t end) {
+  kws_stream_t *const s = &state.stream;
+  report.happened = 0;
+  if (end > PCM_SAMPLES || at >= end) return 0;
+  size_t used = 0;
+  if (!kws_stream_frame(s, pcm + at, end - at, &used, features)) return (uint32_t)used;
+  return frame(s->frames - 1, s->position) == 0 ? (uint32_t)used : 0;
+}
+
+/* The next frame, which a board's front end made: what lies in `features`. 0, or -1: the network failed. */
+int EXPORT(kws_web_take)(void) {
+  kws_stream_t *const s = &state.stream;
+  const kws_fe_tables_t *const t = kws_image.frontend;
+  s->position = t->window_samples + s->frames * t->hop_samples; /* as kws_stream_frame has it */
+  s->frames++;
+  return frame(s->frames - 1, s->position);
 }
 
 /* Takes the detector of `settings`: 0, or -1 where a field is out of its range (the old one goes on then). */
