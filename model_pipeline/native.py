@@ -8,13 +8,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import platformdirs
 
 from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.files import atomic_path
 
 CODE = Path(__file__).resolve().parent.parent  # what holds the packages
 CHECKOUT = (CODE / "firmware").is_dir()
@@ -57,6 +57,62 @@ def make_cache(folder: Path) -> None:
         ) from error
 
 
+def host_compiler() -> str:
+    """The host's C compiler.
+
+    Raises:
+        MissingTool: there is none.
+    """
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        raise MissingTool("no C compiler found", hint="apt-get install gcc")
+    return compiler
+
+
+def run_compiler(command: Sequence[str], refusal: str, environ: dict[str, str] | None = None) -> None:
+    """Runs a compiler or a linker.
+
+    Raises:
+        KwsError: it refuses: ``refusal`` and its first error; all that it said is in a note.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    if done.returncode:
+        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+        error = KwsError(f"{refusal}: {first.strip()}")
+        error.add_note(f"{' '.join(command)}\n{done.stderr}")
+        raise error
+
+
+def built(name: str, how: object, reads: Iterable[Path], make: Callable[[Path], object]) -> Path:
+    """What ``make(path)`` builds, kept in the cache by the hash of ``how`` (a command, flags) and of the files that it
+    reads: a change builds anew, and nothing stale is ever taken. Several may build the same at once.
+
+    Args:
+        name: ``folder/stem.suffix`` in the cache; the hash comes before the suffix.
+
+    Raises:
+        KwsError: a file can't be read, or the cache can't be written.
+    """
+    digest = hashlib.sha256(repr(how).encode())
+    for path in reads:
+        try:
+            digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
+        except OSError as error:
+            raise KwsError(f"can't read {path}: {error.strerror}") from error
+    place = cache_dir() / name
+    target = place.with_name(f"{place.stem}-{digest.hexdigest()[:16]}{place.suffix}")
+    if not target.exists():
+        make_cache(target.parent)
+        with atomic_path(target) as temporary:
+            make(temporary)
+    return target
+
+
+def headers(folders: Iterable[Path]) -> list[Path]:
+    """The headers in ``folders``, which what includes them depends on."""
+    return [path for folder in folders for path in sorted(Path(folder).glob("*.h"))]
+
+
 def shared_library(
     name: str,
     sources: Sequence[Path],
@@ -64,36 +120,17 @@ def shared_library(
     flags: Sequence[str] = ("-O2",),
     depends: Sequence[Path] = (),
 ) -> ctypes.CDLL:
-    """Compiles C ``sources`` with the host's ``cc`` and loads the result.
-
-    The file name holds a hash of sources, headers in ``includes``, ``depends`` and flags, so a change builds anew
-    and nothing stale is ever loaded.
+    """Compiles C ``sources`` with the host's ``cc`` and loads the result; ``depends``: other files that they include.
 
     Raises:
         MissingTool: there is no C compiler.
         KwsError: the compiler refuses the sources.
     """
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-    if not compiler:
-        raise MissingTool("no C compiler found", hint="apt-get install gcc")
-    digest = hashlib.sha256(repr((compiler, list(flags))).encode())
-    headers = [h for folder in includes for h in sorted(Path(folder).glob("*.h"))]
-    for path in [*sources, *headers, *depends]:
-        digest.update(f"{Path(path).name}\0".encode())
-        digest.update(Path(path).read_bytes())
-    target = cache_dir() / "native" / f"{name}-{digest.hexdigest()[:16]}.so"
-    if not target.exists():
-        make_cache(target.parent)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
-        command = [compiler, "-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", *flags]
-        command += [f"-I{folder}" for folder in includes]
-        command += [str(s) for s in sources] + ["-o", str(temporary), "-lm"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-                raise KwsError(f"{compiler} could not build {name}: {first}")
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return ctypes.CDLL(str(target))
+    compiler = host_compiler()
+    command = [compiler, "-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", *flags]
+
+    def make(target: Path) -> None:
+        places = [*(f"-I{folder}" for folder in includes), *map(str, sources), "-o", str(target), "-lm"]
+        run_compiler([*command, *places], f"{compiler} could not build {name}")
+
+    return ctypes.CDLL(str(built(f"native/{name}.so", command, [*sources, *headers(includes), *depends], make)))

@@ -17,9 +17,10 @@ from host_tools.link.session import Link
 from host_tools.measure import m4
 from host_tools.measure.metrics import tick_unit
 from model_pipeline.compiler import Program, emit, load_host
-from model_pipeline.compiler.host import KERNELS, host_compiler, kernel_objects, kernel_sources
+from model_pipeline.compiler.host import KERNELS, kernel_objects, kernel_sources
 from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.errors import CheckFailed, KwsError
+from model_pipeline.native import host_compiler, run_compiler
 from model_pipeline.progress import ProgressCallback, silent
 
 MAIN = m4.HERE / "model_main.c"
@@ -125,9 +126,7 @@ def _on_host(folder: Path, data: np.ndarray, flags: list[str], timeout: float) -
     binary = folder / "profile"
     command = [compiler, "-std=gnu11", *flags, f"-I{m4.HERE / 'host'}", f"-I{folder}", *(f"-I{k}" for k in KERNELS)]
     command += [str(MAIN), str(folder / "model_aot.c"), *kernel_objects(compiler, tuple(FLAGS)), "-o", str(binary)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise KwsError(f"{compiler} could not build the plan: {done.stderr.strip().splitlines()[0]}")
+    run_compiler(command, f"{compiler} could not build the plan")
     try:
         ran = subprocess.run([str(binary)], input=data.tobytes(), capture_output=True, check=False, timeout=timeout)
     except subprocess.TimeoutExpired as error:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import Exported
-from model_pipeline.files import atomic_path, kernels_hash
+from model_pipeline.files import kernels_hash
 from model_pipeline.image import CORE, GENERATED, core_sources
-from model_pipeline.native import FIRMWARE, cache_dir, make_cache
+from model_pipeline.native import FIRMWARE, built, cache_dir, headers, run_compiler
 
 _HERE = Path(__file__).resolve().parent / "wasm"
 _KERNELS = (FIRMWARE / "core" / "nn", FIRMWARE / "core" / "nn" / "fast")
@@ -61,24 +59,11 @@ def module(model: Path) -> bytes:
     includes = [_HERE / "libc", *CORE, *_KERNELS, model]
     kernels = [path for folder in _KERNELS for path in sorted(folder.glob("*.c"))]
     sources = [*core_sources(), *kernels, *(model / name for name in GENERATED), _HERE / "kws_web.c"]
-    digest = hashlib.sha256(repr(command).encode())
-    for path in [*sources, *(header for folder in includes for header in sorted(folder.glob("*.h")))]:
-        try:
-            digest.update(f"{path.name}\0".encode() + path.read_bytes())
-        except OSError as error:
-            raise KwsError(f"can't read {path}: {error.strerror}", hint="kws export MODEL --out DIR") from error
-    target = cache_dir() / "web" / f"{digest.hexdigest()[:16]}.wasm"
-    if not target.is_file():
-        make_cache(target.parent)
-        with atomic_path(target) as temporary:
-            _compile([*command, *(f"-I{folder}" for folder in includes), *map(str, sources), "-o", str(temporary)])
-    return target.read_bytes()
 
+    def make(target: Path) -> None:
+        # Zig keeps a cache of its own, for which a home folder need not be there.
+        environ = {"ZIG_GLOBAL_CACHE_DIR": str(cache_dir() / "zig"), **os.environ}
+        places = [*(f"-I{folder}" for folder in includes), *map(str, sources), "-o", str(target)]
+        run_compiler([*command, *places], "the model could not be built for WebAssembly", environ)
 
-def _compile(command: list[str]) -> None:
-    # Zig keeps a cache of its own, for which a home folder need not be there.
-    environ = {"ZIG_GLOBAL_CACHE_DIR": str(cache_dir() / "zig"), **os.environ}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
-    if done.returncode:
-        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise KwsError(f"the model could not be built for WebAssembly: {first}")
+    return built("web/kws.wasm", command, [*sources, *headers(includes)], make).read_bytes()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
 import shutil
 import struct
 import subprocess
@@ -19,7 +17,8 @@ from model_pipeline import native
 from model_pipeline.compiler.emitter import emit
 from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.compiler.program import Program
-from model_pipeline.errors import CheckFailed, KwsError, MissingTool
+from model_pipeline.errors import CheckFailed, KwsError
+from model_pipeline.native import host_compiler, run_compiler
 
 KERNELS = (native.FIRMWARE / "core" / "nn", native.FIRMWARE / "core" / "nn" / "fast")
 DRIVER = Path(__file__).with_name("host_driver.c")
@@ -174,25 +173,13 @@ class HostPrograms:
         command += [f"-I{k}" for k in KERNELS]
         command += ["-DKWS_HOST_MAIN"] if self.sanitize else ["-shared"]
         command += [*sources, *kernel_objects(compiler, self.flags), "-o", str(target)]
-        _run(command, "the compiled model")
+        run_compiler(command, f"{compiler} could not build the compiled model")
         return target
 
 
 def load_host(program: Program, sanitize: bool = False) -> HostProgram:
     """Builds the emitted code for this machine."""
     return HostPrograms([program], sanitize=sanitize).programs[0]
-
-
-def host_compiler() -> str:
-    """The host's C compiler.
-
-    Raises:
-        MissingTool: there is none.
-    """
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-    if not compiler:
-        raise MissingTool("no C compiler found", hint="apt-get install gcc")
-    return compiler
 
 
 def kernel_sources() -> list[Path]:
@@ -202,25 +189,12 @@ def kernel_sources() -> list[Path]:
 
 def kernel_objects(compiler: str, flags: Sequence[str]) -> list[str]:
     """The kernels as object files, built once for each content and set of flags."""
-    headers = b"".join(p.read_bytes() for folder in KERNELS for p in sorted(folder.glob("*.h")))
-    objects = []
-    for source in kernel_sources():
-        key = hashlib.sha256(repr((compiler, *flags)).encode() + headers + source.read_bytes()).hexdigest()[:16]
-        target = native.cache_dir() / "native" / f"{source.stem}-{key}.o"
-        if not target.exists():
-            native.make_cache(target.parent)
-            temporary = target.with_name(f".{target.name}.{os.getpid()}")
-            try:
-                _run([compiler, *WARNINGS, *flags, "-c", str(source), "-o", str(temporary)], source.name)
-                os.replace(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
-        objects.append(str(target))
-    return objects
+    command = [compiler, *WARNINGS, *flags, "-c"]
 
+    def one(source: Path) -> str:
+        def make(target: Path) -> None:
+            run_compiler([*command, str(source), "-o", str(target)], f"{compiler} could not build {source.name}")
 
-def _run(command: list[str], what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise KwsError(f"{command[0]} could not build {what}: {first}")
+        return str(native.built(f"native/{source.stem}.o", command, [source, *native.headers(KERNELS)], make))
+
+    return [one(source) for source in kernel_sources()]

@@ -10,9 +10,10 @@ import pytest
 
 from host_tools.check.layers import compare
 from model_pipeline.compiler import HostPrograms, compile_model, emit, load_host
-from model_pipeline.compiler.host import KERNELS, PLAIN, host_compiler, kernel_objects
+from model_pipeline.compiler.host import KERNELS, PLAIN, kernel_objects
 from model_pipeline.errors import KwsError
 from model_pipeline.export import resolver_header
+from model_pipeline.native import host_compiler
 from tests.support.nn_cases_more import lstm_model, svdf_model
 from tests.support.tflite_builder import ModelBuilder, Oracle
 

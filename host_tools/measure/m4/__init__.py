@@ -6,8 +6,6 @@ regions; there is no board, no port and no link: for profiles and for tests of t
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -16,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_pipeline.errors import CheckFailed, MissingTool
-from model_pipeline.native import cache_dir, make_cache
+from model_pipeline.errors import CheckFailed, KwsError, MissingTool
+from model_pipeline.native import built, run_compiler
 
 HERE = Path(__file__).resolve().parent
 COMPILER = "arm-none-eabi-gcc"
@@ -77,41 +75,30 @@ def build_for_m4(
     folders = [Path(f) for f in includes]
     near = {f for f in (*folders, *(s.parent for s in sources)) if f.is_dir()}
     # A test may include a .c file to reach its static functions.
-    headers = sorted(h for f in near for pattern in ("*.h", "*.inc", "*.c") for h in f.glob(pattern))
-    digest = hashlib.sha256(repr((_version(), list(flags), stack)).encode())
-    for path in [*sources, *headers, HERE / "m4.c", HERE / "m4.h", HERE / "m4.ld"]:
-        digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
-    target = cache_dir() / "m4" / f"{sources[0].stem}-{digest.hexdigest()[:16]}.elf"
-    if target.exists():
-        return target
-    make_cache(target.parent)
-    with tempfile.TemporaryDirectory(prefix="m4-") as folder:
-        jobs = [(s, Path(folder) / f"{i}.o") for i, s in enumerate([*sources, HERE / "m4.c"])]
-        common = [*CPU, *WARNINGS, "-ffunction-sections", "-fdata-sections", "-g", f"-I{HERE}"]
-        common += [f"-I{f}" for f in folders]
+    beside = sorted(h for f in near for pattern in ("*.h", "*.inc", "*.c") for h in f.glob(pattern))
+    common = [*CPU, *WARNINGS, "-ffunction-sections", "-fdata-sections", "-g", f"-I{HERE}"]
+    common += [f"-I{f}" for f in folders]
 
-        def compile_one(job: tuple[Path, Path]) -> None:
-            source, out = job
-            if source.suffix in (".cc", ".cpp"):
-                language = ["-std=gnu++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"]
-            else:
-                language = ["-std=gnu11"]
-            # m4.c is compiled alike whatever the flags of the test, or sanitizing flags would break it.
-            own = ["-O2"] if source == HERE / "m4.c" else list(flags)
-            _call([COMPILER, *common, *language, *own, "-c", str(source), "-o", str(out)])
+    def compile_one(job: tuple[Path, Path]) -> None:
+        source, out = job
+        if source.suffix in (".cc", ".cpp"):
+            language = ["-std=gnu++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"]
+        else:
+            language = ["-std=gnu11"]
+        # m4.c is compiled alike whatever the flags of the test, or sanitizing flags would break it.
+        own = ["-O2"] if source == HERE / "m4.c" else list(flags)
+        _call([COMPILER, *common, *language, *own, "-c", str(source), "-o", str(out)])
 
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(compile_one, jobs))
-        elf = Path(folder) / "test.elf"
+    def make(elf: Path) -> None:
         link = [COMPILER, *CPU, *flags, "-nostartfiles", f"-T{HERE / 'm4.ld'}", f"-Wl,--defsym=TEST_STACK={stack}"]
-        _call([*link, "-Wl,--gc-sections", *(str(out) for _, out in jobs), "-lm", "-lc", "-lgcc", "-o", str(elf)])
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            shutil.copy(elf, temporary)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return target
+        with tempfile.TemporaryDirectory(prefix="m4-") as folder, ThreadPoolExecutor(2) as pool:
+            jobs = [(s, Path(folder) / f"{i}.o") for i, s in enumerate([*sources, HERE / "m4.c"])]
+            list(pool.map(compile_one, jobs))
+            objects = [str(out) for _, out in jobs]
+            _call([*link, "-Wl,--gc-sections", *objects, "-lm", "-lc", "-lgcc", "-o", str(elf)])
+
+    reads = [*sources, *beside, HERE / "m4.c", HERE / "m4.h", HERE / "m4.ld"]
+    return built(f"m4/{sources[0].stem}.elf", (_version(), list(flags), stack), reads, make)
 
 
 def run_on_m4(
@@ -187,9 +174,13 @@ def _version() -> str:
 
 
 def _call(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        error = M4Error(f"{Path(command[0]).name} refuses a program for the Cortex-M4: {first.strip()}")
-        error.add_note(f"{' '.join(command)}\n{done.stderr}")
-        raise error
+    try:
+        run_compiler(command, f"{Path(command[0]).name} refuses a program for the Cortex-M4")
+    except KwsError as error:
+        raise _with_notes(M4Error(str(error)), error) from None
+
+
+def _with_notes(error: M4Error, of: KwsError) -> M4Error:
+    for note in of.__notes__:
+        error.add_note(note)
+    return error
