@@ -17,9 +17,9 @@ from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.files import kernels_hash, read_json, stamp_kernels
 from model_pipeline.folders import MARK, atomic_dir, check_replaceable, real_path
-from model_pipeline.image import Part, image_header, image_source
+from model_pipeline.image import Part, image_header, image_source, look_arrays
 from model_pipeline.limits import ARENA_BYTES
-from model_pipeline.manifest import Manifest, feature_quantization, load_manifest, save_manifest
+from model_pipeline.manifest import Look, Manifest, feature_quantization, load_manifest, save_manifest
 from model_pipeline.native import FIRMWARE
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.tflm import measure_arena
@@ -222,12 +222,23 @@ def config_header(manifest: Manifest, tflm_arena_bytes: int) -> str:
         "DET_REST": detector.rest,
         "DET_REFRACTORY": f"{detector.refractory_samples}u",
         "DET_THRESHOLDS": "{" + ", ".join(map(str, detector.thresholds)) + "}",
+        **_look_macros(manifest.look),
         "STRIDE_HOPS": detector.stride_hops,
         "TFLM_ARENA_BYTES": f"{tflm_arena_bytes}u",
     }
     lines = [f"#define KWS_{name} {value}" for name, value in macros.items()]
     note = "/* MODEL_ID: the hash as a number; INPUT_SCALE_BITS: float32, as its bits. */"
     return guarded("KWS_MODEL_CONFIG_H", [note, *lines])
+
+
+_LOOK_NUMBERS = ("steps", "hidden", "shift", "out_shift", "frames", "out_bias")
+
+
+def _look_macros(look: Look | None) -> dict[str, str | int]:
+    if not look:
+        return {}
+    numbers = {f"LOOK_{key.upper()}": getattr(look, key) for key in _LOOK_NUMBERS}
+    return numbers | {f"LOOK_{name.upper()}": text for name, text in look_arrays(look).items()}
 
 
 def data_header(manifest: Manifest) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from model_pipeline.compiler import Program
 from model_pipeline.ctext import c_string, guarded
 from model_pipeline.errors import KwsError
-from model_pipeline.manifest import Manifest, feature_quantization
+from model_pipeline.manifest import Look, Manifest, feature_quantization
 from model_pipeline.native import FIRMWARE
 
 # Of the library's core, beside the kernels: where its sources and headers lie.
@@ -119,13 +119,14 @@ def image_source(parts: Sequence[Part], *, whole_windows: bool = True) -> str:
         ]
         lines += [
             f"_Static_assert({len(manifest.labels)} <= KWS_DET_MAX_LABELS && "
-            f'{manifest.detector.window} <= KWS_DET_MAX_WINDOW, "detector");',
+            f'{detector_window(manifest)} <= KWS_DET_MAX_WINDOW, "detector");',
             "",
             f"static const char *const labels{n}[] = {{",
             *(f"    {c_string(label)}," for label in manifest.labels),
             "};",
             f"static const kws_network_t network{n} = {{{part.prefix}_input, {part.prefix}_invoke, "
             f"{part.prefix}_output, {part.prefix}_reset}};",
+            *(_look(manifest.look, n) if manifest.look else ()),
             "",
         ]
     lines.append("static const kws_model_t models[] = {")
@@ -136,15 +137,42 @@ def image_source(parts: Sequence[Part], *, whole_windows: bool = True) -> str:
     return "\n".join(lines)
 
 
+def detector_window(manifest: Manifest) -> int:
+    """Results that its detector keeps."""
+    return max(manifest.detector.window, manifest.look.steps if manifest.look else 1)
+
+
+def look_arrays(look: Look) -> dict[str, str]:
+    """The second look's arrays as C's brace lists: ``weights``, ``bias``, ``out``."""
+    names = "weights", "bias", "out"
+    return {
+        name: "{" + ", ".join(map(str, array.ravel().tolist())) + "}"
+        for name, array in zip(names, look.arrays(), strict=True)
+    }
+
+
+def _look(look: Look, n: int) -> list[str]:
+    types = {"weights": "int8_t", "bias": "int32_t", "out": "int8_t"}
+    lines = [f"static const {types[name]} look{n}_{name}[] = {text};" for name, text in look_arrays(look).items()]
+    fields: dict[str, object] = {key: getattr(look, key) for key in ("steps", "hidden", "shift", "out_shift", "frames", "out_bias")}
+    fields |= {name: f"look{n}_{name}" for name in types}
+    return [
+        *lines,
+        f"static const kws_look_t look{n} = {{" + ", ".join(f".{key} = {value}" for key, value in fields.items()) + "};",
+    ]
+
+
 def _slots(part: Part, whole_windows: bool) -> int:
-    frames = step_frames(part)
-    return frames if frames and not whole_windows else part.manifest.window_frames
+    frames, look = step_frames(part), part.manifest.look
+    if not frames or whole_windows:
+        return part.manifest.window_frames
+    return max(frames, look.frames) if look else frames
 
 
 def _model(n: int, part: Part, whole_windows: bool) -> list[tuple[str, object]]:
     manifest, detector = part.manifest, part.manifest.detector
     multiplier, shift = feature_quantization(manifest.input.scale, manifest.feature_shift)
-    fields = {
+    fields: dict[str, object] = {
         "num_labels": len(manifest.labels),
         "window": detector.window,
         "min_count": detector.min_count,
@@ -152,6 +180,8 @@ def _model(n: int, part: Part, whole_windows: bool) -> list[tuple[str, object]]:
         "refractory_samples": f"{detector.refractory_samples}u",
         "threshold": "{" + ", ".join(map(str, detector.thresholds)) + "}",
     }
+    if manifest.look:
+        fields["look"] = f"&look{n}"
     return [
         ("name", c_string(manifest.name)),
         ("labels", f"labels{n}"),

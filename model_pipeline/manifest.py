@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from model_pipeline.config import SILENCE, UNKNOWN, CompileConfig, DetectorConfig, FrontendConfig, explain
@@ -17,6 +20,8 @@ from model_pipeline.strict import Strict
 
 # One step of the front end's uint16 output, as pymicro-features scales it (10/256).
 FEATURE_STEP = 0.0390625
+# KWS_LOOK_INPUTS and KWS_LOOK_MAX_HIDDEN of firmware/core/detector/kws_detector.h.
+LOOK_INPUTS, LOOK_HIDDEN = 5, 32
 
 
 class Quantization(Strict):
@@ -38,6 +43,53 @@ class DetectorDefaults(Strict):
     stride_hops: int = Field(ge=1, le=LIMITS["STRIDE_HOPS"])
 
 
+class Look(Strict):
+    """The detector's second look (`kws_look_t` of firmware/core/detector/kws_detector.h), learnt by `kws look`.
+
+    ``weights``: base64 of int8 [hidden, steps, 5]; ``bias``: [hidden]; ``out``: [hidden].
+    """
+
+    steps: int = Field(ge=1, le=LIMITS["WINDOW"])
+    hidden: int = Field(ge=1, le=LOOK_HIDDEN)
+    shift: int = Field(ge=0, le=24)
+    out_shift: int = Field(ge=0, le=24)
+    frames: int = Field(ge=1, le=32)
+    weights: str = Field(max_length=LOOK_HIDDEN * LIMITS["WINDOW"] * LOOK_INPUTS * 2)
+    bias: list[Annotated[int, Field(ge=-(1 << 24), le=1 << 24)]]
+    out: list[Annotated[int, Field(ge=-128, le=127)]]
+    out_bias: int = Field(ge=-(1 << 24), le=1 << 24)
+    # Between the results that it has learnt from; and of how many the mean tells which word is looked at.
+    stride_hops: int = Field(ge=1, le=LIMITS["STRIDE_HOPS"])
+    window: int = Field(ge=1, le=LIMITS["WINDOW"])
+    made: dict[str, Any] = Field(default_factory=dict)  # what it has learnt from
+
+    @model_validator(mode="after")
+    def _whole(self) -> Look:
+        try:
+            count = len(base64.b64decode(self.weights, validate=True))
+        except ValueError as error:
+            raise ValueError("look.weights is not base64") from error
+        if count != self.hidden * self.steps * LOOK_INPUTS or not len(self.bias) == len(self.out) == self.hidden:
+            raise ValueError("look: weights, bias and out are not those of its steps and hidden units")
+        return self
+
+    def arrays(self) -> tuple[NDArray[np.int8], NDArray[np.int32], NDArray[np.int8]]:
+        """Weights int8 [hidden, steps, 5], bias int32 [hidden], out int8 [hidden]."""
+        weights = np.frombuffer(base64.b64decode(self.weights), np.int8)
+        shape = self.hidden, self.steps, LOOK_INPUTS
+        return weights.reshape(shape), np.array(self.bias, np.int32), np.array(self.out, np.int8)
+
+    @property
+    def macs(self) -> int:
+        """Of one answer; there is one for each result."""
+        return self.hidden * (self.steps * LOOK_INPUTS + 1)
+
+    @property
+    def constant_bytes(self) -> int:
+        """In flash."""
+        return self.hidden * (self.steps * LOOK_INPUTS + 5)
+
+
 class Manifest(Strict):
     """The manifest. ``window_frames`` x ``frontend.channels`` int8 values make one input."""
 
@@ -50,6 +102,7 @@ class Manifest(Strict):
     input: Quantization
     output: Quantization
     detector: DetectorDefaults
+    look: Look | None = None  # then the detector's thresholds are of what it answers
     compile: CompileConfig = CompileConfig()  # what `kws export` does unless told otherwise
     # Fraction bits of the integer that turns a feature into a step of the input: more are nearer to a division.
     feature_shift: int = Field(16, ge=8, le=24)
@@ -76,6 +129,11 @@ class Manifest(Strict):
             raise ValueError(f"window_frames x channels is more than {LIMITS['INPUT_BYTES']:,} values")
         if len(self.detector.thresholds) != len(self.labels):
             raise ValueError("detector.thresholds: one for each label is needed")
+        if self.look and (len(self.labels) < 3 or self.labels[-2:] != [UNKNOWN, SILENCE]):
+            raise ValueError("look: it is for keywords, unknown and silence")
+        look, detector = self.look, self.detector
+        if look and (look.stride_hops, look.window) != (detector.stride_hops, detector.window):
+            raise ValueError(f"look: it has learnt from {look.window} results of every {look.stride_hops} hops")
         return self
 
     @property

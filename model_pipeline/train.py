@@ -36,7 +36,7 @@ from model_pipeline.outcomes import Trained
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.checkpoint import State, recipe_key, resume, save
 from model_pipeline.training.distribute import Replicas, open_replicas
-from model_pipeline.training.examples import hard_pool
+from model_pipeline.training.examples import hard_pool, more_pool
 from model_pipeline.training.journal import Epoch, Journal
 from model_pipeline.training.pool import Pool
 from model_pipeline.training.prepare import Prepared, prepare
@@ -96,13 +96,14 @@ def train(
 
 
 def _rounds(whole: _Training) -> Trained:
-    """Trains, and then on with what the network falls for, ``config.mine.rounds`` times. Earlier rounds are kept in
-    ``out/round<n>``."""
+    """Trains, and then on with what the network falls for, ``config.mine.rounds`` times, and once more with
+    ``config.mine.more``. Earlier rounds are kept in ``out/round<n>``."""
     config, data, out = whole.config, whole.data, whole.out
     c = config.mine
     pools: list[Pool] = []
-    for number in range(c.rounds + 1):
-        place = out if number == c.rounds else out / f"round{number}"
+    last = c.rounds + bool(c.more.examples)
+    for number in range(last + 1):
+        place = out if number == last else out / f"round{number}"
 
         def say(done: int, total: int, text: str, number: int = number) -> None:
             whole.report(done, total, f"round {number}, {text}" if number else text)
@@ -116,13 +117,14 @@ def _rounds(whole: _Training) -> Trained:
             result = one.run(prepare(one.config, data, out, say))
             continue
         before = keras.saving.load_model(out / f"round{number - 1}" / "model.keras", compile=False)
-        predict = Trainer(before, input_scale(config.frontend), Method(1e-3), replicas=whole.replicas).logits
-        pools.append(hard_pool(config, data, out, number, predict, say))
-        changes = {
-            "epochs": c.epochs[min(number, len(c.epochs)) - 1],
-            "learning_rate": c.learning_rate,
-            "warmup_epochs": 0,
-        }
+        epochs, rate = c.epochs[min(number, len(c.epochs)) - 1], c.learning_rate
+        if number > c.rounds:
+            pools.append(more_pool(config, data, out, say))
+            epochs, rate = c.more.epochs, c.more.learning_rate
+        else:
+            predict = Trainer(before, input_scale(config.frontend), Method(1e-3), replicas=whole.replicas).logits
+            pools.append(hard_pool(config, data, out, number, predict, say))
+        changes = {"epochs": epochs, "learning_rate": rate, "warmup_epochs": 0}
         one.config = config.model_copy(update={"train": config.train.model_copy(update=changes)})
         result = one.run(prepare(one.config, data, out, say, pools), functools.partial(_copy_weights, before))
     return result

@@ -71,7 +71,10 @@ void app_stream_detector(kws_detector_config_t *out) {
 }
 
 int app_stream_set_detector(const kws_detector_config_t *config) {
-  return KWS_NUM_MODELS == 1 ? kws_detector_init(&kws_stream_track(STREAM, 0)->detector, config) : -1;
+  if (KWS_NUM_MODELS != 1) return -1;
+  kws_detector_config_t own = *config;
+  own.look = kws_image.models[0].detector.look; /* part of the model, not of what the host may set */
+  return kws_detector_init(&kws_stream_track(STREAM, 0)->detector, &own);
 }
 
 static void clear_state(void) {

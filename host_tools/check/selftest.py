@@ -76,7 +76,7 @@ class Reference:
             Outputs int8 [results, labels], and detections as (position, label, score).
         """
         from model_pipeline.features import Frontend, quantize
-        from model_pipeline.listening.detector import run_detector
+        from model_pipeline.listening.detector import levels_of, run_detector
 
         manifest = self.manifest
         frames = quantize(Frontend(manifest.frontend).process(audio), manifest.input.scale, manifest.input.zero_point)
@@ -86,7 +86,10 @@ class Reference:
         outputs = self.infer(np.stack([frames[at : at + manifest.window_frames] for at in starts]))
         hop = manifest.frontend.hop_samples
         first = manifest.frontend.window_samples + (manifest.window_frames - 1) * hop
-        found = run_detector(manifest.detector, outputs, first, stride * hop)
+        look, levels = manifest.look, None
+        if look:
+            levels = levels_of(frames, len(outputs), manifest.window_frames, stride, look.frames)
+        found = run_detector(manifest.detector, outputs, first, stride * hop, look=look, levels=levels)
         return outputs, [(d.position, d.label, d.score) for d in found]
 
 

@@ -143,6 +143,20 @@ def calibration(result: dict[str, Any]) -> None:
         figures(result["measured"])
 
 
+def second_look(result: dict[str, Any]) -> None:
+    """Prints what `model_pipeline.listening.look.look` gave."""
+    ui.out.say(
+        "[bold]{}[/] (model {}): {:,} words and {:,} results that are none, of {:.1f} h ({})",
+        result["name"],
+        result["model"],
+        result["words"],
+        result["rows"],
+        result["hours"],
+        ", ".join(result["corpora"]),
+    )
+    ui.out.say("a second look of {:,} MACs a result and {:,} bytes of constants", result["macs"], result["constant_bytes"])
+
+
 def _detector(detector: dict[str, Any], labels: list[str], hop_ms: float) -> None:
     smoothing = detector["window"] * detector["stride_hops"] * hop_ms
     levels = ", ".join(f"{w} {t}" for w, t in zip(labels, detector["thresholds"], strict=True) if t)

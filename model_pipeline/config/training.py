@@ -166,6 +166,28 @@ class ScenesConfig(Strict):
         return self.model_dump(mode="json", exclude={"folder"} | unused)
 
 
+class MoreScenes(Strict):
+    """A last round of training with further scenes, of other shares than the first ones: what learning to reject speech has
+    cost of the words is won back there. What is None is as in `ScenesConfig`."""
+
+    examples: int = Field(0, ge=0, le=100_000_000)  # beside all others; 0: no such round
+    epochs: int = Field(4, ge=1, le=1000)
+    learning_rate: float = Field(2.5e-3, gt=0, le=1)
+    keywords: float | None = Field(None, ge=0)
+    synthetic_keywords: float | None = Field(None, ge=0)
+    unknown: float | None = Field(None, ge=0)
+    synthetic_unknown: float | None = Field(None, ge=0)
+    connected_speech: float | None = Field(None, ge=0)
+    silence: float | None = Field(None, ge=0)
+    as_clip: float | None = Field(None, ge=0, le=1)
+    often: dict[Word, Annotated[float, Field(gt=0)]] | None = None
+
+    def over(self, scenes: ScenesConfig) -> ScenesConfig:
+        """``scenes`` with these shares, drawn by another seed."""
+        changes = {k: v for k, v in self if v is not None and k not in ("epochs", "learning_rate")}
+        return scenes.model_copy(update={**changes, "seed": scenes.seed + 2000})
+
+
 class MineConfig(Strict):
     """Training on with the connected speech that the network falls for (`model_pipeline.training.mine`)."""
 
@@ -178,3 +200,4 @@ class MineConfig(Strict):
     # Of each round; the last stands for all after it.
     epochs: list[Annotated[int, Field(ge=1, le=1000)]] = Field([3], min_length=1)
     learning_rate: float = Field(1e-3, gt=0, le=1)
+    more: MoreScenes = MoreScenes()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from model_pipeline.compiler.host import KERNELS
 from model_pipeline.errors import KwsError
-from model_pipeline.image import CORE, Part
+from model_pipeline.image import CORE, Part, detector_window
 from model_pipeline.native import FIRMWARE
 
 # The files that the functions of firmware/core/nn/fast of these names are in, with all that those call. What begins
@@ -83,7 +83,7 @@ def library_files(parts: Sequence[Part], generated: dict[str, str], prefix: str)
         "KWS_FE_MAX_FFT": max(part.manifest.frontend.fft_size for part in parts),
         "KWS_FE_MAX_CHANNELS": max(part.manifest.frontend.channels for part in parts),
         "KWS_DET_MAX_LABELS": max(len(part.manifest.labels) for part in parts),
-        "KWS_DET_MAX_WINDOW": max(part.manifest.detector.window for part in parts),
+        "KWS_DET_MAX_WINDOW": max(detector_window(part.manifest) for part in parts),
     }
     return {_renamed(name, prefix): _adapted(text, prefix, limits) for name, text in texts.items()}
 

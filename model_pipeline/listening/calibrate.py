@@ -33,7 +33,7 @@ from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, pick, to_ask, total
 from model_pipeline.listening.recogniser import Recogniser
-from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest, save_manifest
+from model_pipeline.manifest import DetectorDefaults, Look, Manifest, load_manifest, save_manifest
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import samples_of
 
@@ -156,7 +156,9 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
     Raises:
         KwsError: even the highest thresholds give more false accepts.
     """
-    hop_ms = manifest.frontend.hop_ms
+    hop_ms, look = manifest.frontend.hop_ms, manifest.look
+    if look:
+        wish = replace(wish, strides=(look.stride_hops,))
     steps = len(wish.strides) * (len(_SMOOTHING_MS) * len(_COUNTS) + len(_REFRACTORY_MS))
     done = 0
     words = len(manifest.labels) - 2
@@ -180,6 +182,7 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
     tried: dict[int, list[tuple[DetectorDefaults, Sweep]]] = {}
     for stride in wish.strides:
         windows = sorted({min(MAX_WINDOW, max(1, round(ms / (stride * hop_ms)))) for ms in _SMOOTHING_MS})
+        windows = [look.window] if look else windows  # it does the smoothing
         tried[stride] = [attempt(stride, w, n, 1000) for w in windows for n in _COUNTS]
     if progress:
         progress(done, steps, "comparing with other recordings")
@@ -270,15 +273,20 @@ def _parts(corpus: Corpus) -> tuple[list[KeywordFree], list[str]]:
     return own, names if len(names) > 1 else [f"part {i + 1}" for i in range(PARTS)]
 
 
-def store(model: Path, detector: DetectorDefaults, record: dict[str, Any]) -> None:
-    """Writes the detector into the manifest, and makes a generated folder anew with it, whole or not at all.
+def store(model: Path, detector: DetectorDefaults, record: dict[str, Any], look: Look | None = None) -> None:
+    """Writes the detector (and a second look) into the manifest, and makes a generated folder anew with it, whole or not
+    at all.
 
     Raises:
         KwsError: the folder can't be written.
     """
     manifest = load_manifest(model)
     updated = manifest.model_copy(
-        update={"detector": detector, "accuracy": {**manifest.accuracy, "calibration": record}}
+        update={
+            "detector": detector,
+            "look": look or manifest.look,
+            "accuracy": {**manifest.accuracy, "calibration": record},
+        }
     )
     if not Exported.there(model):
         save_manifest(updated, model / "model.json")

@@ -11,11 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.errors import KwsError
-from model_pipeline.manifest import DetectorDefaults
+from model_pipeline.manifest import DetectorDefaults, Look
 from model_pipeline.native import FIRMWARE, shared_library
 
 SOURCES = FIRMWARE / "core" / "detector"
 MAX_LABELS, MAX_WINDOW, MAX_COUNT = 32, 32, 255
+
+
+class LookStruct(ctypes.Structure):
+    """`kws_look_t`"""
+
+    _fields_ = [
+        ("steps", ctypes.c_uint8),
+        ("hidden", ctypes.c_uint8),
+        ("shift", ctypes.c_uint8),
+        ("out_shift", ctypes.c_uint8),
+        ("frames", ctypes.c_uint8),
+        ("out_bias", ctypes.c_int32),
+        ("weights", ctypes.POINTER(ctypes.c_int8)),
+        ("bias", ctypes.POINTER(ctypes.c_int32)),
+        ("out", ctypes.POINTER(ctypes.c_int8)),
+    ]
 
 
 class ConfigStruct(ctypes.Structure):
@@ -28,6 +44,7 @@ class ConfigStruct(ctypes.Structure):
         ("rest", ctypes.c_uint8),
         ("refractory_samples", ctypes.c_uint32),
         ("threshold", ctypes.c_uint8 * MAX_LABELS),
+        ("look", ctypes.POINTER(LookStruct)),
     ]
 
 
@@ -54,19 +71,30 @@ class Detection:
 def _library() -> ctypes.CDLL:
     sources = [SOURCES / "kws_detector.c", Path(__file__).with_name("batch.c")]
     library = shared_library("detector", sources, [SOURCES], ["-O3"])
-    for name, structure in (("kws_det_config_size", ConfigStruct), ("kws_det_detection_size", DetectionStruct)):
+    structures = (
+        ("kws_det_config_size", ConfigStruct),
+        ("kws_det_look_size", LookStruct),
+        ("kws_det_detection_size", DetectionStruct),
+    )
+    for name, structure in structures:
         size = getattr(library, name)
         size.restype = ctypes.c_size_t
         if size() != ctypes.sizeof(structure):
             raise AssertionError(f"{structure.__doc__} has another layout than in kws_detector.h")
     library.kws_det_run.restype = ctypes.c_long
     pointer, size_t, u32 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32
-    library.kws_det_run.argtypes = [pointer, pointer, size_t, size_t, u32, u32, pointer, size_t]
+    library.kws_det_run.argtypes = [pointer, pointer, pointer, size_t, size_t, u32, u32, pointer, size_t]
     return library
 
 
 def run_detector(
-    detector: DetectorDefaults, outputs: NDArray[np.int8], first: int, step: int, every: int = 1
+    detector: DetectorDefaults,
+    outputs: NDArray[np.int8],
+    first: int,
+    step: int,
+    every: int = 1,
+    look: Look | None = None,
+    levels: NDArray[np.uint8] | None = None,
 ) -> list[Detection]:
     """Feeds a model's results to a fresh detector.
 
@@ -76,6 +104,8 @@ def run_detector(
         first: samples at the end of the first result's window.
         step: samples between two rows of ``outputs``.
         every: uses rows 0, every, 2 * every, …
+        look: the manifest's second look, which thresholds are then of.
+        levels: uint8 [n], what it needs beside (`levels_of`).
 
     Raises:
         KwsError: the firmware refuses this configuration (said which fields), or the labels do not agree.
@@ -86,13 +116,16 @@ def run_detector(
     if len(detector.thresholds) != labels:
         raise KwsError(f"{len(detector.thresholds)} thresholds for a model of {labels} labels")
     outputs = np.ascontiguousarray(outputs)
-    config = as_c(detector)
+    if look and levels is None:
+        raise ValueError("a second look needs levels")
+    loud = np.ascontiguousarray(np.zeros(0, np.uint8) if levels is None else levels[::every])
+    config = as_c(detector, look)
     used = -(-rows // every)
     room = 64 + used // 8
     while True:
         found = (DetectionStruct * room)()
         count = _library().kws_det_run(
-            ctypes.byref(config), outputs.ctypes.data, labels * every, used, first, step * every, found, room
+            ctypes.byref(config), outputs.ctypes.data, loud.ctypes.data if look else None, labels * every, used, first, step * every, found, room
         )
         if count < 0:
             raise KwsError(
@@ -104,8 +137,17 @@ def run_detector(
         room = count
 
 
-def as_c(detector: DetectorDefaults) -> ConfigStruct:
-    """`kws_detector_config_t` of the manifest's values.
+def levels_of(frames: NDArray[np.int8], rows: int, window_frames: int, stride: int, newest: int) -> NDArray[np.uint8]:
+    """How loud it was at each of ``rows`` results, as `kws_detector_step` takes it: int8 [n, channels], the first of whose
+    ``window_frames`` each next result moves by ``stride``; the mean over the ``newest`` of them."""
+    each = (frames.astype(np.int64) + 128).sum(axis=1)
+    sums = np.concatenate([[0], np.cumsum(each)])
+    ends = window_frames + stride * np.arange(rows)
+    return ((sums[ends] - sums[ends - newest]) // (newest * frames.shape[1])).astype(np.uint8)
+
+
+def as_c(detector: DetectorDefaults, look: Look | None = None) -> ConfigStruct:
+    """`kws_detector_config_t` of the manifest's values, which keeps what it points to.
 
     Raises:
         KwsError: a value has no room in its field.
@@ -125,4 +167,29 @@ def as_c(detector: DetectorDefaults) -> ConfigStruct:
             raise KwsError(f"the detector's {name} is out of its range (at most {limit})")
     config = ConfigStruct(labels, detector.window, detector.min_count, detector.rest, detector.refractory_samples)
     config.threshold[:labels] = detector.thresholds
+    if look:
+        config.look = ctypes.pointer(look_as_c(look))
     return config
+
+
+def look_as_c(look: Look) -> LookStruct:
+    """`kws_look_t`, which keeps its arrays."""
+    weights, bias, out = look.arrays()
+    pointers = (
+        (ctypes.c_int8 * weights.size)(*weights.ravel().tolist()),
+        (ctypes.c_int32 * bias.size)(*bias.tolist()),
+        (ctypes.c_int8 * out.size)(*out.tolist()),
+    )
+    head = look.steps, look.hidden, look.shift, look.out_shift, look.frames, look.out_bias
+    return LookStruct(*head, *(ctypes.cast(array, kind) for array, kind in zip(pointers, _POINTERS, strict=True)))
+
+
+_POINTERS = tuple(kind for name, kind in LookStruct._fields_ if name in ("weights", "bias", "out"))
+
+
+@functools.cache
+def logits() -> NDArray[np.int8]:
+    """What the second look sees of each posterior 0..255: its logit in steps of 1/20."""
+    function = _library().kws_look_logit
+    function.restype, function.argtypes = ctypes.c_int8, [ctypes.c_uint8]
+    return np.array([function(p) for p in range(256)], np.int8)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from model_pipeline.compiler import HostPrograms, Program, compile_model
 from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.features import Frontend, quantize
-from model_pipeline.listening.detector import Detection, run_detector
+from model_pipeline.listening.detector import Detection, levels_of, run_detector
 from model_pipeline.listening.wide import NotWide, widen
-from model_pipeline.manifest import DetectorDefaults, Manifest, load_manifest
+from model_pipeline.manifest import DetectorDefaults, Look, Manifest, load_manifest
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import SAMPLE_RATE
 
@@ -35,7 +35,8 @@ class Track:
     """A model's results along a recording.
 
     ``outputs`` int8 [n, labels]; row ``i`` looks at the window that ends at sample ``first + i * step``;
-    ``stride_hops``: hops of the front end between two rows; ``samples``: the recording's length.
+    ``stride_hops``: hops of the front end between two rows; ``samples``: the recording's length; ``look``: the model's
+    second look, and ``levels`` uint8 [n], what it needs beside.
     """
 
     outputs: NDArray[np.int8]
@@ -43,6 +44,8 @@ class Track:
     step: int
     stride_hops: int
     samples: int
+    look: Look | None = None
+    levels: NDArray[np.uint8] | None = None
 
     @property
     def positions(self) -> NDArray[np.int64]:
@@ -59,14 +62,15 @@ class Track:
         factor, rest = divmod(stride_hops, self.stride_hops)
         if rest or factor < 1:
             raise ValueError(f"results of every {self.stride_hops} hops hold none of every {stride_hops}")
-        return replace(self, outputs=self.outputs[::factor], step=self.step * factor, stride_hops=stride_hops)
+        levels = None if self.levels is None else self.levels[::factor]
+        return replace(self, outputs=self.outputs[::factor], levels=levels, step=self.step * factor, stride_hops=stride_hops)
 
     def detect(self, detector: DetectorDefaults) -> list[Detection]:
         """What the firmware's detector makes of it, at the stride of ``detector``."""
         factor, rest = divmod(detector.stride_hops, self.stride_hops)
         if rest or factor < 1:
             raise ValueError(f"results of every {self.stride_hops} hops hold none of every {detector.stride_hops}")
-        return run_detector(detector, self.outputs, self.first, self.step, factor)
+        return run_detector(detector, self.outputs, self.first, self.step, factor, self.look, self.levels)
 
 
 class Recogniser:
@@ -159,7 +163,7 @@ class Recogniser:
         first = manifest.frontend.window_samples + (size - 1) * hop
         if len(frames) < size:
             empty = np.empty((0, len(self.labels)), np.int8)
-            return Track(empty, first, stride * hop, stride, len(samples))
+            return Track(empty, first, stride * hop, stride, len(samples), manifest.look, np.empty(0, np.uint8))
         if self.step_frames:
             return Track(self._steps(frames, stride, progress), first, stride * hop, stride, len(samples))
         count = len(frames) - size + 1
@@ -189,7 +193,9 @@ class Recogniser:
         except BaseException:
             stopped.set()
             raise
-        return Track(outputs, first, stride * hop, stride, len(samples))
+        newest = manifest.look.frames if manifest.look else manifest.detector.stride_hops
+        levels = levels_of(frames, len(outputs), size, stride, min(size, newest))
+        return Track(outputs, first, stride * hop, stride, len(samples), manifest.look, levels)
 
     def _steps(self, frames: NDArray[np.int8], stride: int, progress: ProgressCallback | None) -> NDArray[np.int8]:
         """Results of a model that keeps variables, from its reset, one after the other."""

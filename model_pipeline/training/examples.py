@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +127,34 @@ def hard_pool(
     scenes.mine(lambda sounds: mine(logits, sounds, config.frontend, frames, config.mine.score, report))
     if not scenes.hard_places:
         raise KwsError("the network falls for none of the training speech", hint="--set mine.rounds=0")
-    answers = None
-    if c.teacher != "none":
-        teach, _ = _teacher(c)
-        empty = np.zeros((0, CLIP_SAMPLES), np.int16), np.zeros(0, np.int64)
-        labels = len(config.labels)
-        answers = Answers(teach(own_pool(config, trained), c, labels, empty, report), labels)
+    answers = _trained_teacher(config, trained, report)
     of = Examples(f"{scenes.hard_places} places", lambda: scenes, config.frontend, c.seed + 1000)
     pool.make(of, config.mine.examples[min(number, len(config.mine.examples)) - 1], report, answers=answers)
     pool.note(taught=answers is not None, places=scenes.hard_places)
     return pool
+
+
+def more_pool(config: Config, data: str | Path, trained: Path, report: ProgressCallback) -> Pool:
+    """The examples of ``config.mine.more`` in ``trained/more``, made and taught where they are not there yet."""
+    more = config.mine.more
+    changed = config.model_copy(update={"scenes": more.over(config.scenes)})
+    extra = extra_data(config, data, trained, report)
+    sources = Sources(open_dataset(data, config), extra, open_corpora(config, trained, report))
+    pool, of = Pool(trained / "more"), _examples(changed, sources, report)
+    answers = _trained_teacher(config, trained, report)
+    pool.make(replace(of, replace=True), more.examples, report, answers=answers)
+    pool.note(taught=answers is not None)
+    return pool
+
+
+def _trained_teacher(config: Config, trained: Path, report: ProgressCallback) -> Answers | None:
+    """The teacher of the main examples as it is, None for none."""
+    c, labels = config.scenes, len(config.labels)
+    if c.teacher == "none":
+        return None
+    teach, _ = _teacher(c)
+    empty = np.zeros((0, CLIP_SAMPLES), np.int16), np.zeros(0, np.int64)
+    return Answers(teach(own_pool(config, trained), c, labels, empty, report), labels)
 
 
 def _scenes(config: Config, sources: Sources, report: ProgressCallback, *, clips: bool = True) -> Scenes:

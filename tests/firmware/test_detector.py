@@ -20,6 +20,7 @@ def library() -> ctypes.CDLL:
     found.kws_detector_step.argtypes = [
         ctypes.c_void_p,
         ctypes.c_void_p,
+        ctypes.c_uint8,
         ctypes.c_uint32,
         ctypes.POINTER(DetectionStruct),
     ]
@@ -41,7 +42,7 @@ class Detector:
         """Posteriors 0..255."""
         values = np.array(posteriors).astype(np.uint8)
         out = DetectionStruct()
-        if not self.library.kws_detector_step(self.state, values.ctypes.data, position & 0xFFFFFFFF, ctypes.byref(out)):
+        if not self.library.kws_detector_step(self.state, values.ctypes.data, 0, position & 0xFFFFFFFF, ctypes.byref(out)):
             return None
         return out.sample_position, out.label, out.score
 

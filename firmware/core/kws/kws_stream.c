@@ -30,6 +30,7 @@ int kws_stream_init(kws_stream_t *s, const kws_image_t *image) {
     const kws_model_t *const m = model_of(s, i);
     if (m->num_labels != m->detector.num_labels || m->window_frames == 0 || m->slots < taken(m) ||
         m->window_frames % taken(m) != 0 || m->stride_frames == 0 ||
+        (m->detector.look && m->detector.look->frames > m->slots) ||
         kws_detector_init(&kws_stream_track(s, i)->detector, &m->detector) != 0) {
       return -1;
     }
@@ -114,10 +115,25 @@ int kws_stream_result(kws_stream_t *s, uint32_t model) {
   return 1;
 }
 
+/* Of the newest frames, as a second look has it; 0 without one. */
+static uint8_t level(kws_stream_t *s, uint32_t model) {
+  const kws_model_t *const m = model_of(s, model);
+  const kws_look_t *const look = m->detector.look;
+  if (!look) return 0;
+  const uint32_t channels = s->image->frontend->num_channels;
+  const int8_t *const window = kws_stream_window(s, model);
+  uint32_t slot = kws_stream_track(s, model)->next_slot, sum = 0;
+  for (uint32_t n = 0; n < look->frames; n++) {
+    slot = slot ? slot - 1 : m->slots - 1u;
+    for (uint32_t i = 0; i < channels; i++) sum += (uint32_t)(window[slot * channels + i] + 128);
+  }
+  return (uint8_t)(sum / (look->frames * channels));
+}
+
 int kws_stream_decide(kws_stream_t *s, uint32_t model, kws_detection_t *out) {
   const kws_model_t *const m = model_of(s, model);
   kws_track_t *const track = kws_stream_track(s, model);
-  const int fired = kws_detector_step(&track->detector, track->scores, s->position, out);
+  const int fired = kws_detector_step(&track->detector, track->scores, level(s, model), s->position, out);
   if (m->role == KWS_ROLE_VOICE) {
     track->voice = (uint8_t)fired;
     return 0;

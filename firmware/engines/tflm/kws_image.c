@@ -27,6 +27,25 @@ static void reset(void *memory) {
 }
 
 static const kws_network_t network = {input, invoke, output, reset};
+#ifdef KWS_LOOK_STEPS
+static const int8_t look_weights[] = KWS_LOOK_WEIGHTS, look_out[] = KWS_LOOK_OUT;
+static const int32_t look_bias[] = KWS_LOOK_BIAS;
+static const kws_look_t look = {
+    .steps = KWS_LOOK_STEPS,
+    .hidden = KWS_LOOK_HIDDEN,
+    .shift = KWS_LOOK_SHIFT,
+    .out_shift = KWS_LOOK_OUT_SHIFT,
+    .frames = KWS_LOOK_FRAMES,
+    .out_bias = KWS_LOOK_OUT_BIAS,
+    .weights = look_weights,
+    .bias = look_bias,
+    .out = look_out,
+};
+#define LOOK &look
+#else
+#define LOOK NULL
+#endif
+
 static const kws_model_t model = {
     .name = KWS_MODEL_NAME,
     .network = &network,
@@ -47,6 +66,7 @@ static const kws_model_t model = {
             .rest = KWS_DET_REST,
             .refractory_samples = KWS_DET_REFRACTORY,
             .threshold = KWS_DET_THRESHOLDS,
+            .look = LOOK,
         },
     .track_at = offsetof(kws_state_t, track),
     .window_at = offsetof(kws_state_t, window0),

@@ -1,0 +1,45 @@
+"""``kws look``"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from host_tools import ui
+from host_tools.options import common
+from host_tools.report import listening
+
+EXAMPLE = "Example: kws look runs/mine/model --data data/speech_commands --negative talk --negative prose"
+
+
+def look(
+    model: Annotated[
+        Path,
+        typer.Argument(help="Folder with model.tflite and model.json, exported or not.", show_default=False),
+    ],
+    data: Annotated[Path, typer.Option("--data", "-d", help="A data folder; its training split is used.")],
+    negative: Annotated[
+        list[Path],
+        typer.Option(help="A folder of connected speech or noise, as the model was trained with. May be repeated."),
+    ],
+    stride: Annotated[int, typer.Option(min=1, help="Hops between inferences.")] = 4,
+    steps: Annotated[int, typer.Option(min=1, max=32, help="Results that it looks back on.")] = 24,
+    hidden: Annotated[int, typer.Option(min=1, max=32, help="Hidden units.")] = 12,
+    keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions of each SNR; 0: all.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sessions and of the weights.")] = 1,
+    json: common.Json = False,
+) -> None:
+    """Learn a second look at each word before it fires: at how results came about, and how loud it was."""
+    from model_pipeline.data.sessions import Plan
+    from model_pipeline.listening.look import LookShape
+    from model_pipeline.listening.look import look as run
+
+    shape = LookShape(stride_hops=stride, steps=steps, hidden=hidden, seed=seed)
+    with ui.progress("learning") as progress:
+        result = run(model, data, negative, shape, Plan(seed=seed, limit=keywords), progress)
+    ui.emit(asdict(result), json, listening.second_look)
+    if not json:
+        ui.out.say("written: {}; its thresholds are those of kws calibrate, which is next", model / "model.json")

@@ -1,0 +1,324 @@
+"""``kws look``: learns the detector's second look (`kws_look_t`) from what a model says along recordings.
+
+The network sees one second at a time and is as sure of a piece of a sentence as of a word that is said for itself. How its
+results come about tells them apart: silence or other words before, how long the posterior stays, what it falls to; and how
+loud it was then. The second look is a network of two layers over the last two seconds of results. It learns from sessions of the training
+split (a word fires once it has ended, at the best of the results that are in time) and from the training part of each
+corpus, in which nothing may fire. Plain NumPy: there are some thousands of weights.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_pipeline.data import connected as negatives
+from model_pipeline.data.audio import as_pcm
+from model_pipeline.data.corpora import corpus_of
+from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.sessions import Event, Plan, generate, loop
+from model_pipeline.data.transcripts import Sayings
+from model_pipeline.errors import KwsError
+from model_pipeline.listening.calibrate import store
+from model_pipeline.listening.detector import logits
+from model_pipeline.listening.recogniser import Recogniser, Track
+from model_pipeline.manifest import LOOK_INPUTS, DetectorDefaults, Look, load_manifest
+from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.rate import SAMPLE_RATE, samples_of
+
+LEAST = 8  # KWS_LOOK_LEAST
+SNRS = (10.0, 4.0, 18.0, 35.0)  # dB, of the sessions that it learns from
+_FASTER = 1.07
+_UNIT = 20.0  # of `logits`
+_NEVER = -1
+_BATCH = 512
+_SUREST = 4.0  # the logit of the surest twentieth of words
+
+
+@dataclass(frozen=True)
+class LookShape:
+    """``steps`` results of every ``stride_hops`` hops; the word that is looked at is that of the highest mean of
+    ``window`` results; ``response_ms``: after a word's end it is answered too late; ``members``: networks that learn from
+    other random weights, and of whose answers the mean is taken (it is one network again, of all hidden units)."""
+
+    stride_hops: int = 4
+    steps: int = 24
+    hidden: int = 12
+    window: int = 3
+    response_ms: float = 400.0
+    members: int = 2
+    decay: float = 3e-2
+    passes: int = 30
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What `look` has done. ``words``: occurrences of keywords; ``rows``: results that must not fire."""
+
+    name: str
+    model: str
+    words: int
+    rows: int
+    hours: float
+    macs: int
+    constant_bytes: int
+    corpora: tuple[str, ...]
+
+
+def look(
+    model: Path,
+    data: Path,
+    folders: Sequence[Path],
+    shape: LookShape | None = None,
+    plan: Plan | None = None,
+    progress: ProgressCallback | None = None,
+) -> Learnt:
+    """Learns a second look on sessions of the training split at `SNRS` and on the training part of each corpus, as it is
+    and in noise, and writes it into ``model.json``; an exported folder is made anew. Thresholds are put in the middle:
+    `calibrate` chooses them.
+
+    Raises:
+        KwsError: no data, or a corpus of which the model's training has heard nothing.
+    """
+    shape, plan, report = shape or LookShape(), plan or Plan(limit=1000), progress or silent
+    model = Path(model)
+    recogniser = Recogniser(model)
+    manifest = recogniser.manifest
+    dataset = Dataset.open(data, manifest.keywords)
+    trained = (manifest.training_data.get("scenes") or {}).get("corpora") or []
+    sayings = Sayings(manifest.keywords)
+    parts: list[Rows] = []
+    hours = 0.0
+    steps = len(folders) + len(SNRS)
+
+    def hear(samples: NDArray[np.int16], events: Sequence[Event] = ()) -> None:
+        nonlocal hours
+        track = replace(recogniser.track(samples, shape.stride_hops), look=None)
+        hours += len(samples) / SAMPLE_RATE / 3600
+        parts.append(rows(track, events, manifest.labels, shape))
+
+    names = []
+    for number, folder in enumerate(folders):
+        corpus = corpus_of(folder, trained)
+        report(number, steps, f"listening to {corpus.name}")
+        recordings = corpus.without("training", sayings if corpus.transcribed else None)[0]
+        if not recordings:
+            raise KwsError(f"{corpus.name}: training has heard nothing of it", hint="corpora of the recipe are needed")
+        audio = negatives.read([r.path for r in recordings])
+        files = [r.path.name for r in recordings]
+        names.append(corpus.name)
+        hear(negatives.join(corpus.name, audio, files).samples)
+        kind = next((entry.get("kind") for entry in trained if entry["name"] == corpus.name), "speech")
+        if kind == "speech":
+            faster = negatives.join(corpus.name, audio, files, _FASTER).samples
+            hear(in_noise(faster, dataset.noise_part("training"), number))
+    for number, snr in enumerate(SNRS):
+        report(len(folders) + number, steps, f"sessions at {snr:g} dB")
+        for session in generate(dataset, "training", snr, replace(plan, seed=plan.seed + number, unknown_share=0.7)):
+            hear(session.samples, session.events)
+    report(steps, steps, "learning")
+    found, words, never = learn(parts, shape)
+    made = {"corpora": names, "snr_db": list(SNRS), "words": words, "rows": never, "hours": round(hours, 3)}
+    found = found.model_copy(update={"made": made})
+    words_count = len(manifest.labels) - 2
+    detector = DetectorDefaults(
+        window=shape.window,
+        min_count=1,
+        refractory_samples=manifest.detector.refractory_samples,
+        thresholds=[128] * words_count + [0, 0],
+        stride_hops=shape.stride_hops,
+    )
+    store(model, detector, {}, look=found)
+    return Learnt(
+        manifest.name, manifest.model_hash, words, never, hours, found.macs, found.constant_bytes, tuple(names)
+    )
+
+
+def in_noise(samples: NDArray[np.int16], noises: Sequence[NDArray[np.int16]], seed: int) -> NDArray[np.int16]:
+    """A recording in noise: every 20 s another one, 0 to 25 dB below the speech. Without it a second look learns that
+    words are said in noise, as in the sessions, and all else is not."""
+    rng = np.random.default_rng([seed, 5])
+    mixed = samples.astype(np.float32)
+    for at in range(0, len(mixed), 20 * SAMPLE_RATE):
+        piece = mixed[at : at + 20 * SAMPLE_RATE]
+        level = np.sqrt(np.mean(piece**2) + 1) * 10 ** (-rng.uniform(0, 25) / 20)
+        piece += loop(noises[int(rng.integers(len(noises)))], len(piece), rng) * np.float32(level)
+    return as_pcm(mixed)
+
+
+@dataclass
+class Rows:
+    """What is learnt from: int8 ``x`` [n, steps, 5], and ``word`` [n]: the number of the keyword's occurrence that a row
+    may be the answer to, `_NEVER` where nothing may fire."""
+
+    x: NDArray[np.int8]
+    word: NDArray[np.int64]
+
+
+def rows(track: Track, events: Sequence[Event], labels: Sequence[str], shape: LookShape, first_word: int = 0) -> Rows:
+    """The results of a track (at the stride of ``shape`` or a divisor of it, with levels of as many frames) at which a word is looked at. Those that are neither an answer in time nor a false accept (a
+    word that is still being said, or was said a second ago) are left out."""
+    track = track.every(shape.stride_hops)
+    p = (track.outputs.astype(np.int16) + 128).astype(np.uint8)
+    words = len(labels) - 2
+    padded = np.zeros((len(p) + shape.steps, len(labels)), np.uint8)
+    padded[:, -1] = 255
+    padded[shape.steps :] = p
+    sums = np.cumsum(padded.astype(np.int64), axis=0)
+    mean = sums[shape.steps :] - sums[shape.steps - shape.window : -shape.window]
+    top = mean[:, :words].argmax(axis=1)
+    looked = np.take_along_axis(mean, top[:, None], 1)[:, 0] >= LEAST * shape.window
+    looked[: shape.window - 1] = False
+    answer = np.full(len(p), _NEVER, np.int64)
+    positions = track.positions
+    number = {label: i for i, label in enumerate(labels)}
+    for i, event in enumerate(events):
+        if event.word not in labels[:words]:
+            continue
+        near = (positions > event.start) & (positions <= event.end + SAMPLE_RATE) & (top == number[event.word])
+        timely = near & (positions >= event.end - samples_of(150)) & (positions <= event.end + samples_of(shape.response_ms))
+        answer[timely] = first_word + i
+        looked[near & ~timely] = False
+    kept = np.flatnonzero(looked)
+    windows = np.lib.stride_tricks.sliding_window_view(padded[1:], shape.steps, axis=0)[kept, :, ::-1]  # [n, labels, steps]
+    own = np.take_along_axis(windows, top[kept][:, None, None], 1)[:, 0]
+    unknown, silence = windows[:, -2], windows[:, -1]
+    rest = np.maximum(0, 255 - own.astype(np.int16) - unknown - silence).astype(np.uint8)
+    assert track.levels is not None
+    levels = np.concatenate([np.full(shape.steps, track.levels[0] if len(p) else 0), track.levels]).astype(np.int16)
+    level = np.lib.stride_tricks.sliding_window_view(levels[1:], shape.steps)[kept, ::-1]
+    below = np.clip(level - level.max(axis=1, keepdims=True), -127, 0).astype(np.int8)
+    return Rows(np.concatenate([logits()[np.stack([own, unknown, silence, rest], 2)], below[:, :, None]], 2), answer[kept])
+
+
+def learn(parts: Sequence[Rows], shape: LookShape) -> tuple[Look, int, int]:
+    """The second look, by Adam on the logistic loss: of each word that was said its best row, of all else every row; both
+    count the same in sum.
+
+    Returns:
+        It, of how many words, and of how many other rows.
+
+    Raises:
+        KwsError: there is nothing of either.
+    """
+    x = np.concatenate([part.x for part in parts]).reshape(-1, shape.steps * LOOK_INPUTS)
+    offset, word = 0, []
+    for part in parts:
+        word.append(np.where(part.word >= 0, part.word + offset, _NEVER))
+        offset += int(part.word.max(initial=-1)) + 1
+    answer = np.concatenate(word)
+    said, never = np.flatnonzero(answer >= 0), np.flatnonzero(answer < 0)
+    if not len(said) or not len(never):
+        raise KwsError("no word of the sessions was heard, or nothing else", hint="train the model first")
+    names, group = np.unique(answer[said], return_inverse=True)
+    real = x.astype(np.float32) / np.float32(_UNIT)
+    sizes = [len(part) for part in np.array_split(np.arange(shape.hidden), shape.members) if len(part)]
+    nets = [
+        _network(real, said, group, never, hidden, shape, np.random.default_rng([shape.seed, member]))
+        for member, hidden in enumerate(sizes)
+    ]
+    joined = [
+        np.concatenate([net[0] for net in nets], axis=1),
+        np.concatenate([net[1] for net in nets]),
+        np.concatenate([net[2] for net in nets]) / np.float32(len(nets)),
+        np.mean([net[3] for net in nets], axis=0),
+    ]
+    best = np.full(len(names), -np.inf, np.float32)
+    np.maximum.at(best, group, _answer(joined, real[said]))
+    # Posteriors end at 1 - 1/256: the surest words shall lie just below, as thresholds must tell them apart.
+    scale = np.float32(min(1.0, _SUREST / max(1.0, float(np.quantile(best, 0.95)))))
+    joined[2], joined[3] = joined[2] * scale, joined[3] * scale
+    return _fixed(joined, shape), len(names), len(never)
+
+
+def _network(
+    real: NDArray[np.float32],
+    said: NDArray[np.int64],
+    group: NDArray[np.int64],
+    never: NDArray[np.int64],
+    hidden: int,
+    shape: LookShape,
+    rng: np.random.Generator,
+) -> list[NDArray[np.float32]]:
+    """One member's weights. ``said``: rows that may answer a word, ``group``: which; ``never``: those that may not fire."""
+    inputs = real.shape[1]
+    weights = [
+        rng.standard_normal((inputs, hidden)).astype(np.float32) * np.float32(0.5 / inputs**0.5),
+        np.zeros(hidden, np.float32),
+        rng.standard_normal(hidden).astype(np.float32) * np.float32(hidden**-0.5),
+        np.zeros(1, np.float32),
+    ]
+    first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
+    step, total = 0, shape.passes * -(-len(never) // _BATCH)
+    for _ in range(shape.passes):
+        # The best row of each word; as they change, once a pass.
+        order = np.lexsort((_answer(weights, real[said]), group))
+        best = said[order[np.append(np.flatnonzero(np.diff(group[order])), len(order) - 1)]]
+        mixed = rng.permutation(never)
+        for at in range(0, len(mixed), _BATCH):
+            no = mixed[at : at + _BATCH]
+            yes = rng.choice(best, min(len(best), _BATCH // 2))
+            target = np.repeat(np.array([1, 0], np.float32), [len(yes), len(no)])
+            each = np.repeat(np.array([0.5 / len(yes), 0.5 / len(no)], np.float32), [len(yes), len(no)])
+            gradients = _gradients(weights, real[np.concatenate([yes, no])], target, each)
+            step += 1
+            rate = np.float32(0.005 * (1 + np.cos(np.pi * step / total)))
+            for w, g, m, v in zip(weights, gradients, first, second, strict=True):
+                m += 0.1 * (g - m)
+                v += 0.001 * (g * g - v)
+                move = m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+                w -= rate * (move + np.float32(shape.decay) * w)
+    return weights
+
+
+def _answer(weights: Sequence[NDArray[np.float32]], x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.maximum(x @ weights[0] + weights[1], 0) @ weights[2] + weights[3][0]
+
+
+def _gradients(
+    weights: Sequence[NDArray[np.float32]], x: NDArray[np.float32], target: NDArray[np.float32], each: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    hidden = np.maximum(x @ weights[0] + weights[1], 0)
+    answer = hidden @ weights[2] + weights[3][0]
+    wrong = each * (1 / (1 + np.exp(-np.clip(answer, -30, 30))) - target)
+    back = wrong[:, None] * weights[2] * (hidden > 0)
+    return [x.T @ back, back.sum(0), hidden.T @ wrong, wrong.sum(keepdims=True)]
+
+
+def _fixed(weights: Sequence[NDArray[np.float32]], shape: LookShape) -> Look:
+    """Weights as the firmware holds them. One scale of all hidden units, so that shifts are enough."""
+    first, bias, out, out_bias = weights
+    # A hidden unit may be scaled as the next layer is scaled back: equal largest weights use the eight bits best.
+    scale = np.abs(first).max(axis=0) + 1e-6
+    scale /= np.exp(np.log(scale).mean())
+    first, bias, out = first / scale, bias / scale, out * scale
+    a = int(np.floor(np.log2(127 / np.abs(first).max())))
+    b = int(np.floor(np.log2(127 / np.abs(out).max())))
+    # Sums are in units of 1 / (_UNIT * 2^a); a hidden unit of 255 stands for about 12.
+    shift = max(0, int(np.round(np.log2(_UNIT * 2**a * 12 / 255))))
+    hidden_unit = _UNIT * 2.0**a / 2**shift
+    out_shift = int(np.round(np.log2(hidden_unit * 2.0**b / _UNIT)))
+    if out_shift < 0:
+        b, out_shift = b - out_shift, 0
+    w = np.clip(np.rint(first.T * 2.0**a), -128, 127).astype(np.int8)
+    limit = 1 << 24
+    return Look(
+        steps=shape.steps,
+        hidden=shape.hidden,
+        shift=shift,
+        out_shift=out_shift,
+        frames=shape.stride_hops,
+        weights=base64.b64encode(w.tobytes()).decode(),
+        bias=[int(v) for v in np.clip(np.rint(bias * _UNIT * 2.0**a), -limit, limit)],
+        out=[int(v) for v in np.clip(np.rint(out * 2.0**b), -128, 127)],
+        out_bias=int(np.clip(np.rint(out_bias[0] * _UNIT * 2.0**out_shift), -limit, limit)),
+        stride_hops=shape.stride_hops,
+        window=shape.window,
+    )

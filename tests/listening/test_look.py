@@ -1,0 +1,94 @@
+"""Learning the second look: from results alone, and the whole verb on a small model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model_pipeline.data.sessions import Event
+from model_pipeline.errors import KwsError
+from model_pipeline.listening.look import LookShape, in_noise, learn, rows
+from model_pipeline.listening.recogniser import Track
+from model_pipeline.manifest import DetectorDefaults
+
+LABELS = ["yes", "no", "unknown", "silence"]
+HOP, FIRST = 320, 15840  # 20 ms; the first window of a second
+SHAPE = LookShape(stride_hops=4, steps=12, hidden=6, window=2, members=1, passes=20, decay=1e-2)
+
+
+def recording(rng: np.random.Generator, count: int, *, alone: bool) -> tuple[Track, list[Event]]:
+    """Every two seconds a word: a posterior that rises for 0.4 s; around it silence and a low level, or (not alone) other
+    words and a level as of the word."""
+    n = 100 * count + 60
+    outputs = np.zeros((n, 4)) + ([2, 2, 2, 249] if alone else [2, 2, 249, 2])
+    levels = np.full(n, 40.0 if alone else 120.0)
+    events = []
+    for i in range(count):
+        at, word = 60 + 100 * i, int(rng.integers(2))
+        outputs[at : at + 20] = [2, 2, 40, 2]
+        outputs[at : at + 20, word] = 200 + rng.integers(0, 40)
+        levels[at - 10 : at + 10] = 120
+        end = FIRST + (at + 4) * HOP
+        events.append(Event(LABELS[word], end - 8000, end, f"word{i}"))
+    outputs += rng.integers(-2, 3, outputs.shape)
+    levels = (levels + rng.integers(-8, 9, n)).clip(0, 255).astype(np.uint8)
+    track = Track((outputs.clip(0, 255) - 128).astype(np.int8), FIRST, HOP, 1, FIRST + n * HOP, None, levels)
+    return track, events
+
+
+def test_words_that_are_said_for_themselves_fire_and_the_same_amid_speech_do_not():
+    rng = np.random.default_rng(1)
+    said, events = recording(rng, 80, alone=True)
+    amid, _ = recording(rng, 80, alone=False)
+    look, words, never = learn([rows(said, events, LABELS, SHAPE), rows(amid, [], LABELS, SHAPE)], SHAPE)
+    assert words == 80 and never > 200
+    detector = DetectorDefaults(window=2, min_count=1, refractory_samples=8000, thresholds=[128, 128, 0, 0], stride_hops=4)
+
+    def fired(alone: bool, second: bool) -> list[int]:
+        track, truth = recording(np.random.default_rng(2), 40, alone=alone)
+        seen = Track(**{**vars(track), "look": look if second else None})
+        found = seen.detect(detector)
+        for hit in found if alone else []:
+            nearest = min(truth, key=lambda event: abs(event.end - hit.position))
+            assert LABELS[hit.label] == nearest.word and hit.position - nearest.end <= 0.4 * 16000
+        return [hit.position for hit in found]
+
+    assert len(fired(True, second=True)) >= 38
+    assert len(fired(False, second=True)) <= 2
+    assert len(fired(False, second=False)) == 40  # by posteriors alone they are the same
+
+
+def test_the_same_seed_learns_the_same():
+    track, events = recording(np.random.default_rng(3), 20, alone=True)
+    other, _ = recording(np.random.default_rng(4), 20, alone=False)
+    parts = [rows(track, events, LABELS, SHAPE), rows(other, [], LABELS, SHAPE)]
+    assert learn(parts, SHAPE)[0] == learn(parts, SHAPE)[0]
+
+
+def test_rows_are_what_the_firmware_sees():
+    """The newest first, silence and the first level before the beginning; rows of a word too late are left out."""
+    track, events = recording(np.random.default_rng(5), 2, alone=True)
+    shape = LookShape(stride_hops=4, steps=32, window=2)
+    found = rows(track, events, LABELS, shape)
+    assert found.x.shape[1:] == (32, 5) and found.x.dtype == np.int8
+    assert set(found.word) <= {-1, 0, 1} and {0, 1} <= set(found.word)
+    first = found.x[0]
+    assert (first[20:, 2] == 125).all()  # of silence: what was not heard yet
+    assert first[:, 4].max() == 0
+
+
+def test_without_words_there_is_nothing_to_learn():
+    other, _ = recording(np.random.default_rng(4), 5, alone=False)
+    with pytest.raises(KwsError):
+        learn([rows(other, [], LABELS, SHAPE)], SHAPE)
+
+
+def test_noise_is_added_at_most_as_loud_as_the_speech():
+    rng = np.random.default_rng(1)
+    speech = (rng.standard_normal(50 * 16000) * 2000).astype(np.int16)
+    noise = (rng.standard_normal(5 * 16000) * 300).astype(np.int16)
+    mixed = in_noise(speech, [noise], 3)
+    added = (mixed.astype(float) - speech)[: 20 * 16000]
+    ratio = 10 * np.log10(np.mean(speech.astype(float) ** 2) / np.mean(added**2))
+    assert len(mixed) == len(speech) and -0.5 < ratio < 25.5
+    assert (in_noise(speech, [noise], 3) == mixed).all()
