@@ -144,21 +144,23 @@ def detector_window(manifest: Manifest) -> int:
 
 def look_arrays(look: Look) -> dict[str, str]:
     """The second look's arrays as C's brace lists: ``weights``, ``bias``, ``out``."""
-    names = "weights", "bias", "out"
-    return {
-        name: "{" + ", ".join(map(str, array.ravel().tolist())) + "}"
-        for name, array in zip(names, look.arrays(), strict=True)
-    }
+    weights, bias, out = look.arrays()
+    lists = {"weights": weights.ravel().tolist(), "bias": bias.tolist(), "out": out.tolist()}
+    return {name: "{" + ", ".join(map(str, values)) + "}" for name, values in lists.items()}
 
 
 def _look(look: Look, n: int) -> list[str]:
     types = {"weights": "int8_t", "bias": "int32_t", "out": "int8_t"}
     lines = [f"static const {types[name]} look{n}_{name}[] = {text};" for name, text in look_arrays(look).items()]
-    fields: dict[str, object] = {key: getattr(look, key) for key in ("steps", "hidden", "shift", "out_shift", "frames", "out_bias")}
+    fields: dict[str, object] = {
+        key: getattr(look, key) for key in ("steps", "hidden", "shift", "out_shift", "frames", "out_bias")
+    }
     fields |= {name: f"look{n}_{name}" for name in types}
     return [
         *lines,
-        f"static const kws_look_t look{n} = {{" + ", ".join(f".{key} = {value}" for key, value in fields.items()) + "};",
+        f"static const kws_look_t look{n} = {{"
+        + ", ".join(f".{key} = {value}" for key, value in fields.items())
+        + "};",
     ]
 
 

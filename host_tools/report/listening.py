@@ -154,7 +154,9 @@ def second_look(result: dict[str, Any]) -> None:
         result["hours"],
         ", ".join(result["corpora"]),
     )
-    ui.out.say("a second look of {:,} MACs a result and {:,} bytes of constants", result["macs"], result["constant_bytes"])
+    ui.out.say(
+        "a second look of {:,} MACs a result and {:,} bytes of constants", result["macs"], result["constant_bytes"]
+    )
 
 
 def _detector(detector: dict[str, Any], labels: list[str], hop_ms: float) -> None:

@@ -167,8 +167,8 @@ class ScenesConfig(Strict):
 
 
 class MoreScenes(Strict):
-    """A last round of training with further scenes, of other shares than the first ones: what learning to reject speech has
-    cost of the words is won back there. What is None is as in `ScenesConfig`."""
+    """A last round of training with further scenes, of other shares than the first ones: what learning to reject
+    speech has cost of the words is won back there. What is None is as in `ScenesConfig`."""
 
     examples: int = Field(0, ge=0, le=100_000_000)  # beside all others; 0: no such round
     epochs: int = Field(4, ge=1, le=1000)

@@ -274,8 +274,8 @@ def _parts(corpus: Corpus) -> tuple[list[KeywordFree], list[str]]:
 
 
 def store(model: Path, detector: DetectorDefaults, record: dict[str, Any], look: Look | None = None) -> None:
-    """Writes the detector (and a second look) into the manifest, and makes a generated folder anew with it, whole or not
-    at all.
+    """Writes the detector (and a second look) into the manifest, and makes a generated folder anew with it, whole or
+    not at all.
 
     Raises:
         KwsError: the folder can't be written.

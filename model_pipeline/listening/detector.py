@@ -125,7 +125,15 @@ def run_detector(
     while True:
         found = (DetectionStruct * room)()
         count = _library().kws_det_run(
-            ctypes.byref(config), outputs.ctypes.data, loud.ctypes.data if look else None, labels * every, used, first, step * every, found, room
+            ctypes.byref(config),
+            outputs.ctypes.data,
+            loud.ctypes.data if look else None,
+            labels * every,
+            used,
+            first,
+            step * every,
+            found,
+            room,
         )
         if count < 0:
             raise KwsError(
@@ -138,8 +146,13 @@ def run_detector(
 
 
 def levels_of(frames: NDArray[np.int8], rows: int, window_frames: int, stride: int, newest: int) -> NDArray[np.uint8]:
-    """How loud it was at each of ``rows`` results, as `kws_detector_step` takes it: int8 [n, channels], the first of whose
-    ``window_frames`` each next result moves by ``stride``; the mean over the ``newest`` of them."""
+    """How loud it was at each result, as `kws_detector_step` takes it: the mean over the newest frames of its window.
+
+    Args:
+        frames: int8 [n, channels].
+        rows: how many results.
+        window_frames: frames of the first one's window; each next one's lies ``stride`` further.
+    """
     each = (frames.astype(np.int64) + 128).sum(axis=1)
     sums = np.concatenate([[0], np.cumsum(each)])
     ends = window_frames + stride * np.arange(rows)
@@ -175,16 +188,13 @@ def as_c(detector: DetectorDefaults, look: Look | None = None) -> ConfigStruct:
 def look_as_c(look: Look) -> LookStruct:
     """`kws_look_t`, which keeps its arrays."""
     weights, bias, out = look.arrays()
-    pointers = (
-        (ctypes.c_int8 * weights.size)(*weights.ravel().tolist()),
-        (ctypes.c_int32 * bias.size)(*bias.tolist()),
-        (ctypes.c_int8 * out.size)(*out.tolist()),
-    )
     head = look.steps, look.hidden, look.shift, look.out_shift, look.frames, look.out_bias
-    return LookStruct(*head, *(ctypes.cast(array, kind) for array, kind in zip(pointers, _POINTERS, strict=True)))
-
-
-_POINTERS = tuple(kind for name, kind in LookStruct._fields_ if name in ("weights", "bias", "out"))
+    return LookStruct(
+        *head,
+        ctypes.cast((ctypes.c_int8 * weights.size)(*weights.ravel().tolist()), ctypes.POINTER(ctypes.c_int8)),
+        ctypes.cast((ctypes.c_int32 * bias.size)(*bias.tolist()), ctypes.POINTER(ctypes.c_int32)),
+        ctypes.cast((ctypes.c_int8 * out.size)(*out.tolist()), ctypes.POINTER(ctypes.c_int8)),
+    )
 
 
 @functools.cache

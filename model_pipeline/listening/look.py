@@ -1,10 +1,10 @@
 """``kws look``: learns the detector's second look (`kws_look_t`) from what a model says along recordings.
 
-The network sees one second at a time and is as sure of a piece of a sentence as of a word that is said for itself. How its
-results come about tells them apart: silence or other words before, how long the posterior stays, what it falls to; and how
-loud it was then. The second look is a network of two layers over the last two seconds of results. It learns from sessions of the training
-split (a word fires once it has ended, at the best of the results that are in time) and from the training part of each
-corpus, in which nothing may fire. Plain NumPy: there are some thousands of weights.
+The network sees one second at a time and is as sure of a piece of a sentence as of a word that is said for itself. How
+its results come about tells them apart: silence or other words before, how long the posterior stays, what it falls to;
+and how loud it was then. The second look is a network of two layers over the last two seconds of results. It learns
+from sessions of the training split (a word fires once it has ended, at the best of the results that are in time) and
+from the training part of each corpus, in which nothing may fire. Plain NumPy: there are some thousands of weights.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.listening.calibrate import store
 from model_pipeline.listening.detector import logits
 from model_pipeline.listening.recogniser import Recogniser, Track
-from model_pipeline.manifest import LOOK_INPUTS, DetectorDefaults, Look, load_manifest
+from model_pipeline.manifest import LOOK_INPUTS, DetectorDefaults, Look
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.rate import SAMPLE_RATE, samples_of
 
@@ -43,9 +42,16 @@ _SUREST = 4.0  # the logit of the surest twentieth of words
 
 @dataclass(frozen=True)
 class LookShape:
-    """``steps`` results of every ``stride_hops`` hops; the word that is looked at is that of the highest mean of
-    ``window`` results; ``response_ms``: after a word's end it is answered too late; ``members``: networks that learn from
-    other random weights, and of whose answers the mean is taken (it is one network again, of all hidden units)."""
+    """What a second look sees, and how it learns.
+
+    Attributes:
+        stride_hops, steps: it looks at so many results of every so many hops.
+        window: the word that is looked at is that of the highest mean of so many results.
+        response_ms: after a word's end it is answered too late.
+        members: networks that learn from other random weights, and of whose answers the mean is taken (which is one
+            network again, of all ``hidden`` units).
+        decay: of the weights.
+    """
 
     stride_hops: int = 4
     steps: int = 24
@@ -80,9 +86,9 @@ def look(
     plan: Plan | None = None,
     progress: ProgressCallback | None = None,
 ) -> Learnt:
-    """Learns a second look on sessions of the training split at `SNRS` and on the training part of each corpus, as it is
-    and in noise, and writes it into ``model.json``; an exported folder is made anew. Thresholds are put in the middle:
-    `calibrate` chooses them.
+    """Learns a second look on sessions of the training split at `SNRS` and on the training part of each corpus, as it
+    is and in noise, and writes it into ``model.json``; an exported folder is made anew. Thresholds are put in the
+    middle: `calibrate` chooses them.
 
     Raises:
         KwsError: no data, or a corpus of which the model's training has heard nothing.
@@ -155,16 +161,20 @@ def in_noise(samples: NDArray[np.int16], noises: Sequence[NDArray[np.int16]], se
 
 @dataclass
 class Rows:
-    """What is learnt from: int8 ``x`` [n, steps, 5], and ``word`` [n]: the number of the keyword's occurrence that a row
-    may be the answer to, `_NEVER` where nothing may fire."""
+    """What is learnt from: int8 ``x`` [n, steps, 5], and ``word`` [n]: the number of the keyword's occurrence that a
+    row may be the answer to, `_NEVER` where nothing may fire."""
 
     x: NDArray[np.int8]
     word: NDArray[np.int64]
 
 
 def rows(track: Track, events: Sequence[Event], labels: Sequence[str], shape: LookShape, first_word: int = 0) -> Rows:
-    """The results of a track (at the stride of ``shape`` or a divisor of it, with levels of as many frames) at which a word is looked at. Those that are neither an answer in time nor a false accept (a
-    word that is still being said, or was said a second ago) are left out."""
+    """The results of a track at which a word is looked at. Those that are neither an answer in time nor a false accept
+    (a word that is still being said, or was said a second ago) are left out.
+
+    Args:
+        track: at the stride of ``shape`` or a divisor of it, with levels of as many frames.
+    """
     track = track.every(shape.stride_hops)
     p = (track.outputs.astype(np.int16) + 128).astype(np.uint8)
     words = len(labels) - 2
@@ -183,11 +193,15 @@ def rows(track: Track, events: Sequence[Event], labels: Sequence[str], shape: Lo
         if event.word not in labels[:words]:
             continue
         near = (positions > event.start) & (positions <= event.end + SAMPLE_RATE) & (top == number[event.word])
-        timely = near & (positions >= event.end - samples_of(150)) & (positions <= event.end + samples_of(shape.response_ms))
+        timely = (
+            near & (positions >= event.end - samples_of(150)) & (positions <= event.end + samples_of(shape.response_ms))
+        )
         answer[timely] = first_word + i
         looked[near & ~timely] = False
     kept = np.flatnonzero(looked)
-    windows = np.lib.stride_tricks.sliding_window_view(padded[1:], shape.steps, axis=0)[kept, :, ::-1]  # [n, labels, steps]
+    windows = np.lib.stride_tricks.sliding_window_view(padded[1:], shape.steps, axis=0)[
+        kept, :, ::-1
+    ]  # [n, labels, steps]
     own = np.take_along_axis(windows, top[kept][:, None, None], 1)[:, 0]
     unknown, silence = windows[:, -2], windows[:, -1]
     rest = np.maximum(0, 255 - own.astype(np.int16) - unknown - silence).astype(np.uint8)
@@ -195,12 +209,14 @@ def rows(track: Track, events: Sequence[Event], labels: Sequence[str], shape: Lo
     levels = np.concatenate([np.full(shape.steps, track.levels[0] if len(p) else 0), track.levels]).astype(np.int16)
     level = np.lib.stride_tricks.sliding_window_view(levels[1:], shape.steps)[kept, ::-1]
     below = np.clip(level - level.max(axis=1, keepdims=True), -127, 0).astype(np.int8)
-    return Rows(np.concatenate([logits()[np.stack([own, unknown, silence, rest], 2)], below[:, :, None]], 2), answer[kept])
+    return Rows(
+        np.concatenate([logits()[np.stack([own, unknown, silence, rest], 2)], below[:, :, None]], 2), answer[kept]
+    )
 
 
 def learn(parts: Sequence[Rows], shape: LookShape) -> tuple[Look, int, int]:
-    """The second look, by Adam on the logistic loss: of each word that was said its best row, of all else every row; both
-    count the same in sum.
+    """The second look, by Adam on the logistic loss: of each word that was said its best row, of all else every row;
+    both count the same in sum.
 
     Returns:
         It, of how many words, and of how many other rows.
@@ -247,7 +263,8 @@ def _network(
     shape: LookShape,
     rng: np.random.Generator,
 ) -> list[NDArray[np.float32]]:
-    """One member's weights. ``said``: rows that may answer a word, ``group``: which; ``never``: those that may not fire."""
+    """One member's weights. ``said``: rows that may answer a word, ``group``: which; ``never``: those that must not
+    fire."""
     inputs = real.shape[1]
     weights = [
         rng.standard_normal((inputs, hidden)).astype(np.float32) * np.float32(0.5 / inputs**0.5),
@@ -283,7 +300,10 @@ def _answer(weights: Sequence[NDArray[np.float32]], x: NDArray[np.float32]) -> N
 
 
 def _gradients(
-    weights: Sequence[NDArray[np.float32]], x: NDArray[np.float32], target: NDArray[np.float32], each: NDArray[np.float32]
+    weights: Sequence[NDArray[np.float32]],
+    x: NDArray[np.float32],
+    target: NDArray[np.float32],
+    each: NDArray[np.float32],
 ) -> list[NDArray[np.float32]]:
     hidden = np.maximum(x @ weights[0] + weights[1], 0)
     answer = hidden @ weights[2] + weights[3][0]

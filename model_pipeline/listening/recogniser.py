@@ -63,7 +63,9 @@ class Track:
         if rest or factor < 1:
             raise ValueError(f"results of every {self.stride_hops} hops hold none of every {stride_hops}")
         levels = None if self.levels is None else self.levels[::factor]
-        return replace(self, outputs=self.outputs[::factor], levels=levels, step=self.step * factor, stride_hops=stride_hops)
+        return replace(
+            self, outputs=self.outputs[::factor], levels=levels, step=self.step * factor, stride_hops=stride_hops
+        )
 
     def detect(self, detector: DetectorDefaults) -> list[Detection]:
         """What the firmware's detector makes of it, at the stride of ``detector``."""

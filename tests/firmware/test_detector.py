@@ -42,7 +42,9 @@ class Detector:
         """Posteriors 0..255."""
         values = np.array(posteriors).astype(np.uint8)
         out = DetectionStruct()
-        if not self.library.kws_detector_step(self.state, values.ctypes.data, 0, position & 0xFFFFFFFF, ctypes.byref(out)):
+        if not self.library.kws_detector_step(
+            self.state, values.ctypes.data, 0, position & 0xFFFFFFFF, ctypes.byref(out)
+        ):
             return None
         return out.sample_position, out.label, out.score
 

@@ -121,8 +121,18 @@ def test_a_word_amid_speech_is_told_from_one_by_itself():
 
 @pytest.mark.parametrize(
     "change",
-    [{"steps": 0}, {"frames": 0}, {"steps": 33}, {"hidden": 0}, {"hidden": 33}, {"shift": 25}, {"out_shift": 25}]
-    + [{"out_bias": (1 << 24) + 1}, {"out_bias": -(1 << 24) - 1}, {"bias": (1 << 24) + 1}],
+    [
+        {"steps": 0},
+        {"frames": 0},
+        {"steps": 33},
+        {"hidden": 0},
+        {"hidden": 33},
+        {"shift": 25},
+        {"out_shift": 25},
+        {"out_bias": (1 << 24) + 1},
+        {"out_bias": -(1 << 24) - 1},
+        {"bias": (1 << 24) + 1},
+    ],
 )
 def test_the_firmware_refuses_a_look_beyond_its_bounds(change):
     from model_pipeline.listening import detector as module

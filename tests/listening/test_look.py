@@ -17,8 +17,8 @@ SHAPE = LookShape(stride_hops=4, steps=12, hidden=6, window=2, members=1, passes
 
 
 def recording(rng: np.random.Generator, count: int, *, alone: bool) -> tuple[Track, list[Event]]:
-    """Every two seconds a word: a posterior that rises for 0.4 s; around it silence and a low level, or (not alone) other
-    words and a level as of the word."""
+    """Every two seconds a word: a posterior that rises for 0.4 s; around it silence and a low level, or (not alone)
+    other words and a level as of the word."""
     n = 100 * count + 60
     outputs = np.zeros((n, 4)) + ([2, 2, 2, 249] if alone else [2, 2, 249, 2])
     levels = np.full(n, 40.0 if alone else 120.0)
@@ -42,7 +42,9 @@ def test_words_that_are_said_for_themselves_fire_and_the_same_amid_speech_do_not
     amid, _ = recording(rng, 80, alone=False)
     look, words, never = learn([rows(said, events, LABELS, SHAPE), rows(amid, [], LABELS, SHAPE)], SHAPE)
     assert words == 80 and never > 200
-    detector = DetectorDefaults(window=2, min_count=1, refractory_samples=8000, thresholds=[128, 128, 0, 0], stride_hops=4)
+    detector = DetectorDefaults(
+        window=2, min_count=1, refractory_samples=8000, thresholds=[128, 128, 0, 0], stride_hops=4
+    )
 
     def fired(alone: bool, second: bool) -> list[int]:
         track, truth = recording(np.random.default_rng(2), 40, alone=alone)
