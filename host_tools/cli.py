@@ -3,6 +3,7 @@ file's name with its ``EXAMPLE``, or a ``GROUP`` of several."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import importlib
@@ -12,7 +13,8 @@ import os
 import pkgutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -35,8 +37,12 @@ PANELS = {
 }
 
 
-def build_app() -> typer.Typer:
-    """The application with all verbs: in `PANELS`, and there in their order."""
+def build_app(only: str | None = None) -> typer.Typer:
+    """The application with all verbs: in `PANELS`, and there in their order.
+
+    Args:
+        only: the verb that is asked for; of the others there are just their names and what they are for. "": none is.
+    """
     app = typer.Typer(
         name="kws",
         help="Keyword spotting for microcontrollers: train, quantise, compile, build, flash, stream, measure.",
@@ -50,6 +56,9 @@ def build_app() -> typer.Typer:
     panels = {verb: panel for panel, names in PANELS.items() for verb in names.split()}
     here = sorted(module.name for module in pkgutil.iter_modules(verbs.__path__) if not module.name.startswith("_"))
     for name in [*panels, *(other for other in here if other not in panels)]:
+        if only is not None and name != only:
+            app.command(name, help=_about(name), rich_help_panel=panels.get(name))(_not_asked_for)
+            continue
         module = importlib.import_module(f"{verbs.__name__}.{name}")
         panel = panels.get(name)
         if hasattr(module, "GROUP"):
@@ -62,6 +71,28 @@ def build_app() -> typer.Typer:
                 _finite(getattr(module, name, None) or getattr(module, f"{name}_"))
             )
     return app
+
+
+def _about(verb: str) -> str:
+    """A verb's words in the list of all, read from its file: importing them all takes longer than most of them run."""
+    place = Path(verbs.__path__[0]) / f"{verb}.py"
+    tree = ast.parse(place.read_text(encoding="utf-8"))
+    for node in (node for node in tree.body if isinstance(node, ast.Assign)):
+        if isinstance(node.value, ast.Call) and ast.unparse(node.targets[0]) == "GROUP":
+            return next(str(ast.literal_eval(key.value)) for key in node.value.keywords if key.arg == "help")
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return ast.get_docstring(functions[function_name(verb)]) or ""
+
+
+def _not_asked_for() -> None:
+    raise AssertionError("a verb that was not asked for")
+
+
+def _asked_for(arguments: Sequence[str]) -> str | None:
+    """The verb on the command line, "" for none; None where the shell asks for completions of any."""
+    if "_KWS_COMPLETE" in os.environ:
+        return None
+    return next((word for word in arguments if not word.startswith("-")), "")
 
 
 def function_name(verb: str) -> str:
@@ -77,7 +108,9 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, _stop)
     try:
         # Not typer's own error boxes: one line, as for every other error.
-        code = build_app()(arguments, prog_name="kws", standalone_mode=False)
+        code = build_app(_asked_for(sys.argv[1:] if arguments is None else arguments))(
+            arguments, prog_name="kws", standalone_mode=False
+        )
     except KwsError as error:
         _complain(str(error), error.hint)
         sys.exit(error.exit_code)

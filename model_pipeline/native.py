@@ -11,8 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import platformdirs
-
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import atomic_path
 
@@ -28,7 +26,11 @@ def cache_dir() -> Path:
     """Where built libraries are kept: ``$KWS_CACHE``, or ``.cache`` in a checkout, or the user's cache folder."""
     if wanted := os.environ.get("KWS_CACHE"):
         return Path(wanted)
-    return ROOT / ".cache" if CHECKOUT else Path(platformdirs.user_cache_dir("micro-kws"))
+    if CHECKOUT:
+        return ROOT / ".cache"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("micro-kws"))
 
 
 def work_dir() -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from host_tools import cli, verbs
 from host_tools.check import selftest
@@ -213,6 +214,25 @@ def test_no_host_verb_imports_tensorflow() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"}
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_help_says_the_same_without_importing_the_verbs() -> None:
+    """And so no verb's imports are waited for, by `--help` or by another verb."""
+    told = [CliRunner().invoke(cli.build_app(only), ["--help"]) for only in (None, "")]
+    # typer lists groups apart from verbs, which have one place each where nothing is imported.
+    lines = [sorted(result.output.splitlines()) for result in told]
+    assert told[0].exit_code == 0 and len(lines[0]) > 30 and lines[0] == lines[1]
+    for arguments, alone in ((["--help"], set()), (["version"], {"version"})):
+        code = (
+            "import sys\nfrom host_tools import cli\n"
+            f"try: cli.main({arguments})\nexcept SystemExit: pass\n"
+            "print('imported', *(m.rpartition('.')[2] for m in sys.modules if m.startswith('host_tools.verbs.')))\n"
+            "print('heavy', *sorted({'pydantic', 'numpy', 'scipy', 'platformdirs'} & set(sys.modules)))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        *_, imported, heavy = done.stdout.splitlines()
+        assert set(imported.split()[1:]) == alone
+        assert arguments != ["--help"] or heavy == "heavy"
 
 
 def test_every_verb_is_a_function_of_its_file_in_one_panel() -> None:
