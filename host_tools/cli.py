@@ -32,7 +32,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same sums on every CP
 PANELS = {
     "Model": "run new import train quantize evaluate look calibrate search export compile compare report",
     "Firmware": "boards build emulate profile bench",
-    "Device": "devices flash monitor stream web selftest",
+    "Device": "devices flash live monitor stream web selftest",
     "Data": "data record sessions",
 }
 

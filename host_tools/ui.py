@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
 from rich.measure import Measurement
@@ -27,6 +28,8 @@ from rich.text import Text
 
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.text import LINES, shown, to_json
+
+__all__ = ["Screen", "Table", "Text", "cell_len", "set_cell_size"]  # of rich's, for who draws by hand: only here
 
 Result = TypeVar("Result")  # a dict or a pydantic model
 
@@ -206,6 +209,13 @@ def _lines(title: str) -> Iterator[ProgressCallback]:
 def live(refresh_per_second: float = 10, *, screen: Screen | None = None) -> Live:
     """A part of the terminal that is drawn anew; ``update`` takes `styled` text or a table."""
     return Live(console=screen or err, refresh_per_second=refresh_per_second, transient=True)
+
+
+@contextlib.contextmanager
+def whole_screen(what: RenderableType) -> Iterator[Callable[[], None]]:
+    """``what`` on the whole terminal, which is as before afterwards; gives a function that draws it anew."""
+    with Live(what, console=out, screen=True, auto_refresh=False) as shown_live:
+        yield shown_live.refresh
 
 
 def emit(result: Result, as_json: bool, human: Callable[[Result], None]) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 
+from host_tools.boards import board_ids, load_board
+from host_tools.link import stream
 from host_tools.link.protocol import Audio
+from host_tools.link.session import Link
+from host_tools.link.stream import AS_ADPCM, SEND_AUDIO, SEND_FEATURES
 from model_pipeline.errors import DeviceError
 from model_pipeline.rate import SAMPLE_RATE
 
+_PCM_BYTES_A_SECOND = 33_800  # of AUDIO as int16
+_FEATURES_BYTES_A_SECOND = 5_400  # of FEATURES and RESULT, as docs/protocol.md has it
+_SHARE = 0.75  # of a UART that may be asked for: it is polled, and the core waits for it
+_SELDOM = 1000  # hops between inferences where nobody asks for their results
 _MOST_AT_ONCE = 60 * SAMPLE_RATE  # a gap that is longer is a device's mistake, not a loss
 
 
@@ -43,3 +54,33 @@ class Track:
         if gap <= _MOST_AT_ONCE:
             self.lost += gap
             self.position += gap
+
+
+def near(position: int, here: int) -> int:
+    """A position of 32 bits as one that does not wrap: the one that is nearest to ``here``."""
+    return here + (position - here + 0x80000000) % 0x100000000 - 0x80000000
+
+
+def audio_flags(link: Link, also: int = 0) -> int:
+    """How the device is to send its sound: int16, or ADPCM where its UART is too slow for that and for what else it
+    is asked for (``also``). USB and TCP are fast enough."""
+    board = link.info().board
+    uart = load_board(board).kws.serial if board in board_ids() else None
+    needed = _PCM_BYTES_A_SECOND + (_FEATURES_BYTES_A_SECOND if also & SEND_FEATURES else 0)
+    if uart is None or link.baud is None:
+        return SEND_AUDIO
+    return SEND_AUDIO | (AS_ADPCM if needed > _SHARE * link.baud / 10 else 0)
+
+
+@contextlib.contextmanager
+def board_microphone(link: Link, track: Track) -> Iterator[Iterator[np.ndarray]]:
+    """The sound of the board's own microphone without an end, int16 blocks; ``track`` counts what is missing.
+
+    Raises:
+        NoMicrophone: it has none.
+    """
+    events = stream.listen(link, _SELDOM, also=audio_flags(link))
+    try:
+        yield (track.take(event) for event in events if isinstance(event, Audio))
+    finally:
+        events.close()

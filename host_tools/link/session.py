@@ -109,6 +109,7 @@ class Link:
         self.name = name
         self.counters = Counters()
         self.device: HelloReply | None = None
+        self.baud: int | None = None  # of a serial port
         self._port = port
         self._resend_s = resend_s
         self._changed = threading.Condition()
@@ -160,6 +161,7 @@ class Link:
             raise
         link = cls(port, url, resend_s=resend_s or (RESEND_TCP_S if url.startswith("socket://") else RESEND_S))
         link._claim = held
+        link.baud = None if url.startswith("socket://") else baud
         try:
             link.hello(timeout)
         except BaseException:

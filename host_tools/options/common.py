@@ -14,3 +14,22 @@ Model = Annotated[Path, typer.Argument(help="Folder with model.tflite and model.
 Tflite = Annotated[Path, typer.Argument(help="An int8 .tflite file.", show_default=False)]
 Data = Annotated[Path, typer.Option("--data", "-d", help="A data folder.", show_default=False)]
 MaybeData = Annotated[Path | None, typer.Option("--data", "-d", help="A data folder.", show_default=False)]
+DumpAudio = Annotated[
+    Path | None, typer.Option("--dump-audio", metavar="FILE.wav", help="Keep what the model hears as a WAV.")
+]
+KeepDetections = Annotated[
+    Path | None,
+    typer.Option(
+        "--keep-detections",
+        metavar="DIR",
+        help="Keep two seconds around each detection, with its posteriors, for `kws data import`.",
+    ),
+]
+Thresholds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threshold",
+        metavar="WORD=0.8",
+        help="Set a word's threshold on the device until it restarts; any number.",
+    ),
+]

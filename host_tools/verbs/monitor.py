@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from typing import Annotated, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +15,11 @@ from host_tools.options import common
 from host_tools.ui import Text
 from model_pipeline.rate import SAMPLE_RATE
 
-EXAMPLE = "Example: kws monitor --port /dev/ttyACM0"
+if TYPE_CHECKING:
+    from host_tools.link.protocol import Info
+    from host_tools.link.session import Link
+
+EXAMPLE = "Example: kws monitor --port /dev/ttyACM0   or   … --microphone --dump-audio heard.wav --keep-detections kept"
 
 
 def monitor(
@@ -21,18 +28,21 @@ def monitor(
     microphone: Annotated[
         bool, typer.Option("--microphone", help="Let the board listen to its own microphone.")
     ] = False,
+    dump_audio: common.DumpAudio = None,
+    keep_detections: common.KeepDetections = None,
+    threshold: common.Thresholds = None,
     baud: common.Baud = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show what a device is and what it says: logs, detections, the record of a fault."""
-    from host_tools.link import stream
     from host_tools.link.session import Link
+    from host_tools.live import lines, tune
 
     def say(event: Any) -> None:
-        if json:
-            ui.emit_line({"event": type(event).__name__, **event.as_dict()})
-        else:
+        if not json:
             ui.out.show(describe(event, labels))
+        elif (line := lines.as_line(event, labels)) is not None:
+            ui.emit_line(line)
 
     labels: tuple[str, ...] = ()
     with Link.open(port, **({"baud": baud} if baud else {})) as link:
@@ -40,22 +50,43 @@ def monitor(
             say(link.device)
         info = link.info()
         labels = info.labels
+        if threshold:
+            link.set_detector(tune.asked(threshold, info))
+            info = link.info()
         say(info)
         deadline = None if seconds is None else time.monotonic() + seconds
-        events = stream.listen(link) if microphone else None
-        try:
-            while deadline is None or time.monotonic() < deadline:
-                event = next(events) if events else link.next_event(0.2)
-                if event is not None:
-                    say(event)
-        finally:
-            if events:
-                events.close()
+        if microphone or dump_audio or keep_detections:
+            _listen(link, info, dump_audio, keep_detections, deadline, say)
+            return
+        while deadline is None or time.monotonic() < deadline:
+            event = link.next_event(0.2)
+            if event is not None:
+                say(event)
+
+
+def _listen(
+    link: Link, info: Info, dump: Path | None, keep: Path | None, deadline: float | None, say: Callable[[Any], None]
+) -> None:
+    """The board's own microphone until the deadline or Ctrl-C, which keeps what came."""
+    from host_tools.live.feed import Feed, Source
+    from host_tools.live.keep import kept
+
+    def over() -> bool:
+        return deadline is not None and time.monotonic() >= deadline
+
+    with kept(dump, keep, info) as sinks:
+        feed = Feed(link, Source("its microphone"), sinks)
+        with contextlib.suppress(KeyboardInterrupt):  # one of the ways to end it: what came is kept
+            for event in feed.events(tick=over, with_sound=bool(sinks)):
+                say(event)
+        if feed.lost:
+            ui.err.say("[yellow]{} samples were lost[/]", feed.lost)
 
 
 def describe(event: Any, labels: tuple[str, ...]) -> Text:
     """One line for people."""
     from host_tools.link import protocol as p
+    from host_tools.live.lines import word
 
     match event:
         case p.HelloReply():
@@ -84,9 +115,11 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
             level = Text(name, style={"warning": "yellow", "error": "red"}.get(name, "dim"))
             return ui.styled("{}: {}", level, event.text)
         case p.Detection():
-            label = labels[event.label] if event.label < len(labels) else f"label {event.label}"
             return ui.styled(
-                "[bold green]{}[/] at {:.2f} s, score {:.2f}", label, event.position / SAMPLE_RATE, event.score / 256
+                "[bold green]{}[/] at {:.2f} s, score {:.2f}",
+                word(event.label, labels),
+                event.position / SAMPLE_RATE,
+                event.score / 256,
             )
         case p.Fault():
             return ui.styled(
@@ -102,8 +135,15 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
             )
         case p.Result():
             best = max(range(len(event.output)), key=event.output.__getitem__, default=0)
-            label = labels[best] if best < len(labels) else f"label {best}"
+            label = word(best, labels)
             score = (event.output[best] + 128) / 256 if event.output else 0.0
             return ui.styled("[dim]{:8.2f} s[/]  {} {:.2f}", event.position / SAMPLE_RATE, label, score)
+        case p.StreamDone():
+            return ui.styled(
+                "{:.2f} s of sound, {} inferences, {} samples lost before the front end",
+                event.total / SAMPLE_RATE,
+                event.inferences,
+                event.dropped,
+            )
         case _:
             return ui.styled("{}", event)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +15,15 @@ from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.rate import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from host_tools.words.takes import Shelf, Take
+    import numpy as np
 
-EXAMPLE = "Example: kws record hey_robot --folder hey_robot --speaker anna   or   … --from-file long.wav"
+    from host_tools.link.audio import Track
+    from host_tools.words.takes import Take
+
+EXAMPLE = (
+    "Example: kws record hey_robot --folder hey_robot --speaker anna   or   … --port /dev/ttyACM0   or   … "
+    "--from-file long.wav"
+)
 _METER = 40  # characters, from -80 to 0 dB
 
 
@@ -26,9 +34,11 @@ def record(
         str | None, typer.Option(help="Who speaks; a hash of it is kept.", show_default="the user's name")
     ] = None,
     folder: Annotated[Path, typer.Option(help="The project that kws new made.")] = Path("."),
+    port: Annotated[str | None, typer.Option(help="Record by the microphone of the board on this port.")] = None,
     from_file: Annotated[
         Path | None, typer.Option(help="Cut this recording into takes, all of them, instead of the microphone.")
     ] = None,
+    baud: common.Baud = None,
     seconds: Annotated[float, typer.Option(min=1, help="Give up after so long without a word.")] = 20.0,
     json: common.Json = False,
 ) -> None:
@@ -42,10 +52,13 @@ def record(
     from host_tools.words.takes import Shelf
     from model_pipeline.data.split import which_set
 
+    if port and from_file:
+        raise KwsError("give either --port or --from-file", hint="--port is the board's microphone")
     config, recordings = project.recordings_of(folder)
     project.check_spelling(word)
     shelf = Shelf(recordings, word, speaker if speaker is not None else getpass.getuser())
     kept: list[str] = []
+    counts: Track | None = None
     refused: list[dict[str, Any]] = []
 
     def judge(take: Take) -> bool:
@@ -63,7 +76,11 @@ def record(
         if from_file:
             _cut(from_file, judge)
         else:
-            _listen(word, shelf, count, seconds, judge)
+            missing = count - len(shelf.taken())
+            if missing <= 0:
+                raise KwsError(f"{len(shelf.taken())} takes are there already", hint=f"--count {count + 20} for more")
+            with _sound(port, baud) as (blocks, counts):
+                _listen(blocks, word, missing, seconds, judge)
     except KeyboardInterrupt:
         ui.err.say("stopped; what was kept stays, and the next call goes on from it")
     result = {
@@ -74,6 +91,7 @@ def record(
         "split": which_set(f"{shelf.speaker}_nohash_0.wav"),
         "takes": len(shelf.taken()),
         "kept": kept,
+        "lost_samples": counts.lost + counts.dropped if counts else 0,
         "refused": refused,
     }
     ui.emit(result, json, _human)
@@ -92,6 +110,8 @@ def _human(values: dict[str, Any]) -> None:
     )
     use = {"training": "trains the model", "validation": "chooses the model", "testing": "measures the model"}
     ui.out.say("  all that speaker {} says {} ({})", values["speaker"], use[values["split"]], values["split"])
+    if values["lost_samples"]:
+        ui.out.say("  [yellow]{} samples were lost[/] on the way from the board", values["lost_samples"])
     if not values["keyword"]:
         ui.out.say("  no keyword of this project: the model learns it as another word")
 
@@ -108,18 +128,32 @@ def _cut(path: Path, judge: Any) -> None:
         judge(take)
 
 
-def _listen(word: str, shelf: Shelf, count: int, patience: float, judge: Any) -> None:
+@contextlib.contextmanager
+def _sound(port: str | None, baud: int | None) -> Iterator[tuple[Iterator[np.ndarray], Track | None]]:
+    """Blocks of int16 of this computer's microphone, or of the board's with what was lost of them."""
+    from host_tools.words import microphone
+
+    if port is None:
+        with microphone.blocks() as blocks:
+            yield blocks, None
+        return
+    from host_tools.link.audio import Track, board_microphone
+    from host_tools.link.session import Link
+
+    track = Track()
+    with Link.open(port, **({"baud": baud} if baud else {})) as link, board_microphone(link, track) as blocks:
+        yield blocks, track
+
+
+def _listen(blocks: Iterator[np.ndarray], word: str, missing: int, patience: float, judge: Any) -> None:
     from dataclasses import replace
 
     import numpy as np
 
-    from host_tools.words import microphone, takes
+    from host_tools.words import takes
 
-    missing = count - len(shelf.taken())
-    if missing <= 0:
-        raise KwsError(f"{len(shelf.taken())} takes are there already", hint=f"--count {count + 20} for more")
     text = word.replace("_", " ")
-    with microphone.blocks() as blocks, ui.live(12) as live:
+    with ui.live(12) as live:
         sound = np.zeros(0, np.int16)
         dropped = quiet = 0  # samples in front of ``sound``; samples since the last word
         for number, block in enumerate(blocks):
@@ -130,7 +164,10 @@ def _listen(word: str, shelf: Shelf, count: int, patience: float, judge: Any) ->
             line = "say [bold]{}[/]  [cyan]{}[/][dim]{}[/] {:4.0f} dB  {} to go"
             live.update(ui.styled(line, text, "█" * filled, "·" * (_METER - filled), level, missing))
             if quiet > patience * SAMPLE_RATE:
-                raise KwsError(f"heard no word in {patience:g} s", hint="python -m sounddevice lists the devices")
+                raise KwsError(
+                    f"heard no word in {patience:g} s",
+                    hint="python -m sounddevice lists the microphones",
+                )
             take = next(takes.find(sound, ended=False), None) if number % 5 == 4 else None
             if take is None:
                 continue

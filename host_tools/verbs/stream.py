@@ -40,8 +40,11 @@ def stream(
     engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
     elf: Annotated[Path | None, typer.Option(help="Emulate this image for --board instead of building one.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results.json and report.html.")] = None,
+    threshold: common.Thresholds = None,
     baud: common.Baud = None,
-    json: common.Json = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="The result as JSON; of --wav and --mic one object a line, as they come.")
+    ] = False,
 ) -> None:
     """Stream speech to a device: labelled clips for accuracy and cost, a recording or a microphone for a look."""
     if sum((data is not None, wav is not None, mic)) != 1:
@@ -54,6 +57,10 @@ def stream(
         # First what may be missing, then the device.
         source = stack.enter_context(microphone.blocks()) if mic else recording_blocks(wav, _BLOCK) if wav else None
         link, build = stack.enter_context(targets.target(port, board, model=model, engine=engine, baud=baud, elf=elf))
+        if threshold:
+            from host_tools.live import tune
+
+            link.set_detector(tune.asked(threshold, link.info()))
         if source is not None:
             _live(link, source, realtime=realtime, endless=mic, json=json)
             return
@@ -96,44 +103,38 @@ def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) ->
 
 
 def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: bool, json: bool) -> None:
-    """Detections as they come, and under them the posteriors of the last result."""
+    """Detections as they come, and under them the posteriors of the last result; or a line of JSON an event."""
     from host_tools.link import stream as streams
     from host_tools.link.protocol import Detection, Result, StreamDone
+    from host_tools.live import lines
     from host_tools.measure import metrics
     from host_tools.report import tables as show
 
     before = link.stats()
-    info = link.info()
-    labels = info.labels
-    found: list[dict[str, Any]] = []
+    labels = link.info().labels
+    detections = 0
     done: StreamDone | None = None
-    screen = ui.err if json else ui.out
-    with ui.live(12, screen=screen) as live:
-        events = streams.stream_continuous(link, source, realtime=realtime)
+    with contextlib.nullcontext() if json else ui.live(12, screen=ui.out) as live:
         try:
-            for event in events:
-                if isinstance(event, Detection):
-                    label = labels[event.label] if event.label < len(labels) else str(event.label)
+            for event in streams.stream_continuous(link, source, realtime=realtime):
+                detections += isinstance(event, Detection)
+                done = event if isinstance(event, StreamDone) else done
+                if live is None:
+                    if (line := lines.as_line(event, labels)) is not None:
+                        ui.emit_line(line)
+                elif isinstance(event, Detection):
                     seconds, score = event.position / SAMPLE_RATE, event.score / 256
-                    found.append({"seconds": seconds, "label": label, "score": score})
-                    screen.say("{:8.2f} s  [bold green]{}[/]  {:.2f}", seconds, label, score)
+                    word = lines.word(event.label, labels)
+                    ui.out.say("{:8.2f} s  [bold green]{}[/]  {:.2f}", seconds, word, score)
                 elif isinstance(event, Result):
                     live.update(show.posteriors(labels, event))
-                elif isinstance(event, StreamDone):
-                    done = event
         except KeyboardInterrupt:
             if not endless:  # a microphone ends so
                 raise
     link_use = metrics.link_summary(link.report(), before, link.stats())
-    result = {
-        "detections": found,
-        "samples": done.total if done else None,
-        "inferences": done.inferences if done else None,
-        "link": {key: link_use[key] for key in ("lost", "repeated")},
-    }
-
-    def human(values: dict[str, Any]) -> None:
-        seconds = "" if done is None else f" in {done.total / SAMPLE_RATE:.1f} s of sound"
-        ui.out.say("{} detections{}; {} frames lost", len(found), seconds, values["link"]["lost"])
-
-    ui.emit(result, json, human)
+    lost, repeated = link_use["lost"], link_use["repeated"]
+    if json:
+        ui.emit_line({"event": "Summary", "detections": detections, "link": {"lost": lost, "repeated": repeated}})
+    else:
+        length = "" if done is None else f" in {done.total / SAMPLE_RATE:.1f} s of sound"
+        ui.out.say("{} detections{}; {} frames lost", detections, length, lost)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -16,8 +16,9 @@ BLOCK = 320  # 20 ms
 
 
 @contextlib.contextmanager
-def blocks() -> Iterator[Iterator[np.ndarray]]:
-    """Opens the microphone and gives its sound without an end: int16 [320] each, 16 kHz.
+def blocks(overflow: Callable[[], None] | None = None) -> Iterator[Iterator[np.ndarray]]:
+    """Opens the microphone and gives its sound without an end: int16 [320] each, 16 kHz. ``overflow`` is called when it
+    lost samples; None says so on stderr.
 
     Raises:
         MissingTool: sounddevice or PortAudio is not installed.
@@ -33,7 +34,9 @@ def blocks() -> Iterator[Iterator[np.ndarray]]:
     def read(source: sounddevice.InputStream) -> Iterator[np.ndarray]:
         while True:
             samples, overflowed = source.read(BLOCK)
-            if overflowed:
+            if overflowed and overflow:
+                overflow()
+            elif overflowed:
                 ui.err.say("[yellow]the microphone lost samples[/]: this computer is too busy")
             yield samples[:, 0].copy()
 

@@ -94,7 +94,8 @@ def _words(root: Path, below: str, split: Split | None, found: Found, speakers: 
             for inner in _walk(path):
                 clip = f"{name}/{inner}"
                 if not is_sound(inner):
-                    found.left.append((clip, _reason(inner)))
+                    if not _describes(path / inner):
+                        found.left.append((clip, _reason(inner)))
                     continue
                 speaker, take = speakers.of(word, inner)
                 found.words.setdefault(word, set()).add(path.name)
@@ -163,6 +164,11 @@ def _walk(folder: Path) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield name if relative == "." else f"{relative}/{name}"
+
+
+def _describes(path: Path) -> bool:
+    """A JSON of the same name as a sound, as ``--keep-detections`` writes: it is about that sound, and not missing."""
+    return path.suffix == ".json" and any(path.with_suffix(ending).is_file() for ending in (".wav", ".flac"))
 
 
 def _folder_of(name: str) -> str:

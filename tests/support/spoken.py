@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from host_tools.check.selftest import Reference
+from host_tools.measure.clips import open_dataset
 from model_pipeline.native import ROOT
 
 RATE = 16000
@@ -49,6 +50,38 @@ def spoken(reference: Reference, wanted: int = 2) -> tuple[NDArray[np.int16], li
         if len(words) == wanted:
             return speech, words
     raise LookupError(f"the model hears {words or 'none'} of flite's words")
+
+
+def many(reference: Reference, wanted: int, people: Path | None = None) -> tuple[NDArray[np.int16], list[str]]:
+    """``wanted`` words, each keyword in its turn, with a second of quiet about each, and which they are: people's test
+    clips out of the data folder ``people``, all as loud, or flite's voices.
+
+    Raises:
+        LookupError: the model does not hear as many.
+    """
+    labels, stride = reference.manifest.labels, reference.manifest.detector.stride_hops
+    quiet = (np.random.default_rng(1).standard_normal(RATE) * 10).astype(np.int16)
+    clips = _of_people(people, labels) if people else [[say(word, v) for v in VOICES] for word in labels[:-2]]
+    speech, spoken_labels = quiet, []
+    for turn in range(max(map(len, clips))):
+        for label, of_word in enumerate(clips):
+            if len(spoken_labels) < wanted and turn < len(of_word):
+                longer = np.concatenate([speech, of_word[turn], quiet])
+                if [found for _, found, _ in reference.listen(longer, stride)[1]] == [*spoken_labels, label]:
+                    speech, spoken_labels = longer, [*spoken_labels, label]
+    if len(spoken_labels) < wanted:
+        raise LookupError(f"the model hears {len(spoken_labels)} of these words")
+    return speech, [labels[label] for label in spoken_labels]
+
+
+def _of_people(folder: Path, labels: list[str]) -> list[list[NDArray[np.int16]]]:
+    dataset = open_dataset(folder, tuple(labels))
+    found: list[list[NDArray[np.int16]]] = [[] for _ in labels[:-2]]
+    for clip in dataset.clips("testing"):
+        if clip.label < len(found) and len(found[clip.label]) < 4:
+            samples = dataset.audio([clip])[0].astype(np.float64)
+            found[clip.label].append((samples * (12000 / max(1.0, np.abs(samples).max()))).astype(np.int16))
+    return found
 
 
 def main() -> None:
