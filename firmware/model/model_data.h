@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0xb424b0b73a157838ull
+#define KWS_MODEL_DATA_ID 0x0744a7703d532addull
 
 #ifdef __cplusplus
 extern "C" {

@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0xb424b0b73a157838ull
+#define KWS_RESOLVER_MODEL_ID 0x0744a7703d532addull
 
 // Older trees have their names in tflite and outside, newer ones in tflite::micro: found in either.
 namespace tflite {

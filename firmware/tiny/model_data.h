@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x8be9ac22209c2fc9ull
+#define KWS_MODEL_DATA_ID 0x88530a83edba614eull
 
 #ifdef __cplusplus
 extern "C" {

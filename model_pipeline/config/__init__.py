@@ -12,6 +12,7 @@ from model_pipeline.config.training import (
     QuantizeConfig,
     ScenesConfig,
     ShapeConfig,
+    SpliceConfig,
     TrainConfig,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "QuantizeConfig",
     "ScenesConfig",
     "ShapeConfig",
+    "SpliceConfig",
     "SynthConfig",
     "TalkConfig",
     "TrainConfig",
