@@ -278,7 +278,7 @@ def folder_stamp(folder: Path) -> str:
 
 def write_config(config: Config, path: Path) -> None:
     """The whole configuration as TOML, for child processes and as a record of the run."""
-    values = config.model_dump(mode="json")
+    values = config.model_dump(mode="json", exclude_none=True)  # TOML has no word for what is left to its default
     lines = [f"{key} = {toml_value(value)}" for key, value in values.items() if not isinstance(value, dict)]
     for section, content in values.items():
         if isinstance(content, dict):

@@ -16,7 +16,7 @@ from host_tools.run import job as mainjob
 from host_tools.run.quality import with_quality
 from host_tools.run.sources import PLUMBING, sources
 from host_tools.run.steps import Run, Step, StepDone, folder_stamp, write_config
-from model_pipeline.config import Config, load_config
+from model_pipeline.config import CONFIGS, Config, load_config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_text
 from model_pipeline.progress import ProgressCallback
@@ -314,3 +314,10 @@ def test_a_measurement_that_cannot_be_relied_on_fails_the_run(results: dict, wor
 
 def test_a_clean_measurement_passes() -> None:
     verdict(_results(), Path("x"))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.toml")))
+def test_every_recipe_reads_as_it_was_written(name: str, tmp_path: Path) -> None:
+    config = load_config(name)
+    write_config(config, tmp_path / "config.toml")
+    assert load_config(tmp_path / "config.toml") == config
