@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from model_pipeline.exported import Exported
 from model_pipeline.files import damaged, read_json
 from model_pipeline.intervals import Share
 from model_pipeline.listening import evaluate
+from model_pipeline.listening.results import Heard
 from model_pipeline.manifest import Manifest, load_manifest
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.score import brief
@@ -63,11 +65,14 @@ def _render_run(manifest: Manifest, checked: Evaluation, expected: dict[str, Any
         {"near": expected["near"]} if expected["near"] else {}
     )
     if expected.get("streaming"):
-        measured["streaming"] = evaluate.brief(expected["streaming"])
-    return render(manifest.model_copy(update={"accuracy": manifest.accuracy | measured}), expected["boards"])
+        measured["streaming"] = evaluate.brief(Heard.model_validate(expected["streaming"]))
+    return render(
+        manifest.model_copy(update={"accuracy": manifest.accuracy | measured}),
+        [costs.BoardCost.model_validate(row) for row in expected["boards"]],
+    )
 
 
-def render(manifest: Manifest, boards: list[dict[str, Any]]) -> str:
+def render(manifest: Manifest, boards: Sequence[costs.BoardCost]) -> str:
     """The card's text, with its front matter. ``boards``: see `costs.on_boards`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

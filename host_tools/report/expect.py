@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from host_tools import ui
+from host_tools.measure.boards import BoardCost
 from host_tools.report import listening
 from host_tools.ui import Table
 from model_pipeline.intervals import Share
+from model_pipeline.listening.results import Heard, Near
 
 
 def show(results: dict[str, Any]) -> None:
@@ -32,10 +34,10 @@ def show(results: dict[str, Any]) -> None:
         found = Share.read(group)
         ui.out.say("  {}: {} of {} ({})", text, found.percent, found.total, found.interval)
     if expected["streaming"]:
-        listening.figures(expected["streaming"], words=False)
+        listening.figures(Heard.model_validate(expected["streaming"]), words=False)
     if expected["near"]:
-        listening.near(expected["near"], shown=10)
-    boards(expected["boards"])
+        listening.near(Near.model_validate(expected["near"]), shown=10)
+    boards([BoardCost.model_validate(row) for row in expected["boards"]])
     if synthetic and "people" not in groups:
         ui.out.say(
             "[yellow]All of this is synthetic speech[/]: it shows that the words can be told apart and what they cost, "
@@ -43,25 +45,25 @@ def show(results: dict[str, Any]) -> None:
         )
 
 
-def boards(rows: list[dict[str, Any]]) -> None:
+def boards(rows: list[BoardCost]) -> None:
     """A line a board."""
     table = Table(box=None, pad_edge=False)
     for title in ("board", "time", "inference", "flash", "RAM"):
         table.add_column(title, justify="left" if title == "board" else "right")
-    missing = [row for row in rows if row["why_not"]]
+    missing = [row for row in rows if row.why_not]
     for row in rows:
-        verdict, memory = row["realtime"], row["memory"]
+        verdict, memory = row.realtime, row.memory
         cells = ["–"] * 4
         if verdict:
-            cells[0] = f"{100 * verdict['load']:.1f} %" + ("" if verdict["keeps_up"] else " (too slow)")
-            cells[1] = f"{verdict['inference_ms']:.1f} ms"
+            cells[0] = f"{100 * verdict.load:.1f} %" + ("" if verdict.keeps_up else " (too slow)")
+            cells[1] = f"{verdict.inference_ms:.1f} ms"
         if memory:
-            cells[2:] = (f"{memory['flash'] / 1024:.1f} KB", f"{memory['ram'] / 1024:.1f} KB")
-        table.add_row(row["board"], *cells)
+            cells[2:] = (f"{memory.flash / 1024:.1f} KB", f"{memory.ram / 1024:.1f} KB")
+        table.add_row(row.board, *cells)
     ui.out.show(table)
-    ratio = next((row["realtime"]["cycles_per_instruction"] for row in rows if row["realtime"]), None)
+    ratio = next((row.realtime.cycles_per_instruction for row in rows if row.realtime), None)
     if ratio:
-        note = next(row["realtime"]["note"] for row in rows if row["realtime"])
+        note = next(row.realtime.note for row in rows if row.realtime)
         ui.out.say("[dim]time: {}, at {:g} cycles an instruction (assumed)[/]", note, ratio)
     for row in missing:
-        ui.out.say("[dim]{}: {}[/]", row["board"], row["why_not"])
+        ui.out.say("[dim]{}: {}[/]", row.board, row.why_not)

@@ -6,39 +6,49 @@ from typing import Any
 
 from host_tools import ui
 from host_tools.ui import Table
+from model_pipeline.intervals import Rate, Share
+from model_pipeline.listening.results import (
+    CorpusFigures,
+    FreeFigures,
+    Judged,
+    Listening,
+    Near,
+    SessionFigures,
+)
 from model_pipeline.rate import ms_of
 
 _LISTED = 24  # words that never fired
 _AROUND = 12  # places that are shown of a corpus
 
 
-def evaluation(result: dict[str, Any]) -> None:
+def evaluation(result: Listening) -> None:
     """Prints what `model_pipeline.listening.evaluate.evaluate_streaming` gave."""
-    ui.out.say("[bold]{}[/] (model {}), a result every {} ms", result["name"], result["model"], result["stride_ms"])
-    _detector(result["detector"], result["labels"], result["stride_ms"] / result["detector"]["stride_hops"])
+    ui.out.say("[bold]{}[/] (model {}), a result every {} ms", result.name, result.model, result.stride_ms)
+    detector = result.detector
+    _detector(detector.model_dump(), result.labels, result.stride_ms / detector.stride_hops)
     figures(result)
 
 
-def figures(result: dict[str, Any], *, words: bool = True) -> None:
+def figures(result: Judged, *, words: bool = True) -> None:
     """Sessions, speech and noise of `model_pipeline.listening.evaluate.judge`, with each word's if ``words``."""
-    for name, values in result["sessions"].items():
+    for name, values in result.sessions.items():
         _session("own recordings" if name == "own" else f"sessions at {name} dB SNR", values)
         if words:
             _words(values)
-    if result.get("corpora"):  # runs of before have none
+    if result.corpora:
         _corpora(result)
-    if result["noise"]:
-        rate, fired = result["noise"]["false_accepts"], _fired(result["noise"])
+    if result.noise:
+        rate, fired = result.noise.false_accepts, _fired(result.noise)
         ui.out.say(
             "[bold]noise[/]: {} false accepts in {:.2f} h = {}{}",
-            rate["count"],
-            rate["hours"],
+            rate.count,
+            rate.hours,
             _rate(rate),
             f"; {fired}" if fired else "",
         )
 
 
-def _corpora(result: dict[str, Any]) -> None:
+def _corpora(result: Judged) -> None:
     """False accepts by corpus and of all together, and what fired with the words around it."""
     table = ui.Table(title="false accepts on connected speech", title_justify="left", box=None, pad_edge=False)
     for column in ("corpus", "hours", "false", "an hour", "95 %", "heard by"):
@@ -46,64 +56,64 @@ def _corpora(result: dict[str, Any]) -> None:
         table.add_column(
             column, justify="left" if name or column == "heard by" else "right", no_wrap=not name, overflow="fold"
         )
-    rows = [(row["name"], row, _used(row)) for row in result["corpora"]]
-    if len(rows) > 1:
-        rows.append(("all", result["speech"], ""))
-    for name, row, used in rows:
-        rate = row["false_accepts"]
-        interval = f"{rate['low']:.1f} to {rate['high']:.1f}"
-        table.add_row(name, f"{rate['hours']:.2f}", str(rate["count"]), f"{rate['per_hour']:.1f}", interval, used)
+    rows: list[tuple[str, FreeFigures, str]] = [(row.name, row, _used(row)) for row in result.corpora]
+    if len(rows) > 1 and result.speech:
+        rows.append(("all", result.speech, ""))
+    for label, row, used in rows:
+        rate = row.false_accepts
+        interval = f"{rate.low:.1f} to {rate.high or 0:.1f}"
+        table.add_row(label, f"{rate.hours:.2f}", str(rate.count), f"{rate.per_hour or 0:.1f}", interval, used)
     ui.out.show(table)
-    for row in result["corpora"]:
-        if fired := _fired(row):
-            ui.out.say("  {} fired {}", row["name"], fired)
-        if row.get("aside"):
-            ui.out.say("    {} recordings that say a keyword were set apart", row["aside"])
-        around = [f"{place['label']}: … {place['words']} …" for place in row["places"] if place.get("words")]
+    for corpus in result.corpora:
+        if fired := _fired(corpus):
+            ui.out.say("  {} fired {}", corpus.name, fired)
+        if corpus.aside:
+            ui.out.say("    {} recordings that say a keyword were set apart", corpus.aside)
+        around = [f"{place.label}: … {place.words} …" for place in corpus.places if place.words]
         if around:
             more = f"; and {len(around) - _AROUND} more" if len(around) > _AROUND else ""
             ui.out.say("    at {}{}", "; ".join(around[:_AROUND]), more)
 
 
-def _fired(values: dict[str, Any]) -> str:
-    return ", ".join(f"{word} {rate['count']}" for word, rate in values["words"].items() if rate["count"])
+def _fired(values: FreeFigures) -> str:
+    return ", ".join(f"{word} {rate.count}" for word, rate in values.words.items() if rate.count)
 
 
-def _used(row: dict[str, Any]) -> str:
-    if not row.get("used"):
-        return "no one" if "used" in row else ""
-    return " + ".join(row["used"]) + ("" if row["whole"] else " (others of it)")
+def _used(row: CorpusFigures) -> str:
+    if not row.used:
+        return "" if row.used is None else "no one"
+    return " + ".join(row.used) + ("" if row.whole else " (others of it)")
 
 
-def near(result: dict[str, Any], shown: int = 40) -> None:
+def near(result: Near, shown: int = 40) -> None:
     """Prints what `model_pipeline.listening.near.evaluate_near` gave, at most ``shown`` near words."""
-    from model_pipeline.data.near import spelling  # NumPy: not for `kws --help`
+    from model_pipeline.data.near import spelling
 
-    right = ", ".join(f"{row['word']} {_share(row['right'])}" for row in result["keywords"])
-    takes = result["keywords"][0]["takes"]
+    right = ", ".join(f"{row.word} {_share(row.right)}" for row in result.keywords if row.right)
+    takes = result.keywords[0].takes
     ui.out.say("[bold]keywords heard by the detector[/], {} takes each by held-out voices: {}", takes, right)
     ui.out.say(
         "[bold]near words[/]: {} of {} fired a keyword; a word, how often anything fired, and what",
-        _share(result["fired"]),
-        result["fired"]["total"],
+        _share(result.fired),
+        result.fired.total,
     )
-    fired = [row for row in result["near"] if row["fired"]["count"]]
+    fired = [row for row in result.near if row.fired.count]
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
     for row in fired[:shown]:
-        heard = ", ".join(f"{word} {count}" for word, count in row["as"].items())
-        table.add_row(spelling(row["word"]), f"{row['fired']['count']} of {row['fired']['total']}", heard)
+        heard = ", ".join(f"{word} {count}" for word, count in row.heard.items())
+        table.add_row(spelling(row.word), f"{row.fired.count} of {row.fired.total}", heard)
     ui.out.show(table)
     if len(fired) > shown:
         ui.out.say("… and {} more", len(fired) - shown)
-    silent = [spelling(row["word"]) for row in result["near"] if row["takes"] and not row["fired"]["count"]]
+    silent = [spelling(row.word) for row in result.near if row.takes and not row.fired.count]
     if silent:
         more = f" and {len(silent) - _LISTED} more" if len(silent) > _LISTED else ""
         ui.out.say("never fired: {}{}", ", ".join(silent[:_LISTED]), more)
-    if result["same_sound"]:
-        pairs = ", ".join(f"{word} ({keyword})" for word, keyword in result["same_sound"].items())
+    if result.same_sound:
+        pairs = ", ".join(f"{word} ({keyword})" for word, keyword in result.same_sound.items())
         ui.out.say("left out, they sound the same as a keyword: {}", pairs)
 
 
@@ -137,10 +147,10 @@ def calibration(result: dict[str, Any]) -> None:
             expected["least_shown"],
         )
     ui.out.say("[dim]on what it was chosen on:[/]")
-    figures(result["calibration"])
+    figures(Judged.model_validate(result["calibration"]))
     if result["measured"]:
         ui.out.say("[dim]on recordings that it was not chosen on:[/]")
-        figures(result["measured"])
+        figures(Judged.model_validate(result["measured"]))
 
 
 def second_look(result: dict[str, Any]) -> None:
@@ -174,57 +184,56 @@ def _detector(detector: dict[str, Any], labels: list[str], hop_ms: float) -> Non
     )
 
 
-def _session(title: str, values: dict[str, Any]) -> None:
-    misses, response = values["misses"], values["response_ms"]
-    rate = values["false_accepts"]
-    causes = ", ".join(f"{n} at {cause}" for cause, n in values["false_by_cause"].items())
+def _session(title: str, values: SessionFigures) -> None:
+    misses, response, rate = values.misses, values.response_ms, values.false_accepts
+    causes = ", ".join(f"{n} at {cause}" for cause, n in values.false_by_cause.items())
     ui.out.say(
         "[bold]{}[/], {:.2f} h: {} of {} keywords missed, {} false accepts ({}){}",
         title,
-        values["hours"],
+        values.hours,
         _share(misses),
-        misses["total"],
-        rate["count"],
+        misses.total,
+        rate.count,
         _rate(rate),
         f": {causes}" if causes else "",
     )
-    if response["count"]:
+    if response.over_400_ms:
         ui.out.say(
             "  answer {:.0f} ms after the word's end (median; 95 %: {:.0f} ms; {} take over 400 ms)",
-            response["median"],
-            response["p95"],
-            _share(response["over_400_ms"]),
+            response.median,
+            response.p95,
+            _share(response.over_400_ms),
         )
 
 
-def _words(values: dict[str, Any]) -> None:
+def _words(values: SessionFigures) -> None:
     table = Table(box=None, pad_edge=False, spare=(3, 5))
     for column in ("", "said", "missed", "95 % interval", "false", "median", "95 % within"):
         table.add_column(column, justify="left" if not column else "right")
-    for word, row in values["words"].items():
-        missed, answer = row["misses"], row["response_ms"]
+    for word, row in values.words.items():
+        missed, answer = row.misses, row.response_ms
         table.add_row(
             word,
-            str(missed["total"]),
-            "–" if missed["value"] is None else f"{100 * missed['value']:.1f} %",
-            f"{100 * missed['low']:.1f} to {100 * missed['high']:.1f} %",
-            str(row["false_accepts"]["count"]),
-            f"{answer['median']:.0f} ms" if answer["count"] else "–",
-            f"{answer['p95']:.0f} ms" if answer["count"] else "–",
+            str(missed.total),
+            missed.percent,
+            f"{100 * missed.low:.1f} to {100 * missed.high:.1f} %",
+            str(row.false_accepts.count),
+            f"{answer.median:.0f} ms" if answer.count else "–",
+            f"{answer.p95:.0f} ms" if answer.count else "–",
         )
     ui.out.show(table)
-    taken = [f"{row['said']} as {row['heard']} {row['count']}" for row in values["false_at_words"][:6]]
+    taken = [f"{row.said} as {row.heard} {row.count}" for row in values.false_at_words[:6]]
     if taken:
         ui.out.say("  taken for a keyword: {}", ", ".join(taken))
 
 
-def _share(values: dict[str, Any]) -> str:
-    if values["value"] is None:
+def _share(found: Share) -> str:
+    if found.value is None:
         return "–"
-    return f"{100 * values['value']:.1f} % ({100 * values['low']:.1f} to {100 * values['high']:.1f})"
+    return f"{found.percent} ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
-def _rate(values: dict[str, Any]) -> str:
-    if values["per_hour"] is None:
+def _rate(found: Rate) -> str:
+    if found.per_hour is None:
         return "no audio"
-    return f"{values['per_hour']:.2f} an hour (95 %: {values['low']:.2f} to {values['high']:.2f})"
+    return f"{found.per_hour:.2f} an hour (95 %: {found.low:.2f} to {found.high:.2f})"

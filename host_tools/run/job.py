@@ -124,7 +124,8 @@ class Job:
         from host_tools.run.expect import expect
 
         data, model, exported = (self.within(name) for name in ("data", "model", "firmware_model"))
-        _keep(self.within("expect") / "expect.json", expect(self.config, data, model, exported, progress))
+        found = expect(self.config, data, model, exported, progress)
+        _keep(self.within("expect") / "expect.json", found.model_dump(mode="json"))
 
     def build(self, progress: ProgressCallback) -> None:
         config, out = self.config, self.within("build")

@@ -142,7 +142,7 @@ def stream(
     if plot:
         det_plot(result, plot)
     if not json:
-        ui.some_words(result["absent"])
+        ui.some_words(result.absent)
     ui.emit(result, json, listening.evaluation)
 
 

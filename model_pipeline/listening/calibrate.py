@@ -124,8 +124,8 @@ def calibrate(
             ],
         },
         "corpora": [c.describe() for c in corpora],
-        "calibration": judge(corpus, choice.detector, det=False),
-        "measured": judge(held_out, choice.detector, det=False) if held_out.speech else None,
+        "calibration": judge(corpus, choice.detector, det=False).model_dump(mode="json"),
+        "measured": (judge(held_out, choice.detector, det=False).model_dump(mode="json") if held_out.speech else None),
     }
     if write:
         store(Path(model), choice.detector, _record(result))

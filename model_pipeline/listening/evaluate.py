@@ -16,9 +16,11 @@ from model_pipeline.data.sessions import Plan, read_sessions
 from model_pipeline.data.split import Split
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
+from model_pipeline.intervals import Rate, Share
 from model_pipeline.listening.corpus import Corpus, KeywordFree, Listener
 from model_pipeline.listening.recogniser import Recogniser
-from model_pipeline.listening.scoring import poisson_rate, share, summary
+from model_pipeline.listening.results import CorpusFigures, DetPoint, FreeFigures, Heard, Judged, Listening, Place
+from model_pipeline.listening.scoring import summary
 from model_pipeline.manifest import DetectorDefaults, Manifest, record_accuracy
 from model_pipeline.progress import ProgressCallback
 
@@ -38,7 +40,7 @@ def evaluate_streaming(
     whole: bool = False,
     det: bool = True,
     record: bool = False,
-) -> dict[str, Any]:
+) -> Listening:
     """Runs model and detector over long audio as the firmware does.
 
     Args:
@@ -50,12 +52,6 @@ def evaluate_streaming(
         whole: all of those folders, also what the model was trained or calibrated on.
         det: also the curves.
         record: write the figures into ``model.json``.
-
-    Returns:
-        ``sessions`` (a `scoring.summary` for each SNR, "own" for the user's), ``speech`` (all connected speech), its
-        ``corpora`` and ``noise`` (false accepts with their places), ``det`` (points of each curve), ``detector``,
-        ``detections`` (for each SNR and session: position in samples, label and score of each, as the firmware
-        reports them).
 
     Raises:
         KwsError: nothing to run, or what can't be read.
@@ -70,22 +66,19 @@ def evaluate_streaming(
     if len({corpus.corpus.name for corpus in heard}) < len(heard):
         raise KwsError("two of the folders of connected speech have the same name")
     absent = _listen(listener, manifest, data, split, snr_db, heard, own_sessions, plan or Plan(), not record)
-    result = judge(listener.corpus, manifest.detector, det=det)
-    for row, corpus in zip(result["corpora"], heard, strict=True):
-        row.update(corpus.brief())
-        for place in row["places"]:
-            place["words"] = corpus.words_at(place["file"], place["second"])
-    result = {
-        "model": manifest.model_hash,
-        "name": manifest.name,
-        "labels": manifest.labels,
-        "split": split,
-        "absent": list(absent),
-        "detector": manifest.detector.model_dump(),
-        "stride_ms": manifest.detector.stride_hops * manifest.frontend.hop_ms,
-        "detections": _detections(listener.corpus, manifest.detector),
-        **result,
-    }
+    judged = judge(listener.corpus, manifest.detector, det=det)
+    corpora = [corpus.known_of(row) for row, corpus in zip(judged.corpora, heard, strict=True)]
+    result = Listening(
+        model=manifest.model_hash,
+        name=manifest.name,
+        labels=manifest.labels,
+        split=split,
+        absent=list(absent),
+        detector=manifest.detector,
+        stride_ms=manifest.detector.stride_hops * manifest.frontend.hop_ms,
+        detections=_detections(listener.corpus, manifest.detector),
+        **dict(judged.model_copy(update={"corpora": corpora})),
+    )
     if record:
         record_accuracy(model, "streaming", brief(result))
         if other := unheard(result):
@@ -93,17 +86,15 @@ def evaluate_streaming(
     return result
 
 
-def unheard(result: dict[str, Any]) -> dict[str, Any]:
+def unheard(result: Heard) -> dict[str, Any]:
     """False accepts on all corpora of which neither training nor calibration has heard anything, as the manifest keeps
     them; {} without any."""
-    rows = [row for row in result["corpora"] if not row["used"]]
+    rows = [row for row in result.corpora if not row.used]
     if not rows:
         return {}
-    rate = poisson_rate(
-        sum(row["false_accepts"]["count"] for row in rows), sum(row["false_accepts"]["hours"] for row in rows)
-    )
-    what = "connected speech that neither training nor calibration has heard: " + ", ".join(r["name"] for r in rows)
-    return {"what": what, "detector": result["detector"], **_brief_rate({"false_accepts": rate})}
+    rate = Rate.of(sum(row.false_accepts.count for row in rows), sum(row.false_accepts.hours for row in rows))
+    what = "connected speech that neither training nor calibration has heard: " + ", ".join(r.name for r in rows)
+    return {"what": what, "detector": result.detector.model_dump(), **_brief_rate(rate)}
 
 
 @dataclass(frozen=True)
@@ -120,9 +111,10 @@ class HeardCorpus:
     used: list[str]
     whole: bool
 
-    def brief(self) -> dict[str, Any]:
-        """What a table shows of it."""
-        return {
+    def known_of(self, row: CorpusFigures) -> CorpusFigures:
+        """Its figures with what is known of it, and the words at its false accepts."""
+        known = {
+            "places": [p.model_copy(update={"words": self.words_at(p.file, p.second)}) for p in row.places],
             "used": self.used,
             "whole": self.whole,
             "recordings": len(self.recordings),
@@ -131,6 +123,7 @@ class HeardCorpus:
             "licence": self.corpus.config.licence,
             "hash": self.corpus.content_hash,
         }
+        return row.model_copy(update=known)
 
     def words_at(self, file: str, second: float, around: int = 2) -> str:
         """The words that are said about there, as far as the transcript and a steady pace tell; "" without one."""
@@ -208,21 +201,21 @@ def _listen(
     return dataset.absent if dataset else ()
 
 
-def judge(corpus: Corpus, detector: DetectorDefaults, *, det: bool = True) -> dict[str, Any]:
+def judge(corpus: Corpus, detector: DetectorDefaults, *, det: bool = True) -> Judged:
     """The figures of one detector over a corpus."""
     names = _names(corpus)
-    result: dict[str, Any] = {
-        "sessions": {names[snr]: summary(corpus.outcome(snr, detector), corpus.labels) for snr in corpus.sessions},
-        "speech": _false(corpus.speech, detector, corpus.labels),
-        "corpora": [
-            {"name": name, **(_false([p for p in corpus.speech if p.name == name], detector, corpus.labels) or {})}
-            for name in dict.fromkeys(part.name for part in corpus.speech)
+    by_name: dict[str, list[KeywordFree]] = {}
+    for part in corpus.speech:
+        by_name.setdefault(part.name, []).append(part)
+    return Judged(
+        sessions={names[snr]: summary(corpus.outcome(snr, detector), corpus.labels) for snr in corpus.sessions},
+        speech=_false(corpus.speech, detector, corpus.labels) if corpus.speech else None,
+        corpora=[
+            CorpusFigures(name=name, **dict(_false(parts, detector, corpus.labels))) for name, parts in by_name.items()
         ],
-        "noise": _false(corpus.noise, detector, corpus.labels),
-    }
-    if det:
-        result["det"] = {names[snr]: det_curve(corpus, snr, detector) for snr in corpus.sessions}
-    return result
+        noise=_false(corpus.noise, detector, corpus.labels) if corpus.noise else None,
+        det={names[snr]: det_curve(corpus, snr, detector) for snr in corpus.sessions} if det else None,
+    )
 
 
 def _names(corpus: Corpus) -> dict[float | None, str]:
@@ -239,11 +232,11 @@ def _detections(corpus: Corpus, detector: DetectorDefaults) -> dict[str, dict[st
     }
 
 
-def det_curve(corpus: Corpus, snr: float | None, detector: DetectorDefaults) -> list[dict[str, Any]]:
+def det_curve(corpus: Corpus, snr: float | None, detector: DetectorDefaults) -> list[DetPoint]:
     """Misses against false accepts as all thresholds move together by the same step (of 256; 0 is the detector's own
     point). False accepts are those on connected speech, where the corpus has none those in the sessions."""
     active = [t for t in detector.thresholds if t]
-    points: list[dict[str, Any]] = []
+    points: list[DetPoint] = []
     for offset in range(1 - max(active), 256 - min(active)):
         if offset % _DET_STEP:
             continue
@@ -255,8 +248,7 @@ def det_curve(corpus: Corpus, snr: float | None, detector: DetectorDefaults) -> 
             hours = sum(part.hours for part in corpus.speech)
         else:
             false, hours = len(outcome.false), outcome.hours
-        point = {"offset": offset, "misses": share(missed, said), "false_accepts": poisson_rate(false, hours)}
-        points.append(point)
+        points.append(DetPoint(offset=offset, misses=Share.of(missed, said), false_accepts=Rate.of(false, hours)))
     return points
 
 
@@ -266,59 +258,48 @@ def shifted(detector: DetectorDefaults, offset: int) -> DetectorDefaults:
     return detector.model_copy(update={"thresholds": levels})
 
 
-def _false(parts: Sequence[KeywordFree], detector: DetectorDefaults, labels: Sequence[str]) -> dict[str, Any] | None:
-    if not parts:
-        return None
+def _false(parts: Sequence[KeywordFree], detector: DetectorDefaults, labels: Sequence[str]) -> FreeFigures:
     hours = sum(part.hours for part in parts)
-    places: list[dict[str, Any]] = []
+    places: list[Place] = []
     for part in parts:
-        for detection in part.detections(detector):
-            name, second = part.stretch.where(detection.position)
-            places.append(
-                {
-                    "label": labels[detection.label],
-                    "score": detection.score,
-                    "file": name,
-                    "second": round(second, 2),
-                }
-            )
-    by_word = Counter(place["label"] for place in places)
-    return {
-        "hours": round(hours, 4),
-        "false_accepts": poisson_rate(len(places), hours),
-        "words": {word: poisson_rate(by_word[word], hours) for word in labels[:-2]},
-        "places": places,
-    }
+        for found in part.detections(detector):
+            name, second = part.stretch.where(found.position)
+            places.append(Place(label=labels[found.label], score=found.score, file=name, second=round(second, 2)))
+    by_word = Counter(place.label for place in places)
+    return FreeFigures(
+        hours=round(hours, 4),
+        false_accepts=Rate.of(len(places), hours),
+        words={word: Rate.of(by_word[word], hours) for word in labels[:-2]},
+        places=places,
+    )
 
 
-def brief(result: dict[str, Any]) -> dict[str, Any]:
+def brief(result: Heard) -> dict[str, Any]:
     """What the manifest keeps."""
-    kept: dict[str, Any] = {"split": result["split"], "detector": result["detector"]}
-    for snr, values in result["sessions"].items():
-        response = values["response_ms"]
+    kept: dict[str, Any] = {"split": result.split, "detector": result.detector.model_dump()}
+    for snr, values in result.sessions.items():
         kept[f"sessions_{snr}_db" if snr != "own" else "own_sessions"] = {
-            "keywords": values["keywords"],
-            "misses": round(values["misses"]["value"] or 0.0, 5),
-            "interval95": [round(values["misses"][k], 5) for k in ("low", "high")],
-            "false_accepts_per_hour": round(values["false_accepts"]["per_hour"], 3),
-            "response_ms": {k: response.get(k) for k in ("median", "p95")},
+            "keywords": values.keywords,
+            "misses": round(values.misses.value or 0.0, 5),
+            "interval95": [round(values.misses.low, 5), round(values.misses.high, 5)],
+            "false_accepts_per_hour": round(values.false_accepts.per_hour or 0.0, 3),
+            "response_ms": {"median": values.response_ms.median, "p95": values.response_ms.p95},
         }
-    for name in ("speech", "noise"):
-        if result[name]:
-            kept[name] = _brief_rate(result[name])
-    if result.get("corpora"):  # runs of before have none
+    for name, free in (("speech", result.speech), ("noise", result.noise)):
+        if free:
+            kept[name] = _brief_rate(free.false_accepts)
+    if result.corpora:
         kept["corpora"] = [
-            {"name": row["name"], "used": row["used"], "aside": row["aside"], "hash": row["hash"], **_brief_rate(row)}
-            for row in result["corpora"]
+            {"name": c.name, "used": c.used, "aside": c.aside, "hash": c.hash, **_brief_rate(c.false_accepts)}
+            for c in result.corpora
         ]
     return kept
 
 
-def _brief_rate(values: dict[str, Any]) -> dict[str, Any]:
-    rate = values["false_accepts"]
+def _brief_rate(rate: Rate) -> dict[str, Any]:
     return {
-        "hours": rate["hours"],
-        "false_accepts": rate["count"],
-        "per_hour": round(rate["per_hour"], 3),
-        "interval95": [round(rate[k], 3) for k in ("low", "high")],
+        "hours": rate.hours,
+        "false_accepts": rate.count,
+        "per_hour": round(rate.per_hour or 0.0, 3),
+        "interval95": [round(rate.low, 3), round(rate.high or 0.0, 3)],
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,9 @@ from model_pipeline.data.near import homophones, near_words
 from model_pipeline.data.noise import generate
 from model_pipeline.data.synth import held_out_clips
 from model_pipeline.errors import KwsError
+from model_pipeline.intervals import Share
 from model_pipeline.listening.recogniser import Recogniser
-from model_pipeline.listening.scoring import share
+from model_pipeline.listening.results import Near, NearWord
 from model_pipeline.manifest import Manifest, record_accuracy
 from model_pipeline.progress import ProgressCallback
 
@@ -38,7 +38,7 @@ def evaluate_near(
     progress: ProgressCallback | None = None,
     *,
     record: bool = False,
-) -> dict[str, Any]:
+) -> Near:
     """
     Args:
         words: what is said beside the keywords; none: chosen by sound (`data.near.near_words`).
@@ -46,11 +46,6 @@ def evaluate_near(
         synth: the settings that the training speech was made by, so that its voices are not heard here; None: those of
             the manifest, if it has any.
         record: write the figures into ``model.json``.
-
-    Returns:
-        ``keywords`` and ``near``, each a list of ``word``, ``takes``, ``fired`` (`scoring.share`: takes at which any
-        keyword was detected) and ``as`` (counts by the keyword detected), keywords with ``right`` (a share too), most
-        often fired first; ``same_sound``: words left out since they sound like a keyword.
 
     Raises:
         MissingTool: no synthesiser. KwsError: none of the words can be said.
@@ -68,24 +63,20 @@ def evaluate_near(
     if not spoken:
         raise KwsError("no voice can say these words")
     heard = _listen(recogniser, clips, progress)
-    rows = {
-        word: _row(word, [h for h, w in zip(heard, spoken, strict=True) if w == word]) for word in [*keywords, *near]
-    }
-    for word in keywords:
-        row = rows[word]
-        row["right"] = share(row["as"].get(word, 0), row["takes"])
-    result = {
-        "model": manifest.model_hash,
-        "name": manifest.name,
-        "detector": manifest.detector.model_dump(),
-        "takes": takes,
-        "keywords": [rows[word] for word in keywords],
-        "near": sorted((rows[word] for word in near), key=lambda row: -(row["fired"]["value"] or 0)),
-        "same_sound": like,
-        "fired": share(sum(rows[w]["fired"]["count"] for w in near), sum(rows[w]["takes"] for w in near)),
-    }
+    of = {word: [h for h, w in zip(heard, spoken, strict=True) if w == word] for word in [*keywords, *near]}
+    rows = [_row(word, of[word]) for word in near]
+    result = Near(
+        model=manifest.model_hash,
+        name=manifest.name,
+        detector=manifest.detector,
+        takes=takes,
+        keywords=[_row(word, of[word], keyword=True) for word in keywords],
+        near=sorted(rows, key=lambda row: -(row.fired.value or 0)),
+        same_sound=like,
+        fired=Share.of(sum(row.fired.count for row in rows), sum(row.takes for row in rows)),
+    )
     if record:
-        record_accuracy(model, "near", {key: value for key, value in result.items() if key not in ("model", "name")})
+        record_accuracy(model, "near", result.model_dump(mode="json", exclude={"model", "name"}))
     return result
 
 
@@ -97,10 +88,15 @@ def settings_of(manifest: Manifest, data: Path | None = None) -> SynthConfig:
     return SynthConfig.model_validate({key: found[key] for key in _CASTING if key in found})
 
 
-def _row(word: str, heard: Sequence[list[str]]) -> dict[str, Any]:
+def _row(word: str, heard: Sequence[list[str]], keyword: bool = False) -> NearWord:
     counts = Counter(label for labels in heard for label in set(labels))
-    fired = share(sum(bool(labels) for labels in heard), len(heard))
-    return {"word": word, "takes": len(heard), "fired": fired, "as": dict(counts.most_common())}
+    return NearWord(
+        word=word,
+        takes=len(heard),
+        fired=Share.of(sum(bool(labels) for labels in heard), len(heard)),
+        heard=dict(counts.most_common()),
+        right=Share.of(counts[word], len(heard)) if keyword else None,
+    )
 
 
 def _listen(recogniser: Recogniser, clips: np.ndarray, progress: ProgressCallback | None) -> list[list[str]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from model_pipeline.data.sessions import Event
 from model_pipeline.intervals import Rate, Share
 from model_pipeline.listening.detector import Detection
+from model_pipeline.listening.results import Confusion, Response, SessionFigures, WordFigures
 from model_pipeline.rate import SAMPLE_RATE
 
 LATEST_S = 1.0  # a detection counts for a word up to so long after its end: then it has left the model's window
@@ -77,55 +77,44 @@ def match(events: Sequence[Event], detections: Iterable[Detection], labels: Sequ
     return Outcome(hits, missed, false, samples)
 
 
-def poisson_rate(count: int, hours: float) -> dict[str, Any]:
-    """`intervals.Rate` as JSON has it."""
-    return Rate.of(count, hours).model_dump()
-
-
-def share(count: int, total: int) -> dict[str, Any]:
-    """`intervals.Share` as JSON has it."""
-    return Share.of(count, total).model_dump()
-
-
-def response_ms(hits: Sequence[tuple[Event, Detection]]) -> dict[str, Any]:
-    """Time from the end of the word to the sample at which the detector fired, in milliseconds (negative: before the
-    word's end). What the board and the link need on top is not in it."""
+def response(hits: Sequence[tuple[Event, Detection]]) -> Response:
+    """How long the answers to words took."""
     if not hits:
-        return {"count": 0}
+        return Response(count=0)
     times = np.array([detection.position - event.end for event, detection in hits]) * 1000 / SAMPLE_RATE
     p5, p50, p95 = np.percentile(times, (5, 50, 95))
-    return {
-        "count": len(times),
-        "p5": round(float(p5), 1),
-        "median": round(float(p50), 1),
-        "p95": round(float(p95), 1),
-        "max": round(float(times.max()), 1),
-        "over_400_ms": share(int((times > 400).sum()), len(times)),
-    }
+    return Response(
+        count=len(times),
+        p5=round(float(p5), 1),
+        median=round(float(p50), 1),
+        p95=round(float(p95), 1),
+        max=round(float(times.max()), 1),
+        over_400_ms=Share.of(int((times > 400).sum()), len(times)),
+    )
 
 
-def summary(outcome: Outcome, labels: Sequence[str]) -> dict[str, Any]:
+def summary(outcome: Outcome, labels: Sequence[str]) -> SessionFigures:
     """A session's outcome (or several's, added up) as numbers: in all, and for each keyword."""
     said = Counter(e.word for e, _ in outcome.hits) + Counter(e.word for e in outcome.missed)
     missed = Counter(e.word for e in outcome.missed)
     false = Counter(labels[d.label] for d, _ in outcome.false)
-    return {
-        "hours": round(outcome.hours, 4),
-        "keywords": sum(said.values()),
-        "misses": share(len(outcome.missed), sum(said.values())),
-        "false_accepts": poisson_rate(len(outcome.false), outcome.hours),
-        "response_ms": response_ms(outcome.hits),
-        "false_by_cause": dict(Counter(_cause(why, labels) for _, why in outcome.false).most_common()),
-        "false_at_words": _confusions(outcome, labels),
-        "words": {
-            word: {
-                "misses": share(missed[word], said[word]),
-                "false_accepts": poisson_rate(false[word], outcome.hours),
-                "response_ms": response_ms([(e, d) for e, d in outcome.hits if e.word == word]),
-            }
+    return SessionFigures(
+        hours=round(outcome.hours, 4),
+        keywords=sum(said.values()),
+        misses=Share.of(len(outcome.missed), sum(said.values())),
+        false_accepts=Rate.of(len(outcome.false), outcome.hours),
+        response_ms=response(outcome.hits),
+        false_by_cause=dict(Counter(_cause(why, labels) for _, why in outcome.false).most_common()),
+        false_at_words=_confusions(outcome, labels),
+        words={
+            word: WordFigures(
+                misses=Share.of(missed[word], said[word]),
+                false_accepts=Rate.of(false[word], outcome.hours),
+                response_ms=response([(e, d) for e, d in outcome.hits if e.word == word]),
+            )
             for word in labels[:-2]
         },
-    }
+    )
 
 
 def _cause(why: str, labels: Sequence[str]) -> str:
@@ -134,7 +123,7 @@ def _cause(why: str, labels: Sequence[str]) -> str:
     return "another keyword" if why in labels else "another word"
 
 
-def _confusions(outcome: Outcome, labels: Sequence[str]) -> list[dict[str, Any]]:
+def _confusions(outcome: Outcome, labels: Sequence[str]) -> list[Confusion]:
     """Which word was taken for which keyword, most frequent first."""
     pairs = Counter((why, labels[d.label]) for d, why in outcome.false if why not in ("nothing", "repeat"))
-    return [{"said": said, "heard": heard, "count": n} for (said, heard), n in pairs.most_common(20)]
+    return [Confusion(said=said, heard=heard, count=n) for (said, heard), n in pairs.most_common(20)]

@@ -115,8 +115,8 @@ def measure(model: Path, people: Path) -> dict[str, Any]:
         "balanced": float(np.mean(list(recall.values()))),
         "recall": recall,
         "clips": clips.share.correct(),
-        "misses": next(iter(stream["sessions"].values()))["misses"],
-        "speech": {row["name"]: row["false_accepts"] for row in stream["corpora"]},
+        "misses": next(iter(stream.sessions.values())).misses.model_dump(),
+        "speech": {row.name: row.false_accepts.model_dump() for row in stream.corpora},
     }
 
 

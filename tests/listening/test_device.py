@@ -77,7 +77,7 @@ def as_evaluated(recogniser: Recogniser, sessions: list[Session], folder: Path) 
         How many there were.
     """
     write_sessions(sessions, folder / "sessions")
-    expected = evaluate_streaming(SHIPPED, own_sessions=folder / "sessions")["detections"]["own"]
+    expected = evaluate_streaming(SHIPPED, own_sessions=folder / "sessions").detections["own"]
     assert sorted(expected) == sorted(s.name for s in sessions)
     with targets.emulated("disco_f407vg", private_copy(image("disco_f407vg"), folder)) as link:
         for session in sessions:

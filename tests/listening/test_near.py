@@ -115,22 +115,22 @@ def test_what_fires_is_counted_at_the_word_that_was_said(tmp_path: Path, monkeyp
     monkeypatch.setattr(evaluation, "held_out_clips", lambda *_: (clips, spoken))
     monkeypatch.setattr(evaluation, "homophones", lambda *_: {"know": "no"})
     result = evaluation.evaluate_near(model, ["yet", "nope", "know", "yes"], 6, SynthConfig(), record=True)
-    rows = {row["word"]: row for row in [*result["keywords"], *result["near"]]}
-    assert [rows[w]["takes"] for w in ("yes", "yet", "nope")] == [2, 6, 6] and set(rows) == {
+    rows = {row.word: row for row in [*result.keywords, *result.near]}
+    assert [rows[w].takes for w in ("yes", "yet", "nope")] == [2, 6, 6] and set(rows) == {
         "yes",
         "no",
         "up",
         "yet",
         "nope",
     }
-    assert result["fired"]["total"] == 12 and result["same_sound"] == {"know": "no"}
+    assert result.fired.total == 12 and result.same_sound == {"know": "no"}
     recogniser = evaluation.Recogniser(model)
     alone = evaluation._listen(recogniser, clips, None)
-    assert sum(bool(heard) for heard in alone) == sum(row["fired"]["count"] for row in rows.values()) > 0
+    assert sum(bool(heard) for heard in alone) == sum(row.fired.count for row in rows.values()) > 0
     for row in rows.values():
-        assert sum(row["as"].values()) >= row["fired"]["count"] and set(row["as"]) <= {"yes", "no", "up"}
+        assert sum(row.heard.values()) >= row.fired.count and set(row.heard) <= {"yes", "no", "up"}
     recorded = load_manifest(model).accuracy["near"]
-    assert recorded["near"] == result["near"] and recorded["detector"]["stride_hops"] == 5
+    assert recorded["near"] == result.model_dump(mode="json")["near"] and recorded["detector"]["stride_hops"] == 5
 
 
 def test_a_detection_belongs_to_the_clip_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,12 @@ from scipy import stats
 
 from model_pipeline.data.connected import Stretch
 from model_pipeline.data.sessions import Event
+from model_pipeline.intervals import Rate
 from model_pipeline.listening.corpus import Corpus, Heard, KeywordFree
 from model_pipeline.listening.detector import Detection
 from model_pipeline.listening.evaluate import det_curve, judge, shifted
-from model_pipeline.listening.scoring import match, poisson_rate, response_ms, summary
+from model_pipeline.listening.results import Confusion, Response
+from model_pipeline.listening.scoring import match, response, summary
 from model_pipeline.manifest import DetectorDefaults
 from tests.support.listening_models import track_of
 
@@ -81,24 +83,22 @@ def test_nothing_is_counted_twice_or_lost(words, times) -> None:
 
 def test_poisson_interval() -> None:
     # chi-squared limits; the upper limit of no event at all is 3.69, of one 5.57 (known tables)
-    assert poisson_rate(0, 1.0)["high"] == pytest.approx(3.6889, abs=1e-4)
-    assert (poisson_rate(1, 2.0)["low"], poisson_rate(1, 2.0)["high"]) == pytest.approx(
-        (0.02532 / 2, 5.5716 / 2), rel=1e-3
-    )
+    assert Rate.of(0, 1.0).high == pytest.approx(3.6889, abs=1e-4)
+    assert (Rate.of(1, 2.0).low, Rate.of(1, 2.0).high) == pytest.approx((0.02532 / 2, 5.5716 / 2), rel=1e-3)
     for count in (3, 17, 200):
-        found = poisson_rate(count, 0.5)
-        assert found["low"] == pytest.approx(stats.chi2.ppf(0.025, 2 * count) / 2 / 0.5)
-        assert found["high"] == pytest.approx(stats.chi2.ppf(0.975, 2 * count + 2) / 2 / 0.5)
-        assert found["per_hour"] == count * 2
-    assert poisson_rate(0, 0.0)["per_hour"] is None
+        found = Rate.of(count, 0.5)
+        assert found.low == pytest.approx(stats.chi2.ppf(0.025, 2 * count) / 2 / 0.5)
+        assert found.high == pytest.approx(stats.chi2.ppf(0.975, 2 * count + 2) / 2 / 0.5)
+        assert found.per_hour == count * 2
+    assert Rate.of(0, 0.0).per_hour is None
 
 
 def test_response_time_is_from_the_words_end_to_the_detections_sample() -> None:
     hits = [(EVENTS[0], at(2.6)), (EVENTS[0], at(2.7)), (EVENTS[0], at(3.0)), (EVENTS[0], at(2.4))]
-    found = response_ms(hits)
-    assert (found["count"], found["median"], found["max"]) == (4, 150.0, 500.0)
-    assert (found["over_400_ms"]["count"], found["over_400_ms"]["total"]) == (1, 4)
-    assert response_ms([]) == {"count": 0}
+    found = response(hits)
+    assert (found.count, found.median, found.max) == (4, 150.0, 500.0)
+    assert (found.over_400_ms.count, found.over_400_ms.total) == (1, 4)
+    assert response([]) == Response(count=0)
 
 
 def posteriors(rows: int, peaks: dict[int, tuple[int, int]]) -> np.ndarray:
@@ -127,27 +127,27 @@ def corpus() -> Corpus:
 
 def test_figures_of_a_corpus() -> None:
     result = judge(corpus(), DETECTOR)
-    session, speech = result["sessions"]["10"], result["speech"]
-    assert (session["misses"]["count"], session["misses"]["total"]) == (1, 3)
-    assert session["words"]["yes"]["misses"]["count"] == 1
-    assert session["false_accepts"]["count"] == 0
-    assert session["response_ms"]["count"] == 2
-    assert session["response_ms"]["median"] == pytest.approx(190, abs=50)
-    assert speech["false_accepts"]["count"] == 1
-    assert speech["hours"] == pytest.approx(0.1, rel=0.01)
-    assert speech["words"]["no"]["count"] == 1
-    place = speech["places"][0]
-    assert (place["label"], place["score"], place["file"]) == ("no", 180, "b.ogg")
-    assert place["second"] == pytest.approx((15840 + 2000 * 1600 - 1600000) / 16000, abs=0.01)
-    assert result["noise"] is None
+    session, speech = result.sessions["10"], result.speech
+    assert (session.misses.count, session.misses.total) == (1, 3)
+    assert session.words["yes"].misses.count == 1
+    assert session.false_accepts.count == 0
+    assert session.response_ms.count == 2
+    assert session.response_ms.median == pytest.approx(190, abs=50)
+    assert speech and speech.false_accepts.count == 1
+    assert speech.hours == pytest.approx(0.1, rel=0.01)
+    assert speech.words["no"].count == 1
+    place = speech.places[0]
+    assert (place.label, place.score, place.file) == ("no", 180, "b.ogg")
+    assert place.second == pytest.approx((15840 + 2000 * 1600 - 1600000) / 16000, abs=0.01)
+    assert result.noise is None
 
 
 def test_det_curve_moves_all_thresholds_without_running_the_model() -> None:
-    points = {p["offset"]: p for p in det_curve(corpus(), 10.0, DETECTOR)}
+    points = {p.offset: p for p in det_curve(corpus(), 10.0, DETECTOR)}
     assert min(points) <= -124
     assert max(points) >= 124
-    missed = {offset: p["misses"]["count"] for offset, p in points.items()}
-    false = {offset: p["false_accepts"]["count"] for offset, p in points.items()}
+    missed = {offset: p.misses.count for offset, p in points.items()}
+    false = {offset: p.false_accepts.count for offset, p in points.items()}
     assert (missed[0], false[0]) == (1, 1)
     assert (missed[-20], false[-20]) == (0, 1)  # thresholds of 108: the weak word
     assert (missed[-32], false[-32]) == (0, 2)
@@ -159,8 +159,8 @@ def test_det_curve_moves_all_thresholds_without_running_the_model() -> None:
 def test_curve_without_speech_counts_false_accepts_in_the_sessions() -> None:
     alone = corpus()
     alone.speech = []
-    point = next(p for p in det_curve(alone, 10.0, DETECTOR) if p["offset"] == 0)
-    assert point["false_accepts"]["hours"] == round(80 * 1600 / 16000 / 3600 + 14240 / 16000 / 3600, 4)
+    point = next(p for p in det_curve(alone, 10.0, DETECTOR) if p.offset == 0)
+    assert point.false_accepts.hours == round(80 * 1600 / 16000 / 3600 + 14240 / 16000 / 3600, 4)
 
 
 def test_shifted_thresholds_stay_in_their_range_and_off_stays_off() -> None:
@@ -170,9 +170,9 @@ def test_shifted_thresholds_stay_in_their_range_and_off_stays_off() -> None:
 
 def test_summary_names_what_was_taken_for_a_keyword() -> None:
     found = summary(match(EVENTS, [at(2.6, NO), at(4.5), at(2.9), at(3.2), at(9.0)], LABELS, 16000 * 3600), LABELS)
-    assert found["false_by_cause"] == {"another keyword": 1, "another word": 1, "repeat": 1, "nothing": 1}
-    assert found["false_at_words"] == [
-        {"said": "yes", "heard": "no", "count": 1},
-        {"said": "cat", "heard": "yes", "count": 1},
+    assert found.false_by_cause == {"another keyword": 1, "another word": 1, "repeat": 1, "nothing": 1}
+    assert found.false_at_words == [
+        Confusion(said="yes", heard="no", count=1),
+        Confusion(said="cat", heard="yes", count=1),
     ]
-    assert found["false_accepts"]["per_hour"] == 4.0
+    assert found.false_accepts.per_hour == 4.0

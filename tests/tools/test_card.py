@@ -178,8 +178,8 @@ def test_boards_that_cannot_be_built_say_why(model: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(costs, "build", missing)
     monkeypatch.setattr(costs.realtime, "check", missing)
     rows = costs.on_boards(model)
-    assert {"disco_f407vg", "nano33ble"} <= {row["board"] for row in rows} and "host" not in {r["board"] for r in rows}
-    assert all(r["memory"] is r["realtime"] is None and "not installed" in r["why_not"] for r in rows)
+    assert {"disco_f407vg", "nano33ble"} <= {row.board for row in rows} and "host" not in {r.board for r in rows}
+    assert all(r.memory is r.realtime is None and "not installed" in r.why_not for r in rows)
 
 
 def test_the_verb_writes_the_file(

@@ -21,8 +21,9 @@ from host_tools.report import page as report
 from model_pipeline.data.audio import write_wav
 from model_pipeline.data.sessions import Event
 from model_pipeline.errors import KwsError
+from model_pipeline.intervals import Rate
 from model_pipeline.listening.detector import Detection
-from model_pipeline.listening.scoring import match, poisson_rate, summary
+from model_pipeline.listening.scoring import match, summary
 
 LABELS = ["yes", "no", "<b>&", "unknown", "silence"]
 
@@ -170,8 +171,8 @@ def test_the_page_shows_misses_and_false_accepts_in_a_stream(monkeypatch: pytest
     monkeypatch.setattr(report, "_figures", lambda _: {"confusion": "", "recall": ""})
     events = [Event("yes", 16000, 24000), Event("yes", 64000, 70000), Event("no", 90000, 99000)]
     outcome = match(events, [Detection(25600, 0, 200), Detection(80000, 1, 200)], LABELS, 3600 * 16000)
-    noise = {"false_accepts": poisson_rate(0, 0.5)}
-    streaming = {"sessions": {"10": summary(outcome, LABELS)}, "noise": noise}
+    noise = {"false_accepts": Rate.of(0, 0.5).model_dump()}
+    streaming = {"sessions": {"10": summary(outcome, LABELS).model_dump()}, "noise": noise}
     page = report.render(example() | {"expect": {"streaming": streaming, "near": None, "boards": []}})
     rows = [re.sub(r"<[^>]*>|\s+", " ", row).split() for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)]
     found = {" ".join(row) for row in rows}
@@ -184,7 +185,10 @@ def test_the_page_shows_misses_and_false_accepts_in_a_stream(monkeypatch: pytest
 def _stream() -> dict:
     events = [Event("yes", 16000, 24000), Event("yes", 64000, 70000), Event("no", 90000, 99000)]
     outcome = match(events, [Detection(25600, 0, 200), Detection(80000, 1, 200)], LABELS, 3600 * 16000)
-    return {"sessions": {"10": summary(outcome, LABELS)}, "noise": {"false_accepts": poisson_rate(0, 0.5)}}
+    return {
+        "sessions": {"10": summary(outcome, LABELS).model_dump()},
+        "noise": {"false_accepts": Rate.of(0, 0.5).model_dump()},
+    }
 
 
 def test_what_a_user_will_notice_stands_first() -> None:
@@ -200,7 +204,7 @@ def test_what_a_user_will_notice_stands_first() -> None:
 
 
 def test_false_accepts_of_speech_go_before_those_of_a_stress_test() -> None:
-    stream = _stream() | {"speech": {"false_accepts": poisson_rate(6, 3.0)}}
+    stream = _stream() | {"speech": {"false_accepts": Rate.of(6, 3.0).model_dump()}}
     tiles = report.felt(example() | {"expect": {"streaming": stream}})
     assert tiles[1][0] == "2.0" and tiles[1][2].startswith("of speech, 3.00 h")
     assert report.felt(example()) == [], "a measurement of clips alone has no such figure"

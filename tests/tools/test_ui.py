@@ -124,15 +124,17 @@ def test_json_commands_no_terminal_and_means_the_same(text: str) -> None:
 
 
 def test_a_label_is_not_a_formula_in_a_picture(tmp_path: Path) -> None:
+    from model_pipeline.intervals import Rate, Share
     from model_pipeline.listening.plot import det_plot
+    from model_pipeline.listening.results import DetPoint, Listening
 
     label = "a$_b$ \ufffe<x>&"
     svg = pictures.picture("x", label, (2, 2), lambda axes: axes.set_title(label))
     assert "a$_b$ \ufffd&lt;x&gt;&amp;" in svg
     ElementTree.fromstring(svg)
-    rate = {"hours": 1.0, "per_hour": 10.0, "low": 8.0, "high": 12.0}
-    point = {"false_accepts": rate, "misses": {"value": 0.1, "low": 0.05, "high": 0.2}, "offset": 0}
-    det_plot({"name": "$x$", "split": "testing", "speech": None, "det": {"10": [point]}}, tmp_path / "det.svg")
+    point = DetPoint(offset=0, misses=Share.of(10, 100), false_accepts=Rate.of(10, 1.0))
+    listened = Listening.model_construct(name="$x$", split="testing", speech=None, det={"10": [point]})
+    det_plot(listened, tmp_path / "det.svg")
     drawn = (tmp_path / "det.svg").read_text(encoding="utf-8")
     assert "$x$, testing split" in drawn and "mathdefault" not in drawn
 
