@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,8 +14,9 @@ from host_tools.link.session import Link
 from host_tools.measure.metrics import tick_unit
 from model_pipeline.compiler import Program, compile_model, load_host
 from model_pipeline.compiler.ir import DTYPES
-from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.tflm import Interpreter
 
 
 @dataclass(frozen=True)
@@ -40,56 +40,25 @@ class Difference:
         )
 
 
-class Reference:
-    """TensorFlow Lite Micro's interpreter with every tensor kept.
-
-    Raises:
-        MissingTool: ``tflite_micro`` is not installed.
-        KwsError: it refuses the model.
-    """
-
-    def __init__(self, tflite: bytes, arena: int = 16 << 20) -> None:
-        try:
-            from tflite_micro.python.tflite_micro import runtime
-        except ImportError as error:
-            raise MissingTool("tflite_micro is not installed, so there is nothing to compare with") from error
-        self.version = importlib.metadata.version("tflite-micro")
-        keep = runtime.InterpreterConfig.kPreserveAllTensors
-        try:
-            self._interpreter = runtime.Interpreter.from_bytes(tflite, arena_size=arena, intrepreter_config=keep)
-        except RuntimeError as error:
-            raise KwsError(f"TensorFlow Lite Micro refuses the model: {error}") from error
-
-    def run(self, values: np.ndarray) -> np.ndarray:
-        """int8 of the input's shape to the output."""
-        self._interpreter.set_input(values, 0)
-        self._interpreter.invoke()
-        return np.array(self._interpreter.get_output(0)).reshape(-1)
-
-    def run_as(self, program: Program, given: np.ndarray) -> list[np.ndarray]:
-        """The values of the plan's outputs; ``given``: what its inputs take, their bytes one after the other. What is
-        float32 outside of the plan is made of it here, which loses nothing."""
-        block, at = np.ascontiguousarray(given).reshape(-1).view(np.int8), 0
-        outside = {id(inside): tensor for edge, tensor, inside in program.moved if edge == "input"}
-        for number, tensor in enumerate(program.graph.inputs):
-            values = block[at : at + tensor.bytes].view(DTYPES[tensor.type]).reshape(tensor.shape)
-            at += tensor.bytes
-            if id(tensor) in outside:
-                values = tensor.scale * (values.astype(np.int32) - tensor.zero_point).astype(np.float32)
-                values = values.reshape(outside[id(tensor)].shape)
-            self._interpreter.set_input(values, number)
-        self._interpreter.invoke()
-        inside = {id(tensor) for edge, _, tensor in program.moved if edge == "output"}
-        return [
-            self.tensor(tensor.index)
-            if id(tensor) in inside
-            else np.array(self._interpreter.get_output(number)).reshape(-1)
-            for number, tensor in enumerate(program.graph.outputs)
-        ]
-
-    def tensor(self, index: int) -> np.ndarray:
-        """One tensor after the last run."""
-        return np.array(self._interpreter.GetTensor(index, 0)["tensor_data"]).reshape(-1)
+def run_as(reference: Interpreter, program: Program, given: np.ndarray) -> list[np.ndarray]:
+    """The values of the plan's outputs; ``given``: what its inputs take, their bytes one after the other. What is
+    float32 outside of the plan is made of it here, which loses nothing."""
+    block, at = np.ascontiguousarray(given).reshape(-1).view(np.int8), 0
+    outside = {id(inside): tensor for edge, tensor, inside in program.moved if edge == "input"}
+    inputs = []
+    for tensor in program.graph.inputs:
+        values = block[at : at + tensor.bytes].view(DTYPES[tensor.type]).reshape(tensor.shape)
+        at += tensor.bytes
+        if id(tensor) in outside:
+            values = tensor.scale * (values.astype(np.int32) - tensor.zero_point).astype(np.float32)
+            values = values.reshape(outside[id(tensor)].shape)
+        inputs.append(values)
+    reference.run(*inputs)
+    inside = {id(tensor) for edge, _, tensor in program.moved if edge == "output"}
+    return [
+        reference.tensor(tensor.index) if id(tensor) in inside else reference.output(number)
+        for number, tensor in enumerate(program.graph.outputs)
+    ]
 
 
 def compare(
@@ -100,7 +69,7 @@ def compare(
     Returns:
         How many layers and values were compared, and the first `Difference` (or None).
     """
-    reference = Reference(tflite)
+    reference = Interpreter(tflite, keep=True)
     host = load_host(program)
     report = progress or silent
     values = 0
@@ -108,7 +77,7 @@ def compare(
     compared = [n for n, call in enumerate(program.calls) if call.outputs and call.outputs[0].index >= 0]
     for number, given in enumerate(inputs):
         report(number, len(inputs), "comparing")
-        outputs = reference.run_as(program, given)
+        outputs = run_as(reference, program, given)
         layers, ours = host.traced(given)
         for call in compared:
             theirs = reference.tensor(program.calls[call].outputs[0].index)
@@ -146,7 +115,7 @@ def compare_streaming(
         program: compiled with a hop.
         steps: calls after the warm-up.
     """
-    reference = Reference(tflite)
+    reference = Interpreter(tflite, keep=True)
     window = compile_model(tflite)
     assert program.streaming is not None
     report = progress or silent
@@ -160,7 +129,8 @@ def compare_streaming(
     for call in range(plan.warm_up - 1, calls):
         report(call, calls, "comparing")
         end = (call + 1) * hop
-        theirs = reference.run(sound[end - plan.window : end].reshape(window.input.shape))
+        reference.run(sound[end - plan.window : end].reshape(window.input.shape))
+        theirs = reference.output()
         first = _difference(call, "the streaming plan's output", outputs[call], theirs)
         if first:
             break
@@ -210,7 +180,7 @@ def compare_devices(
                 hint="kws build and kws flash with this model first",
             )
         infos.append(info)
-    reference = Reference(tflite)
+    reference = Interpreter(tflite, keep=True)
     shape = compile_model(tflite).input.shape
     report = progress or silent
     ticks: list[list[int]] = [[] for _ in links]
@@ -218,7 +188,8 @@ def compare_devices(
     values = 0
     for number, given in enumerate(inputs):
         report(number, len(inputs), "comparing")
-        theirs = reference.run(given.reshape(shape))
+        reference.run(given.reshape(shape))
+        theirs = reference.output()
         for n, link in enumerate(links):
             result = stream.infer(link, given)
             ticks[n].append(result.inference_ticks)

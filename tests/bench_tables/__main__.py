@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from host_tools import ui
-from host_tools.check.layers import Reference
+from host_tools.check.layers import run_as
 from host_tools.measure import m4
 from host_tools.measure.layers import measure
 from model_pipeline.compiler import Program, compile_model
 from model_pipeline.config import Packing
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.native import ROOT
+from model_pipeline.tflm import Interpreter
 from tests.support import frontend_profile, pdm
 
 RECORDED = Path(__file__).with_name("recorded.toml")
@@ -47,18 +48,22 @@ def find(entry: dict[str, Any], wakeword: Path | None) -> tuple[Path | None, str
 def exact(tflite: bytes, program: Program, inputs: np.ndarray, outputs: np.ndarray) -> bool | None:
     """Whether the emulated board's outputs are tflite_micro's; None where that is not installed."""
     try:
-        reference = Reference(tflite)
+        reference = Interpreter(tflite, keep=True)
     except MissingTool:
         return None
     if program.streaming is None:
-        expected = [np.concatenate([t.view(np.int8) for t in reference.run_as(program, v)]) for v in inputs]
+        expected = [np.concatenate([t.view(np.int8) for t in run_as(reference, program, v)]) for v in inputs]
         return bool(np.array_equal(np.stack(expected).reshape(outputs.shape), outputs))
     frames, hop = program.streaming.window, program.streaming.hop
     sound = inputs.reshape(len(inputs) * hop, -1)
     shape = compile_model(tflite).input.shape
     calls = range(program.streaming.warm_up - 1, len(inputs))
     windows = [sound[(call + 1) * hop - frames : (call + 1) * hop].reshape(shape) for call in calls]
-    return bool(np.array_equal(np.stack([reference.run(w) for w in windows]), outputs[calls.start :]))
+    expected = []
+    for window in windows:
+        reference.run(window)
+        expected.append(reference.output())
+    return bool(np.array_equal(np.stack(expected), outputs[calls.start :]))
 
 
 def bench_model(path: Path, hop: int, packing: Packing) -> dict[str, Any]:
