@@ -2,7 +2,7 @@
 KWS := .venv/bin/kws
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint bench bench-words fuzz clean
+.PHONY: help setup demo test lint bench bench-words pictures fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -26,6 +26,9 @@ lint: setup ## ruff and mypy
 bench: setup ## instructions, RAM and flash of models on the emulated board, beside those of others (ARGS="--only kws01")
 	@$(PY) -m tests.bench_tables $(ARGS)
 	@$(KWS) bench --features
+
+pictures: setup ## the terminal's pictures in docs/, taken of the emulated board
+	@$(PY) -m tests.pictures
 
 bench-words: setup ## people's accuracy of own words that only synthesisers said (ARGS="--only b --takes 0")
 	@$(PY) -m tests.bench_words $(ARGS)

@@ -13,7 +13,7 @@ from host_tools.ui import Text, cell_len, set_cell_size
 from model_pipeline.text import shown
 
 _SHADES = " ░▒▓█"
-_FULL = 670  # a feature that fills the input's range (26 of 0.0390625)
+_QUIET, _FULL = 200, 670  # features of a quiet room, and what fills the input's range (26 of 0.0390625)
 _FLOOR_DB = -80
 _LARGE_S, _PROJECTOR_S = 3.0, 6.0  # that a word stays bright
 _PLAIN = str.maketrans("█▓▒░·│▸≥–…←→↑↓", "#*+.-|>>-.<>^v")
@@ -182,8 +182,8 @@ def _mel(frames: Iterable[tuple[int, ...]], width: int, rows: int) -> list[Text]
         cells = []
         for frame in shown_frames:
             band = frame[row * len(frame) // rows : max(row * len(frame) // rows + 1, (row + 1) * len(frame) // rows)]
-            level = max(band, default=0) / _FULL
-            cells.append(_SHADES[min(4, int(level * 5))])
+            level = (max(band, default=0) - _QUIET) / (_FULL - _QUIET)
+            cells.append(_SHADES[max(0, min(4, int(level * 5)))])
         lines.append(Text("".join(cells).rjust(width), style="blue"))
     return lines
 
