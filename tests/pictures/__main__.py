@@ -1,5 +1,5 @@
-"""``make pictures``: docs/live.svg and docs/live-projector.svg, what `kws live` shows of the emulated board that hears ten
-spoken words (of ../shared/data where that is, else flite's)."""
+"""``make pictures``: docs/live.svg and docs/live-projector.svg, what `kws live` shows of the emulated board that hears
+ten spoken words (of ../shared/data where that is, else flite's)."""
 
 from __future__ import annotations
 
