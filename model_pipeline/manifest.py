@@ -110,7 +110,7 @@ class Manifest(Strict):
     role: Literal["words", "voice"] = "words"
     streaming: int = Field(
         0, ge=0, le=LIMITS["FRAMES"]
-    )  # feature frames that an inference takes, likewise; 0: the whole window
+    )  # feature frames that an inference of the plan takes; 0: the whole window
     architecture: str = ""
     parameters: int = 0
     macs: int = 0

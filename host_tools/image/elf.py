@@ -20,7 +20,7 @@ def check_image(board: Board, elf: Path, *, ours: bool = True) -> None:
             tells in INFO is in it.
 
     Raises:
-        KwsError: it is no such file; says what it is instead.
+        KwsError: it is not such a file; says what it is instead.
     """
     hint = f"kws build --board {board.id}"
     try:
@@ -50,7 +50,7 @@ def check_image(board: Board, elf: Path, *, ours: bool = True) -> None:
                 hint=hint,
             )
     if ours and not any(board.id.encode() + b"\0" in data for _, data in loaded):
-        raise KwsError(f"{elf} is no firmware of kws for {board.id} (it does not hold the board's name)", hint=hint)
+        raise KwsError(f"{elf} is not a firmware of kws for {board.id} (it does not hold the board's name)", hint=hint)
 
 
 def _loaded(content: bytes) -> list[tuple[int, bytes]]:

@@ -68,7 +68,7 @@ class Emulator:
         return f"{how}: {text.splitlines()[-1]}" if text else how
 
     def stderr_text(self) -> str:
-        """What the child has written to stderr so far, without QEMU's remarks that are no errors."""
+        """What the child has written to stderr so far, without QEMU's remarks that are not errors."""
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").splitlines()
         return "\n".join(line for line in lines if line.strip() and "info: QEMU waiting" not in line)

@@ -120,7 +120,7 @@ class Link:
         self._claim: socket.socket | None = None
         self._urgent: deque[bytes] = deque()
         self._unacked: deque[Ticket] = deque()
-        self._cursor = 0  # of _unacked, so many were written
+        self._cursor = 0  # how many of _unacked were written
         self._probing = False  # after a time-out only the oldest goes out, until something is acknowledged
         self._went_back_to: int | None = None
         self._tries = 0
@@ -407,7 +407,7 @@ class Link:
         text = f"no micro-kws firmware answered on {self.name} within {timeout:.0f} s"
         if self._stray_bytes:
             return DeviceError(
-                f"{text}; {self._stray_bytes} bytes came that are no frames of ours",
+                f"{text}; {self._stray_bytes} bytes came that are not frames of ours",
                 hint="check the baud rate, or flash our firmware",
             )
         hint = "check that the board runs our firmware, then reset it"

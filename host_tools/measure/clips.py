@@ -108,7 +108,7 @@ def measure_clips(
     """Streams labelled clips and sums up what came back.
 
     Args:
-        realtime: so many of them, spread over all, are streamed a second time at the pace of a microphone, for the
+        realtime: how many of them, spread over all, are streamed a second time at the pace of a microphone, for the
             response time of real use.
 
     Returns:

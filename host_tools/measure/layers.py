@@ -38,7 +38,7 @@ class PlanCost:
         total: mean of one invoke, instructions (m4) or nanoseconds (host), undisturbed by counting calls.
         calls: the same for each call; they add up to ``total``. Empty if they were not asked for.
         flash: bytes of kernels, plan and constants, without what any program takes (m4 only, else 0).
-        ram: static bytes likewise: the arena and whatever kernels keep.
+        ram: static bytes in RAM: the arena and whatever kernels keep.
         stack: bytes used at most, with the little of the main program.
     """
 

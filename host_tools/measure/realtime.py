@@ -167,7 +167,7 @@ def measure(board: str, elf: Path, hops: int) -> Profile:
     """Runs ``elf`` in QEMU over a second of sound.
 
     Raises:
-        CheckFailed: its ticks are no instructions, or no results came.
+        CheckFailed: its ticks are not instructions, or no results came.
     """
     with start(board, elf, kind="qemu") as emulator, Link.open(emulator.url, 30.0) as link:
         info = link.info()

@@ -32,7 +32,7 @@ def write_report(results: dict[str, Any], out: Path) -> tuple[Path, Path]:
         The two paths.
 
     Raises:
-        KwsError: files of these names are there that are no report of ours.
+        KwsError: files of these names are there that are not a report of ours.
     """
     out = Path(out)
     claim_dir(out, "kws report", ("results.json", "report.html"), ours=_ours)
@@ -206,7 +206,7 @@ def _figures(results: dict[str, Any]) -> dict[str, str]:
 
 
 def second(results: dict[str, Any]) -> list[tuple[str, float]]:
-    """What each part costs in a second of sound: the front end, so many inferences, the detector as often."""
+    """What each part costs in a second of sound: the front end, its inferences, the detector as often."""
     cost, device = results["cost"], results["device"]
     stride = device.get("default_stride") or 1
     hop = device["hop_samples"] * stride

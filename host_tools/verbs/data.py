@@ -60,7 +60,7 @@ def import_(
     source: Annotated[Path, typer.Argument(help="A folder with one folder a word.", show_default=False)],
     out: Out,
     name: Annotated[str, typer.Option(help="What the data is called, for the model's manifest.")] = "",
-    licence: Annotated[str, typer.Option(help="Its licence, likewise.")] = "",
+    licence: Annotated[str, typer.Option(help="Its licence, for the manifest.")] = "",
     json: common.Json = False,
 ) -> None:
     """Take in recordings (wav, flac, ogg, mp3; any rate and length) as a data folder."""
@@ -178,7 +178,7 @@ def shard(
     settings: Settings = None,
     per_shard: Annotated[int, typer.Option(min=1, help="Clips of a file (3000: about 100 MB).")] = 3000,
     epochs: Annotated[
-        int, typer.Option(min=0, help="Make so many augmented epochs as features; 0: keep the audio.")
+        int, typer.Option(min=0, help="Make this many augmented epochs as features; 0: keep the audio.")
     ] = 0,
     json: common.Json = False,
 ) -> None:

@@ -78,7 +78,7 @@ def clips(
     ] = None,
     gain: Annotated[
         list[float] | None,
-        typer.Option(help="Also so many dB louder, or softer (-20); may be repeated.", show_default="none"),
+        typer.Option(help="Also this many dB louder, or softer (-20); may be repeated.", show_default="none"),
     ] = None,
     json: common.Json = False,
 ) -> None:

@@ -136,7 +136,7 @@ def _show(values: dict[str, Any]) -> None:
     )
     if values["target"] == "m4":
         ui.out.say(
-            "flash {:,} B (kernels, plan, constants), RAM {:,} B, stack {:,} B; {} are no cycles",
+            "flash {:,} B (kernels, plan, constants), RAM {:,} B, stack {:,} B; {} are not cycles",
             values["flash_bytes"],
             values["ram_bytes"],
             values["stack_bytes"],

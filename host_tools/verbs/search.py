@@ -35,7 +35,7 @@ def search(
     max_ram: Annotated[str, typer.Option(help="Most RAM of the whole image, as kws build counts it: 40K.")] = "0",
     max_flash: Annotated[str, typer.Option(help="Most flash of the whole image: 128K.")] = "0",
     trials: Annotated[int, typer.Option(min=0, help="Networks to train in all, earlier starts included.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0, help="Begin no trial after so many minutes.")] = 0,
+    minutes: Annotated[float, typer.Option(min=0, help="Begin no trial after this many minutes.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Of a trial; the front is then trained in full.")] = 8,
     json: common.Json = False,
 ) -> None:

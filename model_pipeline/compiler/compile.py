@@ -36,7 +36,7 @@ def compile_model(
         packing: ``speed`` takes a kernel made for the DSP extension (and as right without it) where there is one,
             ``size`` the same with constants that take less flash, ``portable`` the plain ones for all layers.
         max_constants: bytes; where ``speed`` takes more, only some layers are packed for speed. 0: no limit.
-        hop: 0 for a plan of the whole window; else a streaming plan that takes so many new feature frames a call.
+        hop: 0 for a plan of the whole window; else a streaming plan that takes this many new feature frames a call.
         frames: feature frames of the window, for a streaming plan of a model whose input does not show them.
 
     Raises:

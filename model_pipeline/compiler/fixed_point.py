@@ -17,7 +17,7 @@ def wrap(value: int) -> int:
 
 
 def saturate(value: int, bits: int = 32) -> int:
-    """Limited to a signed number of so many bits."""
+    """Limited to a signed number of this many bits."""
     return max(-(1 << (bits - 1)), min((1 << (bits - 1)) - 1, value))
 
 

@@ -74,7 +74,7 @@ class HostProgram:
         if inputs.dtype != kind:
             raise KwsError(f"the model takes {kind.name} values, not {inputs.dtype}")
         if inputs.size % size:
-            raise KwsError(f"{inputs.size} values are no multiple of the model's input of {size}")
+            raise KwsError(f"{inputs.size} values are not a multiple of the model's input of {size}")
         return np.ascontiguousarray(inputs).view(np.int8).reshape(-1, self.program.input_bytes)
 
 

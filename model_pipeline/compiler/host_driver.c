@@ -7,7 +7,7 @@
 #include <string.h>
 
 typedef struct {
-  void (*put)(void *, const int8_t *inputs); /* all of them, one after the other; take: likewise */
+  void (*put)(void *, const int8_t *inputs); /* all of them, one after the other; so does take() */
   int (*invoke)(void *);
   void (*take)(void *, int8_t *outputs);
   void (*reset)(void *);

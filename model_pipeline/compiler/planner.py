@@ -15,7 +15,7 @@ from model_pipeline.errors import KwsError
 
 ALIGNMENT = 4  # kernels may load words
 MAX_ARENA = 16 << 20
-# Pairs of memories that are in use at the same time: so many are planned in some ten seconds. Networks for
+# Pairs of memories that are in use at the same time: this many are planned in some ten seconds. Networks for
 # microcontrollers have tens of thousands at the most; only a file that was made to keep us busy has more.
 MAX_PAIRS = 1_000_000
 

@@ -41,7 +41,7 @@ class Slide:
     offset: int = 0
     unit: int = 1
     view: bool = False  # the needed rows are the result: nothing is computed
-    adapt: Callable[[Operator, int], Operator] | None = None  # constants for so many input rows
+    adapt: Callable[[Operator, int], Operator] | None = None  # constants for this many input rows
 
 
 @dataclass(frozen=True)

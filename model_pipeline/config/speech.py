@@ -107,7 +107,7 @@ class DataConfig(Strict):
     source: Literal["synth", "folder"] = "synth"
     folder: str = ""  # Speech Commands layout; used by source = "folder"
     name: str = ""  # what the data is called, for the manifest
-    licence: str = ""  # likewise
+    licence: str = ""  # of the data, for the manifest
     # With source = "synth": own recordings in the same layout that go into all splits, each speaker into one. A path
     # relative to the configuration's file.
     recordings: str = ""
@@ -119,4 +119,4 @@ class DataConfig(Strict):
     extra: str = ""
     extra_share: float = Field(0.4, ge=0, le=1)  # of the unknown words in an epoch
     unknown_percent: int = Field(0, ge=0, le=100)  # of all keyword clips; 0: as many as a mean keyword
-    silence_percent: int = Field(0, ge=0, le=100)  # likewise
+    silence_percent: int = Field(0, ge=0, le=100)  # silent clips, in the same way

@@ -40,7 +40,7 @@ class TrainConfig(Strict):
     average: float = Field(0.998, ge=0, lt=1)  # of the weights, over steps; 0: none
     label_smoothing: float = Field(0.05, ge=0, lt=0.5)
     unknown_ratio: float = Field(2.0, ge=0, le=20)  # clips an epoch, times those of a mean keyword
-    silence_ratio: float = Field(1.0, ge=0, le=20)  # likewise
+    silence_ratio: float = Field(1.0, ge=0, le=20)  # silent clips, in the same way
     # The weights that the network begins with: a shipped base ("words") or a file that `training.distill` made.
     base: str = ""
     # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
@@ -129,7 +129,7 @@ class ScenesConfig(Strict):
     folder: str = ""  # where they are kept, for several trainings; empty: beside the trained network
     # Connected speech, noise and impulse responses of rooms, of which one part is heard in training.
     corpora: list[CorpusConfig] = Field(default_factory=list)
-    # Words of people that are drawn so many times as often as their number of clips gives: "off" has 14.
+    # Words of people that are drawn N times as often as their number of clips gives: "off" has 14.
     often: dict[Word, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     # A network that learns these examples first; the model then learns its answers to them.
     # speech_embedding is trained whole; embedding_head is the same network as it is, with a linear head: for words that
@@ -154,7 +154,7 @@ class ScenesConfig(Strict):
     clip_snr_db: tuple[float, float] = (3.0, 35.0)
     stream_snr_db: tuple[float, float] = (-2.0, 28.0)
     speech_dbfs: tuple[float, float] = (-38.0, -14.0)
-    cut_words: float = Field(0.4, ge=0, le=1)  # of those, so many lie anywhere, also beyond the window's edges
+    cut_words: float = Field(0.4, ge=0, le=1)  # the share of those that lie anywhere, also beyond the window's edges
     word_before: float = Field(0.55, ge=0, le=1)
     room: float = Field(0.25, ge=0, le=1)
     measured: float = Field(0.5, ge=0, le=1)  # of the rooms, by an impulse response of the corpora, if they have any

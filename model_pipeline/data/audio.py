@@ -87,7 +87,7 @@ def read_recording(path: Path, longest_s: float = math.inf) -> Recording:
 
 def _check_rate(rate: int, name: str) -> None:
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise UnreadableAudio(f"can't read {name}: {rate} Hz is no rate of a recording of speech")
+        raise UnreadableAudio(f"can't read {name}: {rate} Hz is not a rate at which speech is recorded")
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,10 @@ class _Mix:
         """float32 [n, channels] as [n].
 
         Raises:
-            UnreadableAudio: there are values that are no numbers.
+            UnreadableAudio: there are values that are not numbers.
         """
         if not np.isfinite(samples).all():
-            raise UnreadableAudio(f"can't read {name}: it holds values that are no numbers")
+            raise UnreadableAudio(f"can't read {name}: it holds values that are not numbers")
         if samples.shape[1] == 1:
             mono = samples[:, 0]
         else:

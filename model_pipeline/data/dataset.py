@@ -69,7 +69,7 @@ def labelled_clip(name: str, split: Split, keywords: Sequence[str]) -> Clip:
 
 
 def _label(folder: str, labels: dict[str, int]) -> int:
-    """The label of a word's folder: that of its keyword, else unknown, or silence for what is no word."""
+    """The label of a word's folder: that of its keyword, else unknown, or silence for what is not a word."""
     if folder in SILENCE_FOLDERS:
         return len(labels) + 1
     return labels.get(word_key(folder), len(labels))

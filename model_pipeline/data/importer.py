@@ -35,8 +35,8 @@ from model_pipeline.text import shown
 from model_pipeline.words import word_key
 
 _LISTED = 200  # files that are left out, by name; all are counted
-_LONGEST_S = 60.0  # of a clip: longer is no take of one word
-_SHORTEST = SAMPLE_RATE // 50  # samples at 16 kHz: less is no word, nor any noise
+_LONGEST_S = 60.0  # of a clip: longer is not a take of one word
+_SHORTEST = SAMPLE_RATE // 50  # samples at 16 kHz: less is neither a word nor noise
 
 
 @dataclass

@@ -108,7 +108,7 @@ def _edge_impulse(folder: Path, found: Found, speakers: _Speakers) -> None:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
         entries = value["files"]
         if not isinstance(entries, list):
-            raise ValueError("files is no list")
+            raise ValueError("files is not a list")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise KwsError(f"{path} is broken: {error}", hint="export the data again") from error
     for entry in entries:

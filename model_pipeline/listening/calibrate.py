@@ -85,7 +85,7 @@ def calibrate(
     In a folder of `kws export` the generated sources are made anew from it; the folder is replaced as a whole.
 
     Args:
-        relax: where no thresholds reach the wanted rate, ask for twice as much, so many times at most.
+        relax: where no thresholds reach the wanted rate, ask for twice as much, at most this many times.
 
     Returns:
         ``detector``, ``before`` (the manifest's), ``expected`` (errors in the sessions; false accepts an hour: on other
@@ -116,7 +116,7 @@ def calibrate(
             "false_accepts_per_hour": wish.rate,
             "where_chosen": round(choice.rate, 4),
             "asked_there": round(choice.asked, 4),
-            # Without a false accept in so many hours there may still be three an hour times that.
+            # No false accept in N hours still allows for three in N hours (95 %).
             "least_shown": round(3.0 / sum(part.hours for part in corpus.speech), 3) if corpus.speech else None,
             "left_out": [
                 {"name": name, "hours": round(hours, 4), "false_accepts": count}
@@ -331,7 +331,7 @@ def _listen(
     keywords = sum(c.label < dataset.unknown for c in dataset.clips(split))
     seconds = len(wish.snr_db) * 2.5 * min(keywords, plan.limit or keywords) + 600
     chosen_on, reported = [], []
-    sayings = Sayings(recogniser.labels[:-2]) if any(c.transcribed for c in corpora) else None
+    sayings = Sayings(recogniser.manifest.keywords) if any(c.transcribed for c in corpora) else None
     for corpus in corpora:
         mine, other = (corpus.without(part, sayings)[0] for part in ("calibration", "reporting"))
         audio = listener.read([r.path for r in mine])

@@ -45,8 +45,8 @@ class LookShape:
     """What a second look sees, and how it learns.
 
     Attributes:
-        stride_hops, steps: it looks at so many results of every so many hops.
-        window: the word that is looked at is that of the highest mean of so many results.
+        stride_hops, steps: it looks at ``steps`` results, one every ``stride_hops`` hops.
+        window: the word that is looked at is that of the highest mean of this many results.
         response_ms: after a word's end it is answered too late.
         members: networks that learn from other random weights, and of whose answers the mean is taken (which is one
             network again, of all ``hidden`` units).

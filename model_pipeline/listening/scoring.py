@@ -50,7 +50,7 @@ def match(events: Sequence[Event], detections: Iterable[Detection], labels: Sequ
     the one whose end is nearest and that has no answer yet. A word is answered once.
 
     Args:
-        events: in the order of time; words that are no label are other words.
+        events: in the order of time; words that are not a label are other words.
         labels: of the model; the last two never fire.
         samples: length of the recording.
     """

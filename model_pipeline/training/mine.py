@@ -36,7 +36,7 @@ def mine(
     """``sounds`` with the places at which a network's most probable keyword has a probability of at least ``score``.
 
     Args:
-        logits: of int8 [n, frames, channels]: float32 [n, labels], the last two of which are no keywords.
+        logits: of int8 [n, frames, channels]: float32 [n, labels], the last two of which are not keywords.
         frames: of a window.
     """
     total = sum(len(r) for s in sounds for r in s.recordings)

@@ -36,7 +36,7 @@ from model_pipeline.training.sources import extra_data, open_dataset
 
 KIND = "kws data shard"
 PER_SHARD = 3000  # clips of 32 KB: files of about 100 MB
-_SMALLER = 16  # a ready input is so many times smaller than a clip
+_SMALLER = 16  # a ready input is this many times smaller than a clip
 _READ = 500  # clips held while a shard is written
 
 
@@ -55,7 +55,7 @@ def shard(
 
     Args:
         per_shard: clips of a file.
-        epochs: so many epochs of training are augmented and turned into features ahead; 0: the audio is kept, and
+        epochs: how many epochs of training are augmented and turned into features ahead; 0: the audio is kept, and
             training augments it afresh in each epoch.
 
     Returns:

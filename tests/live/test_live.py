@@ -313,7 +313,7 @@ def test_another_device_than_was_thought(
 
 def test_another_firmware_behind_the_port(capfd: pytest.CaptureFixture[str]) -> None:
     with stranger() as url:
-        one_sentence(["live", "--port", url], 4, "no frames of ours", capfd)
+        one_sentence(["live", "--port", url], 4, "not frames of ours", capfd)
 
 
 def test_a_port_that_is_in_use(host_elf: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ class TestImage:
             (image()[:90], "nothing to load"),
             (image(address=0x0001_0000), "board's flash"),
             (image(address=0xFFFF_FFF0), "board's flash"),
-            (image("nucleo_f446re"), "no firmware of kws for disco_f407vg"),
+            (image("nucleo_f446re"), "not a firmware of kws for disco_f407vg"),
         ],
     )
     def test_anything_else_is_not(self, tmp_path: Path, content: bytes, words: str) -> None:

@@ -33,7 +33,7 @@ typedef struct {
   uint8_t hidden;        /* 1..KWS_LOOK_MAX_HIDDEN */
   uint8_t shift;         /* 0..24 */
   uint8_t out_shift;     /* 0..24 */
-  uint8_t frames;        /* >= 1: a result's level is that of so many newest frames (see kws_detector_step) */
+  uint8_t frames;        /* >= 1: a result's level is that of this many newest frames (see kws_detector_step) */
   int32_t out_bias;
   const int8_t *weights; /* [hidden][steps][KWS_LOOK_INPUTS] */
   const int32_t *bias;   /* [hidden], at most 2^24 either way, as out_bias */

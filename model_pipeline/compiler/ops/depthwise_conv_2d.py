@@ -21,7 +21,7 @@ def lower(operator: Operator) -> Call:
         raise operator.error(f"weights have shape {list(weights.shape)}; [1, height, width, channels] is expected")
     _, k_h, k_w, out_c = weights.shape
     if out_c % in_c:
-        raise operator.error(f"{out_c} output channels are no multiple of {in_c} input channels")
+        raise operator.error(f"{out_c} output channels are not a multiple of {in_c} input channels")
     stride_w = c.positive(operator, given.integer(1), "stride_w")
     stride_h = c.positive(operator, given.integer(2), "stride_h")
     dilation_w = c.positive(operator, given.integer(5, default=1), "dilation_w")

@@ -22,7 +22,7 @@ def lower(operator: Operator) -> Call:
         raise operator.error(f"weights have shape {list(weights.shape)}; two dimensions are expected")
     out_c, in_c = weights.shape
     if source.size % in_c:
-        raise operator.error(f"{source.size} input values are no multiple of {in_c}")
+        raise operator.error(f"{source.size} input values are not a multiple of {in_c}")
     batches = source.size // in_c
     if target.size != batches * out_c or target.shape[-1:] != (out_c,):
         raise operator.error(f"output has shape {list(target.shape)} where {batches} x {out_c} values are computed")
