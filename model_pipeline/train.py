@@ -36,7 +36,7 @@ from model_pipeline.outcomes import Trained
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.checkpoint import State, recipe_key, resume, save
 from model_pipeline.training.distribute import Replicas, open_replicas
-from model_pipeline.training.examples import hard_pool, more_pool, splice_pool
+from model_pipeline.training.examples import hard_pool, more_pool
 from model_pipeline.training.journal import Epoch, Journal
 from model_pipeline.training.pool import Pool
 from model_pipeline.training.prepare import Prepared, prepare
@@ -96,18 +96,12 @@ def train(
 
 
 def _rounds(whole: _Training) -> Trained:
-    """Trains, and then on with what the network falls for, ``config.mine.rounds`` times, and then with
-    ``config.mine.more`` and ``config.mine.splice``. Earlier rounds are kept in ``out/round<n>``."""
+    """Trains, and then on with what the network falls for, ``config.mine.rounds`` times, and once more with
+    ``config.mine.more``. Earlier rounds are kept in ``out/round<n>``."""
     config, data, out = whole.config, whole.data, whole.out
     c = config.mine
     pools: list[Pool] = []
-    # The rounds after those of hard places: what is made for each, its epochs and learning rate.
-    after = [
-        (make, each.epochs, each.learning_rate)
-        for make, each in ((more_pool, c.more), (splice_pool, c.splice))
-        if each.examples
-    ]
-    last = c.rounds + len(after)
+    last = c.rounds + bool(c.more.examples)
     for number in range(last + 1):
         place = out if number == last else out / f"round{number}"
 
@@ -125,8 +119,8 @@ def _rounds(whole: _Training) -> Trained:
         before = keras.saving.load_model(out / f"round{number - 1}" / "model.keras", compile=False)
         epochs, rate = c.epochs[min(number, len(c.epochs)) - 1], c.learning_rate
         if number > c.rounds:
-            make, epochs, rate = after[number - c.rounds - 1]
-            pools.append(make(config, data, out, say))
+            pools.append(more_pool(config, data, out, say))
+            epochs, rate = c.more.epochs, c.more.learning_rate
         else:
             predict = Trainer(before, input_scale(config.frontend), Method(1e-3), replicas=whole.replicas).logits
             pools.append(hard_pool(config, data, out, number, predict, say))

@@ -45,7 +45,7 @@ static const kws_model_t models[] = {
         .input_zero_point = (-128),
         .feature_shift = 16,
         .feature_multiplier = 18133u,
-        .detector = {.num_labels = 10, .window = 3, .min_count = 2, .rest = 0, .refractory_samples = 12000u, .threshold = {166, 190, 148, 184, 154, 106, 142, 118, 0, 0}, .look = &look0},
+        .detector = {.num_labels = 10, .window = 3, .min_count = 2, .rest = 0, .refractory_samples = 12000u, .threshold = {166, 112, 148, 148, 88, 106, 142, 118, 0, 0}, .look = &look0},
         .track_at = offsetof(kws_state_t, track) + 0 * sizeof(kws_track_t),
         .window_at = offsetof(kws_state_t, window0),
         .network_at = offsetof(kws_state_t, network0),

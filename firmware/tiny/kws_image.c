@@ -45,7 +45,7 @@ static const kws_model_t models[] = {
         .input_zero_point = (-128),
         .feature_shift = 16,
         .feature_multiplier = 18133u,
-        .detector = {.num_labels = 10, .window = 3, .min_count = 1, .rest = 0, .refractory_samples = 12000u, .threshold = {208, 214, 178, 184, 172, 178, 196, 172, 0, 0}, .look = &look0},
+        .detector = {.num_labels = 10, .window = 3, .min_count = 1, .rest = 0, .refractory_samples = 12000u, .threshold = {178, 196, 166, 184, 154, 178, 196, 160, 0, 0}, .look = &look0},
         .track_at = offsetof(kws_state_t, track) + 0 * sizeof(kws_track_t),
         .window_at = offsetof(kws_state_t, window0),
         .network_at = offsetof(kws_state_t, network0),

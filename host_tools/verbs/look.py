@@ -28,7 +28,7 @@ def look(
     stride: Annotated[int, typer.Option(min=1, help="Hops between inferences.")] = 4,
     steps: Annotated[int, typer.Option(min=1, max=32, help="Results that it looks back on.")] = 24,
     hidden: Annotated[int, typer.Option(min=1, max=32, help="Hidden units.")] = 12,
-    keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions of each SNR; 0: all.")] = 2000,
+    keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions of each SNR; 0: all.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the sessions and of the weights.")] = 1,
     json: common.Json = False,
 ) -> None:

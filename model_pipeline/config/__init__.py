@@ -12,7 +12,6 @@ from model_pipeline.config.training import (
     QuantizeConfig,
     ScenesConfig,
     ShapeConfig,
-    SpliceConfig,
     TrainConfig,
 )
 
@@ -35,7 +34,6 @@ __all__ = [
     "QuantizeConfig",
     "ScenesConfig",
     "ShapeConfig",
-    "SpliceConfig",
     "SynthConfig",
     "TalkConfig",
     "TrainConfig",

@@ -188,18 +188,6 @@ class MoreScenes(Strict):
         return scenes.model_copy(update={**changes, "seed": scenes.seed + 2000})
 
 
-class SpliceConfig(Strict):
-    """One more round, with a word that nearly nobody recorded, put together of sounds of others
-    (`model_pipeline.data.splice`)."""
-
-    examples: int = Field(0, ge=0, le=100_000_000)  # scenes of it, beside all others; 0: no such round
-    vowel: Word = "stop"  # people's clips of this word give the vowel
-    onset: Word = "four"  # and of this one the fricative
-    clips: int = Field(2000, ge=1, le=100_000)  # put together
-    epochs: int = Field(1, ge=1, le=1000)
-    learning_rate: float = Field(1e-3, gt=0, le=1)
-
-
 class MineConfig(Strict):
     """Training on with the connected speech that the network falls for (`model_pipeline.training.mine`)."""
 
@@ -213,4 +201,3 @@ class MineConfig(Strict):
     epochs: list[Annotated[int, Field(ge=1, le=1000)]] = Field([3], min_length=1)
     learning_rate: float = Field(1e-3, gt=0, le=1)
     more: MoreScenes = MoreScenes()
-    splice: SpliceConfig = SpliceConfig()

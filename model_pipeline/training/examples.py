@@ -16,13 +16,12 @@ from model_pipeline.config import Config, ScenesConfig
 from model_pipeline.data import connected as negatives
 from model_pipeline.data import noise as noises
 from model_pipeline.data.audio import CLIP_SAMPLES
-from model_pipeline.data.splice import splice
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.training.mine import mine
 from model_pipeline.training.pool import PART, Answer, Answers, Examples, Kept, Pool
-from model_pipeline.training.scenes import Scenes, Sounds, Speech, response
+from model_pipeline.training.scenes import Scenes, Sounds, response
 from model_pipeline.training.sources import Sources, extra_data, labelled, open_corpora, open_dataset, read_speech
 from model_pipeline.words import word_key
 
@@ -148,45 +147,6 @@ def more_pool(config: Config, data: str | Path, trained: Path, report: ProgressC
     return pool
 
 
-def splice_pool(config: Config, data: str | Path, trained: Path, report: ProgressCallback) -> Pool:
-    """The examples of ``config.mine.splice`` in ``trained/splice``, made and taught where they are not there yet. It is
-    sure that they hold no keyword, whatever the teacher says.
-
-    Raises:
-        KwsError: nobody said the words that the sounds are of.
-    """
-    c, pool = config.mine.splice, Pool(trained / "splice")
-    dataset = open_dataset(data, config)
-    clips = dataset.clips("training")
-    sounds = []
-    for word in (c.vowel, c.onset):
-        said = [clip for clip in clips if word_key(clip.word) == word_key(word)]
-        if not said:
-            raise KwsError(
-                f"no training clips of {word}, whose sounds mine.splice needs", hint="mine.splice.examples=0"
-            )
-        sounds.append(dataset.audio(said))
-    sources = Sources(dataset, None, open_corpora(config, trained, report))
-    rng = np.random.default_rng([config.scenes.seed, 9])
-    audio = splice(sounds[0], sounds[1], c.clips, rng)
-    count = len(audio)
-    labels = np.full(count, dataset.unknown, np.int64)
-    speech = Speech(audio, labels, np.zeros(count, np.int64), np.zeros(count, bool))
-    only = {"keywords": 0.0, "synthetic_keywords": 0.0, "unknown": 1.0, "synthetic_unknown": 0.0}
-    only |= {"connected_speech": 0.0, "silence": 0.0, "word_before": 0.0}
-    changed = config.model_copy(update={"scenes": config.scenes.model_copy(update=only)})
-    of = Examples(
-        f"splice {c.model_dump_json()}",
-        lambda: _scenes(changed, sources, report, speech=speech),
-        config.frontend,
-        config.scenes.seed + 3000,
-    )
-    answers = _trained_teacher(config, trained, report)
-    pool.make(of, c.examples, report, answers=answers)
-    pool.note(taught=answers is not None)
-    return pool
-
-
 def _trained_teacher(config: Config, trained: Path, report: ProgressCallback) -> Answers | None:
     """The teacher of the main examples as it is, None for none."""
     c, labels = config.scenes, len(config.labels)
@@ -197,16 +157,12 @@ def _trained_teacher(config: Config, trained: Path, report: ProgressCallback) ->
     return Answers(teach(own_pool(config, trained), c, labels, empty, report), labels)
 
 
-def _scenes(
-    config: Config, sources: Sources, report: ProgressCallback, *, clips: bool = True, speech: Speech | None = None
-) -> Scenes:
-    """``clips``: whether scenes of single words are wanted too, whose audio takes minutes to read; ``speech``: the
-    words where they are not those of the folders."""
+def _scenes(config: Config, sources: Sources, report: ProgressCallback, *, clips: bool = True) -> Scenes:
+    """``clips``: whether scenes of single words are wanted too, whose audio takes minutes to read."""
     c, dataset, corpora = config.scenes, sources.dataset, sources.corpora
-    of_folders = clips and speech is None
-    if speech is None:
-        nothing = np.zeros((0, CLIP_SAMPLES), np.int16)
-        speech = read_speech(dataset, sources.extra, report) if clips else labelled(nothing, [])
+    speech = (
+        read_speech(dataset, sources.extra, report) if clips else labelled(np.zeros((0, CLIP_SAMPLES), np.int16), [])
+    )
     rng = np.random.default_rng([c.seed, 3])
     own = dataset.noise_part("training") + [noises.generate(kind, 30, rng) for kind in noises.KINDS]
     said = np.flatnonzero(~speech.synthetic)
@@ -227,7 +183,7 @@ def _scenes(
         else:
             (noise if corpus.config.kind == "noise" else connected).append(sounds)
     often = np.ones(int(speech.names.max(initial=0)) + 1)
-    for word, factor in c.often.items() if of_folders else ():
+    for word, factor in c.often.items() if clips else ():
         first = next(
             (i for i, clip in enumerate(dataset.clips("training")) if word_key(clip.word) == word_key(word)), None
         )
