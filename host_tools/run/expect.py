@@ -8,7 +8,7 @@ from host_tools.measure import boards as costs
 from model_pipeline.config import Config
 from model_pipeline.data.sessions import Plan
 from model_pipeline.errors import MissingTool
-from model_pipeline.listening.evaluate import evaluate_streaming
+from model_pipeline.listening.evaluate import Audio, evaluate_streaming
 from model_pipeline.listening.near import evaluate_near
 from model_pipeline.listening.results import Heard, Near
 from model_pipeline.progress import ProgressCallback
@@ -31,7 +31,8 @@ def expect(config: Config, data: Path, model: Path, exported: Path, progress: Pr
     heard = None
     if config.measure.session_keywords:
         plan = Plan(limit=config.measure.session_keywords)
-        found = evaluate_streaming(model, data, snr_db=(SNR_DB,), plan=plan, progress=progress, det=False)
+        audio = Audio(data, snr_db=(SNR_DB,), plan=plan)
+        found = evaluate_streaming(model, audio, progress, det=False)
         heard = Heard(**{key: getattr(found, key) for key in Heard.model_fields})
     near = None
     if config.measure.near_takes:

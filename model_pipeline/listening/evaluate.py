@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,32 @@ from model_pipeline.progress import ProgressCallback
 _DET_STEP = 4  # of 256, between two points of the curve
 
 
+@dataclass(frozen=True)
+class Audio:
+    """Long audio to listen to.
+
+    Attributes:
+        data: a data folder, for generated sessions of ``split`` at each of ``snr_db`` by ``plan``, and for noise.
+        negative: folders of connected speech (`data.corpora`). Utterances whose transcript has a keyword are set apart;
+            what has no transcript is taken to say none.
+        own_sessions: recordings with their truth (`sessions.read_sessions`), instead of or beside ``data``.
+        whole: all of the folders of speech, also what the model was trained or calibrated on.
+    """
+
+    data: Path | None = None
+    split: Split = "testing"
+    snr_db: Sequence[float] = (10.0,)
+    negative: Sequence[Path] = ()
+    own_sessions: Path | None = None
+    plan: Plan = field(default_factory=Plan)
+    whole: bool = False
+
+
 def evaluate_streaming(
     model: Path,
-    data: Path | None = None,
-    split: Split = "testing",
-    snr_db: Sequence[float] = (10.0,),
-    negative: Sequence[Path] = (),
-    own_sessions: Path | None = None,
-    plan: Plan | None = None,
+    audio: Audio,
     progress: ProgressCallback | None = None,
     *,
-    whole: bool = False,
     det: bool = True,
     record: bool = False,
 ) -> Listening:
@@ -45,34 +60,29 @@ def evaluate_streaming(
 
     Args:
         model: folder with ``model.tflite`` and ``model.json``; the manifest's detector is used.
-        data: a data folder, for generated sessions of ``split`` at each of ``snr_db``, and for noise.
-        negative: folders of connected speech (`data.corpora`). Utterances whose transcript has a keyword are set apart;
-            what has no transcript is taken to say none.
-        own_sessions: recordings with their truth (`sessions.read_sessions`), instead of or beside ``data``.
-        whole: all of those folders, also what the model was trained or calibrated on.
         det: also the curves.
         record: write the figures into ``model.json``.
 
     Raises:
         KwsError: nothing to run, or what can't be read.
     """
-    if data is None and own_sessions is None and not negative:
+    if audio.data is None and audio.own_sessions is None and not audio.negative:
         raise KwsError("nothing to listen to", hint="give --data DIR, --negative DIR or --sessions DIR")
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
     # Fine enough for the detector's stride, and no finer: a wide plan gives every hop at no cost.
     listener = Listener(recogniser, manifest.detector.stride_hops, progress)
-    heard = [open_heard(folder, manifest, whole=whole) for folder in negative]
+    heard = [open_heard(folder, manifest, whole=audio.whole) for folder in audio.negative]
     if len({corpus.corpus.name for corpus in heard}) < len(heard):
         raise KwsError("two of the folders of connected speech have the same name")
-    absent = _listen(listener, manifest, data, split, snr_db, heard, own_sessions, plan or Plan(), not record)
+    absent = _listen(listener, manifest, audio, heard, not record)
     judged = judge(listener.corpus, manifest.detector, det=det)
     corpora = [corpus.known_of(row) for row, corpus in zip(judged.corpora, heard, strict=True)]
     result = Listening(
         model=manifest.model_hash,
         name=manifest.name,
         labels=manifest.labels,
-        split=split,
+        split=audio.split,
         absent=list(absent),
         detector=manifest.detector,
         stride_ms=manifest.detector.stride_hops * manifest.frontend.hop_ms,
@@ -169,17 +179,14 @@ def _seconds(path: Path) -> float:
 def _listen(
     listener: Listener,
     manifest: Manifest,
-    data: Path | None,
-    split: Split,
-    snr_db: Sequence[float],
+    audio: Audio,
     negative: Sequence[HeardCorpus],
-    own_sessions: Path | None,
-    plan: Plan,
     some: bool,
 ) -> tuple[str, ...]:
-    """Hears all of it; returns the keywords that ``data`` has no clip of."""
-    dataset = Dataset.open(data, manifest.keywords, some=some) if data else None
-    own = read_sessions(own_sessions, manifest.keywords) if own_sessions else []
+    """Hears all of it; returns the keywords that ``audio.data`` has no clip of."""
+    dataset = Dataset.open(audio.data, manifest.keywords, some=some) if audio.data else None
+    own = read_sessions(audio.own_sessions, manifest.keywords) if audio.own_sessions else []
+    split, plan = audio.split, audio.plan
     stretches = []
     for heard in negative:
         paths = [r.path for r in heard.recordings]
@@ -188,10 +195,10 @@ def _listen(
     if dataset:
         # About 2.5 s a keyword with its pause and its share of other words.
         keywords = sum(c.label < dataset.unknown for c in dataset.clips(split))
-        seconds += len(snr_db) * 2.5 * min(keywords, plan.limit or keywords) + 600
+        seconds += len(audio.snr_db) * 2.5 * min(keywords, plan.limit or keywords) + 600
     listener.expect(seconds)
     if dataset:
-        listener.generated(dataset, split, snr_db, plan)
+        listener.generated(dataset, split, audio.snr_db, plan)
     if own:
         listener.recorded(own)
     for stretch in stretches:
