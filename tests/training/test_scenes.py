@@ -368,3 +368,13 @@ def test_the_teacher_is_what_its_weights_file_computes() -> None:
     for step, vector in enumerate(ours):
         window = np.ascontiguousarray(x[:, 8 * step : 8 * step + 76, :, None])
         np.testing.assert_allclose(vector, run("embedding_model.tflite", window).ravel(), atol=2e-3)
+
+
+def test_the_last_rounds_scenes_have_their_own_shares_and_seed():
+    config = load_config("default")
+    more = config.mine.more.over(config.scenes)
+    assert more.keywords == 0.6 and more.often["off"] == 30 and more.examples == 100_000
+    assert more.seed != config.scenes.seed and more.corpora == config.scenes.corpora
+    assert more.room == config.scenes.room and more.teacher == config.scenes.teacher
+    nothing = config.mine.more.model_copy(update={"keywords": None}).over(config.scenes)
+    assert nothing.keywords == config.scenes.keywords

@@ -76,7 +76,7 @@ typedef struct {
   const char *label;
   uint32_t position; /* sample, counted from the reset, at the end of the window that it was heard in */
   uint8_t model, index; /* of the image's models; of the model's labels */
-  uint8_t score;     /* smoothed posterior: 255 is 1 - 1/256 */
+  uint8_t score;     /* smoothed posterior, or the second look's answer: 255 is 1 - 1/256 */
 } kws_word_t;
 
 typedef void kws_on_word_t(void *user, const kws_word_t *word);
