@@ -50,7 +50,12 @@ def ten(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     people = ROOT.parent / "shared/data/speech_commands"
     if not people.is_dir() and not shutil.which("flite"):
         pytest.skip("neither ../shared/data nor flite is here to speak")
-    speech, words = spoken.many(Reference(MODEL), 10, people if people.is_dir() else None)
+    try:
+        speech, words = spoken.many(Reference(MODEL), 10, people if people.is_dir() else None)
+    except LookupError as error:
+        if people.is_dir():
+            raise
+        pytest.skip(f"flite's voices: {error}")  # the shipped model is made for people
     path = tmp_path_factory.mktemp("ten") / "ten.wav"
     write_wav(path, speech)
     return path, words
@@ -274,9 +279,10 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "code", "text"), BAD, ids=lambda value: str(value)[:30])
 def test_bad_input_is_one_sentence(
-    arguments: list[str], code: int, text: str, ten: tuple[Path, list[str]], capfd: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    one_sentence(["live", *(a.replace("{wav}", str(ten[0])) for a in arguments)], code, text, capfd)
+    write_wav(tmp_path / "a.wav", np.zeros(16000, np.int16))
+    one_sentence(["live", *(a.replace("{wav}", str(tmp_path / "a.wav")) for a in arguments)], code, text, capfd)
 
 
 def one_sentence(arguments: list[str], code: int, text: str, capfd: pytest.CaptureFixture[str]) -> None:
