@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,6 +91,12 @@ class Look(Strict):
         return self.hidden * (self.steps * LOOK_INPUTS + 5)
 
 
+def keywords_of(labels: Sequence[str]) -> list[str]:
+    """Those of a model's labels that are said to it: all but unknown and silence, which are the last two if it has
+    them."""
+    return list(labels[:-2] if list(labels[-2:]) == [UNKNOWN, SILENCE] else labels)
+
+
 class Manifest(Strict):
     """The manifest. ``window_frames`` x ``frontend.channels`` int8 values make one input."""
 
@@ -139,7 +146,7 @@ class Manifest(Strict):
     @property
     def keywords(self) -> list[str]:
         """The labels that can fire: all but unknown and silence, which an imported wake word does not have."""
-        return self.labels[:-2] if self.labels[-2:] == [UNKNOWN, SILENCE] else self.labels
+        return keywords_of(self.labels)
 
     @property
     def model_hash(self) -> str:

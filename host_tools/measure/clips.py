@@ -17,7 +17,7 @@ from host_tools.measure import metrics
 from model_pipeline.config import SILENCE, UNKNOWN, DataConfig
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError
-from model_pipeline.manifest import load_manifest
+from model_pipeline.manifest import keywords_of, load_manifest
 from model_pipeline.progress import ProgressCallback
 
 _DETECTOR_CLIPS = 2  # streamed in one go to see what the detector takes
@@ -92,7 +92,7 @@ def open_dataset(folder: Any, labels: Sequence[str], config: DataConfig | None =
             f"the model on the device has the labels {', '.join(labels) or '(none)'}, not keywords, unknown, silence",
             hint="kws stream --wav FILE streams to any model",
         )
-    return Dataset.open(folder, labels[:-2], config, some=True)
+    return Dataset.open(folder, keywords_of(labels), config, some=True)
 
 
 def measure_clips(

@@ -17,6 +17,7 @@ from model_pipeline.data.near import spelling
 from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged, read_json, write_json, write_text
 from model_pipeline.folders import claim_dir
+from model_pipeline.manifest import keywords_of
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
@@ -103,6 +104,7 @@ def render(results: dict[str, Any]) -> str:
         tiles=tiles(results),
         memory=memory(results),
         worst=_worst(results),
+        keywords=keywords_of(results["labels"]),
     )
 
 

@@ -127,6 +127,7 @@ def _audio(
     from model_pipeline.data.audio import read_audio, resample, to_int16
     from model_pipeline.data.dataset import Dataset
     from model_pipeline.data.sessions import Plan, generate
+    from model_pipeline.manifest import keywords_of
 
     if (data is None) == (wav is None):
         raise KwsError("give either --data DIR or --wav FILE")
@@ -137,7 +138,7 @@ def _audio(
     assert data is not None
     pieces, total = [], 0
     plan = Plan(seed=seed, limit=max(8, int(seconds / 2)), keywords_each=20)
-    for session in generate(Dataset.open(data, labels[:-2]), _split(split), snr, plan):
+    for session in generate(Dataset.open(data, keywords_of(labels)), _split(split), snr, plan):
         pieces.append(session.samples)
         total += len(session.samples)
         if total >= count:

@@ -21,7 +21,7 @@ from model_pipeline.listening.corpus import Corpus, KeywordFree, Listener
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.results import CorpusFigures, DetPoint, FreeFigures, Heard, Judged, Listening, Place
 from model_pipeline.listening.scoring import summary
-from model_pipeline.manifest import DetectorDefaults, Manifest, record_accuracy
+from model_pipeline.manifest import DetectorDefaults, Manifest, keywords_of, record_accuracy
 from model_pipeline.progress import ProgressCallback
 
 _DET_STEP = 4  # of 256, between two points of the curve
@@ -276,7 +276,7 @@ def _false(parts: Sequence[KeywordFree], detector: DetectorDefaults, labels: Seq
     return FreeFigures(
         hours=round(hours, 4),
         false_accepts=Rate.of(len(places), hours),
-        words={word: Rate.of(by_word[word], hours) for word in labels[:-2]},
+        words={word: Rate.of(by_word[word], hours) for word in keywords_of(labels)},
         places=places,
     )
 

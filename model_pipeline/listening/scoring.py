@@ -12,6 +12,7 @@ from model_pipeline.data.sessions import Event
 from model_pipeline.intervals import Rate, Share
 from model_pipeline.listening.detector import Detection
 from model_pipeline.listening.results import Confusion, Response, SessionFigures, WordFigures
+from model_pipeline.manifest import keywords_of
 from model_pipeline.rate import SAMPLE_RATE
 
 LATEST_S = 1.0  # a detection counts for a word up to so long after its end: then it has left the model's window
@@ -54,7 +55,7 @@ def match(events: Sequence[Event], detections: Iterable[Detection], labels: Sequ
         labels: of the model; the last two never fire.
         samples: length of the recording.
     """
-    keywords = set(labels[:-2])
+    keywords = set(keywords_of(labels))
     starts = np.array([event.start for event in events], np.int64)
     reach = int(LATEST_S * SAMPLE_RATE) + max((e.end - e.start for e in events), default=0)
     answered: dict[int, Detection] = {}
@@ -112,7 +113,7 @@ def summary(outcome: Outcome, labels: Sequence[str]) -> SessionFigures:
                 false_accepts=Rate.of(false[word], outcome.hours),
                 response_ms=response([(e, d) for e, d in outcome.hits if e.word == word]),
             )
-            for word in labels[:-2]
+            for word in keywords_of(labels)
         },
     )
 
