@@ -92,7 +92,7 @@ static uint8_t look_again(const kws_detector_t *d, uint8_t label) {
     int32_t sum = look->bias[h];
     for (uint16_t i = 0; i < count; i++) sum += inputs[i] * *w++;
     sum = shifted(sum, look->shift);
-    if (sum > 0) answer += look->out[h] * (sum < UINT8_MAX ? sum : UINT8_MAX);
+    if (sum > 0) answer += look->out[h] * (sum < 255 ? sum : 255);
   }
   answer = shifted(answer, look->out_shift);
   uint16_t low = 0, high = UINT8_MAX; /* the lowest posterior with at least this logit */

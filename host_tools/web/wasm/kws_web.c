@@ -87,6 +87,7 @@ int EXPORT(kws_web_set_detector)(void) {
   config.num_labels = settings[8];
   if (config.num_labels != kws_image.models[0].num_labels) return -1;
   memcpy(config.threshold, settings + 9, config.num_labels);
+  config.look = kws_image.models[0].detector.look; /* part of the model, not of what a page may set */
   return kws_detector_init(&kws_stream_track(&state.stream, 0)->detector, &config);
 }
 
