@@ -219,7 +219,7 @@ class _Training:
             if begin:
                 begin(model)
             elif c.base:
-                begin_with(path_of(c.base), model)
+                begin_with(path_of(c.base), model, prepared.head)
         steps = self._steps(prepared)
         method = Method(
             schedule(c.learning_rate, c.warmup_epochs * steps, c.epochs * steps),

@@ -24,6 +24,7 @@ EXAMPLE = (
     "Example: kws record hey_robot --folder hey_robot --speaker anna   or   … --port /dev/ttyACM0   or   … "
     "--from-file long.wav"
 )
+_CURVE_FROM = 8  # takes of two words: with fewer a learning curve is noise
 _METER = 40  # characters, from -80 to 0 dB
 
 
@@ -40,6 +41,10 @@ def record(
     ] = None,
     baud: common.Baud = None,
     seconds: Annotated[float, typer.Option(min=1, help="Give up after so long without a word.")] = 20.0,
+    curve: Annotated[
+        bool,
+        typer.Option("--curve/--no-curve", help="Say whether more takes would help."),
+    ] = True,
     json: common.Json = False,
 ) -> None:
     """Record takes of a word: each is found by its energy, checked and cut to one second.
@@ -93,6 +98,7 @@ def record(
         "kept": kept,
         "lost_samples": counts.lost + counts.dropped if counts else 0,
         "refused": refused,
+        "curve": _curve(folder, recordings) if curve and kept else None,
     }
     ui.emit(result, json, _human)
     if not kept and refused:
@@ -112,8 +118,38 @@ def _human(values: dict[str, Any]) -> None:
     ui.out.say("  all that speaker {} says {} ({})", values["speaker"], use[values["split"]], values["split"])
     if values["lost_samples"]:
         ui.out.say("  [yellow]{} samples were lost[/] on the way from the board", values["lost_samples"])
+    if values["curve"]:
+        _say_curve(values["curve"])
     if not values["keyword"]:
         ui.out.say("  no keyword of this project: the model learns it as another word")
+
+
+def _curve(folder: Path, recordings: Path) -> dict[str, Any] | None:
+    """What `model_pipeline.training.curve` finds; None where there are too few takes yet, or nothing to tell by."""
+    import importlib.util
+
+    from model_pipeline.child import run_step
+    from model_pipeline.data.audio import is_sound
+
+    takes = [sum(is_sound(path.name) for path in word.iterdir()) for word in recordings.iterdir() if word.is_dir()]
+    enough = sum(count >= _CURVE_FROM for count in takes) >= 2
+    if not enough or not importlib.util.find_spec("pyopen_wakeword"):
+        return None
+    arguments = ["--config", str(folder), "--data", str(recordings)]
+    with ui.progress("would more takes help?") as progress:
+        return run_step("model_pipeline.training.curve", arguments, progress)
+
+
+def _say_curve(found: dict[str, Any]) -> None:
+    points = "  ".join(f"{n}: {100 * right:.0f} %" for n, right in zip(found["takes"], found["right"], strict=True))
+    who = "other speakers'" if found["by_speaker"] else "these speakers'"
+    ui.out.say("  {} takes understood, by takes of a word that were heard: {}", who, points)
+    if found["gain"] is None:
+        return
+    if found["enough"]:
+        ui.out.say("  more takes of these speakers will hardly help; takes of others may")
+    else:
+        ui.out.say("  more takes help: the last doubling brought {:.0f} points", 100 * found["gain"])
 
 
 def _cut(path: Path, judge: Any) -> None:

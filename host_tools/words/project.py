@@ -61,9 +61,9 @@ def create(
         # Near words take most of the unknown clips: about ten of each by the voices of training.
         "clips": 300,
         "unknown": 600 + 200 * len(words),
-        "sentences": 240,
+        "sentences": 1000,
         "examples": 20_000,
-        "base": (CODE / "model_pipeline" / "models" / "bases" / "words.npz").is_file(),
+        "base": (CODE / "model_pipeline" / "models" / "bases" / "people.npz").is_file(),
         "teacher": importlib.util.find_spec("pyopen_wakeword") is not None,
         "language": language,
         "personal": personal,

@@ -41,7 +41,8 @@ class TrainConfig(Strict):
     label_smoothing: float = Field(0.05, ge=0, lt=0.5)
     unknown_ratio: float = Field(2.0, ge=0, le=20)  # clips an epoch, times those of a mean keyword
     silence_ratio: float = Field(1.0, ge=0, le=20)  # silent clips, in the same way
-    # The weights that the network begins with: a shipped base ("words") or a file that `training.distill` made.
+    # The weights that the network begins with: a shipped base ("people", or "words" of 60 channels) or a file that
+    # `training.distill` made.
     base: str = ""
     # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
     teacher_width: float = Field(0.0, ge=0, le=16)  # 0: no teacher

@@ -31,7 +31,6 @@ from model_pipeline.folders import atomic_dir
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS
 
-_SHARES: dict[Split, float] = {"training": 0.85, "validation": 0.15}
 _BATCH = 8
 _FEWEST, _MOST = 4, 14  # words of a sentence
 _LONGEST_S = 12.0
@@ -60,11 +59,13 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
     c, rng = config.talk, np.random.default_rng([config.synth.seed, 11])
     texts, used = _texts(config, rng)
     cast = cast_of(config.synth)
+    settings = config.synth.model_copy(update={"shares": {**config.synth.shares, **c.shares}})
+    shares: dict[Split, float] = {"training": 1 - c.held_out, "validation": c.held_out}
     lines: list[_Line] = []
     takes: Counter[str] = Counter()
-    for split, share in _SHARES.items():
+    for split, share in shares.items():
         for _ in range(max(1, round(c.sentences * share))):
-            voice = pick_voice(cast[split], config.synth, rng)
+            voice = pick_voice(cast[split], settings, rng)
             name = f"{split}/{voice.speaker}_nohash_"
             spoken = Utterance(
                 voice, texts[len(lines) % len(texts)], float(rng.uniform(0.75, 1.3)), float(rng.uniform(0.85, 1.35))
@@ -72,7 +73,7 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
             lines.append(_Line(split, f"{name}{takes[name]}.wav", spoken, float(rng.uniform(-30, -14))))
             takes[name] += 1
     with atomic_dir(out, "kws data talk") as folder:
-        for split in _SHARES:
+        for split in shares:
             (folder / split).mkdir()
         seconds: dict[str, float] = {}
         done = 0
@@ -88,7 +89,7 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
         said = [line for line in lines if (folder / line.path).exists()]
         if len(said) < 0.9 * len(lines):
             raise KwsError(f"{len(lines) - len(said)} of {len(lines)} sentences could not be spoken")
-        for split in _SHARES:
+        for split in shares:
             rows = [f"{Path(s.path).name}\t{s.utterance.text}\n" for s in said if s.split == split]
             write_text(folder / split / TABLE, "file\ttext\n" + "".join(rows))
         description = {

@@ -1,10 +1,11 @@
 """Makes a base (`models.base`): a small network that learns to say what Google's speech embedding says, of people's
-words, connected speech and noise. No label is used, and no keyword of the configuration is among what it hears.
+words, connected speech and noise. No example needs a label.
 
-    python -m model_pipeline.training.distill --config base --data DIR --out model_pipeline/models/bases/words.npz
+    python -m model_pipeline.training.distill --config base --data DIR --out model_pipeline/models/bases/people.npz
 
 The targets are `speech_embedding.pooled`, each of unit variance; the loss is the mean squared error. The examples are
-those of ``[scenes]`` that are sure to have no keyword in them, so that a base for a benchmark has not heard its words.
+those of ``[scenes]``; keywords of which it wants no examples are heard nowhere, so that a base for a benchmark has not
+heard its words.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import architecture, build, speech_embedding
-from model_pipeline.models.base import save_body
+from model_pipeline.models.base import Linear, save_body
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.augment import vary
 from model_pipeline.training.examples import examples
@@ -44,18 +46,17 @@ def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = 
         examples that were held out.
 
     Raises:
-        KwsError: no such data. MissingTool: the package with the embedding is not installed.
+        KwsError: no such data, or too little of it. MissingTool: the package with the embedding is not installed.
     """
     keep = Kept((speech_embedding.POOLED,), np.float16, speech_embedding.pooled)
     c = config.train
     with tempfile.TemporaryDirectory(prefix="kws_base_") as temporary:
         pool = examples(config, data, Path(temporary), keep, progress)
-        hard, sure = np.array(pool.array("labels")), np.array(pool.array("sure"))
-        rows = np.flatnonzero(sure | (hard >= len(config.keywords)))
-        if len(rows) < 2 * _HELD_OUT:
-            raise KwsError("too few examples are sure to have no keyword in them", hint="more scenes.examples")
-        features, targets = pool.array("features"), pool.array("heard")[rows].astype(np.float32)
-        targets = (targets - targets.mean(axis=0)) / (targets.std(axis=0) + 1e-3)
+        if config.scenes.examples < 2 * _HELD_OUT:
+            raise KwsError("too few examples to hold some out", hint="more scenes.examples")
+        features, heard = pool.array("features"), np.array(pool.array("heard"), np.float32)
+        mean, spread = heard.mean(axis=0), heard.std(axis=0) + np.float32(1e-3)
+        targets = (heard - mean) / spread
         keras.utils.set_random_seed(c.seed)
         model, net = build(
             architecture(c.architecture, c.shape),
@@ -66,8 +67,8 @@ def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = 
             c.width,
             config.frontend.feature_max,
         )
-        held = np.arange(len(rows)) % _HELD_OUT == 0
-        learnt = np.flatnonzero(~held)
+        held = np.arange(len(targets)) % _HELD_OUT == 0
+        learnt, test = np.flatnonzero(~held), np.flatnonzero(held)
         steps = len(learnt) // c.batch
         rate = schedule(c.learning_rate, c.warmup_epochs * steps, c.epochs * steps)
         optimizer = keras.optimizers.AdamW(rate, weight_decay=c.weight_decay, clipnorm=2.0)
@@ -82,23 +83,28 @@ def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = 
             optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
             return loss
 
+        def say(rows: NDArray[np.integer]) -> NDArray[np.float32]:
+            return np.asarray(model(_input(tf.constant(np.array(features[rows])), scale), training=False))
+
         left = 1.0
         for epoch in range(c.epochs):
             rng = np.random.default_rng([c.seed, epoch])
             order = rng.permutation(learnt)
             for number in range(steps):
                 some = np.sort(order[number * c.batch : (number + 1) * c.batch])
-                x = vary(np.array(features[rows[some]]), rng, config.augment, config.frontend)
+                x = vary(np.array(features[some]), rng, config.augment, config.frontend)
                 step(tf.constant(x), tf.constant(targets[some]))
                 progress(epoch * steps + number, c.epochs * steps, f"epoch {epoch + 1}/{c.epochs}, {left:.3f} left")
-            test = np.flatnonzero(held)
-            said = model(_input(tf.constant(np.array(features[rows[test]])), scale), training=False).numpy()
-            left = float(np.mean(np.square(said - targets[test])))
+            left = float(np.mean(np.square(say(test) - targets[test])))
+    last = [layer for layer in model.layers if layer.weights][-1]
+    kernel, bias = (np.asarray(w, np.float32) for w in last.get_weights())
+    # What the body says of the embedding's own values.
+    says = Linear(kernel.reshape(-1, targets.shape[1]) * spread, bias * spread + mean)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as made:
-        save_body(model, made)
+        save_body(model, made, says)
     size = int(sum(np.prod(w.shape) for w in model.trainable_weights))
-    return {"examples": len(rows), "parameters": size, "macs": net.macs, "unexplained": round(left, 4)}
+    return {"examples": len(targets), "parameters": size, "macs": net.macs, "unexplained": round(left, 4)}
 
 
 def _input(x: Any, scale: float) -> Any:

@@ -160,9 +160,10 @@ def _trained_teacher(config: Config, trained: Path, report: ProgressCallback) ->
 def _scenes(config: Config, sources: Sources, report: ProgressCallback, *, clips: bool = True) -> Scenes:
     """``clips``: whether scenes of single words are wanted too, whose audio takes minutes to read."""
     c, dataset, corpora = config.scenes, sources.dataset, sources.corpora
-    speech = (
-        read_speech(dataset, sources.extra, report) if clips else labelled(np.zeros((0, CLIP_SAMPLES), np.int16), [])
-    )
+    # Keywords that no example shall be of are heard nowhere, not even before another word.
+    least = 0 if c.keywords or c.synthetic_keywords else dataset.unknown
+    nothing = labelled(np.zeros((0, CLIP_SAMPLES), np.int16), [])
+    speech = read_speech(dataset, sources.extra, report, least) if clips else nothing
     rng = np.random.default_rng([c.seed, 3])
     own = dataset.noise_part("training") + [noises.generate(kind, 30, rng) for kind in noises.KINDS]
     said = np.flatnonzero(~speech.synthetic)

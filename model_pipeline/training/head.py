@@ -9,7 +9,6 @@ best solution; how much its weights are held back (``scenes.head_decay``) was ch
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +18,13 @@ from scipy.special import log_softmax
 from model_pipeline.config import ScenesConfig
 from model_pipeline.files import atomic_path
 from model_pipeline.models import speech_embedding
+from model_pipeline.models.base import Linear
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.training.pool import NONE, Answer, Pool
 
+FILE = "head.npz"  # in the pool's folder
 _PASSES = 200  # of the optimiser: on 40,000 examples it ends after half of them
 _AT_ONCE = 10_000
-
-
-@dataclass(frozen=True)
-class Head:
-    """Logits of what the embedding says: ``weights`` float32 [n, labels], ``bias`` [labels]."""
-
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    def __call__(self, heard: NDArray) -> NDArray[np.float32]:
-        """[m, n] to logits [m, labels]."""
-        return np.asarray(heard, np.float32) @ self.weights + self.bias
 
 
 def fit(
@@ -44,7 +33,7 @@ def fit(
     count: int,
     decay: float,
     step: Callable[[int], object] | None = None,
-) -> Head:
+) -> Linear:
     """The linear head with the least cross-entropy plus ``decay`` times half the sum of its squared weights, for values
     that are brought to unit variance. Every label weighs the same, however many examples it has.
 
@@ -81,7 +70,7 @@ def fit(
     start = np.zeros(size + count)
     found = minimize(cost, start, jac=True, method="L-BFGS-B", callback=passed, options={"maxiter": _PASSES}).x
     weights = found[:size].reshape(-1, count).astype(np.float32) / spread[:, None]
-    return Head(weights, found[size:].astype(np.float32) - mean @ weights)
+    return Linear(weights, found[size:].astype(np.float32) - mean @ weights)
 
 
 def teach(
@@ -100,7 +89,7 @@ def teach(
     Returns:
         What it says of windows: int16 [n, 16000] to logits [n, labels].
     """
-    path = pool.folder / "head.npz"
+    path = pool.folder / FILE
     if not pool.state().get("taught"):
         heard, hard = pool.array("heard"), np.array(pool.array("labels"))
         index = np.flatnonzero(hard != NONE)
@@ -121,6 +110,11 @@ def teach(
         teacher = {"source": f"{speech_embedding.source()}, as it is, with a linear head"}
         pool.note(taught=True, teacher={**teacher, "validation_accuracy": round(float(np.mean(right)), 5)})
     (pool.folder / "heard.npy").unlink(missing_ok=True)
-    with np.load(path) as stored:
-        head = Head(stored["weights"], stored["bias"])
+    head = read(pool)
     return lambda windows: head(speech_embedding.pooled(windows))
+
+
+def read(pool: Pool) -> Linear:
+    """The head that `teach` fitted."""
+    with np.load(pool.folder / FILE) as stored:
+        return Linear(stored["weights"], stored["bias"])

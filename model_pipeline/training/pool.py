@@ -227,6 +227,11 @@ class PoolStream:
         self._ends = np.cumsum([len(features) for features in self.features])
         if self.logits is not None:
             self.labels = trusted(self.labels, self.logits, config.train.distrust, self.sure)
+        # A head weighs every label the same; other teachers, which `train.balance` is meant for, have learnt how often
+        # each comes.
+        self.added = np.zeros(len(config.labels), np.float32)
+        if config.scenes.teacher == "embedding_head":
+            self.added = self.shares(len(config.labels), config.train.balance)
 
     @staticmethod
     def _each(pools: Sequence[Pool], name: str, count: int | None) -> list[NDArray]:
@@ -241,6 +246,10 @@ class PoolStream:
         """Each label's share of the examples that have one."""
         counts = np.bincount(self.labels[self.labels != NONE], minlength=labels)
         return [float(share) for share in counts / max(1, counts.sum())]
+
+    def shares(self, labels: int, amount: float) -> NDArray[np.float32]:
+        """What `prior` adds to logits, times ``amount``: float32 [labels]."""
+        return np.float32(amount) * np.log(np.maximum(self.prior(labels), 1e-4), dtype=np.float32)
 
     def representative(self, count: int) -> NDArray[np.int8]:
         """``count`` examples for measuring ranges."""
@@ -270,5 +279,5 @@ class PoolStream:
             x = vary(self._rows(rows), rng, self.config.augment, self.config.frontend)
             logits = np.zeros((size, 0), np.float32)
             if self.logits is not None:
-                logits = corrected(self.logits[rows].astype(np.float32), self.sure[rows])
+                logits = corrected(self.logits[rows].astype(np.float32) + self.added, self.sure[rows])
             yield mixed((x, self.labels[rows].astype(np.int64), logits), rng, self.config.augment)

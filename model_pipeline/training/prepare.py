@@ -14,7 +14,9 @@ from model_pipeline.config import Config
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import KwsError
+from model_pipeline.models.base import Linear
 from model_pipeline.progress import ProgressCallback
+from model_pipeline.training import head
 from model_pipeline.training.clips import FeatureStream, Speech
 from model_pipeline.training.examples import taught_examples
 from model_pipeline.training.pool import Pool, PoolStream
@@ -42,6 +44,7 @@ class Prepared:
     validation: tuple[np.ndarray, np.ndarray]  # int8 [n, frames, channels], int [n]
     prior: list[float] | None = None  # each label's share of the examples, where it is known
     corpora: list[dict[str, Any]] = field(default_factory=list)  # of the scenes, as `Corpus.describe` has them
+    head: Linear | None = None  # of the teacher, over the speech embedding as it is
 
     def shares(self, amount: float) -> np.ndarray | None:
         """What the labels' shares of the examples add to logits, times ``amount``: float32 [labels]; None for 0.
@@ -96,6 +99,7 @@ def prepare(
     teacher: dict[str, Any] = {}
     prior: list[float] | None = None
     corpora: list[dict[str, Any]] = []
+    linear: Linear | None = None
     if made:
         _check_made(made, config, data)
         stream, teacher = PrecomputedStream(data, made["files"], config, size), made["teacher"]
@@ -107,6 +111,8 @@ def prepare(
         stream = PoolStream([pool, *hard], config, config.scenes.examples)
         teacher = pool.state().get("teacher", {})
         prior = stream.prior(len(config.labels))
+        if config.scenes.teacher == "embedding_head":
+            linear = head.read(pool)
     elif isinstance(dataset, ShardedDataset):
         report(0, 1, "reading the sharded set")
         sources = [source for source in (dataset, extra) if isinstance(source, ShardedDataset)]
@@ -114,7 +120,7 @@ def prepare(
     else:
         stream = augmented(read_speech(dataset, extra, report))
     heard = features_of(dataset, dataset.evaluation("validation"), config, frames)
-    return Prepared(dataset, extra, frames, stream, teacher, heard, prior, corpora)
+    return Prepared(dataset, extra, frames, stream, teacher, heard, prior, corpora, linear)
 
 
 def _cause(dataset: Dataset, word: str) -> str:

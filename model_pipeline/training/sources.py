@@ -90,9 +90,13 @@ def open_corpora(config: Config, trained: Path, report: ProgressCallback) -> lis
     return found
 
 
-def read_speech(dataset: Dataset, extra: Dataset | None, report: ProgressCallback) -> Speech:
-    """Every training clip of both."""
-    sources = [(source, source.clips("training")) for source in (dataset, extra) if source]
+def read_speech(dataset: Dataset, extra: Dataset | None, report: ProgressCallback, least: int = 0) -> Speech:
+    """Every training clip of both whose label is ``least`` or a later one."""
+    sources = [
+        (source, [clip for clip in source.clips("training") if clip.label >= least])
+        for source in (dataset, extra)
+        if source
+    ]
     everything = [(source is extra, clip) for source, clips in sources for clip in clips]
     audio = np.empty((len(everything), CLIP_SAMPLES), np.int16)
     done = 0

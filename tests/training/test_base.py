@@ -10,7 +10,7 @@ import pytest
 from model_pipeline.config import Config, ShapeConfig, TrainConfig
 from model_pipeline.errors import KwsError
 from model_pipeline.models import build
-from model_pipeline.models.base import BASES, begin_with, path_of, save_body
+from model_pipeline.models.base import BASES, Linear, begin_with, path_of, save_body
 from model_pipeline.models.tcn import tcn
 
 SMALL = ShapeConfig(front=4, body=6, blocks=1, kernel=3)
@@ -32,6 +32,23 @@ def test_a_body_goes_to_a_network_of_other_words(tmp_path: Path) -> None:
         if ours.path == theirs.path and not ours.path.startswith(last.name):
             assert np.allclose(ours.numpy(), theirs.numpy(), rtol=1e-3, atol=1e-3)
     assert own(x).shape == (3, 4)
+
+
+def test_a_network_begins_with_its_teachers_head_on_what_its_body_says(tmp_path: Path) -> None:
+    heard, own = _network(9), _network(4)
+    x = np.random.default_rng(1).uniform(0, 30, (3, 20, 12, 1)).astype(np.float32)
+    last = [layer for layer in heard.layers if layer.weights][-1]
+    kernel, bias = (np.asarray(w) for w in last.get_weights())
+    says = Linear(kernel.reshape(-1, 9), bias)
+    rng = np.random.default_rng(2)
+    head = Linear(rng.standard_normal((9, 4)).astype(np.float32), rng.standard_normal(4).astype(np.float32))
+    save_body(heard, tmp_path / "body.npz", says)
+    assert begin_with(tmp_path / "body.npz", own, head)
+    assert np.allclose(own(x), head(np.asarray(heard(x))), rtol=2e-2, atol=2e-2)
+    # Without a head the last layer keeps its own, and a file that says nothing gives none.
+    assert not begin_with(tmp_path / "body.npz", own)
+    save_body(heard, tmp_path / "plain.npz")
+    assert not begin_with(tmp_path / "plain.npz", own, head)
 
 
 def test_a_body_of_another_shape_is_refused_and_changes_nothing(tmp_path: Path) -> None:

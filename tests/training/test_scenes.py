@@ -284,6 +284,24 @@ def test_epochs_are_shuffled_and_repeat(tmp_path: Path, speech: Speech) -> None:
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(second, again, strict=True))
 
 
+def test_a_heads_answers_get_the_shares_that_balance_takes_out_again(tmp_path: Path, speech: Speech) -> None:
+    pool = Pool(tmp_path)
+    make(pool, speech)
+    logits = pool.grow("logits", len(pool.array("labels")), (4,), np.float16)
+    logits[:] = 0.0
+    logits.flush()
+    pool.note(taught=True)
+    plain = AugmentConfig(spec_augment=False)
+    for balance in (0.0, 1.0):
+        train, scenes = TrainConfig(batch=50, balance=balance), ScenesConfig(teacher="embedding_head")
+        stream = PoolStream([pool], Config(keywords=["rise", "fall"], train=train, scenes=scenes, augment=plain))
+        told = np.concatenate([batch[2] for batch in next(stream.epochs(0, 1))])
+        wanted = balance * np.log(np.maximum(stream.prior(4), 1e-4))
+        # Where a keyword can't be it is far below; else all of them are as the head said, and the shares.
+        assert np.any(np.all(np.isclose(told, wanted, atol=1e-5), axis=1))
+        assert np.allclose(told[:, 2:], wanted[2:], atol=1e-5)
+
+
 SETTINGS = [
     "name=tiny",
     'keywords=["rise", "fall"]',
