@@ -16,6 +16,11 @@ from typing import Any
 import pytest
 
 from host_tools.report import card
+from host_tools.run.job import steps
+from host_tools.run.steps import Run, write_config
+from host_tools.words import project
+from model_pipeline.config import load_config, with_settings
+from model_pipeline.manifest import load_manifest
 from model_pipeline.native import ROOT
 
 CONFIG = """
@@ -142,3 +147,25 @@ def test_the_main_job_then_again_then_more_then_stopped(tmp_path: Path) -> None:
     assert "train" not in state["steps"] and "synth" in state["steps"]
     assert list(state["begun"]) == ["train"]
     assert not [p.name for p in run.rglob("*") if p.name.startswith(".") and ".part" in p.name]
+
+
+def test_a_project_in_german_runs_from_words_to_a_checked_model(tmp_path: Path) -> None:
+    if not shutil.which("espeak-ng"):
+        pytest.skip("espeak-ng is not installed")
+    project.create(["licht_an", "halt"], tmp_path / "mein", language="de")
+    # Much less of everything; the teacher and the base stay where they are installed.
+    less = [
+        *("synth.clips_per_keyword=12", "synth.unknown_clips=30", "talk.sentences=12", "scenes.examples=500"),
+        *("train.epochs=1", "measure.session_keywords=4"),
+    ]
+    config, folder = with_settings(load_config(tmp_path / "mein"), less), tmp_path / "run"
+    with Run(folder) as run:
+        write_config(config, folder / "config.toml")
+        todo = steps(config, folder, clips=4, done=[])
+        run.execute(todo[: [step.name for step in todo].index("check") + 1])
+    assert load_manifest(folder / "model").labels == ["licht_an", "halt", "unknown", "silence"]
+    made = json.loads((folder / "data" / "dataset.json").read_text())
+    assert made["settings"]["language"] == "de" and set(made["engines"]) == {"espeak-ng"}
+    spoken = {path.name.split("_nohash_")[0] for path in (folder / "data" / "halt").glob("*.wav")}
+    assert spoken and all(speaker.startswith("espeak-de-") for speaker in spoken)
+    assert (folder / "check" / "check.json").is_file()
