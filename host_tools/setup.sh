@@ -16,6 +16,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 wanted="
 cc=gcc
 c++=g++
+cmake=cmake
 arm-none-eabi-gcc=gcc-arm-none-eabi
 arm-none-eabi-size=binutils-arm-none-eabi
 /usr/lib/arm-none-eabi/include/stdio.h=libnewlib-arm-none-eabi

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from host_tools.boards import board_ids, load_board
-from host_tools.image.build import build
+from host_tools.image import arduino
+from host_tools.image.build import BuildResult, CoreMissing, build
 from host_tools.measure import realtime
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback, silent
@@ -14,18 +15,20 @@ from model_pipeline.strict import Strict
 
 
 class Memory(Strict):
-    """Bytes of an image, and how many there may be."""
+    """Bytes of an image, and how many there may be; ``not_counted`` is what an image has besides, where it can't be
+    built whole."""
 
     flash: int
     flash_budget: int
     ram: int
     ram_budget: int
     stack: int
+    not_counted: str = ""
 
 
 class BoardCost(Strict):
-    """What a model costs on a board; ``realtime`` is None where nothing could be measured, ``memory`` where it can't be
-    built here, and ``why_not`` says why."""
+    """What a model costs on a board; ``realtime`` is None where nothing could be measured, ``memory`` where not
+    even our part can be built here, and ``why_not`` says why."""
 
     board: str
     name: str
@@ -54,13 +57,9 @@ def on_boards(model: Path, engine: str = "aot", progress: ProgressCallback | Non
             try:
                 built = build(board.id, model, engine, folder)
                 elf = Path(built.elf)
-                memory = Memory(
-                    flash=built.flash_total,
-                    flash_budget=built.flash_budget,
-                    ram=built.ram_total,
-                    ram_budget=built.ram_budget,
-                    stack=built.ram_stack,
-                )
+                memory = _memory(built)
+            except CoreMissing as error:
+                memory, why_not = _of_our_part(board.id, model, engine, error)
             except KwsError as error:
                 why_not = str(error)
             try:
@@ -70,3 +69,21 @@ def on_boards(model: Path, engine: str = "aot", progress: ProgressCallback | Non
         rows.append(BoardCost(board=board.id, name=board.name, realtime=verdict, memory=memory, why_not=why_not))
     report(len(boards), len(boards), "")
     return rows
+
+
+def _memory(built: BuildResult) -> Memory:
+    return Memory(
+        flash=built.flash_total,
+        flash_budget=built.flash_budget,
+        ram=built.ram_total,
+        ram_budget=built.ram_budget,
+        stack=built.ram_stack,
+        not_counted=built.missing,
+    )
+
+
+def _of_our_part(board: str, model: Path, engine: str, why: CoreMissing) -> tuple[Memory | None, str]:
+    try:
+        return _memory(arduino.part(board, model, engine)), ""
+    except KwsError:
+        return None, str(why)

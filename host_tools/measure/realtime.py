@@ -7,8 +7,10 @@ between them is an assumption, and said wherever a share of time is shown.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from host_tools.boards import Board, board_ids, load_board
 from host_tools.image.build import DEFAULT_MODEL, ROOT, build
 from host_tools.image.emulate import start
 from host_tools.link import stream
-from host_tools.link.protocol import Result
+from host_tools.link.protocol import MAX_SAMPLES, Result
 from host_tools.link.session import Link
 from host_tools.measure import metrics
 from model_pipeline.errors import CheckFailed, KwsError
@@ -177,7 +179,8 @@ def measure(board: str, elf: Path, hops: int) -> Profile:
         link.reset_stream()
         samples = info.window_samples + (info.window_frames + 4 * hops) * info.hop_samples
         sound = np.random.default_rng(1).integers(-9000, 9000, samples, dtype=np.int16)
-        results = [e for e in stream.stream_continuous(link, [sound], stride=hops) if isinstance(e, Result)]
+        blocks = _one_by_one(link, sound, math.gcd(info.window_samples, info.hop_samples))
+        results = [e for e in stream.stream_continuous(link, blocks, stride=hops) if isinstance(e, Result)]
     if not results:
         raise CheckFailed("the firmware gave no results in QEMU")
     frames = sum(r.frontend_frames for r in results)
@@ -189,6 +192,15 @@ def measure(board: str, elf: Path, hops: int) -> Profile:
         measured=True,
         note="instructions measured in QEMU",
     )
+
+
+def _one_by_one(link: Link, sound: np.ndarray, step: int) -> Iterator[np.ndarray]:
+    """Blocks at whose ends every frame ends too, each after the device is done with the one before: the front end gets
+    the same portions every time, so that its instructions are the same too."""
+    size = max(n for n in range(1, MAX_SAMPLES + 1) if step % n == 0)
+    for at in range(0, len(sound), size):
+        yield sound[at : at + size]
+        link.stats()
 
 
 def estimate(model: Path) -> Profile:

@@ -58,7 +58,8 @@ def boards(rows: list[BoardCost]) -> None:
             cells[0] = f"{100 * verdict.load:.1f} %" + ("" if verdict.keeps_up else " (too slow)")
             cells[1] = f"{verdict.inference_ms:.1f} ms"
         if memory:
-            cells[2:] = (f"{memory.flash / 1024:.1f} KB", f"{memory.ram / 1024:.1f} KB")
+            more = " and more" if memory.not_counted else ""
+            cells[2:] = (f"{memory.flash / 1024:.1f} KB{more}", f"{memory.ram / 1024:.1f} KB{more}")
         table.add_row(row.board, *cells)
     ui.out.show(table)
     ratio = next((row.realtime.cycles_per_instruction for row in rows if row.realtime), None)

@@ -36,7 +36,7 @@ const kws_engine_info_t *kws_engine_info(void) {
 }
 
 uint32_t port_ticks(void) { return 0; }
-uint32_t port_interrupt_ticks(void) { return 0; }
+uint32_t port_own_ticks(void) { return 0; }
 #include "no_audio.h"
 
 void app_send(uint8_t type, const uint8_t *payload, size_t len) {

@@ -316,10 +316,10 @@ def test_without_the_core_the_build_tells_what_our_part_takes(tmp_path: Path, mo
     monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path))
     with pytest.raises(SystemExit) as ended:
         main(["build", "--board", "nano33ble", "--no-realtime", "--json"])
-    assert ended.value.code == 3
+    assert ended.value.code in (0, None)
     captured = capsys.readouterr()
     values = json.loads(captured.out)
-    assert "pio pkg install -g -p" in captured.err
+    assert "no image was made" in captured.err and "pio pkg install -g -p" in captured.err
     assert values["elf"] == values["sha256"] == "" and "Arduino's core" in values["missing"]
     # The same sources on bare metal, without that port's own.
     whole = build("nano33ble_uart", out=tmp_path / "bare")

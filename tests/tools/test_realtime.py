@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +15,14 @@ from hypothesis import strategies as st
 from host_tools.boards import load_board
 from host_tools.cli import main
 from host_tools.image.build import DEFAULT_MODEL
+from host_tools.image.emulate import start
+from host_tools.link import stream
+from host_tools.link.protocol import Result
+from host_tools.link.session import Link
 from host_tools.measure import realtime
 from host_tools.measure.realtime import Profile
 from model_pipeline.errors import CheckFailed, KwsError
+from tests.support.firmware_images import image
 
 
 def _profile(inference: float, hops: int = 5) -> Profile:
@@ -104,3 +112,29 @@ def test_the_build_says_whether_it_keeps_up(
     assert _kws(*arguments) == 1
     assert "does not keep up" in capsys.readouterr().err
     assert _kws(*arguments, "--force") == 0
+
+
+@pytest.mark.qemu
+def test_instructions_are_the_same_however_bytes_and_milliseconds_fall() -> None:
+    """An inference and a frame have no part of the interrupts that came meanwhile, not even their entrance."""
+    elf = Path(image("disco_f407vg").elf)
+    rng = np.random.default_rng(3)
+    sound = rng.integers(-9000, 9000, 20 * 320 + 16000, dtype=np.int16)
+
+    def heard(pause: float) -> list[tuple[int, int, int]]:
+        def blocks() -> Iterator[np.ndarray]:
+            for at in range(0, len(sound), 160):
+                yield sound[at : at + 160]
+                if rng.random() < pause:
+                    time.sleep(0.01 * rng.random())
+
+        with start("disco_f407vg", elf, kind="qemu") as emulator, Link.open(emulator.url, 30.0) as link:
+            link.reset_stream()
+            found = [e for e in stream.stream_continuous(link, blocks(), stride=5) if isinstance(e, Result)]
+        return [(e.position, e.inference_ticks, e.detector_ticks) for e in found]
+
+    at_once = heard(0.0)
+    assert len(at_once) >= 4 and min(ticks for _, ticks, _ in at_once) > 100_000
+    assert heard(0.4) == at_once
+    profiles = [realtime.measure("disco_f407vg", elf, 5) for _ in range(2)]
+    assert profiles[0] == profiles[1]

@@ -70,7 +70,7 @@ if what.tflm:
     # Others' sources are built as they are: their warnings are not ours to mend.
     theirs = env.Clone()
     theirs.Append(CCFLAGS=["-w"])
-    theirs.BuildSources(os.path.join("$BUILD_DIR", "tflm"), str(what.tflm), "+<*> -<examples/> -<**/*_test.cc>")
+    theirs.BuildSources(os.path.join("$BUILD_DIR", "tflm"), str(what.tflm), what.tflm_filter)
 
 # Flags were processed above; doing it again in BuildProgram would repeat them.
 env.Replace(BUILD_FLAGS=[])

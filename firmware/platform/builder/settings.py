@@ -62,6 +62,7 @@ class Settings:
     link_depends: list = field(default_factory=list)
     build_header: str = ""  # kws_build.h
     tflm: Path | None = None  # the tree of TensorFlow Lite Micro
+    tflm_filter: list = field(default_factory=list)  # its sources, as a PlatformIO source filter
     outside_includes: list = field(default_factory=list)  # headers of others: no warnings from them
 
 
@@ -158,6 +159,28 @@ def _tflm(s, environ):
             )
         s.outside_includes += [third / "cmsis_nn", third / "cmsis_nn/Include", third / "cmsis", core]
         s.defines += ["CMSIS_NN", ("ARM_NN_ENABLE_F16", 0), ("ARM_NN_ENABLE_F32", 0)]
+    unused = tflm_unused(s.tflm, (s.model / "model_resolver.h").read_text(encoding="utf-8"))
+    s.tflm_filter = ["+<*>", "-<examples/>", "-<**/*_test.cc>", *(f"-<{name}>" for name in unused)]
+
+
+def tflm_unused(tree, resolver):
+    """Sources of ``tree`` that register operators, none of which the model's resolver adds: names relative to the tree.
+    They are most of the compiler's work, and nothing else refers to them. What an ``Add`` of the resolver takes, its
+    own header says; of one that is not found there, all are kept."""
+    header = (tree / "tensorflow/lite/micro/micro_mutable_op_resolver.h").read_text(encoding="utf-8")
+    wanted = set()
+    for method in re.findall(r"resolver->(Add\w+)\(\)", resolver):
+        found = re.search(rf"TfLiteStatus {method}\((.*?)TfLiteStatus Add", header + "TfLiteStatus Add", re.S)
+        if not found:
+            return []
+        wanted |= set(re.findall(r"\bRegister_\w+", found[1]))
+    unused = []
+    for folder in ("tensorflow/lite/micro/kernels", "signal"):
+        for path in sorted((tree / folder).rglob("*.cc")):
+            registers = set(re.findall(r"Registration\s*\*?\s+(Register_\w+)\(", path.read_text(encoding="utf-8")))
+            if registers and not registers & wanted:
+                unused.append(path.relative_to(tree).as_posix())
+    return unused
 
 
 def _frontend_limits(exported):

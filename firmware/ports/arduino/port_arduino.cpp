@@ -159,7 +159,7 @@ uint32_t port_ticks(void) {
   return micros();
 }
 /* The core's own interrupts are not ours to measure, so they are in what we measure. */
-uint32_t port_interrupt_ticks(void) { return 0; }
+uint32_t port_own_ticks(void) { return port_ticks(); }
 const port_clock_t *port_clock(void) { return &clock_info; }
 uint32_t port_millis(void) { return millis(); }
 void port_watchdog_feed(void) {} /* the core has none running */

@@ -16,6 +16,7 @@
 #define SYST_RVR REG32(0xE000E014)
 #define SYST_CVR REG32(0xE000E018)
 #define NVIC_ISER(n) REG32(0xE000E100 + 4u * (n))
+#define NVIC_ISPR(n) REG32(0xE000E200 + 4u * (n))
 #define NVIC_ICER(n) REG32(0xE000E180 + 4u * (n))
 #define NVIC_ICPR(n) REG32(0xE000E280 + 4u * (n))
 #define SCB_ICSR REG32(0xE000ED04)
@@ -62,6 +63,8 @@ void cortexm_watchdog_bite(const uint32_t *frame) __attribute__((noreturn));
 void cortexm_watchdog_start(void);
 /* To be called every millisecond, from an interrupt that passes its stacked frame. */
 void cortexm_millisecond(const uint32_t *frame);
+/* Its cortexm_unseen_ticks(). */
+void cortexm_millisecond_measure(volatile uint32_t *pend, uint32_t bit);
 extern volatile uint32_t cortexm_millis;
 /* The family's: at least twice the 5 s. */
 void cortexm_hardware_watchdog_start(void);
@@ -81,5 +84,9 @@ static inline uint32_t cortexm_ticks(void) {
   return cortexm_counter ? *cortexm_counter : cortexm_systick_ticks();
 }
 extern volatile uint32_t cortexm_interrupt_ticks;
+/* What a handler takes before its first and after its last look at the ticks: entrance, exit, and the instructions there.
+ * Measured at the start, before the main loop: ``pend`` gets ``bit``, which has to bring the interrupt at once; 0 where
+ * SysTick is the timer, which can't be asked for out of its turn. The handler adds it to cortexm_interrupt_ticks. */
+uint32_t cortexm_unseen_ticks(volatile uint32_t *pend, uint32_t bit);
 
 #endif

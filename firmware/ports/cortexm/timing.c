@@ -89,6 +89,35 @@ void cortexm_timing_init(uint32_t core_hz, volatile uint32_t *timer, const char 
   }
 }
 
+/* Ticks of a passage with interrupts let in, less what the handlers count of themselves; with a bit to write, in it. */
+__attribute__((noinline)) static uint32_t passage(volatile uint32_t *pend, uint32_t bit) {
+  const uint32_t irq = irq_save();
+  *pend = bit; /* nothing, if 0 */
+  const uint32_t counted = cortexm_interrupt_ticks, from = cortexm_ticks();
+  __asm volatile("cpsie i\n dsb\n isb\n cpsid i" ::: "memory");
+  const uint32_t ticks = cortexm_ticks() - from - (cortexm_interrupt_ticks - counted);
+  irq_restore(irq);
+  return ticks;
+}
+
+uint32_t cortexm_unseen_ticks(volatile uint32_t *pend, uint32_t bit) {
+  uint32_t with = UINT32_MAX, without = UINT32_MAX;
+  if (!cortexm_counter) return 0;
+  for (int i = 0; i < 4; i++) { /* another interrupt may come in between: the least has none */
+    uint32_t ticks = passage(pend, 0);
+    if (ticks < without) without = ticks;
+    ticks = passage(pend, bit);
+    if (ticks < with) with = ticks;
+  }
+  return with > without ? with - without : 0;
+}
+
 const port_clock_t *port_clock(void) { return &clock_info; }
 uint32_t port_ticks(void) { return cortexm_ticks(); }
-uint32_t port_interrupt_ticks(void) { return cortexm_interrupt_ticks; }
+uint32_t port_own_ticks(void) {
+  /* With interrupts off: one between the two reads would be in one of them alone. */
+  const uint32_t irq = irq_save();
+  const uint32_t ticks = cortexm_ticks() - cortexm_interrupt_ticks;
+  irq_restore(irq);
+  return ticks;
+}

@@ -168,7 +168,7 @@ size_t port_serial_capacity(void) { return CAPACITY; }
 void port_serial_stats(port_serial_stats_t *out) { *out = stats; }
 
 uint32_t port_ticks(void) { return (uint32_t)now_ns(); }
-uint32_t port_interrupt_ticks(void) { return 0; }
+uint32_t port_own_ticks(void) { return port_ticks(); }
 uint32_t port_millis(void) { return (uint32_t)(now_ns() / 1000000u); }
 
 const port_clock_t *port_clock(void) {

@@ -32,6 +32,7 @@ void port_init(void) {
   TIM2_CR1 = 1;
   cortexm_systick_start(clocks.core_hz);
   cortexm_timing_init(clocks.core_hz, (volatile uint32_t *)TIM2_CNT_ADDRESS, "TIM2", clocks.apb1_timer_hz);
+  cortexm_millisecond_measure(&SCB_ICSR, SCB_ICSR_PENDSTSET);
 #ifdef KWS_LED_PORT
   RCC_GPIOENR |= 1u << KWS_LED_PORT;
   (void)RCC_GPIOENR;
