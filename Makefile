@@ -33,10 +33,12 @@ pictures: setup ## the terminal's pictures in docs/, taken of the emulated board
 bench-words: setup ## people's accuracy of own words that only synthesisers said (ARGS="--only b --takes 0")
 	@$(PY) -m tests.bench_words $(ARGS)
 
-fuzz: setup ## damaged models, lists, configurations, states (ARGS="--cases 1000"), and kills of a run at random moments
+fuzz: setup ## damaged models, files and devices (ARGS="--cases 1000"), and runs killed at random moments (KILLS=100)
 	@$(PY) -m tests.fuzz $(ARGS)
+	@$(PY) -m tests.fuzz.busy
 	@$(PY) -m tests.fuzz.files $(ARGS)
-	@$(PY) -m tests.fuzz.kills run
+	@$(PY) -m tests.fuzz.lines $(ARGS)
+	@for kind in steps train quantize run; do $(PY) -m tests.fuzz.kills $$kind --kills $(or $(KILLS),20) || exit 1; done
 
 clean: ## remove what was built (not .venv)
 	rm -rf .pio .cache build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

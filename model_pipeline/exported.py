@@ -6,12 +6,12 @@ Standard library alone, so that PlatformIO's own Python can read it too.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_json
 
 PLAN_FILE = "plan.json"
 FORMAT = 1
@@ -75,15 +75,13 @@ class Exported:
         """
         path = Path(folder) / PLAN_FILE
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path, hint="kws export MODEL --out DIR")
         except FileNotFoundError as error:
             raise KwsError(
                 f"{folder} is not an exported model ({PLAN_FILE} is missing)", hint="kws export MODEL --out DIR"
             ) from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise KwsError(f"can't read {path}: {error}", hint="kws export MODEL --out DIR") from error
         types = {field.name: {"int": int, "str": str}[str(field.type)] for field in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT or values.keys() != types.keys():
+        if values.pop("format", None) != FORMAT or values.keys() != types.keys():
             raise KwsError(f"{path} is of another version of kws", hint="kws export MODEL --out DIR")
         for key, kind in types.items():
             if type(values[key]) is not kind or (kind is int and not 0 <= values[key] <= _MOST):

@@ -14,9 +14,10 @@ import platform
 import re
 import shutil
 import time
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from model_pipeline.errors import KwsError
 
@@ -145,22 +146,37 @@ def read_json(path: Path, hint: str = "", most: int = 64 << 20) -> dict[str, Any
     try:
         with path.open("rb") as stream:
             data = stream.read(most + 1)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise KwsError(f"{path} is broken: {text}", hint=hint) from error
+    return parse_json(data, path, hint, most)
+
+
+def parse_json(data: bytes, what: object, hint: str = "", most: int = 64 << 20) -> dict[str, Any]:
+    """The JSON object in ``data``, as `read_json` takes it.
+
+    Args:
+        what: where it comes from, for the message.
+
+    Raises:
+        KwsError: it is no JSON, too deep or too long, or holds no object.
+    """
+    try:
         if len(data) > most:
             raise ValueError(f"more than {most:,} bytes")
-        value = json.loads(data.decode("utf-8"), parse_constant=_no_number)
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_number)
         if not isinstance(value, dict):
             raise ValueError("not a JSON object")
         if b"\\u" in data:  # half a character can be written so, and then not be printed or sent
             json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except FileNotFoundError:
-        raise
     except RecursionError as error:
-        raise KwsError(f"{path} is broken: nested too deeply", hint=hint) from error
+        raise KwsError(f"{what} is broken: nested too deeply", hint=hint) from error
     except UnicodeError as error:
-        raise KwsError(f"{path} is broken: it is not text in UTF-8", hint=hint) from error
-    except (OSError, ValueError) as error:
-        text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        raise KwsError(f"{path} is broken: {text}", hint=hint) from error
+        raise KwsError(f"{what} is broken: it is not text in UTF-8", hint=hint) from error
+    except ValueError as error:
+        raise KwsError(f"{what} is broken: {error}", hint=hint) from error
     return value
 
 
@@ -184,7 +200,28 @@ def damaged(what: object, hint: str = "", also: tuple[type[Exception], ...] = ()
         raise
     except tuple(_DAMAGE + also) as error:
         text = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) and error.args else f"is damaged: {error}"
-        raise KwsError(f"{what} {text}", hint=hint) from error
+        raise KwsError(f"{what} {' '.join(text.split())[:500]}", hint=hint) from error
+
+
+def check_archive(source: Path | IO[bytes], most: int) -> set[str]:
+    """The names in a zip archive (``.keras``, ``.npz``) that unpacks to ``most`` bytes at the most.
+
+    Raises:
+        ValueError: it is larger, or a name is there twice, leaves the folder or is encrypted.
+        OSError, zipfile.BadZipFile: it can't be read, or is none.
+    """
+    with zipfile.ZipFile(source) as archive:
+        entries = archive.infolist()
+    names = {entry.filename for entry in entries}
+    if len(names) != len(entries):
+        raise ValueError("a name is there twice")
+    for entry in entries:
+        name = entry.filename
+        if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/") or entry.flag_bits & 1:
+            raise ValueError(f"{name!r} is not the name of a part")
+    if (size := sum(entry.file_size for entry in entries)) > most:
+        raise ValueError(f"it unpacks to {size:,} bytes (at most {most:,})")
+    return names
 
 
 def _no_number(name: str) -> None:

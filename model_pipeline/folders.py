@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import shutil
 import sys
@@ -20,7 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from model_pipeline.errors import KwsError
-from model_pipeline.files import disk_error, fsync_path, is_part, left_behind, part_name, sweep, sync_tree, write_json
+from model_pipeline.files import (
+    disk_error,
+    fsync_path,
+    is_part,
+    left_behind,
+    part_name,
+    read_json,
+    sweep,
+    sync_tree,
+    write_json,
+)
 
 MARK = ".kws-made.json"
 _FORMAT = 1
@@ -231,10 +240,10 @@ def foreign_files(folder: Path, made: Collection[str] | None = None) -> list[str
 def read_mark(folder: Path) -> dict[str, list[str]]:
     """Which kinds of steps made which files of ``folder``; {} where there is no mark, or none that can be read."""
     try:
-        value = json.loads((folder / MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        value = read_json(folder / MARK)
+    except (FileNotFoundError, KwsError):
         return {}
-    made = value.get("made") if isinstance(value, dict) and value.get("format") == _FORMAT else None
+    made = value.get("made") if value.get("format") == _FORMAT else None
     if not isinstance(made, dict) or not all(_are_names(names) for names in made.values()):
         return {}
     return made

@@ -10,7 +10,6 @@ is heard while the mean of the last ``sliding_window_size`` probabilities is abo
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from model_pipeline.compiler import compile_model
 from model_pipeline.config import CompileConfig, FrontendConfig, explain
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_json
 from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.manifest import DetectorDefaults, Manifest, Quantization, save_manifest
 
@@ -166,14 +166,10 @@ def _read(source: Path, front_end: str, cutoff: float | None, window: int | None
         }  # fmt: skip
         return _validated(values, source), source
     try:
-        values = json.loads(source.read_text(encoding="utf-8"))
-    except OSError as error:
+        values = read_json(source, hint="kws import NAME.json, with NAME.tflite beside it")
+    except FileNotFoundError as error:
         raise KwsError(f"can't read {source}: {error.strerror}") from error
-    except ValueError as error:
-        raise KwsError(
-            f"{source} is not JSON: {error}", hint="kws import NAME.json, with NAME.tflite beside it"
-        ) from error
-    if not isinstance(values, dict) or not isinstance(values.get("micro"), dict):
+    if not isinstance(values.get("micro"), dict):
         raise KwsError(f"{source} is not a manifest of microWakeWord: it has no part micro")
     changes = {"probability_cutoff": cutoff, "sliding_window_size": window}
     values = {**values, "micro": values["micro"] | {k: v for k, v in changes.items() if v is not None}}

@@ -28,9 +28,11 @@ import tensorflow as tf
 
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
+from model_pipeline.files import damaged, read_json
 from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, input_scale, save_manifest
 from model_pipeline.models import fold, network_of
+from model_pipeline.models.load import load_network
 from model_pipeline.models.net import FakeQuant, Net, QuantConv
 from model_pipeline.outcomes import Quantized, Trained
 from model_pipeline.progress import ProgressCallback, silent
@@ -69,7 +71,7 @@ def quantize(
     if wanted in ("qat", "best"):
         teacher = None
         if config.train.teacher_width:
-            teacher = keras.saving.load_model(trained / "teacher" / "model.keras", compile=False)
+            teacher = load_network(trained / "teacher" / "model.keras")
         ways["qat"] = aware(config, model, prepared, report, teacher)
     results = {}
     clips = prepared.dataset.evaluation("validation")
@@ -99,16 +101,17 @@ def load_trained(config: Config, trained: Path) -> tuple[keras.Model, Trained]:
         KwsError: it is none, or its labels are not the configuration's.
     """
     try:
-        history = Trained.model_validate_json((trained / "train.json").read_bytes())
-        model = keras.saving.load_model(trained / "model.keras", compile=False)
-    except (OSError, ValueError) as error:
-        raise KwsError(f"{trained} holds no finished training: {error}", hint="kws train makes one") from error
+        values = read_json(trained / "train.json", hint="kws train makes one")
+    except FileNotFoundError as error:
+        raise KwsError(f"{trained} holds no finished training (train.json)", hint="kws train makes one") from error
+    with damaged(trained / "train.json", "kws train makes one"):
+        history = Trained.model_validate(values)
     if history.labels != config.labels or history.architecture != config.train.architecture:
         raise KwsError(
             f"{trained} was trained for {', '.join(history.labels)} ({history.architecture})",
             hint="use the configuration that it was trained with",
         )
-    return model, history
+    return load_network(trained / "model.keras", hint="kws train makes one"), history
 
 
 def post_training(config: Config, model: keras.Model, prepared: Prepared) -> bytes:

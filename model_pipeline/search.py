@@ -34,6 +34,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.folders import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 from model_pipeline.models import network_of
+from model_pipeline.models.load import load_network
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.quantize import convert
 from model_pipeline.train import train
@@ -123,7 +124,7 @@ class Trainings:
 
         def begin(model: keras.Model) -> None:
             if parent:
-                prune(keras.saving.load_model(parent / "model.keras", compile=False), model)
+                prune(load_network(parent / "model.keras"), model)
 
         try:
             train(

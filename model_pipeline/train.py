@@ -32,6 +32,7 @@ from model_pipeline.folders import MARK, claim_dir
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import network_of
 from model_pipeline.models.base import begin_with, path_of
+from model_pipeline.models.load import load_network
 from model_pipeline.outcomes import Trained
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.checkpoint import State, recipe_key, resume, save
@@ -116,7 +117,7 @@ def _rounds(whole: _Training) -> Trained:
             # What is made for the first round is what the others need too.
             result = one.run(prepare(one.config, data, out, say))
             continue
-        before = keras.saving.load_model(out / f"round{number - 1}" / "model.keras", compile=False)
+        before = load_network(out / f"round{number - 1}" / "model.keras")
         epochs, rate = c.epochs[min(number, len(c.epochs)) - 1], c.learning_rate
         if number > c.rounds:
             pools.append(more_pool(config, data, out, say))
@@ -281,7 +282,7 @@ def _teacher(training: _Training, made: Path) -> keras.Model:
     with tempfile.TemporaryDirectory() as temporary, replicas.strategy.scope():
         copy = Path(temporary) / "model.keras"  # only the chief has the file
         copy.write_bytes(content)
-        model = keras.saving.load_model(copy, compile=False)
+        model = load_network(copy)
     model.trainable = False
     return model
 

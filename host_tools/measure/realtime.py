@@ -6,7 +6,6 @@ between them is an assumption, and said wherever a share of time is shown.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import tempfile
@@ -26,7 +25,7 @@ from host_tools.link.session import Link
 from host_tools.measure import metrics
 from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.exported import Exported
-from model_pipeline.files import sha256_tree, write_json
+from model_pipeline.files import read_json, sha256_tree, write_json
 from model_pipeline.native import cache_dir
 from model_pipeline.progress import ProgressCallback
 
@@ -153,8 +152,8 @@ def profile(
     key = sha256_tree([ROOT / "firmware"], ROOT)[:24] + sha256_tree([model], model)[:16]
     kept = cache_dir() / "realtime" / f"{key}-{engine}.json"
     try:
-        return Profile(**json.loads(kept.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return Profile(**read_json(kept))
+    except (FileNotFoundError, KwsError, TypeError):
         pass  # not measured yet
     runner = board.id if board.kws.emulators.qemu else _board_in_qemu(board.kws.cpu)
     with tempfile.TemporaryDirectory(prefix="kws-") as folder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import platform
 import shutil
@@ -24,7 +23,7 @@ from host_tools.run.steps import KIND, Run, Step, StepBar, StepDone, folder_stam
 from model_pipeline import child
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.files import write_json
+from model_pipeline.files import read_json, write_json
 from model_pipeline.folders import MARK, atomic_dir, claim_dir
 from model_pipeline.manifest import load_manifest
 from model_pipeline.progress import ProgressCallback
@@ -388,7 +387,7 @@ def _keep(path: Path, value: Any) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path, hint="kws run --fresh makes it anew")
 
 
 def _history(path: Path) -> list[dict[str, float]]:

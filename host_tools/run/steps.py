@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
-from model_pipeline.files import sha256_tree, write_json, write_text
+from model_pipeline.files import read_json, sha256_tree, write_json, write_text
 from model_pipeline.folders import (
     check_claim,
     claim_dir,
@@ -180,17 +180,17 @@ class Run:
 
     def _load(self) -> dict[str, Any]:
         try:
-            value = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+            value = read_json(self.folder / STATE, hint="run again with --fresh")
         except FileNotFoundError:
             return self._state
-        except (OSError, ValueError, RecursionError) as error:
+        except KwsError:
             if self.fresh:
                 return self._state
-            raise KwsError(f"{self.folder / STATE} is broken: {error}", hint="run again with --fresh") from error
-        known = isinstance(value, dict) and all(isinstance(value.get(part), dict) for part in ("steps", "begun"))
+            raise
+        known = all(isinstance(value.get(part), dict) for part in ("steps", "begun"))
         if known and value.get("format") == _FORMAT and _is_whole(value):
             return value
-        if not self.fresh and not (isinstance(value, dict) and isinstance(value.get("format"), int)):
+        if not self.fresh and not isinstance(value.get("format"), int):
             raise KwsError(f"{self.folder / STATE} is not a state of a run", hint="another folder by --out, or --fresh")
         return self._state  # of another version of kws: nothing in it can be relied on
 

@@ -17,7 +17,7 @@ from model_pipeline.config import Config
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.export import export
-from model_pipeline.files import sha256_tree, write_json
+from model_pipeline.files import read_json, sha256_tree, write_json
 from model_pipeline.native import CODE, cache_dir, project_file
 
 # All that decides what a network of a given shape costs.
@@ -96,8 +96,8 @@ class Costs:
             raise Infeasible(f"{config.hop_frames} frames do not divide the window of {frames}", {"streaming": 1.0})
         path = cache_dir() / "search" / f"{self._key(config)}.json"
         try:
-            cost = Cost(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            cost = Cost(**read_json(path))
+        except (FileNotFoundError, KwsError, TypeError):
             cost = self._measure(config, folder)  # not measured yet
             write_json(path, asdict(cost))
         self._check(asdict(cost))

@@ -47,8 +47,9 @@ def plan(memories: list[Memory]) -> Plan:
         lambda m: (-m.size * (m.last - m.first + 1), m.first),
     ]
     best: tuple[int, list[int]] | None = None
+    beside = _beside(memories)
     for order in orders:
-        offsets = _first_fit(memories, order)
+        offsets = _first_fit(memories, order, beside)
         top = max((o + _aligned(m.size) for o, m in zip(offsets, memories, strict=True)), default=0)
         if best is None or top < best[0]:
             best = (top, offsets)
@@ -69,20 +70,45 @@ def _pairs(memories: list[Memory]) -> int:
     return pairs
 
 
+def _beside(memories: list[Memory]) -> list[list[int]]:
+    """For each memory those that are in use at some time when it is."""
+    beside: list[list[int]] = [[] for _ in memories]
+    there: list[int] = []
+    for index in sorted(range(len(memories)), key=lambda i: memories[i].first):
+        there = [i for i in there if memories[i].last >= memories[index].first]
+        for i in there:
+            beside[i].append(index)
+        beside[index] += there
+        there.append(index)
+    return beside
+
+
 def lower_bound(memories: list[Memory]) -> int:
     """Bytes in use during the call that needs most."""
-    calls = {m.first for m in memories}
-    return max((sum(_aligned(m.size_at(c)) for m in memories if m.first <= c <= m.last) for c in calls), default=0)
+    changes: dict[int, int] = {}
+    for m in memories:
+        sizes = [(m.first, m.size), *((call, size) for call, size in m.shrinks if call <= m.last), (m.last + 1, 0)]
+        before = 0
+        for call, size in sizes:
+            changes[call] = changes.get(call, 0) + _aligned(size) - before
+            before = _aligned(size)
+    most = now = 0
+    for call in sorted(changes):
+        now += changes[call]
+        most = max(most, now)
+    return most
 
 
-def _first_fit(memories: list[Memory], order: Callable[[Memory], tuple]) -> list[int]:
+def _first_fit(
+    memories: list[Memory], order: Callable[[Memory], tuple], beside: list[list[int]] | None = None
+) -> list[int]:
+    beside = beside or _beside(memories)
     offsets = [-1] * len(memories)
-    placed: list[int] = []
     for index in sorted(range(len(memories)), key=lambda i: order(memories[i])):
         memory = memories[index]
         taken = []  # first byte, the one behind the last, and how much of `memory` must not lie between
-        for i in placed:
-            if memories[i].first <= memory.last and memory.first <= memories[i].last:
+        for i in beside[index]:
+            if offsets[i] >= 0:
                 # Memories only shrink: they are largest when both begin to be there.
                 both = max(memories[i].first, memory.first)
                 end = offsets[i] + _aligned(memories[i].size_at(both))
@@ -95,7 +121,6 @@ def _first_fit(memories: list[Memory], order: Callable[[Memory], tuple]) -> list
                 break
             at = max(at, high)
         offsets[index] = at
-        placed.append(index)
     return offsets
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from model_pipeline.data.audio import resample
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_json
 
 _lock = threading.Lock()
 
@@ -35,10 +35,10 @@ def speakers(folder: Path, language: str) -> list[tuple[str, str]]:
     for path in sorted(folder.glob("*.onnx")):
         description = path.with_name(f"{path.name}.json")
         try:
-            values = json.loads(description.read_text(encoding="utf-8"))
+            values = read_json(description)
             code = str((values.get("language") or {}).get("code") or values["espeak"]["voice"])
             count = int(values["num_speakers"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (KwsError, FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KwsError(f"{description} describes no piper voice", hint="download the voice again") from error
         code = code.replace("_", "-").lower()
         if code == language or code.startswith(f"{language}-"):

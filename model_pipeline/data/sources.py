@@ -7,7 +7,6 @@ validation and testing, and what Edge Impulse exports (``info.labels`` beside ``
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import unicodedata
@@ -20,6 +19,7 @@ from model_pipeline.data.audio import EXTENSIONS, UNREAD, is_sound
 from model_pipeline.data.dataset import NOISE_FOLDER, SILENCE_FOLDERS, is_word_folder
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_json
 from model_pipeline.words import folder_name, word_key
 
 EDGE_IMPULSE = "info.labels"
@@ -62,9 +62,10 @@ def find(folder: Path) -> Found:
     if not folder.is_dir():
         raise KwsError(f"no data folder {folder}", hint="kws data synth, import or download makes one")
     found, speakers = Found(), _Speakers()
-    if (folder / EDGE_IMPULSE).is_file():
+    if indices := _edge_impulse_files(folder):
         found.layout = "Edge Impulse"
-        _edge_impulse(folder, found, speakers)
+        for below in indices:
+            _edge_impulse(folder, below, found, speakers)
     elif parts := _split_folders(folder):
         found.layout = "splits"
         for name, split in parts.items():
@@ -102,20 +103,29 @@ def _words(root: Path, below: str, split: Split | None, found: Found, speakers: 
                 found.clips.append(Source(clip, word, speaker, take, split))
 
 
-def _edge_impulse(folder: Path, found: Found, speakers: _Speakers) -> None:
-    path = folder / EDGE_IMPULSE
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-        entries = value["files"]
-        if not isinstance(entries, list):
-            raise ValueError("files is not a list")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise KwsError(f"{path} is broken: {error}", hint="export the data again") from error
+def _edge_impulse_files(folder: Path) -> list[str]:
+    """The folders, relative to ``folder``, whose ``info.labels`` is to be read: its own, or else those of the folders
+    right below it, each with the paths of its own files. (Exports have had both.)"""
+    if (folder / EDGE_IMPULSE).is_file():
+        return [""]
+    return [p.name for p in sorted(folder.iterdir()) if not p.name.startswith(".") and (p / EDGE_IMPULSE).is_file()]
+
+
+def _edge_impulse(folder: Path, below: str, found: Found, speakers: _Speakers) -> None:
+    path = folder / below / EDGE_IMPULSE
+    again = "export the data again"
+    entries = read_json(path, again).get("files")
+    if not isinstance(entries, list):
+        raise KwsError(f"{path} is broken: files is not a list", hint=again)
     for entry in entries:
-        name, word, split = _entry(entry)
+        name, word, split, other = _entry(entry)
         place = PurePosixPath(name)
         if not name or place.is_absolute() or ".." in place.parts or "\0" in name:
             found.left.append((name, "its path leaves the folder, or is missing"))
+            continue
+        name = f"{below}/{name}" if below else name
+        if other:
+            found.left.append((name, f"it is for {other}"))
         elif not word:
             found.left.append((name, "it has not exactly one label"))
         elif not _is_file(folder / name):
@@ -136,15 +146,22 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _entry(entry: Any) -> tuple[str, str, Split | None]:
+def _entry(entry: Any) -> tuple[str, str, Split | None, str]:
+    """Path, word and split of an entry, and the category if it is none of ours. "split" leaves the split to the reader;
+    a multi-label says a word where all its parts are that word."""
     if not isinstance(entry, dict):
-        return "", "", None
+        return "", "", None, ""
     label = entry.get("label")
     if isinstance(label, dict):
-        label = label.get("label") if label.get("type", "label") == "label" else None
-    path, category = entry.get("path"), entry.get("category")
+        kind, parts = label.get("type", "label"), label.get("labels")
+        label = label.get("label") if kind == "label" else None
+        if kind == "multi-label" and isinstance(parts, list):
+            said = {part["label"] for part in parts if isinstance(part, dict) and isinstance(part.get("label"), str)}
+            label = said.pop() if len(said) == 1 else None
+    path, category = entry.get("path"), entry.get("category", "split")
     split = _SPLITS.get(category) if isinstance(category, str) else None
-    return (path if isinstance(path, str) else ""), (label if isinstance(label, str) else "").strip(), split
+    other = "" if split or category == "split" else str(category)
+    return (path if isinstance(path, str) else ""), (label if isinstance(label, str) else "").strip(), split, other
 
 
 def _split_folders(folder: Path) -> dict[str, Split]:

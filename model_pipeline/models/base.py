@@ -8,6 +8,8 @@ one on the body too, so that a network can begin where its teacher is.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.errors import KwsError
+from model_pipeline.files import check_archive
 
+_LARGEST = 256 << 20  # bytes, unpacked
 BASES = Path(__file__).with_name("bases")
 _WEIGHTS, _BIAS = "says/weights", "says/bias"
 
@@ -71,9 +75,10 @@ def begin_with(path: Path, model: keras.Model, head: Linear | None = None) -> bo
         KwsError: the body is of another shape, or the file can't be read.
     """
     try:
+        check_archive(path, _LARGEST)
         with np.load(path) as stored:
             values = {name: stored[name].astype(np.float32) for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
         raise KwsError(f"{path} holds no weights: {error}") from error
     weights, bias = values.pop(_WEIGHTS, None), values.pop(_BIAS, None)
     last = [layer for layer in model.layers if layer.weights][-1]

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import numpy as np
 
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_path
+from model_pipeline.files import atomic_path, check_archive, parse_json
 from model_pipeline.training.distribute import Replicas
 from model_pipeline.training.prepare import Prepared
 from model_pipeline.training.trainer import Trainer
 
+_BROKEN = (OSError, ValueError, LookupError, TypeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile)
+_AROUND = 64 << 20  # bytes of key, state with a log, and headers
 _FORMAT = 3  # another one can't be gone on from
 
 
@@ -74,17 +77,39 @@ def resume(path: Path, key: str, trainer: Trainer, replicas: Replicas) -> State:
             f"worker {replicas.worker} has other data or another recipe than the chief",
             hint="give all workers the same data, configuration and settings",
         )
+    again = f"rm {path} and train again"
     try:
         content = replicas.from_chief(path.read_bytes() if there else b"", "sharing the checkpoint")
         if not content:
             return State()
+        size = sum(np.asarray(v).nbytes for v in trainer.variables())
+        check_archive(io.BytesIO(content), size + _AROUND)
         with np.load(io.BytesIO(content)) as saved:
             if str(saved["key"]) != key:
                 return State()
             values = [saved[f"v{i}"] for i in range(len(trainer.variables()))]
-            state = State(**json.loads(str(saved["state"])))
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise KwsError(f"{path} is broken: {error}", hint=f"rm {path} and train again") from error
+            state = State(**_checked(parse_json(str(saved["state"]).encode(), path, again)))
+        for variable, value in zip(trainer.variables(), values, strict=True):
+            if tuple(variable.shape) != value.shape or not np.all(np.isfinite(value)):
+                raise ValueError(f"{variable.path} has shape {value.shape}, or no numbers")
+    except _BROKEN as error:
+        raise KwsError(f"{path} is broken: {error}", hint=again) from error
     for variable, value in zip(trainer.variables(), values, strict=True):
         variable.assign(value)
+    return state
+
+
+def _checked(state: dict[str, Any]) -> dict[str, Any]:
+    """
+    Raises:
+        TypeError: a part is missing, or of another kind than `save` was given.
+    """
+    kinds: dict[str, Any] = {"epoch": int, "best_epoch": int, "best": int | float, "seconds": int | float, "log": list}
+    for key, kind in kinds.items():
+        if not isinstance(state.get(key), kind) or isinstance(state[key], bool):
+            raise TypeError(f"{key} is {state.get(key)!r}")
+    if not 0 <= state["best_epoch"] <= state["epoch"] or not all(isinstance(line, str) for line in state["log"]):
+        raise TypeError("its epochs or its log are none")
+    if not isinstance(state.get("least"), int | float | None):
+        raise TypeError(f"least is {state['least']!r}")
     return state

@@ -8,7 +8,6 @@ what they were made from and how far.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from model_pipeline.config import AugmentConfig, Config, FrontendConfig
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
-from model_pipeline.files import atomic_path, write_json
+from model_pipeline.files import atomic_path, read_json, write_json
 from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import input_scale
 from model_pipeline.progress import ProgressCallback
@@ -85,8 +84,8 @@ class Pool:
     def state(self) -> dict:
         """What the folder holds, {} for nothing."""
         try:
-            return dict(json.loads((self.folder / _STATE).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            return read_json(self.folder / _STATE)
+        except (FileNotFoundError, KwsError):
             return {}
 
     def note(self, **values: object) -> None:

@@ -8,7 +8,6 @@ in random order, so that any few files are a fair sample.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -23,12 +22,15 @@ from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, labelled_clip
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
+from model_pipeline.files import damaged, parse_json
 from model_pipeline.training.augment import vary
 from model_pipeline.training.clips import FeatureStream
 from model_pipeline.training.pool import mixed, trusted
 
 INDEX = "index.json"
 FORMAT = 1
+_LARGEST_INDEX = 1 << 30  # bytes: a million clips are about 50 MB
+_MOST_RECORDS = 100_000_000  # of a file
 _BATCH = 64  # records taken from TensorFlow at a time
 
 # int8 [n, frames, channels], labels int [n], and where a teacher was asked its logits float32 [n, labels]
@@ -49,13 +51,47 @@ def read_index(place: str | Path) -> dict[str, Any]:
     """
     path = _join(place, INDEX)
     try:
-        with tf.io.gfile.GFile(path) as stream:
-            index = json.load(stream)
-    except (tf.errors.OpError, ValueError) as error:
+        with tf.io.gfile.GFile(path, "rb") as stream:
+            data = stream.read(_LARGEST_INDEX + 1)
+    except tf.errors.OpError as error:
         raise KwsError(f"can't read {path}: {_first_line(error)}", hint="kws data shard makes a sharded set") from error
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise KwsError(f"{path} is not an index of format {FORMAT}", hint="make the set again with kws data shard")
+    again = "make the set again with kws data shard"
+    index = parse_json(data, path, again, _LARGEST_INDEX)
+    if index.get("format") != FORMAT:
+        raise KwsError(f"{path} is not an index of format {FORMAT}", hint=again)
+    with damaged(path, again):
+        _check_index(index)
     return index
+
+
+def _check_index(index: dict[str, Any]) -> None:
+    """That all is there which is read later, of its kind; and that each file lies in the set itself."""
+    for name in ("main", "extra"):
+        if (entry := index[name]) is None and name == "extra":
+            continue
+        if not isinstance(entry["unused"], int) or not isinstance(entry["split_rule"], str):
+            raise TypeError(f"{name}: unused or split_rule is of another kind")
+        for split in SPLITS:
+            if not all(isinstance(clip, str) and clip.count("/") >= 1 for clip in entry["clips"][split]):
+                raise TypeError(f"{name}: a clip of {split} is not word/file")
+            _check_files(entry["shards"][split])
+        _check_files(entry["noise"])
+        for key in ("hash", "description", "words", "speakers"):
+            _ = entry[key]
+    if index["epochs"] is not None:
+        for key in ("labels", "frontend", "recipe", "teacher", "prior"):
+            _ = index["epochs"][key]
+        for files in index["epochs"]["files"]:
+            _check_files(files)
+
+
+def _check_files(shards: Any) -> None:
+    for shard in shards:
+        file, records = shard["file"], shard["records"]
+        if not isinstance(file, str) or not file.endswith(".tfrecord") or any(c in file for c in "/\\\0:"):
+            raise ValueError(f"{file!r} is not the name of a file of the set")
+        if type(records) is not int or not 0 <= records <= _MOST_RECORDS:
+            raise ValueError(f"{file} has {records!r} records")
 
 
 def read_records(place: str | Path, files: Sequence[str], schema: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:

@@ -26,7 +26,7 @@ from model_pipeline.config import Config
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_path, sha256_file, write_json
+from model_pipeline.files import atomic_path, read_json, sha256_file, write_json
 from model_pipeline.folders import check_replaceable, finish_dir, real_path, refuse_overlap
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.augment import UNVARIED
@@ -170,15 +170,15 @@ def _write_epochs(
     files: list[list[dict[str, Any]]] = []
     for number in range(epochs):
         note = stage / f"epoch{number:04d}.json"  # this epoch is whole
-        if not note.exists():
+        if not _kept(note, "files"):
             for file in stage.glob(f"epoch{number:04d}-*"):
                 file.unlink()
             made: list[dict[str, Any]] = []
             for rows in _groups(prepared.stream.epochs(number, number + 1), per_shard):
                 name = f"epoch{number:04d}-{len(made):05d}.tfrecord"
                 made.append(writer.write(name, len(rows), rows))
-            write_json(note, made)
-        files.append(json.loads(note.read_text(encoding="utf-8")))
+            write_json(note, {"files": made})
+        files.append(_kept(note, "files") or [])
         writer.done = prepared.stream.clips * (number + 1)
     for number in range(epochs):
         (stage / f"epoch{number:04d}.json").unlink()
@@ -235,10 +235,18 @@ def _keep_of(stage: Path, config: Config, sources: dict[str, Dataset], per_shard
     text = json.dumps([FORMAT, {n: s.content_hash() for n, s in sources.items()}, per_shard, epochs, made])
     plan = {"plan": hashlib.sha256(text.encode()).hexdigest()}
     path = stage / _PLAN
-    if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != plan:
+    if _kept(path, "plan") != plan["plan"]:
         for file in (*stage.glob("*.tfrecord"), *stage.glob("epoch*.json")):
             file.unlink()
         write_json(path, plan)
+
+
+def _kept(path: Path, key: str) -> Any:
+    """What an interrupted call noted; None if that is nothing, or damaged: then it is made again."""
+    try:
+        return read_json(path).get(key)
+    except (FileNotFoundError, KwsError):
+        return None
 
 
 def _ours(folder: Path) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from model_pipeline.config import ScenesConfig
 from model_pipeline.files import atomic_path
 from model_pipeline.models import speech_embedding
+from model_pipeline.models.load import load_network
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.training.pool import NONE, Answer, Pool
 from model_pipeline.training.trainer import schedule
@@ -62,7 +63,7 @@ def _train(
 ) -> keras.Model:
     path = pool.folder / "teacher.keras"
     if path.exists() and "teacher" in pool.state():
-        return keras.saving.load_model(path, compile=False)
+        return load_network(path)
     keras.utils.set_random_seed(config.seed)
     model = speech_embedding.speech_embedding(labels)
     batches = _Batches(pool, labels, min(_EPOCH, config.teacher_steps), config.seed)

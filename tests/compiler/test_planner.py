@@ -61,6 +61,29 @@ def test_what_would_take_too_long_is_refused_at_once() -> None:
         planner.plan(alive)
 
 
-def test_two_hundred_alive_at_once_are_planned() -> None:
-    alive = [Memory(str(i), 4 + 4 * (i % 7), i, 1000) for i in range(200)]
-    assert planner.plan(alive).arena_bytes == planner.lower_bound(alive)
+def test_two_hundred_alive_at_once_are_planned_without_overlap() -> None:
+    # Those that end early leave holes, which the later ones must fill: on top of all they would need twice as much.
+    early = [Memory(f"early {i}", 64, i, 200) for i in range(100)]
+    late = [Memory(f"late {i}", 64, 201 + i, 1000) for i in range(100)]
+    through = [Memory(f"through {i}", 4 + 4 * (i % 7), i, 1000) for i in range(100)]
+    some = [*early, *late, *through]
+    found = planner.plan(some)
+    assert found.arena_bytes == planner.lower_bound(some) == sum(m.size for m in [*early, *through])
+    for number, one in enumerate(some):
+        for other in some[:number]:
+            if one.first <= other.last and other.first <= one.last:
+                assert one.offset + one.size <= other.offset or other.offset + other.size <= one.offset
+
+
+@given(memories())
+def test_the_lower_bound_is_the_sum_of_the_call_that_needs_most(some: list[Memory]) -> None:
+    def used(call: int) -> int:
+        return sum(-(-m.size_at(call) // 4) * 4 for m in some if m.first <= call <= m.last)
+
+    assert planner.lower_bound(some) == max((used(call) for call in range(12)), default=0)
+
+
+def test_a_row_of_a_hundred_thousand_is_planned() -> None:
+    # Each with its neighbours alone: work that grows with the square would not come to an end.
+    row = [Memory(str(i), 4, i, i + 1) for i in range(100_000)]
+    assert planner.plan(row) == planner.Plan(8, 8)

@@ -168,6 +168,36 @@ class TestLayouts:
         assert len(testing) == 6
         assert all("testing" in c.speaker for c in testing)
 
+    def test_what_edge_impulse_exports_with_labels_in_each_folder(self, tmp_path: Path) -> None:
+        def entry(name: str, label: object, **more: object) -> dict[str, object]:
+            put(tmp_path / "in" / str(more.get("category", "split")) / name, tone(hash(name) % 9999))
+            return {"path": name, "name": name.partition(".")[0], "label": label, "metadata": {"site": "x"}, **more}
+
+        def parts(*words: str) -> dict[str, object]:
+            spans = [{"startIndex": i, "endIndex": i + 1, "label": word} for i, word in enumerate(words)]
+            return {"type": "multi-label", "labels": spans}
+
+        yes = {"type": "label", "label": "yes"}
+        for category, count in (("training", 6), ("testing", 3)):
+            files = [entry(f"yes.{category}{i}.wav", yes, category=category) for i in range(count)]
+            if category == "training":
+                files += [
+                    entry("one.wav", parts("yes", "yes"), category=category),
+                    entry("two.wav", parts("yes", "no"), category=category),
+                    entry("keys.wav", {"type": "keyvalue-labels", "labels": {"a": "b"}}, category=category),
+                    entry("none.wav", {"type": "unlabeled"}, category=category),
+                ]
+            text = json.dumps({"version": 1, "files": files})
+            (tmp_path / "in" / category / "info.labels").write_text(text, encoding="utf-8-sig")
+        tuning = [entry("yes.tuning.wav", yes, category="post-processing")]
+        text = json.dumps({"version": 1, "files": tuning})
+        (tmp_path / "in" / "post-processing" / "info.labels").write_text(text)
+        done = import_folder(tmp_path / "in", tmp_path / "out")
+        assert (done["layout"], done["clips"], done["skipped"]) == ("Edge Impulse", 10, 4)
+        assert "it is for post-processing" in json.dumps(done)
+        found = list(splits_of(tmp_path / "out", "yes").values())
+        assert (len(found), found.count("testing")) == (10, 3)
+
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 1}', "[" * 5000, '{"files": [[]]}'])
     def test_broken_labels_of_edge_impulse_are_one_line(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "info.labels").write_text(text)

@@ -1,1 +1,2 @@
-"""Damaged models for the compiler: ``make fuzz``, and a small sample in tests/compiler/test_fuzz.py."""
+"""``make fuzz``: damaged models, files and devices, and kills; small samples of it in tests/compiler/test_fuzz.py and
+tests/tools/test_fuzz.py."""

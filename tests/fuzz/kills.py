@@ -1,215 +1,310 @@
-"""Kills at random moments: what is killed is run again and must come out as if it never had been.
+"""Kills at random moments: what is killed is begun again, and what comes out at last is as if nothing ever had been.
 
-    python -m tests.fuzz.kills run --kills 100
     python -m tests.fuzz.kills train --kills 100
 
-``run``: a run of four quick steps (a real import, one that resumes, one that makes a folder whole, a report). ``train``
-and ``quantize``: the commands themselves on a data set of a second, each kill at a random moment of the time that an
-undisturbed call takes.
+``steps``: a run of four quick steps (a real import, one that resumes, one that makes a folder whole, a report).
+``train``, ``quantize``, ``run``: the commands themselves, through their command lines, on words of a second or two.
+
+Half of the kills come at a random moment of the processor time that an undisturbed call takes, half right before one of
+its calls to the file system, drawn from all of them. A third of the kills hit ``kws`` alone, the others whatever it
+started too, as when the power goes. Then the same call is made again in the same folder, and may be killed again; where
+one comes to its end, all that is in the folder is compared with what undisturbed calls made, and a new folder is begun.
+After each kill all that has its final name must be whole.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
+import ctypes
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import soundfile
+_SUBREAPER = 36  # prctl(2): orphans become ours, so that none is left behind
+_UNDISTURBED = 0.2  # of the calls after a kill; the others may be killed again
+_POLL_S = 0.02
+_TICK = os.sysconf("SC_CLK_TCK")
+_ORPHANS_S = 60  # that what was started may go on after kws was killed, on a busy machine
+_LONGEST_S = 1800  # of one call
+_EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}
 
-from host_tools.run.steps import Run, Step
-from model_pipeline.data.importer import import_folder
-from model_pipeline.files import is_part, sha256_tree, write_json, write_text
-from model_pipeline.folders import atomic_dir, claim_dir
-from model_pipeline.native import ROOT
-from model_pipeline.progress import ProgressCallback
-from tests.support import tiny_data
 
-_KINDS = ("run", "train", "quantize")
-_PARTS = 30  # files that the resuming step writes
+@dataclass(frozen=True)
+class Target:
+    """What is killed. ``work(folder)`` is called in a process of its own; ``check`` tells what came out, by parts."""
+
+    work: Callable[[Path], None]
+    check: Callable[[Path], dict[str, str]]
+    whole: Callable[[Path], list[str]] = lambda folder: []  # what is broken in it
 
 
 @dataclass
 class Outcome:
-    """How many were killed before they ended, and what came out wrong."""
+    """How many kills hit, how many calls came to their end, and what was wrong."""
 
     killed: int = 0
+    by_time: int = 0
+    alone: int = 0
     ended: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
-def quick_run(source: Path, folder: Path) -> None:
-    """The run of ``run``."""
+def kills(target: Target, count: int, seed: int = 1, *, say: bool = False, work: Path | None = None) -> Outcome:
+    """Kills ``count`` times; see above.
 
-    def import_(progress: ProgressCallback) -> None:
-        import_folder(source, folder / "data", progress)
-
-    def resume(progress: ProgressCallback) -> None:
-        claim_dir(folder / "train", "kws train", ["part-*.txt"])
-        for number in range(_PARTS):
-            path = folder / "train" / f"part-{number}.txt"
-            if not path.exists():
-                write_text(path, f"{number}\n" * 1000)
-
-    def model(progress: ProgressCallback) -> None:
-        with atomic_dir(folder / "model", "kws quantize", sources=[folder / "train"]) as made:
-            for name in ("model.tflite", "model.json"):
-                write_text(made / name, name * 1000)
-
-    def report(progress: ProgressCallback) -> None:
-        write_json(folder / "results.json", {"parts": len(list((folder / "train").glob("part-*.txt")))})
-
-    with Run(folder) as state:
-        state.execute(
-            [
-                Step("import", "import", ("data",), import_),
-                Step("train", "train", ("train",), resume, inputs=("import",), resumes=True),
-                Step("quantize", "quantize", ("model",), model, inputs=("train",)),
-                Step("report", "report", ("results.json",), report, inputs=("train", "quantize")),
-            ]
-        )
-
-
-def kills(start: Callable[[Path], int], check: Callable[[Path], str], count: int, seed: int, say: bool) -> Outcome:
-    """Starts, kills after a random part of the time that an undisturbed call takes, runs again to the end and checks.
-
-    Args:
-        start: begins the work in a folder and gives the process.
-        check: a hash of what came out.
+    Raises:
+        RuntimeError: undisturbed calls fail, or differ.
     """
     chance, outcome = random.Random(seed), Outcome()
-    with tempfile.TemporaryDirectory(prefix="kws-kills-") as name:
-        work = Path(name)
-        began = time.monotonic()
-        _end(start(work / "whole"))
-        seconds = time.monotonic() - began
-        wanted = check(work / "whole")
-        for number in range(count):
-            folder = work / "killed"
-            process = start(folder)
-            time.sleep(chance.uniform(0, seconds))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-            outcome.killed += int(_wait(process) != 0)
-            code = _end(start(folder))
-            found = check(folder) if not code else f"exit code {code}"
-            left = [p.name for p in [*work.iterdir(), *folder.rglob("*")] if is_part(p.name)]
-            if found != wanted or left:
-                outcome.wrong.append(f"kill {number}: {'differs' if found != wanted else ''} {found[:20]} {left}")
-            outcome.ended += not code
-            shutil.rmtree(folder, ignore_errors=True)
-            if say and number % 10 == 9:
-                print(f"{number + 1} kills, {len(outcome.wrong)} wrong", flush=True)
+    with _folder(work) as place, _orphans():
+        folder = place / "killed"
+        wanted, seconds, calls = _undisturbed(target, folder)
+        if say:
+            print(f"undisturbed: {seconds:.1f} s of processor time, {calls} calls to the file system", flush=True)
+        history: list[str] = []
+        while outcome.killed < count:
+            if history and chance.random() < _UNDISTURBED:
+                call = _Call(target.work, folder, 0, False)
+                outcome.ended += 1
+                outcome.wrong += _compared(wanted, folder, target, call.end(None), history)
+                shutil.rmtree(folder, ignore_errors=True)
+                history = []
+            by_time, alone = chance.random() < 0.5, chance.random() < 1 / 3
+            at = chance.uniform(0, seconds) if by_time else 1 + chance.randrange(calls)
+            history.append(f"{'after' if by_time else 'call'} {at:.4g}{' alone' if alone else ''}")
+            call = _Call(target.work, folder, 0 if by_time else int(at), alone)
+            code = call.end(at if by_time else None)
+            if code == -signal.SIGKILL:
+                outcome.killed += 1
+                outcome.by_time += by_time
+                outcome.alone += alone
+                outcome.wrong += [f"{broken}, after kills {history}" for broken in target.whole(folder)]
+                if say and not outcome.killed % 10:
+                    print(f"{outcome.killed} kills, {outcome.ended} ended, {len(outcome.wrong)} wrong", flush=True)
+            else:
+                outcome.ended += 1
+                if not _reap(_ORPHANS_S):
+                    outcome.wrong.append(
+                        f"a process goes on {_ORPHANS_S} s after kws was killed, after kills {history}"
+                    )
+                outcome.wrong += _compared(wanted, folder, target, code, history)
+                shutil.rmtree(folder, ignore_errors=True)
+                history = []
+        call = _Call(target.work, folder, 0, False)
+        outcome.wrong += _compared(wanted, folder, target, call.end(None), history)
+        outcome.ended += 1
     return outcome
 
 
-def forked(work: Callable[[Path], None]) -> Callable[[Path], int]:
-    """``start`` for work of this process, without the time that imports take."""
+def _undisturbed(target: Target, folder: Path) -> tuple[dict[str, str], float, int]:
+    """What comes out, the processor time, and the calls to the file system: of two calls, which must be equal."""
+    found: list[dict[str, str]] = []
+    for _ in range(2):
+        call = _Call(target.work, folder, 0, False)
+        if (code := call.end(None)) != 0:
+            raise RuntimeError(f"an undisturbed call ended with {code}: {call.said}")
+        found.append(target.check(folder))
+        shutil.rmtree(folder)
+    if differ := _differences(*found):
+        raise RuntimeError(f"undisturbed calls differ in {differ}")
+    return found[0], call.seconds, call.calls
 
-    def start(folder: Path) -> int:
-        process = os.fork()
-        if process:
-            return process
+
+def _compared(wanted: dict[str, str], folder: Path, target: Target, code: int, history: list[str]) -> list[str]:
+    try:
+        found = target.check(folder) if not code else {"exit code": str(code)}
+    except (OSError, ValueError, KeyError) as error:
+        found = {"check": f"{type(error).__name__}: {error}"}
+    differ = _differences(wanted, found)
+    return [f"{differ}, after kills {history}"] if differ else []
+
+
+def _differences(one: dict[str, str], other: dict[str, str]) -> str:
+    parts = [part for part in sorted(one.keys() | other.keys()) if one.get(part) != other.get(part)]
+    return ", ".join(f"{part} ({one.get(part, 'missing')[:40]} / {other.get(part, 'missing')[:40]})" for part in parts)[
+        :600
+    ]
+
+
+class _Call:
+    """One call in a process of its own, that is killed before its ``at``-th call to the file system (0: not so)."""
+
+    def __init__(self, work: Callable[[Path], None], folder: Path, at: int, alone: bool) -> None:
+        self.alone = alone
+        self.seconds = 0.0
+        self._calls, self._told = RawValue("l", 0), RawValue("i", 0)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (of this call; closed with it)
+        self.process = os.fork()
+        if self.process:
+            return
         code = 1
         try:
+            os.setsid()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(self._log.fileno(), 1)
+            os.dup2(self._log.fileno(), 2)
+            _count(str(folder), self._calls, self._told, at)
             work(folder)
             code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(code)
 
-    return start
+    @property
+    def calls(self) -> int:
+        return int(self._calls.value)
+
+    @property
+    def said(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")[-600:]
+
+    def end(self, after: float | None) -> int:
+        """Waits for the end, kills after so many seconds of processor time, and gives the exit code (-9: killed)."""
+        began = time.monotonic()
+        while True:
+            ended = os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            self.seconds = max(self.seconds, _processor_time(self.process))
+            if ended is not None:
+                break
+            if self._told.value or (after is not None and self.seconds >= after):
+                self._kill()
+                break
+            if time.monotonic() - began > _LONGEST_S:
+                self._kill()
+                raise RuntimeError(f"no end within {_LONGEST_S} s: {self.said}")
+            time.sleep(_POLL_S)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+        if not self.alone:
+            _reap()
+        return code
+
+    def _kill(self) -> None:
+        """All at once: first stopped, so that none sees another's end."""
+        group = [self.process] if self.alone else [self.process, *_below(self.process)]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in group:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
 
 
-def commanded(*arguments: str) -> Callable[[Path], int]:
-    """``start`` for a command; ``OUT`` in it is the folder."""
+def _count(folder: str, calls: Any, told: Any, at: int) -> None:
+    """Counts this process's calls to the file system below ``folder`` (and those of processes that it forks), and waits
+    for its end before number ``at``."""
 
-    def start(folder: Path) -> int:
-        command = [sys.executable, *(a.replace("OUT", str(folder)) for a in arguments)]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return
+        elif event in _EVENTS:
+            path = arguments[0]
+        elif event == "ctypes.call_function":  # renameat2, syncfs
+            path = folder
+        else:
+            return
+        if isinstance(path, bytes | os.PathLike):
+            path = os.fsdecode(path)
+        if isinstance(path, str) and (folder in path or not path.startswith("/")):
+            calls.value += 1
+            if at and calls.value == at:
+                told.value = 1
+                while True:  # until the other process kills
+                    time.sleep(1)
 
-    return start
-
-
-def tree(*names: str) -> Callable[[Path], str]:
-    """``check``: a hash of these files and folders."""
-
-    def check(folder: Path) -> str:
-        paths = [folder / name for name in names]
-        return sha256_tree([p for p in paths if p.exists()], folder) + str([p.name for p in paths if not p.exists()])
-
-    return check
-
-
-def weights(folder: Path) -> str:
-    """``check`` of a training: a hash of the weights (the file around them tells the time)."""
-    with zipfile.ZipFile(folder / "model.keras") as archive:
-        return hashlib.sha256(archive.read("model.weights.h5")).hexdigest()
-
-
-def _wait(process: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    sys.addaudithook(hook)
 
 
-def _end(process: int) -> int:
-    code = _wait(process)
-    if code < 0:
-        raise RuntimeError(f"ended by signal {-code}")
-    return code
+def _below(process: int) -> list[int]:
+    """All processes that ``process`` started, and theirs."""
+    found = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *_below(child)]
+    return found
 
 
-def quick(count: int, seed: int = 1, say: bool = False) -> Outcome:
-    """``count`` kills of the quick run."""
-    with tempfile.TemporaryDirectory(prefix="kws-kills-") as name:
-        source, rng = Path(name), np.random.default_rng(1)
-        for word in ("yes", "no"):
-            (source / word).mkdir()
-            for i in range(4):
-                samples = (0.1 * rng.standard_normal(16000)).astype(np.float32)
-                soundfile.write(source / word / f"s{i}_nohash_0.wav", samples, 16000, subtype="PCM_16")
-        check = tree("data", "train", "model", "results.json")
-        return kills(forked(lambda folder: quick_run(source, folder)), check, count, seed, say)
+def _processor_time(process: int) -> float:
+    """Seconds of ``process`` and all that it started."""
+    total = 0
+    for one in [process, *_below(process)]:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = Path(f"/proc/{one}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))  # proc(5): utime, stime, cutime, cstime
+    return total / _TICK
 
 
-def _commands(kind: str, count: int, seed: int) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="kws-kills-") as name:
-        data = tiny_data.make(Path(name) / "data", speakers=10)
-        shared = ["--config", "demo", "--data", str(data)]
-        for setting in ('keywords=["rise","fall"]', "train.epochs=3", "train.batch=10", "train.quantization=ptq"):
-            shared += ["--set", setting]
-        train = ["-m", "model_pipeline.train", *shared, "--out"]
-        if kind == "train":
-            return kills(commanded(*train, "OUT"), weights, count, seed, True)
-        trained = Path(name) / "trained"
-        _end(commanded(*train, str(trained))(trained))
-        quantize = ["-m", "model_pipeline.quantize", *shared, "--trained", str(trained), "--out", "OUT"]
-        return kills(commanded(*quantize), tree("model.tflite"), count, seed, True)
+def _reap(patience: float = 0) -> bool:
+    """Waits so many seconds for orphans that became ours, then kills them; False if any had to be."""
+    until, patient = time.monotonic() + patience, True
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            return patient
+        if time.monotonic() >= until:
+            patient = False
+            for process in _below(os.getpid()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+        time.sleep(_POLL_S)
+
+
+@contextlib.contextmanager
+def _orphans() -> Iterator[None]:
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        _reap()
+        prctl(_SUBREAPER, 0, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    if given:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+    else:
+        with tempfile.TemporaryDirectory(prefix="kws-kills-") as name:
+            yield Path(name)
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.kills", description=__doc__)
-    parser.add_argument("kind", choices=_KINDS)
+    from tests.fuzz import kill_targets
+
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.kills", description=__doc__.partition("\n")[0])
+    parser.add_argument("kind", choices=kill_targets.KINDS)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
     began = time.monotonic()
-    outcome = quick(a.kills, a.seed, True) if a.kind == "run" else _commands(a.kind, a.kills, a.seed)
+    with kill_targets.target(a.kind) as target:
+        outcome = kills(target, a.kills, a.seed, say=True)
     for line in outcome.wrong[:20]:
         print(line)
     print(
-        f"{a.kind}: {outcome.killed} of {a.kills} killed before their end, {outcome.ended} rerun to the end, "
+        f"{a.kind}: {outcome.killed} kills ({outcome.by_time} at a random moment, {outcome.killed - outcome.by_time} "
+        f"before a call to the file system; {outcome.alone} of kws alone), {outcome.ended} calls came to their end, "
         f"{len(outcome.wrong)} wrong, {time.monotonic() - began:.0f} s"
     )
     sys.exit(1 if outcome.wrong else 0)

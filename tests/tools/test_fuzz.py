@@ -1,0 +1,33 @@
+"""Small samples of ``make fuzz``: damaged files and devices through the command line, and a run that is killed."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.fuzz import kill_targets, kills, lines
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in Linux's /proc")
+
+
+@pytest.mark.parametrize("kind", lines.KINDS)
+def test_a_damaged_file_or_device_ends_a_command_with_a_code_and_a_line(kind: str) -> None:
+    for number in range(2):
+        assert lines.attempt(kind, f"sample {number}")[1] == ""
+
+
+def test_what_would_be_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(words: list[str]) -> None:
+        raise ValueError("not one of ours")
+
+    monkeypatch.setattr(lines.cli, "main", fails)
+    code, wrong = lines.attempt("results", "sample")
+    assert code == 99 and "Traceback" in wrong
+
+
+def test_a_run_that_is_killed_again_and_again_comes_out_right() -> None:
+    with kill_targets.target("steps") as target:
+        outcome = kills.kills(target, 6)
+    assert outcome.killed == 6 and outcome.ended > 0
+    assert outcome.wrong == []
