@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.boards import Board, boards_dir, load_board
+from model_pipeline.child import die_with_parent
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.files import atomic_path, sha256_file, write_json
@@ -286,7 +287,13 @@ def _run_platformio(board: Board, model: Path, engine: str, state: Path, flags: 
     try:
         state.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(
-            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            preexec_fn=die_with_parent,  # else a killed kws leaves it at work in a folder that the next one takes
         )
     except OSError as error:
         raise KwsError(f"can't build in {state.parent}: {error.strerror or error}") from error

@@ -239,9 +239,10 @@ def problems(results: dict[str, Any]) -> list[str]:
     link = results["link"]
     if link["lost"] or link["repeated"]:
         found.append(f"{link['lost']} frames were lost and {link['repeated']} repeated on the link")
-    silent = sum(row["predicted"] is None for row in results["clips"])
+    clips = results.get("clips", [])  # results that were read again may be without
+    silent = sum(row["predicted"] is None for row in clips)
     if silent:
-        found.append(f"the device gave no answer to {silent} of {len(results['clips'])} clips")
+        found.append(f"the device gave no answer to {silent} of {len(clips)} clips")
     agreement = results.get("agreement")
     if agreement and agreement["equal"] != agreement["compared"]:
         wrong = agreement["compared"] - agreement["equal"]

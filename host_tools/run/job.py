@@ -301,6 +301,10 @@ def run(
         state.check_ahead(todo, read)
         builder.check_out(folder / "build")
         state.claim("config.toml")
+        if data.source == "folder":
+            from model_pipeline.data.importer import check_splits
+
+            check_splits(_existing(data.folder, "data.folder"), config.keywords)
         write_config(config, folder / "config.toml")
         if fresh:
             builder.clean(folder / "build")
@@ -316,14 +320,10 @@ def check_ahead(config: Config) -> None:
     """What would fail only after minutes of training.
 
     Raises:
-        KwsError: no such board, or it can't be emulated; recordings that lack a keyword, or a split.
+        KwsError: no such board, or it can't be emulated.
         MissingTool: no compiler or no emulator for it.
     """
     builder.check_place()
-    if config.data.source == "folder":
-        from model_pipeline.data.importer import check_splits
-
-        check_splits(_existing(config.data.folder, "data.folder"), config.keywords)
     board = load_board(config.board)
     emulators = board.kws.emulators
     if emulators.qemu is None and emulators.process is None:

@@ -75,5 +75,6 @@ def _check_class(value: dict[str, Any], ours: set[str]) -> None:
     if name == "__keras_tensor__":
         return
     known = module in _MODULES | _MODELS and registered in (None, name)
-    if name in _CALLERS or not (known or registered in ours):
+    own = registered in ours and registered == f"{_OURS}{name}"
+    if name in _CALLERS or not (known or own):
         raise ValueError(f"it has {registered or name!r} of {module!r}, which is not loaded")

@@ -264,16 +264,6 @@ def test_the_old_spelling_of_evaluate_means_the_new_one(old: tuple[str, ...], ne
     assert found[0] == found[1] and found[0][0] == [new[0]]
 
 
-def test_help_is_light() -> None:
-    """What `kws --help` needs leaves even the numeric libraries alone."""
-    code = (
-        "import sys\nfrom host_tools import cli\ncli.build_app()\n"
-        "print(sorted({'numpy', 'scipy', 'matplotlib', 'tensorflow'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
 def test_without_the_project_only_the_version_works(tmp_path: Path, capfd, monkeypatch) -> None:
     """As in a wheel, which holds no firmware."""
     monkeypatch.setattr(cli, "FIRMWARE", tmp_path / "firmware")

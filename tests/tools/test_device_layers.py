@@ -99,15 +99,15 @@ def test_the_verbs_ask_the_port(elf, folder, tmp_path):
 @pytest.mark.qemu
 def test_compare_names_a_difference_and_refuses_another_model(url, tflite, monkeypatch):
     given = profile.load_inputs(None, compile_model(tflite), 2)
-    real = compare.Reference.run
+    real = compare.Interpreter.output
 
-    def wrong(self: compare.Reference, values: np.ndarray) -> np.ndarray:
-        output = real(self, values).copy()
+    def wrong(self: compare.Interpreter) -> np.ndarray:
+        output = real(self).copy()
         output[2] ^= 1
         return output
 
     with Link.open(url, timeout=60) as link:
-        monkeypatch.setattr(compare.Reference, "run", wrong)
+        monkeypatch.setattr(compare.Interpreter, "output", wrong)
         result = compare.compare_devices(tflite, given, [link])
         first = result["first_difference"]
         assert not result["equal"] and (first["input"], first["element"], first["differing"]) == (0, 2, 1)
