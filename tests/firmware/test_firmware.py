@@ -34,6 +34,7 @@ from host_tools.link.protocol import (
 from host_tools.link.session import Link
 from host_tools.link.stream import infer, stream_continuous
 from model_pipeline.features import Frontend, quantize
+from model_pipeline.listening.detector import levels_of, run_detector
 from model_pipeline.manifest import Manifest, load_manifest
 from tests.support.firmware_images import SANITIZE, SHIPPED, image, kept_folder, private_copy, small_model
 from tests.support.tflite_builder import Oracle
@@ -170,13 +171,15 @@ def test_continuous_results_and_detections(link, emulator, manifest, oracle):
     assert [r.position for r in results] == [window + (e - 1) * hop for e in ends]
     assert [list(r.output) for r in results] == [list(row) for row in expected]
     assert all(r.frontend_ticks > 0 and r.inference_ticks > 0 for r in results)
-    posteriors = expected.astype(int) + 128
-    means = [(posteriors[i - 1] + posteriors[i]) for i in range(1, len(results))]
-    wanted, last = [], None
-    for result, mean in zip(results[1:], means, strict=True):
-        if last is None or result.position - last >= 8000:
-            wanted.append((result.position, int(np.argmax(mean)), int(mean.max()) // 2))
-            last = result.position
+    # The rule itself is tested in test_detector.py and test_look.py; here the device follows the host's.
+    rule = manifest.detector.model_copy(
+        update={"window": 2, "min_count": 1, "refractory_samples": 8000, "thresholds": [1] * len(manifest.labels)}
+    )
+    look = manifest.look
+    levels = levels_of(values, len(expected), manifest.window_frames, 7, look.frames) if look else None
+    found = run_detector(rule, expected, results[0].position, 7 * hop, look=look, levels=levels)
+    wanted = [(d.position, d.label, d.score) for d in found]
+    assert wanted
     assert [(d.position, d.label, d.score) for d in got if isinstance(d, Detection)] == wanted
 
 

@@ -57,7 +57,7 @@ def test_a_streaming_folder_stays_one_when_it_is_exported_again_or_calibrated(tm
 
     assert export(tmp_path / "plan", tmp_path / "again")["streaming"] == 7
     assert {p.name: p.read_bytes() for p in (tmp_path / "again").iterdir()} == plan
-    store(tmp_path / "again", manifest.detector.model_copy(update={"window": 7}), {})
+    store(tmp_path / "again", manifest.detector.model_copy(update={"refractory_samples": 11200}), {})
     assert (tmp_path / "again" / "model_aot.c").read_bytes() == plan["model_aot.c"]
     assert load_manifest(tmp_path / "again").streaming == 7
 
