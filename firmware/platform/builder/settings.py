@@ -167,7 +167,8 @@ def tflm_unused(tree, resolver):
     """Sources of ``tree`` that register operators, none of which the model's resolver adds: names relative to the tree.
     They are most of the compiler's work, and nothing else refers to them. What an ``Add`` of the resolver takes, its
     own header says; of one that is not found there, all are kept."""
-    header = (tree / "tensorflow/lite/micro/micro_mutable_op_resolver.h").read_text(encoding="utf-8")
+    path = tree / "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+    header = path.read_text(encoding="utf-8") if path.is_file() else ""
     wanted = set()
     for method in re.findall(r"resolver->(Add\w+)\(\)", resolver):
         found = re.search(rf"TfLiteStatus {method}\((.*?)TfLiteStatus Add", header + "TfLiteStatus Add", re.S)
