@@ -13,6 +13,7 @@ import pytest
 
 from host_tools.boards import ROOT, board_ids, load_board
 from host_tools.flash.usb import hello
+from host_tools.image import arduino
 from host_tools.image.build import BuildResult, build
 from host_tools.image.emulate import start
 
@@ -117,3 +118,27 @@ def test_a_new_board_runs(more_boards: Path, tmp_path: Path) -> None:
     with start("netduino_plus_2", result.elf) as emulator:
         running = hello(emulator.url, 10.0)
     assert (running.board, running.model_hash) == ("netduino_plus_2", result.model_hash)
+
+
+def test_of_tflm_only_the_kernels_of_the_model_are_built(tmp_path: Path) -> None:
+    settings = arduino.settings()
+    micro = tmp_path / "tensorflow/lite/micro"
+    (micro / "kernels/cmsis_nn").mkdir(parents=True)
+    (tmp_path / "signal/kernels").mkdir(parents=True)
+    (micro / "micro_mutable_op_resolver.h").write_text(
+        "TfLiteStatus AddAdd() {\n return AddBuiltin(Register_ADD()); }\n"
+        "TfLiteStatus AddConv2D(const TFLMRegistration& r = Register_CONV_2D()) {}\n"
+        "TfLiteStatus AddSub() { return AddBuiltin(Register_SUB()); }\n"
+    )
+    for name, text in {
+        "kernels/add.cc": "TFLMRegistration Register_ADD() {}",
+        "kernels/cmsis_nn/conv.cc": "TFLMRegistration Register_CONV_2D() {}\nTFLMRegistration Register_CONV_2D_X() {}",
+        "kernels/sub.cc": "TFLMRegistration Register_SUB() {}",
+        "kernels/conv_common.cc": "int Register;",
+        "../../../signal/kernels/rfft.cc": "TFLMRegistration* Register_RFFT() {}",
+    }.items():
+        (micro / name).write_text(text)
+    resolver = "return resolver->AddAdd() == kTfLiteOk &&\n resolver->AddConv2D() == kTfLiteOk;"
+    unused = settings.tflm_unused(tmp_path, resolver)
+    assert unused == ["tensorflow/lite/micro/kernels/sub.cc", "signal/kernels/rfft.cc"]
+    assert settings.tflm_unused(tmp_path, "resolver->AddNew()") == []  # another tree's resolver: all of it
