@@ -33,7 +33,7 @@ PANELS = {
     "Model": "run new import train quantize evaluate look calibrate search export compile compare report",
     "Firmware": "boards build emulate profile bench",
     "Device": "devices flash live monitor stream web selftest",
-    "Data": "data record sessions",
+    "Data": "data record sessions edgeimpulse",
 }
 
 

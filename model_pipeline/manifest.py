@@ -159,6 +159,42 @@ class Manifest(Strict):
         return (self.window_frames - 1) * self.frontend.hop_samples + self.frontend.window_samples
 
 
+class ForeignFrontEnd(Strict):
+    """Somebody else's front end, which kws knows by name alone. ``parameters`` as its maker has them."""
+
+    maker: Name
+    kind: Name
+    sample_rate: int = Field(ge=1, le=1_000_000)  # Hz
+    window_ms: int = Field(ge=1)  # of sound that one input stands for
+    stride_ms: int | None = Field(None, ge=1)  # between two inferences, as its maker has it
+    parameters: dict[str, str] = Field(default_factory=dict)
+
+
+class FeatureManifest(Strict):
+    """``model.json`` of a model that hears with a front end that kws can't compute: the compiler takes the model, and
+    whoever runs it brings its features."""
+
+    format: Literal[1] = 1
+    name: Name
+    model_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    labels: Labels
+    foreign_front_end: ForeignFrontEnd
+    input: Quantization
+    output: Quantization
+    compile: CompileConfig = CompileConfig()
+    architecture: str = ""
+    macs: int = 0
+    training_data: dict[str, Any] = Field(default_factory=dict)
+    accuracy: dict[str, Any] = Field(default_factory=dict)  # as its maker measured it
+    tools: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _agree(self) -> FeatureManifest:
+        if self.output.shape[-1] != len(self.labels):
+            raise ValueError(f"{len(self.labels)} labels but {self.output.shape[-1]} outputs")
+        return self
+
+
 def feature_quantization(scale: float, shift: int = 16) -> tuple[int, int]:
     """Integers (multiplier, shift) that turn a uint16 feature into int8 steps on board and host alike:
 
@@ -192,7 +228,7 @@ def detector_defaults(detector: DetectorConfig, labels: int, hop_ms: int) -> Det
     )
 
 
-def save_manifest(manifest: Manifest, path: Path) -> None:
+def save_manifest(manifest: Manifest | FeatureManifest, path: Path) -> None:
     """Writes ``model.json``, whole or not at all."""
     write_text(path, manifest.model_dump_json(indent=2) + "\n")
 
@@ -209,6 +245,24 @@ def load_manifest(path: Path, *, check_model: bool = True) -> Manifest:
     ``model.tflite`` beside it is the one described.
 
     Raises:
+        KwsError: missing, malformed, not this model's, or of a model whose front end kws can't compute.
+    """
+    manifest = load_any_manifest(path, check_model=check_model)
+    if isinstance(manifest, FeatureManifest):
+        front_end = manifest.foreign_front_end
+        raise KwsError(
+            f"{path} hears with {front_end.maker}'s {front_end.kind}, which kws can't compute: no samples can be run "
+            "through it",
+            hint="kws compile and kws profile take its model.tflite, to be fed with features; or train a model of our "
+            "own on the same recordings",
+        )
+    return manifest
+
+
+def load_any_manifest(path: Path, *, check_model: bool = True) -> Manifest | FeatureManifest:
+    """As `load_manifest`, for those who need no front end.
+
+    Raises:
         KwsError: missing, malformed, or not this model's.
     """
     path = Path(path)
@@ -220,7 +274,9 @@ def load_manifest(path: Path, *, check_model: bool = True) -> Manifest:
     if path.is_dir():
         path = path / "model.json"
     try:
-        manifest = Manifest.model_validate(read_json(path, hint="quantize again"))
+        values = read_json(path, hint="quantize again")
+        kind = FeatureManifest if "foreign_front_end" in values else Manifest
+        manifest = kind.model_validate(values)
     except FileNotFoundError as error:
         raise KwsError(f"no model manifest {path}", hint="kws train and kws quantize make one") from error
     except ValidationError as error:

@@ -101,9 +101,9 @@ def build(
         raise KwsError(f"engine {engine} can't be profiled by layer", hint="--profile is for engine aot")
     flags = f"{flags} {PROFILE_FLAGS}".strip() if profile else flags
     model = Path(model_dir or DEFAULT_MODEL).resolve()
-    exported = Exported.open(model)
     if (model / "model.json").is_file():
-        load_manifest(model)  # refuses a model.tflite that is not the one described
+        load_manifest(model)  # refuses a model.tflite that is not the one described, and a front end that is not ours
+    exported = Exported.open(model)
     folder = Path(out or work_dir() / "build" / board).resolve()
     check_place()
     _check_tools(target)

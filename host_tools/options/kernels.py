@@ -10,7 +10,7 @@ import typer
 
 from model_pipeline.config import CompileConfig, Packing
 from model_pipeline.errors import KwsError
-from model_pipeline.manifest import load_manifest
+from model_pipeline.manifest import load_any_manifest
 
 
 def _bytes(text: str) -> int:
@@ -71,7 +71,7 @@ def chosen(
         raise KwsError(f"{'--size' if size else '--speed'} and --portable exclude each other", hint="leave one out")
     folder = model if model.is_dir() else model.parent
     known = (model.is_dir() or model.name == "model.tflite") and (folder / "model.json").is_file()
-    choice = load_manifest(folder).compile if known else CompileConfig()
+    choice = load_any_manifest(folder).compile if known else CompileConfig()
     packing: Packing | None = "portable" if portable else None if size is None else "size" if size else "speed"
     changes = {"packing": packing, "max_constants": max_constants}
     return choice.model_copy(update={key: value for key, value in changes.items() if value is not None})

@@ -132,6 +132,8 @@ def _edge_impulse(folder: Path, below: str, found: Found, speakers: _Speakers) -
             found.left.append((name, "it is not there"))
         elif not is_sound(place.name):
             found.left.append((name, _reason(place.name)))
+        elif word == NOISE_FOLDER:
+            found.noise.append(Source(name, NOISE_FOLDER, "", split=split))
         else:
             folder_of_word = _folder_of(word)
             speaker, take = speakers.of(folder_of_word, place.name)
