@@ -9,7 +9,7 @@ import pytest
 
 from model_pipeline.config import Config, TalkConfig
 from model_pipeline.native import ROOT
-from tests.support import configuration_doc
+from tests.support import configuration_doc, report_picture
 
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))])
 
@@ -42,3 +42,8 @@ def test_a_page_names_files_that_are_there(page: Path) -> None:
     assert not missing
     linked = re.findall(r"\]\((?!https?:)([\w./-]+\.md)\)", text) + re.findall(r"\bdocs/[\w-]+\.md\b", text)
     assert not [name for name in linked if not (page.parent / name).exists() and not (ROOT / name).exists()]
+
+
+def test_the_picture_of_a_report_is_not_older_than_the_page() -> None:
+    again = "python -m tests.support.report_picture RUN, with a run of make demo"
+    assert report_picture.look_of(report_picture.PICTURE.read_bytes()) == report_picture.look(), again
