@@ -68,7 +68,7 @@ def build_app(only: str | None = None) -> typer.Typer:
             app.add_typer(module.GROUP, rich_help_panel=panel)
         else:
             app.command(name, epilog=module.EXAMPLE, rich_help_panel=panel)(
-                _finite(getattr(module, name, None) or getattr(module, f"{name}_"))
+                _finite(getattr(module, function_name(name)))
             )
     return app
 

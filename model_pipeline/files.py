@@ -355,3 +355,16 @@ def _sync_file_system(folder: Path) -> bool:
         return bool(call(handle) == 0)
     finally:
         os.close(handle)
+
+
+def try_lock(stream: IO[Any]) -> bool:
+    """Holds an open file for this process until it is closed; False while another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: one at a time is then up to the user
+        return True
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

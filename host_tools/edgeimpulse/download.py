@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections import Counter
@@ -11,6 +10,7 @@ from typing import Any
 
 from host_tools.edgeimpulse.api import Client, Project, Sample
 from host_tools.edgeimpulse.each import each
+from host_tools.edgeimpulse.record import beside
 from model_pipeline.data.dataset import NOISE_FOLDER
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.sources import EDGE_IMPULSE
@@ -31,8 +31,7 @@ _HALF = "half a file"
 
 def stage_of(out: Path, project: int) -> Path:
     """Where recordings are kept until all are there: beside ``out``."""
-    real = Path(os.path.realpath(out))
-    return real.with_name(f"{real.name}.edgeimpulse-{project}")
+    return beside(out, project)
 
 
 def download(

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from model_pipeline.errors import KwsError
-from model_pipeline.files import disk_error, parse_json
+from model_pipeline.files import disk_error, parse_json, try_lock
 
 _FORMAT = 1
 _MOST = 1 << 30  # bytes
+
+
+def beside(folder: Path, project: int, ending: str = "") -> Path:
+    """What belongs to a folder and a project: beside the folder, which stays as it is."""
+    real = Path(os.path.realpath(folder))
+    return real.with_name(f"{real.name}.edgeimpulse-{project}{ending}")
 
 
 class Record:
@@ -39,7 +45,7 @@ class Record:
         except OSError as error:
             raise disk_error(error, path) from error
         try:
-            if not _try_lock(self._stream):
+            if not try_lock(self._stream):
                 raise KwsError(f"another upload is at work with {path}", hint="wait until it has ended")
             if not self._read(head):
                 self._add(head)
@@ -119,15 +125,3 @@ class Record:
         """No line is written after this."""
         with self._lock:
             self._stream.close()
-
-
-def _try_lock(stream: BinaryIO) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows: one upload at a time is then up to the user
-        return True
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from host_tools.edgeimpulse.api import Category, Client, Sent
 from host_tools.edgeimpulse.each import each
-from host_tools.edgeimpulse.record import Record
+from host_tools.edgeimpulse.record import Record, beside
 from model_pipeline.data.audio import SAMPLE_RATE, read_recording, resample, to_int16
 from model_pipeline.data.dataset import word_folders
 from model_pipeline.data.split import Split, Splitter, speaker_of
@@ -116,8 +116,7 @@ def counts(clips: Sequence[Clip]) -> dict[str, dict[str, int]]:
 
 def record_of(folder: Path, project: int) -> Path:
     """Where the record of a folder and a project lies: beside the folder, which stays as it is."""
-    real = Path(os.path.realpath(folder))
-    return real.with_name(f"{real.name}.edgeimpulse-{project}.jsonl")
+    return beside(folder, project, ".jsonl")
 
 
 def upload(

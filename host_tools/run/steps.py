@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
-from model_pipeline.files import read_json, sha256_tree, write_json, write_text
+from model_pipeline.files import read_json, sha256_tree, try_lock, write_json, write_text
 from model_pipeline.folders import (
     check_claim,
     claim_dir,
@@ -265,7 +265,7 @@ def lock_folder(folder: Path) -> TextIO:
         stream = (folder / ".lock").open("a")
     except OSError as error:
         raise KwsError(f"can't write {folder}: {error.strerror}", hint="another folder by --out") from error
-    if not _try_lock(stream):
+    if not try_lock(stream):
         stream.close()
         raise KwsError(f"another kws run works in {folder}", hint="wait for it, or use another --out")
     return stream
@@ -325,18 +325,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _try_lock(stream: Any) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows: one run at a time is then up to the user
-        return True
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

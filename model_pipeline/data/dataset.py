@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -106,8 +106,7 @@ class Dataset:
         there = {word_key(word) for word in words}
         missing = [keyword for keyword in keywords if word_key(keyword) not in there]
         if missing and not (some and len(missing) < len(keywords)):
-            have = ", ".join(sorted(words)[:40])
-            raise KwsError(f"{folder} has no clips of {', '.join(missing)}", hint=f"it has: {have}")
+            raise no_clips(folder, missing, words)
         splitter = Splitter(folder, (f"{word}/{file}" for word, files in words.items() for file in files))
         speech, unused = [], 0
         for word, files in sorted(words.items()):
@@ -257,6 +256,11 @@ class Dataset:
             "noise": {name: round(len(samples) / SAMPLE_RATE, 1) for name, samples in self.noise},
             "source": self.description(),
         }
+
+
+def no_clips(folder: Path, missing: Sequence[str], words: Iterable[str]) -> KwsError:
+    """The error of a folder that lacks keywords; ``words`` are those that it has."""
+    return KwsError(f"{folder} has no clips of {', '.join(missing)}", hint=f"it has: {', '.join(sorted(words)[:40])}")
 
 
 def word_folders(folder: Path) -> dict[str, list[str]]:

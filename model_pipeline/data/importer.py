@@ -23,7 +23,7 @@ from model_pipeline.data.audio import (
     to_int16,
     write_wav,
 )
-from model_pipeline.data.dataset import NOISE_FOLDER, read_description
+from model_pipeline.data.dataset import NOISE_FOLDER, no_clips, read_description
 from model_pipeline.data.doubts import same_sound
 from model_pipeline.data.sources import Found, Source, find
 from model_pipeline.data.split import SPLITS, Split, Splitter, which_set
@@ -184,27 +184,21 @@ def check_splits(source: Path, keywords: Sequence[str]) -> None:
     """
     found = find(source)
     splitter = Splitter(source, (clip.path for clip in found.clips))
-    wanted = {word_key(keyword): keyword for keyword in keywords}
-    missing = [keyword for key, keyword in wanted.items() if key not in map(word_key, found.words)]
-    if missing:
-        have = ", ".join(sorted(found.words)[:40])
-        raise KwsError(f"{source} has no clips of {', '.join(missing)}", hint=f"it has: {have}")
-    spoken = [clip for clip in found.clips if word_key(clip.word) in wanted]
-    splits = Counter(
-        split
-        for clip, split in zip(found.clips, _splits(found.clips, splitter), strict=True)
-        if word_key(clip.word) in wanted
-    )
-    speakers = len({clip.speaker for clip in spoken})
+    there = set(map(word_key, found.words))
+    if missing := [keyword for keyword in keywords if word_key(keyword) not in there]:
+        raise no_clips(source, missing, found.words)
+    wanted = set(map(word_key, keywords))
+    splits = zip(found.clips, _splits(found.clips, splitter), strict=True)
+    spoken = [(clip, split) for clip, split in splits if word_key(clip.word) in wanted]
+    speakers = len({clip.speaker for clip, _ in spoken})
+    rule = f"its {speakers} speaker{'s' * (speakers > 1)}, each of whom is in one split"
+    if splitter.lists:
+        rule = "its lists"
+    elif any(clip.split for clip, _ in spoken):
+        rule = "its folders"
+    filled = {split for _, split in spoken}
     for split in SPLITS:
-        if not splits[split]:
-            rule = (
-                "its lists"
-                if splitter.lists
-                else "its folders"
-                if any(c.split for c in spoken)
-                else (f"its {speakers} speaker{'s' * (speakers > 1)}, each of whom is in one split")
-            )
+        if split not in filled:
             raise KwsError(
                 f"{source} has no {split} clips of the keywords by {rule}",
                 hint=f"record more speakers, or name clips in a {split}_list.txt",

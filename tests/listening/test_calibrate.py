@@ -16,7 +16,6 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_tools import cli
 from host_tools.report import card
 from model_pipeline import export as export_module
 from model_pipeline.config import CorpusConfig
@@ -33,6 +32,7 @@ from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, expected_rates,
 from model_pipeline.manifest import Manifest, load_manifest, save_manifest
 from tests.support.listening_models import model_folder, sliding_net, speech_like, track_of
 from tests.support.tiny_data import make
+from tests.tools.test_cli import kws
 
 LABELS = ["yes", "no", "unknown", "silence"]
 FIRST, HOP = 15840, 320
@@ -301,13 +301,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     for number in range(8):
         soundfile.write(root / "talk" / f"{number}.flac", speech_like(rng, 3.0), 16000)
     return root / "model", root / "data", root / "talk"
-
-
-def kws(*arguments: object, capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(a) for a in arguments])
-    out, err = capfd.readouterr()
-    return int(ended.value.code or 0), out, err
 
 
 def test_evaluate_streaming_by_the_command(world, tmp_path, capfd) -> None:

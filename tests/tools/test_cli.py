@@ -30,11 +30,11 @@ from tests.support.fake_device import FakeFirmware, Faults, listening
 VERBS = sorted(m.name for m in pkgutil.iter_modules(verbs.__path__) if not m.name.startswith("_"))
 
 
-def kws(*arguments: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+def kws(*arguments: object, capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of one call in this process."""
     capfd.readouterr()
     with pytest.raises(SystemExit) as ended:
-        cli.main(list(arguments))
+        cli.main([str(a) for a in arguments])
     out, err = capfd.readouterr()
     code = ended.value.code
     return (code if isinstance(code, int) else 0), out, err

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import cli
 from model_pipeline.data.importer import check_splits, import_folder
 from model_pipeline.data.split import which_set
 from model_pipeline.errors import KwsError
 from tests.support.listening_models import model_folder, sliding_net
 from tests.support.tiny_data import make
+from tests.tools.test_cli import kws
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +27,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rising(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Clips of "rise" and another word, none of "fall"."""
     return make(tmp_path_factory.mktemp("some") / "data", speakers=20, words=("rise", "flat"))
-
-
-def kws(*arguments: object, capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(a) for a in arguments])
-    out, err = capfd.readouterr()
-    return int(ended.value.code or 0), out, err
 
 
 def test_clips_of_some_words_are_measured_and_the_others_named(model: Path, rising: Path, capfd) -> None:
