@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from host_tools.check.selftest import Reference
 from model_pipeline.export import export
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.manifest import load_manifest, save_manifest
 from model_pipeline.native import FIRMWARE
-from tests.support.spoken import RATE, VOICES, say
+from tests.support.spoken import RATE, VOICES, many, say
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Playwright
@@ -71,6 +72,14 @@ def ten_words(model: Path) -> tuple[NDArray[np.int16], list[tuple[int, str]]]:
                 if len(labels) == 10:
                     return speech, heard
     raise LookupError(f"the model hears {len(labels)} of flite's words")
+
+
+def ten_of_people(model: Path, data: Path) -> tuple[NDArray[np.int16], list[tuple[int, str]]]:
+    """As `ten_words`, of people's test clips in the data folder."""
+    speech, _ = many(Reference(model), 10, data)
+    recogniser = Recogniser(model, 1)
+    found = recogniser.track(speech).detect(recogniser.manifest.detector)
+    return speech, [(d.position, recogniser.manifest.labels[d.label]) for d in found]
 
 
 def program() -> str:

@@ -21,7 +21,7 @@ from host_tools.web import folder, server, wasm
 from host_tools.web.server import Board
 from model_pipeline.errors import DeviceError, MissingTool
 from model_pipeline.manifest import load_manifest
-from model_pipeline.native import ROOT
+from model_pipeline.native import FIRMWARE, ROOT
 from tests.support import page as pages
 from tests.support.fake_device import FakeFirmware, listening
 from tests.support.firmware_images import image, private_copy
@@ -295,6 +295,32 @@ def test_the_board_by_the_server_hears_the_same(opened: Open, ten: Any, wav: Pat
     assert page.heard("there", 10) == ten[1]
     equal(page, 10)
     assert "0 lost, 0 damaged" in page.text("#figures")
+
+
+@pytest.mark.qemu
+def test_people_are_heard_by_the_shipped_model_and_its_second_look(
+    chromium: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Here and on the emulated board."""
+    people = ROOT.parent / "shared/data/speech_commands"
+    if not people.is_dir():
+        pytest.skip("no recordings of people in ../shared/data")
+    shipped = FIRMWARE / "model"
+    speech, heard = pages.ten_of_people(shipped, people)
+    assert load_manifest(shipped).look and len({word for _, word in heard}) > 5
+    wav = pages.write_wav(tmp_path_factory.mktemp("people") / "ten.wav", speech)
+    elf = private_copy(image("disco_f407vg"), tmp_path_factory.mktemp("shipped"))
+    with emulate.start("disco_f407vg", elf) as emulator:
+        board = Board("disco", emulator.url, 500_000, False, emulator.check)
+        with server.serving(folder.files(shipped), board) as url:
+            page = pages.Opened(chromium, url)
+            page.connected()
+            page.listen_to(wav)
+            assert page.heard("there", 10) == heard
+            assert page.words("here") == heard
+            equal(page, 10)
+            assert page.errors == []
+            page.close()
 
 
 @pytest.mark.parametrize("compact", [False, True], ids=["int16", "adpcm"])
