@@ -206,7 +206,8 @@ class _Forked:
     stdin = None
 
     def __init__(self, process: int, read: int) -> None:
-        self.pid, self.stdout, self._code = process, os.fdopen(read), None  # type: ignore[var-annotated]
+        self.pid, self.stdout = process, os.fdopen(read)
+        self._code: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
         if self._code is None:

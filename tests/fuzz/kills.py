@@ -7,9 +7,10 @@
 
 Half of the kills come at a random moment of the processor time that an undisturbed call takes, half right before one of
 its calls to the file system, drawn from all of them. A third of the kills hit ``kws`` alone, the others whatever it
-started too, as when the power goes. Then the same call is made again in the same folder, and may be killed again; where
-one comes to its end, all that is in the folder is compared with what undisturbed calls made, and a new folder is begun.
-After each kill all that has its final name must be whole.
+started too, as when the power goes. Then the same call is made again in the same folder, and may be killed again
+(``--ends``: how often it is not); where one comes to its end, all that is in the folder is compared with what
+undisturbed calls made, and a new folder is begun. After each kill all that has its final name must be whole. What is
+wrong is printed at once, and kept beside what undisturbed calls made (``--keep``).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 _SUBREAPER = 36  # prctl(2): orphans become ours, so that none is left behind
-_UNDISTURBED = 0.2  # of the calls after a kill; the others may be killed again
+_ENDS = 0.2  # of the calls after a kill are left alone; the others may be killed again
 _POLL_S = 0.02
 _TICK = os.sysconf("SC_CLK_TCK")
 _ORPHANS_S = 60  # that what was started may go on after kws was killed, on a busy machine
@@ -59,24 +60,41 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
 
 
-def kills(target: Target, count: int, seed: int = 1, *, say: bool = False, work: Path | None = None) -> Outcome:
-    """Kills ``count`` times; see above.
+def kills(
+    target: Target,
+    count: int,
+    seed: int = 1,
+    *,
+    ends: float = _ENDS,
+    say: bool = False,
+    work: Path | None = None,
+    keep: Path | None = None,
+) -> Outcome:
+    """Kills ``count`` times; see above. With ``keep``, a folder that came out wrong is moved there.
 
     Raises:
         RuntimeError: undisturbed calls fail, or differ.
     """
     chance, outcome = random.Random(seed), Outcome()
+
+    def judge(wrong: list[str]) -> None:
+        outcome.wrong += wrong
+        for line in wrong if say else ():
+            print(f"WRONG after {outcome.killed} kills: {line}", flush=True)
+        if wrong and keep:
+            shutil.copytree(folder, keep / f"wrong-{outcome.killed}", symlinks=True, dirs_exist_ok=True)
+
     with _folder(work) as place, _orphans():
         folder = place / "killed"
-        wanted, seconds, calls = _undisturbed(target, folder)
+        wanted, seconds, calls = _undisturbed(target, folder, keep)
         if say:
             print(f"undisturbed: {seconds:.1f} s of processor time, {calls} calls to the file system", flush=True)
         history: list[str] = []
         while outcome.killed < count:
-            if history and chance.random() < _UNDISTURBED:
+            if history and chance.random() < ends:
                 call = _Call(target.work, folder, 0, False)
                 outcome.ended += 1
-                outcome.wrong += _compared(wanted, folder, target, call.end(None), history)
+                judge(_compared(wanted, folder, target, call, call.end(None), history))
                 shutil.rmtree(folder, ignore_errors=True)
                 history = []
             by_time, alone = chance.random() < 0.5, chance.random() < 1 / 3
@@ -88,25 +106,23 @@ def kills(target: Target, count: int, seed: int = 1, *, say: bool = False, work:
                 outcome.killed += 1
                 outcome.by_time += by_time
                 outcome.alone += alone
-                outcome.wrong += [f"{broken}, after kills {history}" for broken in target.whole(folder)]
+                judge([f"{broken}, after kills {history}" for broken in target.whole(folder)])
                 if say and not outcome.killed % 10:
                     print(f"{outcome.killed} kills, {outcome.ended} ended, {len(outcome.wrong)} wrong", flush=True)
             else:
                 outcome.ended += 1
                 if not _reap(_ORPHANS_S):
-                    outcome.wrong.append(
-                        f"a process goes on {_ORPHANS_S} s after kws was killed, after kills {history}"
-                    )
-                outcome.wrong += _compared(wanted, folder, target, code, history)
+                    judge([f"a process goes on {_ORPHANS_S} s after kws was killed, after kills {history}"])
+                judge(_compared(wanted, folder, target, call, code, history))
                 shutil.rmtree(folder, ignore_errors=True)
                 history = []
         call = _Call(target.work, folder, 0, False)
-        outcome.wrong += _compared(wanted, folder, target, call.end(None), history)
+        judge(_compared(wanted, folder, target, call, call.end(None), history))
         outcome.ended += 1
     return outcome
 
 
-def _undisturbed(target: Target, folder: Path) -> tuple[dict[str, str], float, int]:
+def _undisturbed(target: Target, folder: Path, keep: Path | None) -> tuple[dict[str, str], float, int]:
     """What comes out, the processor time, and the calls to the file system: of two calls, which must be equal."""
     found: list[dict[str, str]] = []
     for _ in range(2):
@@ -114,26 +130,41 @@ def _undisturbed(target: Target, folder: Path) -> tuple[dict[str, str], float, i
         if (code := call.end(None)) != 0:
             raise RuntimeError(f"an undisturbed call ended with {code}: {call.said}")
         found.append(target.check(folder))
+        if keep:
+            shutil.copytree(folder, keep / "undisturbed", symlinks=True, dirs_exist_ok=True)
         shutil.rmtree(folder)
     if differ := _differences(*found):
         raise RuntimeError(f"undisturbed calls differ in {differ}")
     return found[0], call.seconds, call.calls
 
 
-def _compared(wanted: dict[str, str], folder: Path, target: Target, code: int, history: list[str]) -> list[str]:
+def _compared(
+    wanted: dict[str, str], folder: Path, target: Target, call: _Call, code: int, history: list[str]
+) -> list[str]:
     try:
-        found = target.check(folder) if not code else {"exit code": str(code)}
+        found = target.check(folder) if not code else {"exit code": f"{code}: {call.said}"}
     except (OSError, ValueError, KeyError) as error:
         found = {"check": f"{type(error).__name__}: {error}"}
-    differ = _differences(wanted, found)
+    differ = _differences(wanted, found) if not code else found["exit code"]
     return [f"{differ}, after kills {history}"] if differ else []
 
 
 def _differences(one: dict[str, str], other: dict[str, str]) -> str:
     parts = [part for part in sorted(one.keys() | other.keys()) if one.get(part) != other.get(part)]
-    return ", ".join(f"{part} ({one.get(part, 'missing')[:40]} / {other.get(part, 'missing')[:40]})" for part in parts)[
-        :600
-    ]
+    return "; ".join(f"{part}: {_where(one.get(part), other.get(part))}" for part in parts)[:2000]
+
+
+def _where(one: str | None, other: str | None) -> str:
+    """The first place where two texts differ: by lines, or by characters of a long line."""
+    if one is None or other is None:
+        return f"{(one or 'missing')[:80]!r} was, {(other or 'missing')[:80]!r} is"
+    lines, others = one.split("\n"), other.split("\n")
+    if len(lines) > 1 or len(others) > 1:
+        gone, new = sorted(set(lines) - set(others)), sorted(set(others) - set(lines))
+        return f"gone {gone[:8]}, new {new[:8]}"
+    at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    begin = max(0, at - 40)
+    return f"at {at} {one[begin : at + 40]!r} was, {other[begin : at + 40]!r} is"
 
 
 class _Call:
@@ -296,12 +327,12 @@ def main() -> None:
     parser.add_argument("kind", choices=kill_targets.KINDS)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ends", type=float, default=_ENDS, help="of the calls after a kill, how many are left alone")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where what is wrong is kept")
     a = parser.parse_args()
     began = time.monotonic()
     with kill_targets.target(a.kind) as target:
-        outcome = kills(target, a.kills, a.seed, say=True)
-    for line in outcome.wrong[:20]:
-        print(line)
+        outcome = kills(target, a.kills, a.seed, ends=a.ends, say=True, keep=a.keep)
     print(
         f"{a.kind}: {outcome.killed} kills ({outcome.by_time} at a random moment, {outcome.killed - outcome.by_time} "
         f"before a call to the file system; {outcome.alone} of kws alone), {outcome.ended} calls came to their end, "
