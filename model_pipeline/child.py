@@ -206,15 +206,45 @@ def _start(module: str, arguments: Sequence[str], stdin: int | None = None) -> s
         text=True,
         env=environment,
         start_new_session=True,
-        preexec_fn=die_with_parent,  # a training that nobody waits for would go on for hours, in a folder that is free
+        preexec_fn=dying_with_us(),  # a training that nobody waits for would go on for hours, in a folder that is free
     )
 
 
-def die_with_parent() -> None:
-    """In a child between fork and exec: SIGTERM when the parent ends, even by SIGKILL (Linux's prctl, PR_SET_PDEATHSIG
-    = 1; elsewhere it does nothing)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+def dying_with_us() -> Callable[[], None]:
+    """For a child between fork and exec: SIGTERM when this process ends, even by SIGKILL (Linux's prctl,
+    PR_SET_PDEATHSIG = 1; elsewhere it does nothing)."""
+    parent = os.getpid()
+
+    def call() -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+            if os.getppid() != parent:  # it has ended already
+                os._exit(1)
+
+    return call
+
+
+def start_family(command: Sequence[str], lock: int, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Starts a command whose whole family ends with it, when it is terminated or this process ends, even by SIGKILL.
+
+    Args:
+        lock: of `files.held`; nobody else has it before they all have ended.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-I", str(Path(__file__).with_name("family.py")), *command],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        pass_fds=(lock,),
+        start_new_session=True,  # Ctrl-C reaches it through us alone
+        preexec_fn=dying_with_us(),
+    )
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

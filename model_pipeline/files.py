@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from model_pipeline.errors import KwsError
+from model_pipeline.progress import ProgressCallback
 
 _NAME_BYTES = 100  # of a name, in that of its part: file systems take 255
 _ENDING_CHARACTERS = 20
 _COUNT = itertools.count()
 _SYNC_EACH = 64  # files; more are brought to the disk by one call
+_PATIENCE_S = 60.0  # with what a call that was killed left at work
+_POLL_S = 0.05
 _STALE_S = 86400  # a part whose maker can't be asked is left behind after so long
 
 
@@ -357,8 +360,36 @@ def _sync_file_system(folder: Path) -> bool:
         os.close(handle)
 
 
-def try_lock(stream: IO[Any]) -> bool:
-    """Holds an open file for this process until it is closed; False while another one has it."""
+@contextlib.contextmanager
+def held(folder: Path, progress: ProgressCallback | None = None, patience: float = _PATIENCE_S) -> Iterator[int]:
+    """Keeps others who hold ``folder`` out of it until the block is left, and waits for them first: what a killed call
+    had started may end a moment later.
+
+    Yields:
+        The descriptor of the lock. It lasts until all who were given it (by ``pass_fds``) have closed it.
+
+    Raises:
+        KwsError: another one works there still, or there is no such folder.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    try:
+        until = time.monotonic() + patience
+        while not try_lock(handle):
+            if time.monotonic() >= until:
+                raise KwsError(f"another kws works in {folder}", hint="wait until it has ended, or give another --out")
+            if progress:
+                progress(0, 1, f"waiting for another kws in {folder}")
+            time.sleep(_POLL_S)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def try_lock(stream: IO[Any] | int) -> bool:
+    """Holds an open file or folder for this process until it is closed; False while another one has it."""
     try:
         import fcntl
     except ImportError:  # Windows: one at a time is then up to the user
@@ -367,4 +398,6 @@ def try_lock(stream: IO[Any]) -> bool:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError:  # a file system without locks
+        return True
     return True

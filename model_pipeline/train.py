@@ -27,7 +27,7 @@ import numpy as np
 from model_pipeline.config import Config
 from model_pipeline.data.doubts import warnings
 from model_pipeline.errors import KwsError
-from model_pipeline.files import atomic_path, sha256_file, write_json
+from model_pipeline.files import atomic_path, held, sha256_file, write_json
 from model_pipeline.folders import MARK, claim_dir
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import network_of
@@ -148,11 +148,22 @@ class _Training:
         after_epoch: Callable[[], bool] | None = None,
     ) -> Trained:
         """See `train`."""
+        self.replicas.check_batch(self.config.train.batch)
+        made = self.out if self.replicas.chief else self.out / f"worker-{self.replicas.worker}"
+        claim_dir(made, "kws train", _MADE, sources=[self.data], ours=_ours)
+        # A killed kws tells its training to end, which then writes the best so far: not while the next one is at work.
+        with held(made, self.report):
+            return self._run(made, prepared, begin, after_epoch)
+
+    def _run(
+        self,
+        made: Path,
+        prepared: Prepared | None,
+        begin: Callable[[keras.Model], object] | None,
+        after_epoch: Callable[[], bool] | None,
+    ) -> Trained:
         started = time.monotonic()
         config, out, replicas = self.config, self.out, self.replicas
-        replicas.check_batch(config.train.batch)
-        made = out if replicas.chief else out / f"worker-{replicas.worker}"
-        claim_dir(made, "kws train", _MADE, sources=[self.data], ours=_ours)
         teacher = _teacher(self, made) if config.train.teacher_width else None
         keras.utils.set_random_seed(config.train.seed)
         prepared = prepared or prepare(config, self.data, made, self.report)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.boards import Board, boards_dir, load_board
-from model_pipeline.child import die_with_parent
+from model_pipeline.child import start_family
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import PLAN_FILE, Exported
-from model_pipeline.files import atomic_path, sha256_file, write_json
+from model_pipeline.files import atomic_path, held, sha256_file, write_json
 from model_pipeline.folders import check_claim, claim_dir, read_mark
 from model_pipeline.manifest import load_manifest
 from model_pipeline.native import ROOT, cache_dir, make_cache, work_dir
@@ -24,6 +24,7 @@ from model_pipeline.strict import Strict
 
 DEFAULT_MODEL = ROOT / "firmware" / "model"
 KIND = "kws build"
+_PATIENCE_S = 900.0  # with another build in the same folder
 # What a shell, make, SCons ($), the linker (,) or PlatformIO's configuration (% and space) reads as something else.
 _UNSAFE = re.compile(r"[^\w./+@=:~^-]")
 _MADE = ("firmware.elf", "firmware.map", "build.json", ".pio/**")
@@ -108,19 +109,20 @@ def build(
     check_place()
     _check_tools(target)
     claim_dir(folder, KIND, _MADE, ours=_ours)
-    state = _state(folder)
-    lines = _run_platformio(target, _staged(model, state / "model"), engine, state, flags, progress)
-    environment = _environment(target, engine)
-    built = state / "build" / environment / "firmware.elf"
-    if not built.is_file():
-        raise KwsError(f"PlatformIO made no {built}: {lines[-1] if lines else 'no output'}")
-    elf = folder / "firmware.elf"
-    with atomic_path(elf) as temporary:
-        shutil.copyfile(built, temporary)
-        temporary.chmod(0o755)
-    if built.with_name("firmware.map").is_file():  # the official platforms make none
-        with atomic_path(folder / "firmware.map") as temporary:
-            shutil.copyfile(built.with_name("firmware.map"), temporary)
+    state = _made(_state(folder))
+    with held(state, progress, _PATIENCE_S) as lock:
+        lines = _run_platformio(target, _staged(model, state / "model"), engine, state, flags, progress, lock)
+        environment = _environment(target, engine)
+        built = state / "build" / environment / "firmware.elf"
+        if not built.is_file():
+            raise KwsError(f"PlatformIO made no {built}: {lines[-1] if lines else 'no output'}")
+        elf = folder / "firmware.elf"
+        with atomic_path(elf) as temporary:
+            shutil.copyfile(built, temporary)
+            temporary.chmod(0o755)
+        if built.with_name("firmware.map").is_file():  # the official platforms make none
+            with atomic_path(folder / "firmware.map") as temporary:
+                shutil.copyfile(built.with_name("firmware.map"), temporary)
     result = BuildResult(
         board=board,
         engine=engine,
@@ -146,8 +148,9 @@ def check_out(folder: Path) -> None:
 
 def clean(folder: Path) -> None:
     """Removes PlatformIO's objects of the builds in ``folder``, so that the next compiles everything."""
-    if KIND in read_mark(folder) or _ours(folder):
-        shutil.rmtree(_state(folder), ignore_errors=True)
+    if (KIND in read_mark(folder) or _ours(folder)) and (state := _state(folder)).is_dir():
+        with held(state):
+            shutil.rmtree(state, ignore_errors=True)
 
 
 def check_place() -> None:
@@ -179,6 +182,14 @@ def _state(folder: Path) -> Path:
             hint="KWS_CACHE=DIR names a cache with letters, digits and ._-+ in its path",
         )
     make_cache(state)
+    return state
+
+
+def _made(state: Path) -> Path:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KwsError(f"can't build in {state.parent}: {error.strerror or error}") from error
     return state
 
 
@@ -267,7 +278,9 @@ _FIRST_ERROR = (
 _COMPILED = re.compile(r"^(Compiling|Archiving|Indexing|Linking) ")
 
 
-def _run_platformio(board: Board, model: Path, engine: str, state: Path, flags: str, progress: Any) -> list[str]:
+def _run_platformio(
+    board: Board, model: Path, engine: str, state: Path, flags: str, progress: Any, lock: int
+) -> list[str]:
     environ = {
         **os.environ,
         # Our own platform needs nothing of the user's home; Arduino's is there.
@@ -285,16 +298,8 @@ def _run_platformio(board: Board, model: Path, engine: str, state: Path, flags: 
     }
     command = [sys.executable, "-m", "platformio", "run", "-d", str(ROOT), "-e", _environment(board, engine)]
     try:
-        state.mkdir(parents=True, exist_ok=True)
-        process = subprocess.Popen(
-            command,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            preexec_fn=die_with_parent,  # else a killed kws leaves it at work in a folder that the next one takes
-        )
+        # Else a killed kws leaves SCons and compilers at work in a folder that the next one takes.
+        process = start_family(command, lock, environ)
     except OSError as error:
         raise KwsError(f"can't build in {state.parent}: {error.strerror or error}") from error
     lines: list[str] = []

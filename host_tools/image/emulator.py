@@ -7,7 +7,7 @@ import signal
 import subprocess
 from typing import IO
 
-from model_pipeline.child import die_with_parent
+from model_pipeline.child import dying_with_us
 from model_pipeline.errors import DeviceError
 
 
@@ -89,7 +89,7 @@ def popen(
             stderr=stderr,
             text=True,
             start_new_session=True,  # Ctrl-C is ours to handle
-            preexec_fn=die_with_parent,
+            preexec_fn=dying_with_us(),
             **options,
         )
     except OSError as error:

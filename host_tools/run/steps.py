@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
-from model_pipeline.files import read_json, sha256_tree, try_lock, write_json, write_text
+from model_pipeline.files import held, read_json, sha256_tree, try_lock, write_json, write_text
 from model_pipeline.folders import (
     check_claim,
     claim_dir,
@@ -201,6 +201,9 @@ class Run:
         if not goes_on:
             for output in step.outputs:
                 noted = [n.removeprefix(f"{output}/") for n in self._noted() if n.startswith(f"{output}/")]
+                if (self.folder / output).is_dir():
+                    with held(self.folder / output):  # what a killed call had started in it has ended
+                        pass
                 remove_made(self.folder / output, ["**"] if self._before_marks else noted)
         self._state["begun"][step.name] = key
         write_json(self.folder / STATE, self._state)

@@ -177,15 +177,13 @@ def _forked_children() -> None:
     def start(module: str, arguments: Sequence[str], stdin: int | None = None) -> Any:
         read, write = os.pipe()
         sys.stdout.flush()
-        parent = os.getpid()
+        die = child.dying_with_us()
         process = os.fork()
         if not process:
             code = 1
             try:
                 os.setsid()
-                child.die_with_parent()
-                if os.getppid() != parent:
-                    os._exit(1)
+                die()
                 os.close(read)
                 os.dup2(write, 1)
                 os.dup2(write, 2)

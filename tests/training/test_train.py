@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import evaluate, runner
 from model_pipeline.features import model_input
+from model_pipeline.files import held
 from model_pipeline.manifest import input_scale, load_manifest, step_db
 from model_pipeline.native import ROOT
 from model_pipeline.training import clips
@@ -176,6 +179,24 @@ def test_training_goes_on_after_a_kill_and_keeps_the_best_at_ctrl_c(arguments: l
     summary = json.loads((out / "train.json").read_text())
     # Killed between the log and the checkpoint of its last epoch, it repeats that one.
     assert summary["stopped"] and summary["resumed_at"] >= len(before) - 2 >= 1 and (out / "model.keras").exists()
+
+
+def test_training_waits_for_what_a_killed_call_left_at_work_in_its_folder(
+    arguments: list[str], trained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "train"
+    shutil.copytree(trained, out)
+    said: list[str] = []
+    with contextlib.ExitStack() as other:
+        other.enter_context(held(out))
+
+        def progress(done: int, total: int, text: str) -> None:
+            said.append(text)
+            other.close()  # the killed call's training has ended
+
+        run_step("model_pipeline.train", [*arguments, "--out", str(out)], progress)
+    assert said[0] == f"waiting for another kws in {out}"
+    assert json.loads((out / "train.json").read_text())["resumed_at"] == 8
 
 
 def test_child_errors_come_back_as_one_line(tmp_path: Path) -> None:
