@@ -7,6 +7,7 @@ from typing import Any
 from host_tools import ui
 from host_tools.measure.boards import BoardCost
 from host_tools.report import listening
+from host_tools.report.page import relaxed
 from host_tools.ui import Table
 from model_pipeline.intervals import Share
 from model_pipeline.listening.results import Heard, Near
@@ -33,6 +34,8 @@ def show(results: dict[str, Any]) -> None:
         text = "recordings of people" if name == "people" else f"voices of {name}"
         found = Share.read(group)
         ui.out.say("  {}: {} of {} ({})", text, found.percent, found.total, found.interval)
+    if (chosen := relaxed(results)) is not None:
+        ui.out.say("[yellow]the detector[/]: {}", chosen)
     if expected["streaming"]:
         listening.figures(Heard.model_validate(expected["streaming"]), words=False)
     if expected["near"]:

@@ -30,7 +30,7 @@ from model_pipeline.progress import ProgressCallback
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
 _ENGINE_NAMES = {"tflm": "TensorFlow Lite Micro", "aot": "our own kernels"}
-_RELAX = 10  # times that calibration may ask for twice the wanted rate: a run ends with some detector
+_RELAX = 10  # times that calibration may ask for twice the wanted rate: a run ends with a detector that hears something
 # What a build compiles; firmware/model is an input of its own.
 _FIRMWARE = tuple(f"firmware/{part}" for part in ("app", "core", "engines", "platform", "ports"))
 

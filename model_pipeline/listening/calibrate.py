@@ -41,6 +41,7 @@ SPEEDS = (1.0, 0.9, 1.1)
 _SMOOTHING_MS = (100, 150, 200, 300, 400, 500)
 _COUNTS = (1, 2, 3)
 _REFRACTORY_MS = (500, 750, 1000, 1250)
+USEFUL = 0.5  # of the keywords in the sessions: a detector that misses more is of little use to anybody
 _SAME_SHARE = 0.0025  # of the keywords: a difference in errors that is not a reason for more inferences
 
 
@@ -65,6 +66,7 @@ class Choice:
     errors: float
     rate: float
     asked: float
+    said: int = 0
     left_out: tuple[tuple[str, float, float], ...] = ()  # name, hours, false accepts
 
 
@@ -85,7 +87,9 @@ def calibrate(
     In a folder of `kws export` the generated sources are made anew from it; the folder is replaced as a whole.
 
     Args:
-        relax: where no thresholds reach the wanted rate, ask for twice as much, at most this many times.
+        relax: where no thresholds reach the wanted rate, or only such that miss more than `USEFUL` of the keywords,
+            ask for twice as much, at most this many times. ``expected`` then says what rate it became, and how many
+            keywords were missed at the wanted one.
 
     Returns:
         ``detector``, ``before`` (the manifest's), ``expected`` (errors in the sessions; false accepts an hour: on other
@@ -102,7 +106,7 @@ def calibrate(
     corpora = [_open(folder, manifest) for folder in negative]
     corpus, held_out = _listen(recogniser, dataset, split, corpora, wish, plan, progress)
     asked = wish.rate
-    choice, wish = choose_relaxed(corpus, manifest, wish, relax, progress)
+    choice, wish, strict = choose_relaxed(corpus, manifest, wish, relax, progress)
     result: dict[str, Any] = {
         "model": manifest.model_hash,
         "name": manifest.name,
@@ -113,6 +117,8 @@ def calibrate(
         "hop_ms": manifest.frontend.hop_ms,
         "expected": {
             "errors": choice.errors,
+            "said": choice.said,
+            "errors_at_wish": strict,
             "false_accepts_per_hour": wish.rate,
             "where_chosen": round(choice.rate, 4),
             "asked_there": round(choice.asked, 4),
@@ -134,24 +140,48 @@ def calibrate(
 
 def choose_relaxed(
     corpus: Corpus, manifest: Manifest, wish: Wish, relax: int, progress: ProgressCallback | None = None
-) -> tuple[Choice, Wish]:
-    """`choose`; where no thresholds reach the rate, for twice as much, at most ``relax`` times. With the choice comes
-    what was asked for in the end.
+) -> tuple[Choice, Wish, float | None]:
+    """`choose`; where no thresholds reach the rate, or what reaches it has more errors than `USEFUL` of the keywords,
+    for twice as much, at most ``relax`` times: silence has few false accepts too.
+
+    Returns:
+        The choice (if none is useful, that with the fewest errors), the wish with what was asked for in the end, and
+        the errors at the rate that was wished for: None where no thresholds reach it.
 
     Raises:
         KwsError: as `choose`, of the last try.
     """
-    for _ in range(relax):
+    found: list[tuple[Choice, Wish]] = []
+    strict: float | None = None
+    known: dict[str, Sweep] = {}
+    for turn in range(relax + 1):
         try:
-            return choose(corpus, manifest, wish, progress), wish
+            choice = choose(corpus, manifest, wish, progress, known)
         except KwsError:
-            wish = replace(wish, rate=2 * wish.rate)
-    return choose(corpus, manifest, wish, progress), wish
+            if turn == relax and not found:
+                raise
+        else:
+            found.append((choice, wish))
+            strict = choice.errors if turn == 0 else strict
+            if choice.errors <= USEFUL * choice.said:
+                break
+        wish = replace(wish, rate=2 * wish.rate)
+    return *min(found, key=lambda each: each[0].errors), strict
 
 
-def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCallback | None = None) -> Choice:
+def choose(
+    corpus: Corpus,
+    manifest: Manifest,
+    wish: Wish,
+    progress: ProgressCallback | None = None,
+    known: dict[str, Sweep] | None = None,
+) -> Choice:
     """The detector with the fewest errors in the sessions among those whose false accepts are within ``wish.rate``, as
     far as counts and `to_ask` tell; of nearly equal ones that with the fewest inferences.
+
+    Args:
+        known: sweeps over this corpus that another call has made, which this one adds to; they do not depend on the
+            rate.
 
     Raises:
         KwsError: even the highest thresholds give more false accepts.
@@ -162,6 +192,7 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
     steps = len(wish.strides) * (len(_SMOOTHING_MS) * len(_COUNTS) + len(_REFRACTORY_MS))
     done = 0
     words = len(manifest.labels) - 2
+    seen = {} if known is None else known
 
     def attempt(stride: int, window: int, count: int, refractory_ms: int) -> tuple[DetectorDefaults, Sweep]:
         nonlocal done
@@ -177,7 +208,10 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
             progress(
                 min(done, steps), steps, f"every {stride * hop_ms} ms, smoothed over {window * stride * hop_ms} ms"
             )
-        return base, sweep(corpus, base, wish)
+        key = base.model_dump_json()
+        if key not in seen:
+            seen[key] = sweep(corpus, base, wish)
+        return base, seen[key]
 
     tried: dict[int, list[tuple[DetectorDefaults, Sweep]]] = {}
     for stride in wish.strides:
@@ -213,7 +247,7 @@ def choose(corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCal
     said = sum(event.word in manifest.labels for s in corpus.sessions.values() for h in s for event in h.events)
     limit = min(c.errors for c in chosen) + _SAME_SHARE * said
     best = max((c for c in chosen if c.errors <= limit), key=lambda c: (c.detector.stride_hops, -c.errors))
-    return replace(best, left_out=told)
+    return replace(best, said=said, left_out=told)
 
 
 def _within(base: DetectorDefaults, found: Sweep, ask: float) -> Choice | None:

@@ -25,7 +25,7 @@ from model_pipeline.data.sessions import Event
 from model_pipeline.errors import KwsError
 from model_pipeline.export import export
 from model_pipeline.listening import calibrate as module
-from model_pipeline.listening.calibrate import Wish, choose, choose_relaxed, store, sweep
+from model_pipeline.listening.calibrate import USEFUL, Wish, choose, choose_relaxed, store, sweep
 from model_pipeline.listening.corpus import Corpus, Heard, KeywordFree
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask, total
@@ -105,14 +105,29 @@ def test_a_rate_that_no_threshold_gives_is_an_error_that_says_the_least(manifest
 
 def test_what_cannot_be_reached_is_asked_for_less_strictly(manifest: Manifest) -> None:
     corpus, wish = made_corpus(false=270, hold=60), Wish(rate=1.0, strides=(4,))
-    choice, reached = choose_relaxed(corpus, manifest, wish, 20)
+    choice, reached, strict = choose_relaxed(corpus, manifest, wish, 20)
+    assert strict is None
     assert reached.rate in [2.0**n for n in range(1, 21)] and choice.rate <= reached.rate
     with pytest.raises(KwsError, match=f"no thresholds give {reached.rate / 2:g} "):
         choose(corpus, manifest, Wish(rate=reached.rate / 2, strides=(4,)))
     with pytest.raises(KwsError, match="no thresholds give 2 "):
         choose_relaxed(corpus, manifest, wish, 1)
     easy = made_corpus()
-    assert choose_relaxed(easy, manifest, wish, 5) == (choose(easy, manifest, wish), wish)
+    at_once = choose(easy, manifest, wish)
+    assert choose_relaxed(easy, manifest, wish, 5) == (at_once, wish, at_once.errors)
+
+
+def test_silence_is_not_what_a_run_ends_with(manifest: Manifest) -> None:
+    """Few recordings of speech that is often taken for a word: the wanted rate is met by thresholds that nothing
+    reaches."""
+    corpus, wish = made_corpus(keyword=200, false=205), Wish(rate=0.01, strides=(4,))
+    silent = choose(corpus, manifest, wish)
+    assert silent.said and silent.errors > USEFUL * silent.said
+    choice, reached, strict = choose_relaxed(corpus, manifest, wish, 20)
+    assert choice.errors <= USEFUL * choice.said and strict == silent.errors
+    assert reached.rate > wish.rate and choice.rate <= reached.rate
+    before = choose(corpus, manifest, Wish(rate=reached.rate / 2, strides=(4,)))
+    assert before.errors > USEFUL * before.said
 
 
 def test_late_answers_count_as_errors(manifest: Manifest) -> None:

@@ -308,3 +308,21 @@ def test_results_that_are_not_as_they_should_be_are_named(tmp_path: Path, place:
     with pytest.raises(ValidationError):
         report.write_report(results, tmp_path / "out")
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("became", "missed", "words"),
+    [
+        (1.0, 20.0, None),
+        (16.0, 150.0, "at the wanted 1 75% of the words would be missed"),
+        (8.0, None, "no thresholds"),
+    ],
+)
+def test_a_detector_for_another_rate_than_the_wanted_says_so(
+    became: float, missed: float | None, words: str | None
+) -> None:
+    expected = {"said": 200, "errors": 90.0, "errors_at_wish": missed, "false_accepts_per_hour": became}
+    results = {"model": {"accuracy": {"calibration": {"wish": {"rate": 1.0}, "expected": expected}}}}
+    found = report.relaxed(results)
+    assert (found is None) if words is None else (found is not None and words in found and f"for {became:g} " in found)
+    assert report.relaxed({}) is None
