@@ -29,6 +29,10 @@ def look(
     steps: Annotated[int, typer.Option(min=1, max=32, help="Results that it looks back on.")] = 24,
     hidden: Annotated[int, typer.Option(min=1, max=32, help="Hidden units.")] = 12,
     keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions of each SNR; 0: all.")] = 1000,
+    extra: Annotated[
+        Path | None,
+        typer.Option(help="Words of synthetic voices, as kws train keeps them in OUT/extra: they are heard then too."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sessions and of the weights.")] = 1,
     json: common.Json = False,
 ) -> None:
@@ -39,7 +43,7 @@ def look(
 
     shape = LookShape(stride_hops=stride, steps=steps, hidden=hidden, seed=seed)
     with ui.progress("learning") as progress:
-        result = run(model, data, negative, shape, Plan(seed=seed, limit=keywords), progress)
+        result = run(model, data, negative, shape, Plan(seed=seed, limit=keywords), progress, extra)
     ui.emit(asdict(result), json, listening.second_look)
     if not json:
         ui.out.say("written: {}; its thresholds are those of kws calibrate, which is next", model / "model.json")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from model_pipeline.config import CorpusConfig
 from model_pipeline.data.audio import EXTENSIONS
-from model_pipeline.data.transcripts import Sayings, transcripts
+from model_pipeline.data.transcripts import Sayings, text_of, transcripts
 from model_pipeline.errors import KwsError
 
 Part = Literal["training", "calibration", "reporting"]
@@ -127,7 +127,7 @@ def open_corpus(config: CorpusConfig) -> Corpus:
     texts = transcripts(folder) if folder.is_dir() else {}
     left_out = set(config.exclude)
     found = [
-        Recording(path, part_of(path.name, config.training, config.calibration), texts.get(path.stem))
+        Recording(path, part_of(path.name, config.training, config.calibration), text_of(path.stem, texts))
         for path in audio_files(folder)
         if path.stem not in left_out and speaker_in(path.stem) not in left_out
     ]

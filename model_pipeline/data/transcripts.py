@@ -7,7 +7,7 @@ A word counts as said where a word of the text sounds the same by espeak-ng's ph
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from model_pipeline.data.near import sounds
@@ -19,6 +19,10 @@ _ENDINGS = frozenset({("I2", "z"), ("I", "z"), ("I2", "d"), ("I", "d"), ("I", "N
 _VOICELESS = frozenset({"p", "t", "k", "f", "T", "s", "S", "tS", "h"})
 _TOGETHER = 500  # words that espeak-ng is given at once
 TABLE = "transcripts.tsv"
+PROMPTS = ("cmuarctic.data", "txt.done.data")
+# A line of Festvox's prompts: ( arctic_a0001 "Author of the danger trail, Philip Steels, etc." )
+_PROMPT = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
+_TAKE = re.compile(r"_\d+$")  # what recorders put behind a prompt's name: the time, or which take it is
 
 
 def words_of(text: str) -> list[str]:
@@ -66,7 +70,7 @@ def transcripts(folder: Path) -> dict[str, str]:
 
     Read are ``*.trans.txt`` as LibriSpeech has them (a name, a space, the text) and ``*.tsv`` with a name (or a path)
     in the first column and the text in the last; a first line whose last column is ``text``, ``sentence`` or
-    ``transcript`` names the columns.
+    ``transcript`` names the columns. Also Festvox's `PROMPTS`, a line ``( NAME "text" )`` each, as CMU ARCTIC has them.
 
     Raises:
         KwsError: a file of transcripts that can't be read.
@@ -84,6 +88,16 @@ def transcripts(folder: Path) -> dict[str, str]:
                 header = number == 0 and cells[-1].strip().lower() in ("text", "sentence", "transcript")
                 if len(cells) > 1 and not header:
                     found[Path(cells[0].strip()).stem] = cells[-1].strip()
+        for path in sorted(p for name in PROMPTS for p in Path(folder).rglob(name)):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                if prompt := _PROMPT.fullmatch(line.strip()):
+                    found[prompt.group(1)] = prompt.group(2)
     except (OSError, UnicodeDecodeError) as error:
         raise KwsError(f"can't read the transcripts in {folder}: {error}") from error
     return found
+
+
+def text_of(name: str, texts: Mapping[str, str]) -> str | None:
+    """What is said in the recording ``name`` (without its ending) by `transcripts`; None where they do not tell. A take
+    of a prompt, ``arctic_a0001_1592748574``, says what the prompt does."""
+    return texts.get(name, texts.get(_TAKE.sub("", name)))

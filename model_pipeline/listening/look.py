@@ -10,6 +10,7 @@ from the training part of each corpus, in which nothing may fire. Plain NumPy: t
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,10 +86,15 @@ def look(
     shape: LookShape | None = None,
     plan: Plan | None = None,
     progress: ProgressCallback | None = None,
+    extra: Path | None = None,
 ) -> Learnt:
     """Learns a second look on sessions of the training split at `SNRS` and on the training part of each corpus, as it
     is and in noise, and writes it into ``model.json``; an exported folder is made anew. Thresholds are put in the
     middle: `calibrate` chooses them.
+
+    Args:
+        extra: a folder like ``data`` with words of synthetic voices: sessions of its training split too. Corpora often
+            hold such voices' sentences; without their keywords it learns that what a synthesiser says is never meant.
 
     Raises:
         KwsError: no data, or a corpus of which the model's training has heard nothing.
@@ -98,11 +104,14 @@ def look(
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
     dataset = Dataset.open(data, manifest.keywords)
+    # Who speaks, what the sessions are called, other words for each keyword, and what is added to the seed.
+    speakers = [(dataset, "sessions", 0.7, 0)]
+    speakers += [(Dataset.open(extra, manifest.keywords), "synthetic voices", 1.0, 50)] if extra else []
     trained = (manifest.training_data.get("scenes") or {}).get("corpora") or []
     sayings = Sayings(manifest.keywords)
     parts: list[Rows] = []
     hours = 0.0
-    steps = len(folders) + len(SNRS)
+    steps = len(folders) + len(speakers) * len(SNRS)
 
     def hear(samples: NDArray[np.int16], events: Sequence[Event] = ()) -> None:
         nonlocal hours
@@ -125,13 +134,15 @@ def look(
         if kind == "speech":
             faster = negatives.join(corpus.name, audio, files, _FASTER).samples
             hear(in_noise(faster, dataset.noise_part("training"), number))
-    for number, snr in enumerate(SNRS):
-        report(len(folders) + number, steps, f"sessions at {snr:g} dB")
-        for session in generate(dataset, "training", snr, replace(plan, seed=plan.seed + number, unknown_share=0.7)):
+    for i, ((source, name, others, added), snr) in enumerate(itertools.product(speakers, SNRS)):
+        report(len(folders) + i, steps, f"{name} at {snr:g} dB")
+        own = replace(plan, seed=plan.seed + added + i % len(SNRS), unknown_share=others)
+        for session in generate(source, "training", snr, own):
             hear(session.samples, session.events)
     report(steps, steps, "learning")
     found, words, never = learn(parts, shape)
     made = {"corpora": names, "snr_db": list(SNRS), "words": words, "rows": never, "hours": round(hours, 3)}
+    made["synthetic"] = extra is not None
     found = found.model_copy(update={"made": made})
     words_count = len(manifest.labels) - 2
     detector = DetectorDefaults(

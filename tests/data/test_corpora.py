@@ -86,6 +86,21 @@ def test_transcripts_of_both_kinds_are_read(tmp_path: Path) -> None:
         transcripts(folder)
 
 
+def test_takes_of_prompts_say_what_the_prompts_do(tmp_path: Path) -> None:
+    folder = recordings(tmp_path / "arctic", ["arctic_a0005_1592748574", "arctic_a0006", "arctic_a0007_x"])
+    prompts = '( arctic_a0005 "Will we ever forget it." )\n( arctic_a0006 "He said: \\"No.\\"" )\n;; a remark\n'
+    (folder / "cmuarctic.data").write_text(prompts + '( arctic_a0007 "God bless \'em." )\n', encoding="utf-8")
+    said = {r.name: r.text for r in open_corpus(CorpusConfig(name="arctic", folder=str(folder))).recordings}
+    assert said == {
+        "arctic_a0005_1592748574": "Will we ever forget it.",
+        "arctic_a0006": 'He said: \\"No.\\"',
+        "arctic_a0007_x": None,  # no take's number: another recording
+    }
+    other = recordings(tmp_path / "other", ["a"])
+    (other / "model.data").write_bytes(b'\xff\xfe( a "b" )')  # of something else
+    assert transcripts(other) == {}
+
+
 def test_words_of_a_text() -> None:
     assert words_of("Don't go-kart, O’Neill!") == ["don't", "go", "kart", "o'neill"]
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from model_pipeline.data.sessions import Event
+from model_pipeline.data.audio import write_wav
+from model_pipeline.data.sessions import Event, Plan
 from model_pipeline.errors import KwsError
-from model_pipeline.listening.look import LookShape, in_noise, learn, rows
+from model_pipeline.listening.look import LookShape, in_noise, learn, look, rows
 from model_pipeline.listening.recogniser import Track
-from model_pipeline.manifest import DetectorDefaults
+from model_pipeline.manifest import DetectorDefaults, load_manifest
+from tests.support import tiny_data
+from tests.support.listening_models import model_folder, sliding_net, speech_like
 
 LABELS = ["yes", "no", "unknown", "silence"]
 HOP, FIRST = 320, 15840  # 20 ms; the first window of a second
@@ -94,3 +100,24 @@ def test_noise_is_added_at_most_as_loud_as_the_speech():
     ratio = 10 * np.log10(np.mean(speech.astype(float) ** 2) / np.mean(added**2))
     assert len(mixed) == len(speech) and -0.5 < ratio < 25.5
     assert (in_noise(speech, [noise], 3) == mixed).all()
+
+
+def test_words_of_synthetic_voices_are_learnt_beside_those_of_people(tmp_path: Path) -> None:
+    corpora = [{"name": "talk", "kind": "speech", "training": 1.0, "calibration": 0.0}]
+    model = model_folder(
+        tmp_path / "model", sliding_net(), ["rise", "fall", "flat", "unknown", "silence"],
+        training_data={"scenes": {"corpora": corpora}},
+    )  # fmt: skip
+    data = tiny_data.make(tmp_path / "data", speakers=10)
+    extra = tiny_data.make(tmp_path / "extra", speakers=5)
+    (tmp_path / "talk").mkdir()
+    write_wav(tmp_path / "talk" / "a.wav", speech_like(np.random.default_rng(1), 20))
+    shutil.copytree(model, tmp_path / "second")
+    shape, plan = LookShape(steps=8, hidden=2, members=1, passes=2), Plan(seed=1)
+    alone = look(model, data, [tmp_path / "talk"], shape, plan)
+    both = look(tmp_path / "second", data, [tmp_path / "talk"], shape, plan, extra=extra)
+    # A network of random weights takes some of them for what they are, of both folders.
+    assert 0 < alone.words < both.words and alone.hours < both.hours
+    made = load_manifest(tmp_path / "second").look
+    assert made and made.made["words"] == both.words and made.made["synthetic"] is True
+    assert load_manifest(model).look.made["synthetic"] is False
