@@ -60,6 +60,11 @@ class Job:
         """The part of the folder with the int8 model as it is quantised: not yet calibrated, where it will be."""
         return "int8" if self.config.detector.rate else "model"
 
+    @property
+    def looked(self) -> str:
+        """The part with the model that the detector is chosen for: with a second look, where there shall be one."""
+        return "looked" if self.config.detector.look else self.quantized
+
     def within(self, name: str) -> Path:
         """A part of the run's folder."""
         return self.folder / name
@@ -88,6 +93,21 @@ class Job:
         arguments = self.arguments(trained="train", data="data", out=self.quantized)
         return child.run_step("model_pipeline.quantize", arguments, progress)
 
+    def look(self, progress: ProgressCallback) -> dict[str, Any]:
+        from model_pipeline.data.sessions import Plan
+        from model_pipeline.listening.look import LookShape, look
+
+        config = self.config
+        negative = [Path(c.folder) for c in config.scenes.corpora if c.kind != "response" and c.folder != "talk"]
+        talk = self.within("train") / "talk" / "training"
+        negative = [*negative, *([talk] if talk.is_dir() else [])]
+        shape = LookShape(hidden=config.detector.look, seed=config.train.seed)
+        # As quantisation made it, but for the detector; the mark is of the folder that it lies in.
+        with atomic_dir(self.within("looked"), "kws quantize") as made:
+            shutil.copytree(self.within(self.quantized), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK))
+            found = look(made, self.within("data"), negative, shape, Plan(seed=shape.seed, limit=1000), progress)
+        return {"words": found.words, "hours": round(found.hours, 3), "corpora": list(found.corpora)}
+
     def calibrate(self, progress: ProgressCallback) -> dict[str, Any]:
         from model_pipeline.data.sessions import Plan
         from model_pipeline.listening.calibrate import Wish, calibrate
@@ -97,9 +117,8 @@ class Job:
         talk = self.within("train") / "talk" / "validation"
         negative = [*negative, *([talk] if talk.is_dir() else [])]
         plan = Plan(limit=config.measure.session_keywords or 200)
-        # As quantisation made it, but for the detector; the mark is of the folder that it lies in.
         with atomic_dir(self.within("model"), "kws quantize") as made:
-            shutil.copytree(self.within(self.quantized), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK))
+            shutil.copytree(self.within(self.looked), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK))
             found = calibrate(
                 made, self.within("data"), negative, Wish(config.detector.rate), plan, progress, relax=_RELAX
             )
@@ -163,12 +182,25 @@ class Job:
         config, settings = self.config, self.settings
         first = self.first()
         last = "calibrate" if config.detector.rate else "quantize"  # what makes the model that is used
+        second = Step(
+            "look",
+            "a second look at what it takes for words",
+            ("looked",),
+            self.look,
+            inputs=(first.name, "train", "quantize"),
+            settings={
+                "look": config.detector.look,
+                "seed": config.train.seed,
+                "corpora": self.settings["scenes"]["corpora"],
+            },
+            sources=sources("model_pipeline.listening.look"),
+        )
         tuned = Step(
             "calibrate",
             f"a detector for {config.detector.rate:g} false accepts an hour",
             ("model",),
             self.calibrate,
-            inputs=(first.name, "train", "quantize"),
+            inputs=(first.name, "train", "look" if config.detector.look else "quantize"),
             settings={
                 "rate": config.detector.rate,
                 "session_keywords": config.measure.session_keywords,
@@ -206,6 +238,7 @@ class Job:
                 sources=sources("model_pipeline.quantize"),
                 tools=("tensorflow-cpu", "tensorflow", "keras", "tflite-micro"),
             ),
+            *([second] if config.detector.rate and config.detector.look else []),
             *([tuned] if config.detector.rate else []),
             Step(
                 "check",
@@ -324,6 +357,11 @@ def check_ahead(config: Config) -> None:
         MissingTool: no compiler or no emulator for it.
     """
     builder.check_place()
+    if config.detector.look and not (config.detector.rate and any(c.kind == "speech" for c in config.scenes.corpora)):
+        raise KwsError(
+            "detector.look needs detector.rate, and a corpus of connected speech to learn from",
+            hint='set detector.rate=1, and have folder = "talk" or recordings under [[scenes.corpora]]',
+        )
     board = load_board(config.board)
     emulators = board.kws.emulators
     if emulators.qemu is None and emulators.process is None:

@@ -15,6 +15,9 @@ class DetectorConfig(Strict):
     # False accepts an hour that are wanted: `kws run` then chooses window, thresholds, count, refractory time and
     # stride by voices and recordings that training has not heard. 0: those given here.
     rate: float = Field(0.0, ge=0, le=1000)
+    # Hidden units of the second look (`kws look`) that `kws run` teaches the detector before it chooses the rest, on
+    # the words and the connected speech that training has heard. 0: none. With `rate`.
+    look: int = Field(0, ge=0, le=32)
     window_ms: int = Field(400, ge=0, le=5000)
     threshold: float = Field(0.7, gt=0, lt=1)
     min_count: int = Field(2, ge=1, le=20)

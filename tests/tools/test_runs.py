@@ -224,6 +224,19 @@ def test_a_wanted_rate_adds_a_calibration_whose_model_is_used(tmp_path: Path) ->
             assert "calibrate" in steps[step.name].inputs and "quantize" not in steps[step.name].inputs
 
 
+def test_a_second_look_comes_before_the_calibration(tmp_path: Path) -> None:
+    config = load_config()
+    detector = config.detector.model_copy(update={"rate": 1.0, "look": 8})
+    wished = config.model_copy(update={"detector": detector})
+    steps = {step.name: step for step in mainjob.steps(wished, tmp_path, clips=5, done=[])}
+    names = list(steps)
+    assert names[names.index("quantize") + 1 :][:2] == ["look", "calibrate"]
+    assert steps["look"].outputs == ("looked",) and "quantize" in steps["look"].inputs
+    assert "look" in steps["calibrate"].inputs and "quantize" not in steps["calibrate"].inputs
+    with pytest.raises(KwsError, match=r"detector\.look needs .* connected speech"):
+        mainjob.check_ahead(wished)  # demo has no connected speech
+
+
 @pytest.mark.parametrize("quality", ["quick", "best"])
 def test_quality_is_how_much_is_made(quality: str) -> None:
     config = with_quality(load_config(), quality, ["train.epochs=3"])
