@@ -141,6 +141,7 @@ class KwsSection(Strict):
     clock: Clock | None = None
     serial: Serial | None = None
     led: Pin | None = None
+    timestamp: Pin | None = None  # free, at a header: falls where MLPerf's energy monitor starts and ends to measure
     usb: list[Usb] = []
     upload: list[Upload] = []
     emulators: Emulators = Emulators()

@@ -43,6 +43,7 @@ def part(
     model_dir: Path | str | None = None,
     engine: str = "aot",
     *,
+    app: str = "kws",
     progress: ProgressCallback | None = None,
 ) -> builder.BuildResult:
     """Sizes of what is ours in the image of an Arduino board: application, front end, engine and model, with what they
@@ -60,7 +61,7 @@ def part(
         raise KwsError(f"engine {engine} needs the whole build", hint="--engine aot")
     exported = Exported.open(model)
     module = settings()
-    environ = {**os.environ, "KWS_MODEL_DIR": str(model), "KWS_ENGINE": engine}
+    environ = {**os.environ, "KWS_MODEL_DIR": str(model), "KWS_ENGINE": engine, "KWS_APP": app}
     try:
         what = module.read(
             target.kws.model_dump(mode="json", exclude_none=True),
@@ -106,6 +107,7 @@ def part(
         elf="",
         sha256="",
         **sizes,
+        app=app,
         missing=_MISSING,
     )
 

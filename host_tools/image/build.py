@@ -29,6 +29,7 @@ _PATIENCE_S = 900.0  # with another build in the same folder
 _UNSAFE = re.compile(r"[^\w./+@=:~^-]")
 _MADE = ("firmware.elf", "firmware.map", "build.json", ".pio/**")
 ENGINES = ("aot", "tflm")
+APPS = ("kws", "mlperf")  # our own; MLPerf Tiny's (docs/mlperf.md)
 PROFILE_FLAGS = "-DKWS_PROFILE -DKWS_AOT_TRACE=kws_app_profile_call"
 ARDUINO_PLATFORM = "nordicnrf52"
 ARDUINO_INSTALL = f'pio pkg install -g -p "{ARDUINO_PLATFORM}@^10"'
@@ -61,6 +62,7 @@ class BuildResult(Strict):
     ram_total: int
     ram_budget: int
     model_constants: int = 0  # of flash_constants: the plan's weights, biases, multipliers and tables; tflm: its file
+    app: str = "kws"
     missing: str = ""  # what the sizes do not count and no image was made without; then elf and sha256 are empty
 
     def to_json(self) -> dict[str, Any]:
@@ -76,6 +78,8 @@ def build(
     *,
     flags: str = "",
     profile: bool = False,
+    app: str = "kws",
+    energy: bool = False,
     progress: Any = None,
 ) -> BuildResult:
     """Runs ``pio run`` for ``board`` and writes ``firmware.elf``, ``firmware.map`` and ``build.json`` into ``out``.
@@ -89,6 +93,9 @@ def build(
         out: folder for the result; None is build/<board> in the checkout, or in the current folder.
         flags: more compiler flags, such as "-fsanitize=address,undefined" (also given to the linker).
         profile: the firmware keeps what each kernel call took (engine aot; see PROFILE in docs/protocol.md).
+        app: "kws", or "mlperf": MLPerf Tiny's, with the compiled plan in ``model_dir`` (a folder of
+            `model_pipeline.mlperf` will do).
+        energy: of "mlperf": for the energy monitor, at 9600 baud and with timestamps on a pin.
         progress: ``(done, total, text)`` callback, one step a compiled file.
 
     Raises:
@@ -100,18 +107,21 @@ def build(
         raise KwsError(f"no engine {engine!r}", hint=f"engines: {', '.join(ENGINES)}")
     if profile and engine != "aot":
         raise KwsError(f"engine {engine} can't be profiled by layer", hint="--profile is for engine aot")
+    check_app(app, engine, target, profile=profile, energy=energy)
     flags = f"{flags} {PROFILE_FLAGS}".strip() if profile else flags
     model = Path(model_dir or DEFAULT_MODEL).resolve()
     if (model / "model.json").is_file():
         load_manifest(model)  # refuses a model.tflite that is not the one described, and a front end that is not ours
     exported = Exported.open(model)
-    folder = Path(out or work_dir() / "build" / board).resolve()
+    folder = Path(out or default_out(board, app)).resolve()
     check_place()
     _check_tools(target)
     claim_dir(folder, KIND, _MADE, ours=_ours)
+    environ = {"KWS_ENGINE": engine, "KWS_EXTRA_FLAGS": flags, "KWS_APP": app}
+    environ["KWS_MLPERF_MODE"] = "energy" if energy else "performance"
     state = _made(_state(folder))
     with held(state, progress, _PATIENCE_S) as lock:
-        lines = _run_platformio(target, _staged(model, state / "model"), engine, state, flags, progress, lock)
+        lines = _run_platformio(target, _staged(model, state / "model"), engine, state, environ, progress, lock)
         environment = _environment(target, engine)
         built = state / "build" / environment / "firmware.elf"
         if not built.is_file():
@@ -132,10 +142,38 @@ def build(
         elf=str(elf),
         sha256=hashlib.sha256(elf.read_bytes()).hexdigest(),
         **sizes(elf, target, exported.arena_bytes if engine == "aot" else 0),
+        app=app,
         missing="",
     )
     write_json(folder / "build.json", result.to_json())
     return result
+
+
+def default_out(board: str, app: str = "kws") -> Path:
+    """Where a build goes that is not told where."""
+    return work_dir() / "build" / (board if app == "kws" else f"{board}_{app}")
+
+
+def check_app(app: str, engine: str, board: Board, *, profile: bool, energy: bool) -> None:
+    """
+    Raises:
+        KwsError: there is no such application, or it can't be built like that.
+    """
+    if app not in APPS:
+        raise KwsError(f"no application {app!r}", hint=f"applications: {', '.join(APPS)}")
+    if app != "mlperf":
+        if energy:
+            raise KwsError("energy mode is MLPerf Tiny's", hint="--app mlperf --energy")
+        return
+    if engine != "aot" or profile:
+        raise KwsError(
+            "MLPerf Tiny's application runs the compiled plan alone", hint="leave --engine and --profile out"
+        )
+    if energy and board.kws.timestamp is None:
+        raise KwsError(
+            f"{board.id} has no pin for the energy monitor's timestamps",
+            hint=f"name one in boards/{board.id}.json: kws.timestamp",
+        )
 
 
 def check_out(folder: Path) -> None:
@@ -279,7 +317,7 @@ _COMPILED = re.compile(r"^(Compiling|Archiving|Indexing|Linking) ")
 
 
 def _run_platformio(
-    board: Board, model: Path, engine: str, state: Path, flags: str, progress: Any, lock: int
+    board: Board, model: Path, engine: str, state: Path, settings: dict[str, str], progress: Any, lock: int
 ) -> list[str]:
     environ = {
         **os.environ,
@@ -292,9 +330,8 @@ def _run_platformio(
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_NO_ANSI": "true",
         "KWS_MODEL_DIR": str(model),
-        "KWS_ENGINE": engine,
         "KWS_BOARD": board.id,
-        "KWS_EXTRA_FLAGS": flags,
+        **settings,
     }
     command = [sys.executable, "-m", "platformio", "run", "-d", str(ROOT), "-e", _environment(board, engine)]
     try:

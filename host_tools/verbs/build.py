@@ -11,15 +11,27 @@ from host_tools import ui
 from host_tools.options import common, kernels
 from model_pipeline.errors import KwsError, MissingTool
 
-EXAMPLE = "Example: kws build --board disco_f407vg --model runs/demo/firmware_model --out build/demo"
+EXAMPLE = (
+    "Example: kws build --board disco_f407vg --model runs/demo/firmware_model --out build/demo   or   "
+    "kws build --app mlperf --board nucleo_l4r5zi --model kws_ref_model.tflite"
+)
 
 
 def build(
     board: common.Board = "disco_f407vg",
     model: Annotated[
         Path | None,
-        typer.Option("--model", "-m", help="Folder that `kws export` made.", show_default="the shipped model"),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Folder that `kws export` made; with --app mlperf also a .tflite.",
+            show_default="the shipped model",
+        ),
     ] = None,
+    app: Annotated[str, typer.Option(help="kws (ours) or mlperf (MLPerf Tiny's serial protocol).")] = "kws",
+    energy: Annotated[
+        bool, typer.Option("--energy", help="With --app mlperf: for the energy monitor, at 9600 baud.")
+    ] = False,
     engine: Annotated[str, typer.Option(help="aot (the compiled plan) or tflm (TensorFlow Lite Micro).")] = "aot",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the result.", show_default="build/BOARD")
@@ -46,40 +58,51 @@ def build(
     Time: instructions measured once in QEMU, against the board's clock, at an assumed number of cycles each. Where
     Arduino's core is needed and not installed: what our part takes, compiled by the core's flags, and no image.
     """
+    from host_tools.boards import load_board
     from host_tools.image import arduino
     from host_tools.image import build as builder
     from host_tools.measure import realtime
 
-    if (streaming, size, max_constants) != (None, None, None):
+    target = load_board(board)
+    builder.check_app(app, engine, target, profile=profile, energy=energy)
+    out = Path(out or builder.default_out(board, app))
+    if model is not None and model.suffix == ".tflite" and app == "mlperf":
+        from model_pipeline.mlperf import write_plan
+
+        if streaming:
+            raise KwsError("MLPerf Tiny's inputs are whole windows", hint="leave --streaming out")
+        choice = kernels.chosen(model, size, max_constants=max_constants)
+        builder.check_out(out)
+        write_plan(kernels.read(model), out / "model", model.stem, choice, sources=[model])
+        model = out / "model"
+    elif (streaming, size, max_constants) != (None, None, None):
         from model_pipeline.export import export
-        from model_pipeline.native import work_dir
 
         if engine != "aot":
             raise KwsError(
                 f"engine {engine} is not a compiled plan", hint="leave out --engine, or what says how to compile one"
             )
-        folder = Path(out or work_dir() / "build" / board)
         source = model or builder.DEFAULT_MODEL
         with ui.progress("export") as progress:
             export(
                 source,
-                folder / "model",
+                out / "model",
                 progress,
                 streaming=streaming,
                 choice=kernels.chosen(source, size, max_constants=max_constants),
             )
-        model = folder / "model"
+        model = out / "model"
     lacking: MissingTool | None = None
     try:
         with ui.progress(f"build for {board}") as progress:
-            done = builder.build(board, model, engine, out, profile=profile, progress=progress)
+            done = builder.build(board, model, engine, out, profile=profile, app=app, energy=energy, progress=progress)
     except builder.CoreMissing as missing:
         lacking = missing
         with ui.progress(f"our part for {board}") as progress:
-            done = arduino.part(board, model, engine, progress=progress)
+            done = arduino.part(board, model, engine, app=app, progress=progress)
 
     verdict = None
-    if check:
+    if check and app == "kws":
         with ui.progress("real time") as progress:
             elf = Path(done.elf) if done.elf else None
             verdict = realtime.check(board, model, engine, elf=elf, progress=progress)

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host_tools.mlperf.inputs import as_the_model_takes
 from model_pipeline.compiler import HostPrograms, compile_model, emit, load_host
 from model_pipeline.compiler.passes.place import Memory
 from model_pipeline.compiler.planner import lower_bound, plan
 from model_pipeline.errors import KwsError
-from tests.support.kws01_inputs import as_the_model_wants, official_inputs
+from tests.support.kws01_inputs import official_inputs
 from tests.support.m4 import requires_m4
 from tests.support.nn_m4 import run_plans_on_m4
 from tests.support.tflite_builder import ModelBuilder, Oracle, ds_cnn, lively_inputs
@@ -88,7 +89,7 @@ def test_every_layer_of_the_mlperf_models_equals_tflite_micro(shared_data, name,
 def test_the_official_inputs_of_kws01_equal_tflite_micro(kws01, shared_data):
     _, raw, labels = official_inputs(shared_data)
     program = compile_model(kws01)
-    inputs = as_the_model_wants(raw, float(program.input.scale), program.input.zero_point)
+    inputs = as_the_model_takes(raw, program)
     inputs = np.concatenate([inputs, raw[:200]])
     got = load_host(program).run(inputs)
     assert np.array_equal(got, Oracle(kws01).run(inputs, (1, 49, 10, 1)))
@@ -99,7 +100,7 @@ def test_the_official_inputs_of_kws01_equal_tflite_micro(kws01, shared_data):
 def test_kws01_equals_tflite_micro_on_a_cortex_m4(kws01, shared_data):
     program = compile_model(kws01)
     raw = official_inputs(shared_data, 5)[1]
-    inputs = as_the_model_wants(raw, float(program.input.scale), program.input.zero_point)
+    inputs = as_the_model_takes(raw, program)
     done = run_plans_on_m4([(program, inputs)], timeout=300)
     assert np.array_equal(done.outputs[0], Oracle(kws01).run(inputs, (1, 49, 10, 1)))
 

@@ -13,13 +13,14 @@ from host_tools.image import emulate
 from host_tools.image.build import build
 from host_tools.link import stream
 from host_tools.link.session import Link
+from host_tools.mlperf.inputs import LABELS, MFCC_SCALE, as_the_model_takes
 from model_pipeline.compiler import compile_model, load_host
 from model_pipeline.config import DetectorConfig, FrontendConfig
 from model_pipeline.data.audio import read_clip
 from model_pipeline.export import export
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 from tests.support.firmware_images import kept_folder
-from tests.support.kws01_inputs import FILE_SCALE, LABELS, as_the_model_wants, mfcc, official_inputs
+from tests.support.kws01_inputs import mfcc, official_inputs
 from tests.support.tflite_builder import Oracle
 
 
@@ -47,7 +48,7 @@ def test_the_files_are_scaled_mfccs(shared_data, number, clip):
     file = inputs[number].reshape(10, 49).T
     assert int(names[number].split("_")[1]) == number
     audio = read_clip(next((shared_data / "speech_commands").glob(f"{clip}.*"))).astype(np.float64)
-    expected = np.clip(np.round(FILE_SCALE * reference_mfcc(audio)), -127, 127)
+    expected = np.clip(np.round(MFCC_SCALE * reference_mfcc(audio)), -127, 127)
     # The clips went through lossless files, so all but a few halves agree.
     assert np.mean(file == expected) > 0.97 and np.abs(file - expected).max() <= 1
 
@@ -56,7 +57,7 @@ def test_the_model_understands_them(shared_data):
     tflite = (shared_data / "mlperf_tiny" / "kws_ref_model.tflite").read_bytes()
     _, inputs, labels = official_inputs(shared_data)
     program = compile_model(tflite)
-    given = as_the_model_wants(inputs, float(program.input.scale), program.input.zero_point)
+    given = as_the_model_takes(inputs, program)
     assert np.mean(load_host(program).run(given).argmax(axis=1) == labels) > 0.905
     assert mfcc(inputs).shape == (1000, 49, 10)
 
@@ -68,7 +69,7 @@ def generated(folder: Path, tflite: bytes) -> Path:
     manifest = Manifest(
         name="kws01",
         model_sha256=hashlib.sha256(tflite).hexdigest(),
-        labels=LABELS,
+        labels=list(LABELS),
         frontend=FrontendConfig(channels=10),
         window_frames=49,
         input=Quantization(scale=float(source.scale), zero_point=source.zero_point, shape=list(source.shape)),
@@ -89,7 +90,7 @@ def test_all_official_inputs_on_the_emulated_board_over_its_serial_link(shared_d
     tflite = (shared_data / "mlperf_tiny" / "kws_ref_model.tflite").read_bytes()
     _, raw, labels = official_inputs(shared_data)
     program = compile_model(tflite)
-    inputs = as_the_model_wants(raw, float(program.input.scale), program.input.zero_point)
+    inputs = as_the_model_takes(raw, program)
     with kept_folder("firmware-kws01") as folder:
         elf = build("disco_f407vg", generated(tmp_path, tflite), "aot", folder).elf
         with emulate.start("disco_f407vg", elf) as emulator, Link.open(emulator.url) as link:

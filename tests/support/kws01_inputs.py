@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-FILE_SCALE = 2.97
-COEFFICIENTS, FRAMES = 10, 49
-LABELS = ["down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown"]
+from host_tools.mlperf.inputs import COEFFICIENTS, FRAMES, MFCC_SCALE
 
 
 def official_inputs(shared_data: Path, count: int = 1000) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -27,10 +25,4 @@ def official_inputs(shared_data: Path, count: int = 1000) -> tuple[list[str], np
 
 def mfcc(inputs: np.ndarray) -> np.ndarray:
     """float64 [n, 49, 10] from the files' bytes."""
-    return inputs.reshape(-1, COEFFICIENTS, FRAMES).transpose(0, 2, 1) / FILE_SCALE
-
-
-def as_the_model_wants(inputs: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
-    """int8 [n, 490] from the files' bytes, quantised as the model says."""
-    values = np.round(mfcc(inputs) / scale) + zero_point
-    return np.clip(values, -128, 127).astype(np.int8).reshape(len(inputs), -1)
+    return inputs.reshape(-1, COEFFICIENTS, FRAMES).transpose(0, 2, 1) / MFCC_SCALE

@@ -37,6 +37,8 @@ PORTS = {
     "host": ["ports/host"],
 }
 ENGINES = ("aot", "tflm")
+APPS = ("kws", "mlperf")
+MLPERF_BAUD = {"performance": 115200, "energy": 9600}  # as EEMBC's runner and its IO manager have them
 
 
 class SettingsError(Exception):
@@ -73,6 +75,9 @@ def read(kws, board_id, environ, firmware, option):
     engine = environ.get("KWS_ENGINE") or option("custom_kws_engine", "aot")
     if engine not in ENGINES:
         raise SettingsError(f"KWS_ENGINE={engine}: known engines are {', '.join(ENGINES)}")
+    app = environ.get("KWS_APP") or option("custom_kws_app", "kws")
+    if app not in APPS:
+        raise SettingsError(f"KWS_APP={app}: known applications are {', '.join(APPS)}")
     model = Path(environ.get("KWS_MODEL_DIR") or firmware / "model").resolve()
     try:
         exported = Exported.open(model)
@@ -84,7 +89,19 @@ def read(kws, board_id, environ, firmware, option):
     if port_dirs is None:
         raise SettingsError(f"boards/{board_id}.json: kws.family: {family} has no port in firmware/ports")
 
-    source_dirs = ["core/frontend", "core/detector", "core/kws", "core/link", f"engines/{engine}", "app", *port_dirs]
+    if app == "mlperf":
+        kws = _mlperf(s, kws, board_id, environ)
+        source_dirs = ["mlperf", *port_dirs]
+    else:
+        source_dirs = [
+            "core/frontend",
+            "core/detector",
+            "core/kws",
+            "core/link",
+            f"engines/{engine}",
+            "app",
+            *port_dirs,
+        ]
     if (kws.get("microphone") or {}).get("kind") == "pdm_i2s":
         source_dirs.append("core/pdm")
     if engine == "aot":
@@ -94,14 +111,20 @@ def read(kws, board_id, environ, firmware, option):
         _tflm(s, environ)
     s.source_filter = ["-<*>"] + [f"+<{d}/*.c> +<{d}/*.cc> +<{d}/*.cpp>" for d in source_dirs]
     s.includes = [firmware / d for d in [*source_dirs, "engines", "ports"]] + [model]
+    if app == "mlperf":
+        s.source_filter.append("+<app/main.c>")
+        s.includes.append(firmware / "app")
     # Of the generated folder only what this engine uses.
     skip = {"aot": ("model_data.cc",), "tflm": ("model_aot.c", "kws_image.c")}[engine]
     s.model_sources = sorted(p.name for p in model.iterdir() if p.suffix in (".c", ".cc") and p.name not in skip)
+    if app == "mlperf":
+        s.model_sources = ["model_aot.c"]
 
     s.defines += [
         f"KWS_ENGINE_{engine.upper()}",
     ]
-    s.defines += _frontend_limits(exported)
+    if app == "kws":
+        s.defines += _frontend_limits(exported)
     s.cflags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-fno-common"]
     s.linkflags = ["-Wl,--gc-sections"]
     if family == "host":
@@ -116,7 +139,7 @@ def read(kws, board_id, environ, firmware, option):
     else:
         _cortexm(s, kws, board_id, firmware)
         _microphone(s, kws, board_id)
-    digest = hashlib.sha256(repr((board_id, engine, s.defines, kws)).encode())
+    digest = hashlib.sha256(repr((board_id, engine, app, s.defines, kws)).encode())
     for folder in [*(firmware / d for d in source_dirs), model]:
         for path in sorted(folder.glob("*")):
             if path.suffix in (".c", ".cc", ".cpp", ".h", ".ld"):
@@ -129,6 +152,27 @@ def read(kws, board_id, environ, firmware, option):
     }
     s.build_header = "".join(f'#define {name} "{value}"\n' for name, value in names.items())
     return s
+
+
+def _mlperf(s, kws, board_id, environ):
+    """The board's section as MLPerf Tiny's application wants it: the runner's baud rate, no microphone, and in energy
+    mode the timestamp's pin in the place of the LED's."""
+    mode = environ.get("KWS_MLPERF_MODE") or "performance"
+    if mode not in MLPERF_BAUD:
+        raise SettingsError(f"KWS_MLPERF_MODE={mode}: known modes are {', '.join(MLPERF_BAUD)}")
+    if s.engine != "aot":
+        raise SettingsError("MLPerf Tiny's application runs compiled plans: leave KWS_ENGINE out")
+    kws = dict(kws)
+    if kws.get("serial"):
+        kws["serial"] = {**kws["serial"], "baud": MLPERF_BAUD[mode]}
+    if s.family != "arduino":  # whose port compiles it in any case
+        kws["microphone"] = None
+    if mode == "energy":
+        if not kws.get("timestamp"):
+            raise SettingsError(f"boards/{board_id}.json: energy mode needs a pin for timestamps, kws.timestamp")
+        kws["led"] = kws["timestamp"]
+    s.defines.append(("KWS_MLPERF_ENERGY", int(mode == "energy")))
+    return kws
 
 
 def _same_kernels(exported, firmware):

@@ -25,8 +25,10 @@ _Static_assert((KWS_RX_RING_BYTES & (KWS_RX_RING_BYTES - 1u)) == 0, "the ring's 
 #define BAUDRATE 0x03B00000u
 #elif KWS_SERIAL_BAUD == 115200
 #define BAUDRATE 0x01D60000u
+#elif KWS_SERIAL_BAUD == 9600
+#define BAUDRATE 0x00275000u
 #else
-#error "kws.serial.baud: UARTE knows 115200, 230400, 460800, 921600 and 1000000"
+#error "kws.serial.baud: UARTE knows 9600, 115200, 230400, 460800, 921600 and 1000000"
 #endif
 
 #define TX_BYTES 256u

@@ -52,7 +52,14 @@ void stm32_serial_init(const stm32_clocks_t *clocks) {
   RCC_UARTENR(KWS_UART_BUS) |= 1u << KWS_UART_CLOCK_BIT;
   pin_to_usart(KWS_UART_TX_PORT, KWS_UART_TX_PIN);
   pin_to_usart(KWS_UART_RX_PORT, KWS_UART_RX_PIN);
-  USART_BRR(KWS_UART_BASE) = (uint32_t)((hz + KWS_SERIAL_BAUD / 2u) / KWS_SERIAL_BAUD);
+  uint64_t divider = (hz + KWS_SERIAL_BAUD / 2u) / KWS_SERIAL_BAUD;
+#ifdef USART_PRESC
+  if (divider > USART_BRR_MOST) { /* an LPUART takes its clock to be at most 4096 times as fast as its line */
+    USART_PRESC(KWS_UART_BASE) = USART_PRESC_8;
+    divider = (hz / 8u + KWS_SERIAL_BAUD / 2u) / KWS_SERIAL_BAUD;
+  }
+#endif
+  USART_BRR(KWS_UART_BASE) = (uint32_t)divider;
   USART_CR1(KWS_UART_BASE) = USART_CR1_UE | USART_CR1_RE | USART_CR1_TE | USART_CR1_RXNEIE;
   NVIC_ISER(KWS_UART_IRQ / 32) = 1u << (KWS_UART_IRQ % 32);
   unseen = cortexm_unseen_ticks(&NVIC_ISPR(KWS_UART_IRQ / 32), 1u << (KWS_UART_IRQ % 32));

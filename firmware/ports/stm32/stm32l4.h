@@ -28,6 +28,9 @@
 #define USART_READ(base) REG32((base) + 0x24)
 #define USART_WRITE(base) REG32((base) + 0x28)
 #define USART_BRR(base) REG32((base) + 0x0C)
+#define USART_PRESC(base) REG32((base) + 0x2C)
+#define USART_PRESC_8 4u
+#define USART_BRR_MOST 0xFFFFFu /* an LPUART's; a USART's half never needs as much */
 #define USART_CR1(base) REG32((base) + 0x00)
 #define USART_CR1_UE (1u << 0)
 /* ICR: parity, framing, noise, overrun. */
