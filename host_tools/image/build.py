@@ -113,6 +113,11 @@ def build(
     if (model / "model.json").is_file():
         load_manifest(model)  # refuses a model.tflite that is not the one described, and a front end that is not ours
     exported = Exported.open(model)
+    if app == "mlperf" and exported.step_frames:
+        raise KwsError(
+            f"{model} is a streaming plan; MLPerf Tiny's inputs are whole windows",
+            hint="kws export MODEL --streaming 0, or --model FILE.tflite",
+        )
     folder = Path(out or default_out(board, app)).resolve()
     check_place()
     _check_tools(target)
@@ -244,6 +249,15 @@ def load_build(folder: Path | str) -> BuildResult:
         raise KwsError(f"no build in {folder}", hint="kws build --board ID --out DIR") from error
     except (OSError, TypeError, ValueError) as error:
         raise KwsError(f"{path}: {error}") from error
+
+
+def app_of(elf: Path) -> str:
+    """Which application an image has, by the build.json beside it; "kws" where there is none of this image."""
+    try:
+        built = load_build(elf.parent)
+        return built.app if Path(built.elf).resolve() == elf.resolve() else "kws"
+    except KwsError:
+        return "kws"
 
 
 def _ours(folder: Path) -> bool:

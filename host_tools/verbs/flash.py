@@ -41,8 +41,12 @@ def flash(
     image = elf or Path("build") / board / "firmware.elf"
     if elf is not None and not elf.is_file():
         raise flashing.KwsError(f"there is no firmware at {elf}", hint=f"kws build --board {board}")
+    speaks = "kws"
     if elf is not None:
+        from host_tools.image.build import app_of
+
         check_image(target, elf)
+        speaks = app_of(elf)
     plan = flashing.prepare(target, image.absolute(), port=port, probe=probe, method=method)
     if dry_run:
         _dry_run(plan, json)
@@ -63,8 +67,9 @@ def flash(
         "attempts": [vars(a) for a in attempts],
         "port": None,
         "running": None,
+        "app": speaks,
     }
-    if hello:
+    if hello and speaks == "kws":  # MLPerf Tiny's has no hello of ours
         with ui.progress("wait for the board"):
             device = flashing.come_back(plan)
             if device is not None and device.port is not None:
@@ -106,6 +111,8 @@ def _show(values: dict[str, Any]) -> None:
     ui.out.say("[green]✓[/] {} flashed by {}", values["board"], values["method"])
     if values["running"]:
         show_running(values["port"], values["running"])
+    elif values["app"] == "mlperf":
+        ui.out.say("  it speaks MLPerf Tiny's protocol: kws mlperf --port PORT --data DIR")
     elif values["port"] is None:
         ui.out.say("no serial port of this board is known: connect one and run kws devices --port PORT")
 

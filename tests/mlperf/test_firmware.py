@@ -22,9 +22,10 @@ from host_tools.mlperf.inputs import as_the_model_takes
 from host_tools.mlperf.scripts import printed
 from model_pipeline.compiler import Program, load_host
 from model_pipeline.errors import KwsError
+from model_pipeline.export import export
 from model_pipeline.mlperf import compiled, write_plan
 from tests.support.eembc import BOOT, COMMAND_CHARS, PROFILE, Expected, OfficialRunner, TcpPort, masked
-from tests.support.firmware_images import SANITIZE, kept_folder, private_copy
+from tests.support.firmware_images import SANITIZE, SHIPPED, kept_folder, private_copy
 from tests.support.kws01_inputs import official_inputs
 from tests.support.tflite_builder import ds_cnn
 
@@ -265,3 +266,9 @@ def test_our_part_of_an_arduino_image(tmp_path: Path):
 def test_what_can_not_be_built(arguments: dict, words: str, tmp_path: Path):
     with pytest.raises(KwsError, match=words):
         build(model_dir=tmp_path, out=tmp_path / "out", **arguments)
+
+
+def test_a_streaming_plan_is_refused(tmp_path: Path):
+    export(SHIPPED, tmp_path / "model", streaming=7)
+    with pytest.raises(KwsError, match="streaming plan"):
+        build("host", tmp_path / "model", out=tmp_path / "out", app="mlperf")

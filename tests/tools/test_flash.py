@@ -16,6 +16,7 @@ from host_tools.flash import upload as flash
 from host_tools.flash import usb as devices
 from host_tools.flash.uploaders import UPLOADERS, Job, Run, Uploader
 from host_tools.flash.usb import Device, Running, UsbId, UsbIds
+from host_tools.image.build import BuildResult
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
 from tests.support.fake_device import FakeFirmware, listening
 from tests.support.small_elf import image
@@ -439,6 +440,17 @@ def test_flash_without_a_port_says_so(fake_tools, fake_ports: FakePorts, elf: Pa
     code, out, _ = _kws(capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf))
     assert code == 0
     assert "no serial port of this board is known" in out
+
+
+def test_mlperfs_application_is_not_asked_in_our_protocol(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
+    sizes = dict.fromkeys((n for n in BuildResult.model_fields if n.startswith(("flash_", "ram_"))), 0)
+    texts = dict.fromkeys(("model", "model_name", "model_hash", "sha256"), "x")
+    built = BuildResult(board="disco_f407vg", engine="aot", elf=str(elf), app="mlperf", **sizes, **texts)
+    (elf.parent / "build.json").write_text(json.dumps(built.to_json()))
+    fake_tools.add("openocd")
+    fake_ports.plug("/dev/ttyACM0", STLINK, "A1")
+    code, out, _ = _kws(capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf))
+    assert code == 0 and "kws mlperf --port PORT" in out
 
 
 def test_flash_that_fails_is_one_line_and_exit_4(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
