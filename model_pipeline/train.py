@@ -52,6 +52,9 @@ _FOLDERS = (
     "extra",
     "pool",
     "talk",
+    "more",
+    "round[0-9]",
+    "hard[0-9]",
 )  # worker-<n> is another process's, with a mark of its own
 _MADE = ("model.keras", "train.json", "log.csv", CHECKPOINT, *(f"{folder}/**" for folder in _FOLDERS))
 
@@ -101,6 +104,7 @@ def _rounds(whole: _Training) -> Trained:
     ``config.mine.more``. Earlier rounds are kept in ``out/round<n>``."""
     config, data, out = whole.config, whole.data, whole.out
     c = config.mine
+    claim_dir(out, "kws train", _MADE, sources=[data], ours=_ours)  # before the first round puts its examples there
     pools: list[Pool] = []
     last = c.rounds + bool(c.more.examples)
     for number in range(last + 1):
