@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from host_tools.check import selftest  # noqa: E402
 from host_tools.image import renode  # noqa: E402
 from host_tools.link import stream  # noqa: E402
-from host_tools.link.protocol import Detection  # noqa: E402
+from host_tools.link.events import Detection  # noqa: E402
 from host_tools.link.session import Link  # noqa: E402
 
 

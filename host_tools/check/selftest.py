@@ -15,22 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from host_tools.link import stream
-from host_tools.link.protocol import (
-    MAX_SAMPLES,
-    RESET_REASONS,
-    Command,
-    Detection,
-    DeviceRefused,
-    Die,
-    ErrorCode,
-    Fault,
-    FaultKind,
-    HelloReply,
-    Info,
-    Result,
-    StreamDone,
-    stream_data,
-)
+from host_tools.link.codes import MAX_SAMPLES, RESET_REASONS, Command, Die, ErrorCode, FaultKind
+from host_tools.link.events import Detection, DeviceRefused, Fault, HelloReply, Result, StreamDone
+from host_tools.link.info import Info
+from host_tools.link.payloads import stream_data
 from host_tools.link.session import Link
 from host_tools.measure.clips import open_dataset
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool

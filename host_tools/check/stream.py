@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from host_tools.link import stream
-from host_tools.link.protocol import Detection, Detector, Result, StreamDone
+from host_tools.link.events import Detection, Result, StreamDone
+from host_tools.link.info import Detector
 from host_tools.link.session import Link
 from model_pipeline.errors import KwsError
 from model_pipeline.listening.recogniser import Recogniser

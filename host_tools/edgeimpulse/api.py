@@ -11,9 +11,30 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import ValidationError
 
-from host_tools.edgeimpulse.http import Http, Key, Server, multipart
+from host_tools.edgeimpulse.address import Key, Server
+from host_tools.edgeimpulse.http import Http, multipart
+from host_tools.edgeimpulse.replies import (
+    Answer,
+    Download,
+    Downloads,
+    DspConfig,
+    Estimates,
+    Files,
+    Impulse,
+    ImpulseReply,
+    JobReply,
+    Log,
+    OwnModelReply,
+    Page,
+    Project,
+    Projects,
+    Sample,
+    Started,
+    Taken,
+    Trained,
+)
 from model_pipeline.config import explain
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback, silent
@@ -26,183 +47,7 @@ FILE_BYTES = 256 << 20  # of a recording or a model
 FILE_DEADLINE_S = 600.0
 POLL_S = 2.0
 Category = Literal["training", "testing"]
-Kind = TypeVar("Kind", bound="_Reply")
-
-
-class _Reply(BaseModel):
-    """Of a server's answer what we use; it says more, and more with time."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
-
-
-class Project(_Reply):
-    """The project that the key belongs to."""
-
-    id: StrictInt = Field(ge=1)
-    name: StrictStr = ""
-
-
-class Sample(_Reply):
-    """A recording of a project."""
-
-    id: StrictInt = Field(ge=1)
-    filename: StrictStr
-    category: StrictStr
-    label: StrictStr = ""
-    sha256: StrictStr = Field("", alias="sha256Hash")
-    metadata: dict[str, Any] | None = None
-    is_disabled: StrictBool = Field(False, alias="isDisabled")
-    chart_type: StrictStr = Field("chart", alias="chartType")
-    labels: list[Any] | None = Field(None, alias="structuredLabelsList")
-
-    def said(self, key: str) -> str:
-        """A value of its metadata; empty where there is none."""
-        value = (self.metadata or {}).get(key)
-        return value if isinstance(value, str) else ""
-
-
-class _Page(_Reply):
-    samples: list[Sample]
-    total: StrictInt = Field(alias="totalCount", ge=0)
-
-
-class _Taken(_Reply):
-    success: StrictBool = False
-    sample_id: StrictInt | None = Field(None, alias="sampleId")
-    error: StrictStr = ""
-
-
-class _Files(_Reply):
-    files: list[_Taken]
-
-
-class _Started(_Reply):
-    id: StrictInt = Field(ge=1)
-
-
-class Job(_Reply):
-    """How far a job is. ``finished``: a date, or None."""
-
-    finished: Any = None
-    finished_successful: StrictBool | None = Field(None, alias="finishedSuccessful")
-
-
-class _JobReply(_Reply):
-    job: Job
-
-
-class Block(_Reply):
-    """A block of an impulse. ``dsp``: of a learning block, whose features it takes."""
-
-    id: StrictInt = Field(ge=1)
-    type: StrictStr
-    name: StrictStr = ""
-    title: StrictStr = ""
-    dsp: list[StrictInt] = []
-    window_ms: StrictInt | None = Field(None, alias="windowSizeMs")
-    stride_ms: StrictInt | None = Field(None, alias="windowIncreaseMs")
-    frequency: float | None = Field(None, alias="frequencyHz")
-    version: StrictInt | None = Field(None, alias="implementationVersion")
-
-
-class Impulse(_Reply):
-    """What a project does with sound."""
-
-    inputs: list[Block] = Field(alias="inputBlocks")
-    dsp: list[Block] = Field(alias="dspBlocks")
-    learn: list[Block] = Field(alias="learnBlocks")
-
-
-class _ImpulseReply(_Reply):
-    impulse: Impulse | None = None
-
-
-class _Parameter(_Reply):
-    param: StrictStr
-    value: Any = None
-    default: Any = Field(None, alias="defaultValue")
-
-
-class _Group(_Reply):
-    items: list[_Parameter]
-
-
-class _DspConfig(_Reply):
-    config: list[_Group] | None = None
-
-
-class Trained(_Reply):
-    """A learning block's network. ``labels``: of its outputs, in order."""
-
-    labels: list[StrictStr] = Field(alias="classNames")
-    types: list[StrictStr] = Field(alias="availableModelTypes")
-    is_trained: StrictBool = Field(alias="hasTrainedModel")
-    metrics: list[dict[str, Any]] = Field([], alias="modelValidationMetrics")
-
-
-class Download(_Reply):
-    """What a project offers to take away."""
-
-    id: StrictStr | None = None
-    name: StrictStr = ""
-    type: StrictStr = ""
-    link: StrictStr = ""
-
-
-class _Downloads(_Reply):
-    downloads: list[Download]
-
-
-class Memory(_Reply):
-    """Bytes."""
-
-    ram: StrictInt
-    rom: StrictInt
-
-
-class Estimate(_Reply):
-    """For one kind of processor."""
-
-    description: StrictStr = ""
-    ms: float | None = Field(None, alias="timePerInferenceMs")
-    memory: dict[str, Memory | None] | None = None
-    supported: StrictBool = True
-    why_not: StrictStr | None = Field(None, alias="mcuSupportError")
-
-
-class Table(_Reply):
-    """``variant``: int8 or float32."""
-
-    variant: StrictStr = ""
-    low_end: Estimate = Field(alias="lowEndMcu")
-    high_end: Estimate = Field(alias="highEndMcu")
-    accelerated: Estimate | None = Field(None, alias="highEndMcuPlusAccelerator")
-
-
-class OnDevice(_Reply):
-    """For the device that was asked for."""
-
-    device: StrictStr = ""
-    ms: float | None = Field(None, alias="timePerInferenceMs")
-    memory: dict[str, Memory | None] | None = None
-    why_not: StrictStr | None = Field(None, alias="profilingError")
-
-
-class Estimates(_Reply):
-    """What Edge Impulse says that a model costs."""
-
-    table: Table
-    int8: OnDevice | None = None
-    float32: OnDevice | None = None
-
-
-class _OwnModel(_Reply):
-    file: StrictStr = Field("", alias="fileName")
-    profile: Estimates | None = Field(None, alias="profileInfo")
-
-
-class _OwnModelReply(_Reply):
-    model: _OwnModel | None = None
+Kind = TypeVar("Kind", bound="Answer")
 
 
 @dataclass(frozen=True)
@@ -257,7 +102,7 @@ class Client:
         Raises:
             KwsError: the key is for none, or for several.
         """
-        found = self._get(_Projects, "/api/projects").projects
+        found = self._get(Projects, "/api/projects").projects
         if len(found) != 1:
             raise KwsError(
                 f"the key belongs to {len(found)} projects", hint="take the key of one project (Dashboard, Keys)"
@@ -275,7 +120,7 @@ class Client:
             offset = 0
             while True:
                 query = {"category": category, "limit": PAGE, "offset": offset, "excludeSensors": "true"}
-                page = self._get(_Page, f"/api/{project}/raw-data", query)
+                page = self._get(Page, f"/api/{project}/raw-data", query)
                 if page.total > MOST_SAMPLES:
                     raise KwsError(f"the project has {page.total:,} recordings, more than {MOST_SAMPLES:,}")
                 new = [sample for sample in page.samples if sample.id not in seen]
@@ -308,8 +153,8 @@ class Client:
         refusals = (400, 409, 413, 415, 422)
         reply = self.ingestion.request("POST", path, headers=headers, body=body, repeat=True, refusals=refusals)
         if reply.status != 200:
-            return _sent(_Taken(error=self.ingestion.said(reply.body) or f"the server says {reply.status}"))
-        files = self._model(_Files, self.ingestion.parsed(reply.body, path), path).files
+            return _sent(Taken(error=self.ingestion.said(reply.body) or f"the server says {reply.status}"))
+        files = self._model(Files, self.ingestion.parsed(reply.body, path), path).files
         if len(files) != 1:
             raise KwsError(f"{self.ingestion.server} answers for {len(files)} files where one was sent", exit_code=4)
         error = self.ingestion.shown(files[0].error)
@@ -336,14 +181,14 @@ class Client:
         Raises:
             KwsError: it has none.
         """
-        found = self._get(_ImpulseReply, f"/api/{project}/impulse").impulse
+        found = self._get(ImpulseReply, f"/api/{project}/impulse").impulse
         if found is None:
             raise KwsError("the project has no impulse yet", hint="make and train one in Studio")
         return found
 
     def parameters(self, project: int, block: int) -> dict[str, str]:
         """A DSP block's settings, as text."""
-        groups = self._get(_DspConfig, f"/api/{project}/dsp/{block}").config or []
+        groups = self._get(DspConfig, f"/api/{project}/dsp/{block}").config or []
         values = {item.param: item.default if item.value is None else item.value for g in groups for item in g.items}
         return {shown(name, 64): shown(value, 200) for name, value in list(values.items())[:200] if value is not None}
 
@@ -353,7 +198,7 @@ class Client:
 
     def downloads(self, project: int) -> list[Download]:
         """What the project offers to take away."""
-        return self._get(_Downloads, f"/api/{project}/downloads").downloads
+        return self._get(Downloads, f"/api/{project}/downloads").downloads
 
     def learned(self, project: int, block: int, download: str, into: BinaryIO) -> None:
         """Writes a network into an empty file."""
@@ -374,7 +219,7 @@ class Client:
 
     def own_model(self, project: int) -> tuple[str, Estimates | None]:
         """The file name of the model that was brought to the project, empty without one, and its estimates."""
-        model = self._get(_OwnModelReply, f"/api/{project}/pretrained-model").model
+        model = self._get(OwnModelReply, f"/api/{project}/pretrained-model").model
         return (model.file, model.profile) if model else ("", None)
 
     def bring(self, project: int, name: str, tflite: bytes, device: str) -> int:
@@ -396,7 +241,7 @@ class Client:
         begun = time.monotonic()
         waited = 0.0  # of pauses alone, so that a clock that stands still ends it too
         while True:
-            found = self._get(_JobReply, f"/api/{project}/jobs/{job}/status").job
+            found = self._get(JobReply, f"/api/{project}/jobs/{job}/status").job
             if found.finished:
                 break
             if max(waited, time.monotonic() - begun) >= timeout:
@@ -414,14 +259,14 @@ class Client:
 
     def _last_line(self, project: int, job: int) -> str:
         try:
-            log = self._get(_Log, f"/api/{project}/jobs/{job}/stdout").stdout
+            log = self._get(Log, f"/api/{project}/jobs/{job}/stdout").stdout
         except KwsError:  # why it failed is the news, not that nothing tells why
             return ""
         lines = [line.strip() for item in log for line in item.data.splitlines() if line.strip()]
         return self.studio.shown(lines[-1]) if lines else ""
 
     def _start(self, path: str, **request: Any) -> int:
-        return self._model(_Started, self.studio.json("POST", path, **request), path).id
+        return self._model(Started, self.studio.json("POST", path, **request), path).id
 
     def _get(self, kind: type[Kind], path: str, query: Mapping[str, Any] | None = None) -> Kind:
         return self._model(kind, self.studio.json("GET", path, query=query), path)
@@ -437,19 +282,7 @@ class Client:
             ) from error
 
 
-class _Projects(_Reply):
-    projects: list[Project]
-
-
-class _LogItem(_Reply):
-    data: StrictStr = ""
-
-
-class _Log(_Reply):
-    stdout: list[_LogItem]
-
-
-def _sent(file: _Taken) -> Sent:
+def _sent(file: Taken) -> Sent:
     if file.success:
         return Sent("taken", file.sample_id or 0)
     if "already exists" in file.error.lower():

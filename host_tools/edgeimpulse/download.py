@@ -8,9 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from host_tools.edgeimpulse.api import Client, Project, Sample
+from host_tools.edgeimpulse.api import Client
 from host_tools.edgeimpulse.each import each
 from host_tools.edgeimpulse.record import beside
+from host_tools.edgeimpulse.replies import Project, Sample
 from model_pipeline.data.dataset import NOISE_FOLDER
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.sources import EDGE_IMPULSE

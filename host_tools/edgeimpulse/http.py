@@ -6,14 +6,9 @@ server that takes recordings, keep whole replies in memory, and wait as long as 
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import http.client
 import io
-import ipaddress
 import secrets
-import socket
-import ssl
 import threading
 import time
 import urllib.parse
@@ -22,75 +17,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from host_tools.edgeimpulse.address import Key, Server
+from host_tools.edgeimpulse.wire import LASTING, SAID, connect, cut, read_body, retry_after, why
 from model_pipeline.errors import KwsError
-from model_pipeline.files import disk_error, parse_json
+from model_pipeline.files import parse_json
 from model_pipeline.text import shown
 
 TRIES = 5  # of a request
 LONGEST_WAIT_S = 120.0  # that a server may ask for before the next try
 DEADLINE_S = 60.0  # of a try, from the first byte sent to the last one received
 JSON_BYTES = 32 << 20
-_SILENCE_S = 30.0  # between two bytes
-_BLOCK = 1 << 16
-_SAID = 300  # characters of a server's own words in an error
 _TOO_MANY, _GONE = 429, (500, 502, 503, 504)
-
-
-class Key:
-    """A secret that no text shows: neither repr nor str nor a format of it."""
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-
-    def __repr__(self) -> str:
-        return "Key(hidden)"
-
-    def headers(self) -> dict[str, str]:
-        """What a request bears."""
-        return {"x-api-key": self._secret}
-
-    def taken_out(self, text: str) -> str:
-        """``text`` without the key, for what a server says."""
-        return text.replace(self._secret, "(the key)")
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where requests go. ``path`` is before every request's own; no slash at its end."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-    @classmethod
-    def of(cls, url: str, name: str) -> Server:
-        """
-        Args:
-            name: of the variable that has the address, for the error.
-
-        Raises:
-            KwsError: it is not an address, or one to which the key would go in the clear.
-        """
-        try:
-            parts = urllib.parse.urlsplit(url)
-            port = parts.port
-            good = parts.scheme in ("http", "https") and parts.hostname and url.isascii() and url.isprintable()
-            good = good and not (" " in url or parts.username or parts.password or parts.query or parts.fragment)
-        except ValueError:
-            good = False
-        if not good:
-            raise KwsError(f"{name} is not the address of a server", hint="https://studio.edgeimpulse.com/v1")
-        if parts.scheme == "http" and not _is_here(parts.hostname or ""):
-            raise KwsError(
-                f"{name} is {shown(url, 200)}: the key would go over the network for all to read",
-                hint="an address that begins with https://",
-            )
-        return cls(parts.scheme, parts.hostname or "", port or _port(parts.scheme), parts.path.rstrip("/"))
-
-    def __str__(self) -> str:
-        where = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{where}" + (f":{self.port}" if self.port != _port(self.scheme) else "")
 
 
 @dataclass(frozen=True)
@@ -108,13 +45,6 @@ class Broken(Exception):
     def __init__(self, text: str, *, sent: bool, lasting: bool = False) -> None:
         super().__init__(text)
         self.sent, self.lasting = sent, lasting
-
-
-class _TooLong(http.client.HTTPException):
-    pass
-
-
-_LASTING = (_TooLong, ssl.SSLCertVerificationError)
 
 
 class Http:
@@ -141,7 +71,7 @@ class Http:
             self._closed = True
             connections, self._all = self._all, set()
         for connection in connections:
-            _cut(connection)
+            cut(connection)
 
     def json(
         self,
@@ -230,7 +160,7 @@ class Http:
                 if said := self.said(reply.body):
                     problem += f": {said}"
                 if reply.status == _TOO_MANY or (reply.status == 503 and "retry-after" in reply.headers):
-                    pause = max(pause, _retry_after(reply.headers.get("retry-after", "")))
+                    pause = max(pause, retry_after(reply.headers.get("retry-after", "")))
                     if pause > LONGEST_WAIT_S:
                         raise KwsError(
                             f"{self.server} wants no requests for {pause:,.0f} s",
@@ -278,7 +208,7 @@ class Http:
         """
         end = time.monotonic() + deadline
         connection = self._connection()
-        watch = threading.Timer(deadline, _cut, [connection])
+        watch = threading.Timer(deadline, cut, [connection])
         watch.daemon = True
         watch.start()
         sent = False
@@ -296,15 +226,15 @@ class Http:
                 {"Accept": "*/*", "User-Agent": "micro-kws", **headers, **self.key.headers()},
             )
             answer = connection.getresponse()
-            data = _body(answer, most, into if answer.status == 200 else None, end)
+            data = read_body(answer, most, into if answer.status == 200 else None, end)
             kept = {name.lower(): value for name, value in answer.getheaders()}
             if answer.will_close:
                 self._drop(connection)
             return Reply(answer.status, kept, data)
         except (OSError, http.client.HTTPException) as error:
             self._drop(connection)
-            text = f"no whole answer within {deadline:.0f} s" if time.monotonic() >= end else _why(error)
-            raise Broken(text, sent=sent, lasting=isinstance(error, _LASTING)) from error
+            text = f"no whole answer within {deadline:.0f} s" if time.monotonic() >= end else why(error)
+            raise Broken(text, sent=sent, lasting=isinstance(error, LASTING)) from error
         except BaseException:
             self._drop(connection)
             raise
@@ -314,7 +244,7 @@ class Http:
     def _connection(self) -> http.client.HTTPConnection:
         kept: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
         if kept is None:
-            kept = self._mine.connection = _connect(self.server)
+            kept = self._mine.connection = connect(self.server)
         with self._lock:
             if self._closed:
                 raise Broken("stopped", sent=False, lasting=True)
@@ -332,7 +262,7 @@ class Http:
         try:
             value = parse_json(body, "it").get("error", "")
         except KwsError:
-            value = body[:_SAID].decode("utf-8", "replace")
+            value = body[:SAID].decode("utf-8", "replace")
             if "<" in value:  # a page for browsers
                 return ""
         return self.shown(value) if isinstance(value, str) else ""
@@ -340,7 +270,7 @@ class Http:
     def shown(self, text: str | bytes) -> str:
         """What a server says, for people: without the key, bounded, on one line."""
         text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        return shown(self.key.taken_out(text).strip(), _SAID)
+        return shown(self.key.taken_out(text).strip(), SAID)
 
 
 def multipart(fields: Mapping[str, str], files: Mapping[str, tuple[str, bytes]]) -> tuple[dict[str, str], bytes]:
@@ -355,86 +285,6 @@ def multipart(fields: Mapping[str, str], files: Mapping[str, tuple[str, bytes]])
         out.write(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode("ascii") + data + b"\r\n")
     out.write(f"--{edge}--\r\n".encode("ascii"))
     return {"Content-Type": f"multipart/form-data; boundary={edge}"}, out.getvalue()
-
-
-def _body(answer: http.client.HTTPResponse, most: int, into: BinaryIO | None, end: float) -> bytes:
-    length = answer.length
-    kept = io.BytesIO()
-    got = 0
-    if length is not None and length > most:
-        raise _TooLong(f"an answer of {length:,} bytes, more than {most:,}")
-    while block := answer.read1(_BLOCK):
-        got += len(block)
-        if got > most:
-            raise _TooLong(f"an answer of more than {most:,} bytes")
-        if time.monotonic() >= end:
-            raise TimeoutError
-        if into is None:
-            kept.write(block)
-            continue
-        try:
-            into.write(block)
-            into.flush()
-        except OSError as error:
-            raise disk_error(error, into.name) from error  # type: ignore[arg-type]
-    if length is not None and got != length:
-        raise http.client.IncompleteRead(b"", length - got)
-    answer.close()
-    return kept.getvalue()
-
-
-def _connect(server: Server) -> http.client.HTTPConnection:
-    """Not yet open. By the proxy that the environment names, if it names one."""
-    kind = http.client.HTTPSConnection if server.scheme == "https" else http.client.HTTPConnection
-    proxy = urllib.request.getproxies().get(server.scheme, "")
-    if not proxy or urllib.request.proxy_bypass(server.host) or server.scheme == "http":  # http is this machine
-        return kind(server.host, server.port, timeout=_SILENCE_S)
-    parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if not parts.hostname:
-        raise KwsError("the proxy that https_proxy names is not an address", hint="http://host:port")
-    connection = http.client.HTTPSConnection(parts.hostname, parts.port or 3128, timeout=_SILENCE_S)
-    connection.set_tunnel(server.host, server.port)
-    return connection
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    if (sock := connection.sock) is not None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-
-
-def _retry_after(text: str) -> float:
-    """Seconds, of a number or a date; 0 where it is neither."""
-    if text.strip().isascii() and text.strip().isdigit():
-        return float(text.strip()[:9])
-    try:
-        when = email.utils.parsedate_to_datetime(text)
-        return max(0.0, when.timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, http.client.IncompleteRead):
-        return "the connection broke in the middle of the answer"
-    if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
-        return "the connection broke"
-    if isinstance(error, TimeoutError):
-        return f"nothing came for {_SILENCE_S:.0f} s"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not to be trusted ({shown(error.verify_message, 100)})"
-    return shown(getattr(error, "strerror", None) or str(error) or type(error).__name__, _SAID)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _port(scheme: str) -> int:
-    return 443 if scheme == "https" else 80
 
 
 def _plain(path: str) -> str:

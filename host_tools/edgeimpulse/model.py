@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from host_tools.edgeimpulse.api import Block, Client, Download, Impulse, Project, Trained
+from host_tools.edgeimpulse.api import Client
+from host_tools.edgeimpulse.replies import Block, Download, Impulse, Project, Trained
 from model_pipeline.compiler import Program, compile_model
 from model_pipeline.config import explain
 from model_pipeline.errors import KwsError

@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from host_tools.boards import board_ids, load_board
-from host_tools.edgeimpulse.api import Client, Estimates, Memory
+from host_tools.edgeimpulse.api import Client
+from host_tools.edgeimpulse.replies import Estimates, Memory
 from host_tools.measure import layers
 from host_tools.measure.realtime import CYCLES_PER_INSTRUCTION
 from model_pipeline.compiler import compile_model

@@ -14,7 +14,7 @@ import serial
 from serial.tools import list_ports
 
 from host_tools.boards import Board
-from host_tools.link.protocol import RESET_REASONS
+from host_tools.link.codes import RESET_REASONS
 from model_pipeline.errors import DeviceError, KwsError
 
 SYSFS_USB = Path("/sys/bus/usb/devices")
@@ -203,8 +203,9 @@ def hello(port: str, timeout: float = 5.0, *, baud: int | None = None) -> Runnin
     Raises:
         DeviceError: the port or the firmware behind it does not answer.
     """
-    from host_tools.link.protocol import Fault
-    from host_tools.link.session import BAUD, Link
+    from host_tools.link.events import Fault
+    from host_tools.link.port import BAUD
+    from host_tools.link.session import Link
 
     with Link.open(port, timeout, baud=baud or BAUD) as link:
         info = link.info()

@@ -9,7 +9,7 @@ import numpy as np
 
 from host_tools.boards import board_ids, load_board
 from host_tools.link import stream
-from host_tools.link.protocol import Audio
+from host_tools.link.events import Audio
 from host_tools.link.session import Link
 from host_tools.link.stream import AS_ADPCM, SEND_AUDIO, SEND_FEATURES
 from model_pipeline.errors import DeviceError

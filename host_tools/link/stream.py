@@ -9,20 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from host_tools.link.protocol import (
-    MAX_SAMPLES,
-    Command,
-    Detection,
-    DeviceRefused,
-    ErrorCode,
-    Event,
-    Refusal,
-    Result,
-    StreamDone,
-    infer_features,
-    stream_data,
-)
-from host_tools.link.session import Link, Ticket
+from host_tools.link.codes import MAX_SAMPLES, Command, ErrorCode
+from host_tools.link.events import Detection, DeviceRefused, Event, Refusal, Result, StreamDone
+from host_tools.link.payloads import infer_features, stream_data
+from host_tools.link.session import Link
+from host_tools.link.transport import Ticket
 from model_pipeline.errors import DeviceError
 from model_pipeline.rate import SAMPLE_RATE
 

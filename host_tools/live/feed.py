@@ -11,7 +11,7 @@ import numpy as np
 
 from host_tools.link import stream
 from host_tools.link.audio import Track, audio_flags
-from host_tools.link.protocol import Audio, Event, StreamDone
+from host_tools.link.events import Audio, Event, StreamDone
 from host_tools.link.session import Link
 
 _FRESH_S = 0.02

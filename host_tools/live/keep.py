@@ -15,7 +15,8 @@ import numpy as np
 
 from host_tools import ui
 from host_tools.link.audio import near
-from host_tools.link.protocol import Detection, Event, Info, Result
+from host_tools.link.events import Detection, Event, Result
+from host_tools.link.info import Info
 from model_pipeline.data.audio import write_wav
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, write_json

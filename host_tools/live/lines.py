@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from host_tools.link.protocol import Audio, Detection, Event, Features, Result
+from host_tools.link.events import Audio, Detection, Event, Features, Result
 from model_pipeline.rate import SAMPLE_RATE
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from host_tools.link.audio import near
-from host_tools.link.protocol import Detection, Event, Features, Info, Log, Result, StreamDone
+from host_tools.link.events import Detection, Event, Features, Log, Result, StreamDone
+from host_tools.link.info import Info
 from host_tools.live.lines import word
 from host_tools.measure import metrics
 from model_pipeline.rate import SAMPLE_RATE

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from host_tools.link.protocol import Detector, Info
+from host_tools.link.info import Detector, Info
 from host_tools.link.session import Link
 from model_pipeline.errors import KwsError
 from model_pipeline.manifest import load_manifest, save_manifest

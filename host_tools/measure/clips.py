@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from host_tools.link import stream
-from host_tools.link.protocol import Event, Info, Result
+from host_tools.link.events import Event, Result
+from host_tools.link.info import Info
 from host_tools.link.session import Link
 from host_tools.measure import metrics
 from model_pipeline.config import SILENCE, UNKNOWN, DataConfig

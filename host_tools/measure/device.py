@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from host_tools.link import stream
-from host_tools.link.protocol import Result
+from host_tools.link.events import Result
 from host_tools.link.session import Link
 from host_tools.measure import metrics
 from model_pipeline.errors import DeviceError

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from host_tools.link.protocol import Info, Stats
+from host_tools.link.events import Stats
+from host_tools.link.info import Info
 from model_pipeline.intervals import Share, confusion_matrix
 
 _CALIBRATION_TOLERANCE = 1e-3

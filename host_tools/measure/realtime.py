@@ -20,7 +20,8 @@ from host_tools.boards import Board, board_ids, load_board
 from host_tools.image.build import DEFAULT_MODEL, ROOT, build
 from host_tools.image.emulate import start
 from host_tools.link import stream
-from host_tools.link.protocol import MAX_SAMPLES, Result
+from host_tools.link.codes import MAX_SAMPLES
+from host_tools.link.events import Result
 from host_tools.link.session import Link
 from host_tools.measure import metrics
 from model_pipeline.errors import CheckFailed, KwsError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from host_tools import ui
-from host_tools.link.protocol import Result
+from host_tools.link.events import Result
 from host_tools.report import page as report
 from host_tools.ui import Table, Text
 from model_pipeline.config import SILENCE, UNKNOWN

@@ -58,7 +58,7 @@ def devices(
 def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | None, str]:
     """What answers on ``port``, tried at each of these speeds, or why nothing does."""
     from host_tools.flash.usb import hello
-    from host_tools.link.session import CantOpen
+    from host_tools.link.port import CantOpen
     from model_pipeline.errors import DeviceError
 
     note = ""
@@ -73,7 +73,7 @@ def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | 
 
 
 def _show(values: dict[str, Any]) -> None:
-    from host_tools.link.protocol import FaultKind
+    from host_tools.link.codes import FaultKind
 
     rows = values["devices"]
     if not rows:

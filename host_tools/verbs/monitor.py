@@ -16,7 +16,7 @@ from host_tools.ui import Text
 from model_pipeline.rate import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from host_tools.link.protocol import Info
+    from host_tools.link.info import Info
     from host_tools.link.session import Link
 
 EXAMPLE = "Example: kws monitor --port /dev/ttyACM0   or   … --microphone --dump-audio heard.wav --keep-detections kept"
@@ -85,14 +85,14 @@ def _listen(
 
 def describe(event: Any, labels: tuple[str, ...]) -> Text:
     """One line for people."""
-    from host_tools.link import protocol as p
+    from host_tools.link import codes, events, info
     from host_tools.live.lines import word
 
     match event:
-        case p.HelloReply():
+        case events.HelloReply():
             reason = (
-                p.RESET_REASONS[event.reset_reason]
-                if event.reset_reason < len(p.RESET_REASONS)
+                codes.RESET_REASONS[event.reset_reason]
+                if event.reset_reason < len(codes.RESET_REASONS)
                 else f"code {event.reset_reason}"
             )
             return ui.styled(
@@ -101,7 +101,7 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
                 event.window,
                 reason,
             )
-        case p.Info():
+        case info.Info():
             return ui.styled(
                 "{}, firmware {}, engine {}, model {}: {}",
                 event.board,
@@ -110,22 +110,22 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
                 event.model_hash,
                 ", ".join(event.labels),
             )
-        case p.Log():
-            name = p.LogLevel(min(event.level, p.LogLevel.ERROR)).name.lower()
+        case events.Log():
+            name = codes.LogLevel(min(event.level, codes.LogLevel.ERROR)).name.lower()
             level = Text(name, style={"warning": "yellow", "error": "red"}.get(name, "dim"))
             return ui.styled("{}: {}", level, event.text)
-        case p.Detection():
+        case events.Detection():
             return ui.styled(
                 "[bold green]{}[/] at {:.2f} s, score {:.2f}",
                 word(event.label, labels),
                 event.position / SAMPLE_RATE,
                 event.score / 256,
             )
-        case p.Fault():
+        case events.Fault():
             return ui.styled(
                 "[red]{}[/] in the run before: pc {:#010x}, lr {:#010x}, cfsr {:#010x}, hfar {:#010x}, "
                 "sp {:#010x}, after {} ms",
-                p.FaultKind.name_of(event.kind),
+                codes.FaultKind.name_of(event.kind),
                 event.pc,
                 event.lr,
                 event.cfsr,
@@ -133,12 +133,12 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
                 event.sp,
                 event.uptime_ms,
             )
-        case p.Result():
+        case events.Result():
             best = max(range(len(event.output)), key=event.output.__getitem__, default=0)
             label = word(best, labels)
             score = (event.output[best] + 128) / 256 if event.output else 0.0
             return ui.styled("[dim]{:8.2f} s[/]  {} {:.2f}", event.position / SAMPLE_RATE, label, score)
-        case p.StreamDone():
+        case events.StreamDone():
             return ui.styled(
                 "{:.2f} s of sound, {} inferences, {} samples lost before the front end",
                 event.total / SAMPLE_RATE,

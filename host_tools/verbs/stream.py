@@ -105,7 +105,7 @@ def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) ->
 def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: bool, json: bool) -> None:
     """Detections as they come, and under them the posteriors of the last result; or a line of JSON an event."""
     from host_tools.link import stream as streams
-    from host_tools.link.protocol import Detection, Result, StreamDone
+    from host_tools.link.events import Detection, Result, StreamDone
     from host_tools.live import lines
     from host_tools.measure import metrics
     from host_tools.report import tables as show

@@ -85,7 +85,7 @@ def _reached(
 
     from host_tools.image import build as builder
     from host_tools.image import emulate
-    from host_tools.link.session import BAUD
+    from host_tools.link.port import BAUD
     from host_tools.web.server import Board
 
     if port is not None:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from host_tools.link import session
+from host_tools.link import port as ports
+from host_tools.link import transport
 from host_tools.web.folder import MODEL_FILE
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.packages import pip_install
@@ -62,7 +63,7 @@ class Board:
 
     def about(self) -> dict[str, object]:
         """What the page is told of it."""
-        resend = session.RESEND_TCP_S if self.url.startswith("socket://") else session.RESEND_S
+        resend = transport.RESEND_TCP_S if self.url.startswith("socket://") else transport.RESEND_S
         return {"name": self.name, "resend_ms": round(1000 * resend), "compact": self.compact}
 
 
@@ -177,9 +178,9 @@ class _Bridge:
         board = self._board
         assert board is not None
         board.check()
-        claim = session.claim(board.url)
+        claim = ports.claim(board.url)
         try:
-            with contextlib.closing(session.open_port(board.url, board.baud)) as port:
+            with contextlib.closing(ports.open_port(board.url, board.baud)) as port:
                 self._both_ways(page, port, board)
         finally:
             if claim:
@@ -191,7 +192,7 @@ class _Bridge:
         Raises:
             DeviceError: the port went away.
         """
-        read = session.reader(port)
+        read = ports.reader(port)
         ended = threading.Event()
         gone: list[Exception] = []
 
@@ -200,7 +201,7 @@ class _Bridge:
                 while not (ended.is_set() or self._stopped.is_set()):
                     if data := read():
                         page.send(data)
-            except session.PORT_ERRORS as error:
+            except ports.PORT_ERRORS as error:
                 gone.append(error)
             except Exception:  # the page is gone: the other direction ends too
                 return
@@ -219,7 +220,7 @@ class _Bridge:
                     page.close(1003)  # the page sends bytes alone
                     return
                 port.write(data)
-        except session.PORT_ERRORS as error:
+        except ports.PORT_ERRORS as error:
             gone.append(error)
         finally:
             ended.set()
@@ -227,4 +228,4 @@ class _Bridge:
         if gone:
             board.check()  # why, if it was an emulator
             reason = str(gone[0]).strip() or type(gone[0]).__name__
-            raise session.CantOpen(f"{board.name} went away: {reason}", hint="check the cable or the emulator")
+            raise ports.CantOpen(f"{board.name} went away: {reason}", hint="check the cable or the emulator")

@@ -27,7 +27,8 @@ from host_tools.cli import main
 from host_tools.image import arduino
 from host_tools.image.build import DEFAULT_MODEL, build
 from host_tools.link import stream
-from host_tools.link.protocol import Command, Detection, StreamDone
+from host_tools.link.codes import Command
+from host_tools.link.events import Detection, StreamDone
 from host_tools.link.session import Link
 from model_pipeline.errors import DeviceError, MissingTool
 

@@ -15,22 +15,11 @@ import pytest
 from host_tools.image import emulate
 from host_tools.image.build import build
 from host_tools.image.emulator import Emulator
-from host_tools.link.protocol import (
-    Command,
-    Decoder,
-    Detection,
-    Detector,
-    Event,
-    Fault,
-    Features,
-    Frame,
-    Info,
-    Refusal,
-    Result,
-    StreamDone,
-    infer_features,
-    stream_data,
-)
+from host_tools.link.codes import Command
+from host_tools.link.events import Detection, Event, Fault, Features, Refusal, Result, StreamDone
+from host_tools.link.frames import Decoder, Frame
+from host_tools.link.info import Detector, Info
+from host_tools.link.payloads import infer_features, stream_data
 from host_tools.link.session import Link
 from host_tools.link.stream import infer, stream_continuous
 from model_pipeline.features import Frontend, quantize

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_tools.link.protocol import Audio
+from host_tools.link.events import Audio
 from host_tools.link.stream import AS_ADPCM, SEND_AUDIO
 from model_pipeline.manifest import load_manifest
 from model_pipeline.native import FIRMWARE

@@ -28,7 +28,8 @@ import numpy as np
 import soundfile
 
 from host_tools import cli, ui
-from host_tools.link.protocol import Command, Frame
+from host_tools.link.codes import Command
+from host_tools.link.frames import Frame
 from model_pipeline.native import ROOT
 from tests.fuzz.files import damaged
 from tests.support.fake_device import FakeFirmware, listening

@@ -17,7 +17,7 @@ from host_tools.check import selftest
 from host_tools.check.selftest import Device, Reference, Skipped
 from host_tools.image.renode import path
 from host_tools.link import stream
-from host_tools.link.protocol import Detection
+from host_tools.link.events import Detection
 from model_pipeline.native import ROOT
 from tests.support.spoken import spoken
 

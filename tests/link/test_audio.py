@@ -11,7 +11,7 @@ import pytest
 from host_tools.image import emulate
 from host_tools.link import adpcm, stream
 from host_tools.link.audio import Track
-from host_tools.link.protocol import Audio, Event, Features, Result, StreamDone
+from host_tools.link.events import Audio, Event, Features, Result, StreamDone
 from host_tools.link.session import Link
 from host_tools.link.stream import AS_ADPCM, SEND_AUDIO, SEND_FEATURES
 from host_tools.measure import device as bench

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.cli import main
-from host_tools.link import protocol, session, stream
-from host_tools.link.protocol import Command, Frame, Log, Stats
+from host_tools.link import codes, events, session, stream, transport
+from host_tools.link.codes import Command
+from host_tools.link.events import Log, Stats
+from host_tools.link.frames import Frame
 from host_tools.link.session import Link
 from host_tools.measure import device as bench
 from model_pipeline.errors import DeviceError
@@ -167,7 +169,7 @@ def test_a_flood_of_logs_is_bounded_counted_and_stands_in_nobodys_way() -> None:
         deadline = time.perf_counter() + 5
         while link.counters.received < 8000 and time.perf_counter() < deadline:
             time.sleep(0.01)
-        assert len(link._events) <= session.MAX_LOGS
+        assert len(link._events) <= transport.MAX_LOGS
         # Answers are found behind the logs, and what was said first is still there.
         assert link.next_event(1.0) == Log(1, "[/foo]")
         assert link.counters.received - link.counters.dropped < 300 and link.counters.dropped > 5000
@@ -175,7 +177,7 @@ def test_a_flood_of_logs_is_bounded_counted_and_stands_in_nobodys_way() -> None:
 
 
 def test_a_flood_of_events_keeps_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "MAX_EVENTS", 100)
+    monkeypatch.setattr(transport, "MAX_EVENTS", 100)
     with plugged(Flood((0x86, struct.pack("<IBB", 7, 0, 9)), 500)) as port, Link(port) as link:
         link.hello(5)
         link.send(Command.STATS, b"\0")
@@ -196,7 +198,7 @@ def test_results_and_detections_of_another_model_are_damage() -> None:
             link.stats()
             link.stats()
             assert link.counters.bad > before
-            assert not any(isinstance(e, protocol.Result) and len(e.output) != 4 for e in list(link._events)[9:])
+            assert not any(isinstance(e, events.Result) and len(e.output) != 4 for e in list(link._events)[9:])
 
 
 def test_a_device_with_endless_results_is_stopped() -> None:
@@ -229,7 +231,7 @@ def test_a_credit_of_65535_frames_is_not_believed() -> None:
     firmware = FakeFirmware(window=65535)
     with plugged(firmware) as port, Link(port) as link:
         link.hello(5)
-        assert link._window == protocol.MAX_WINDOW
+        assert link._window == codes.MAX_WINDOW
 
 
 def test_a_second_client_is_told_that_the_port_is_taken() -> None:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_tools.link.protocol import BadFrame, Decoder, Frame, Reason, cobs_decode, cobs_encode
+from host_tools.link.codes import Reason
+from host_tools.link.frames import BadFrame, Decoder, Frame, cobs_decode, cobs_encode
 from model_pipeline.native import FIRMWARE, shared_library
 
 LINK = FIRMWARE / "core" / "link"

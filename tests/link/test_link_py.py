@@ -11,24 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_tools.link import protocol
-from host_tools.link.protocol import (
-    BadFrame,
-    Command,
-    Decoder,
-    Frame,
-    Reason,
-    Result,
-    StreamDone,
-    cobs_decode,
-    cobs_encode,
-)
+from host_tools.link import codes, payloads
+from host_tools.link.codes import Command, Reason
+from host_tools.link.events import Result, StreamDone
+from host_tools.link.frames import BadFrame, Decoder, Frame, cobs_decode, cobs_encode
 from host_tools.link.session import Link
 from model_pipeline.errors import DeviceError
 from tests.support.fake_device import INPUT_BYTES, LABELS, FakeFirmware, Faults, expected_output, listening, plugged
 
 FRAMES = st.builds(
-    Frame, type=st.integers(0, 255), seq=st.integers(0, 65535), payload=st.binary(max_size=protocol.MAX_PAYLOAD)
+    Frame, type=st.integers(0, 255), seq=st.integers(0, 65535), payload=st.binary(max_size=codes.MAX_PAYLOAD)
 )
 
 
@@ -94,13 +86,13 @@ def test_a_damaged_frame_is_never_taken(frame: Frame, data: st.DataObject) -> No
     assert not any(isinstance(f, Frame) for f in Decoder().feed(bytes(encoded)))
 
 
-@given(st.sampled_from(sorted(protocol.EVENTS)), st.binary(max_size=120))
+@given(st.sampled_from(sorted(payloads.EVENTS)), st.binary(max_size=120))
 def test_events_of_any_payload_parse_or_are_refused(kind: int, payload: bytes) -> None:
     try:
-        event = protocol.parse_event(Frame(kind, 0, payload))
+        event = payloads.parse_event(Frame(kind, 0, payload))
     except ValueError:
         return
-    assert type(event) is protocol.EVENTS[kind]
+    assert type(event) is payloads.EVENTS[kind]
 
 
 def test_info_joins_labels_and_skips_what_it_does_not_know() -> None:
@@ -115,7 +107,7 @@ def test_info_joins_labels_and_skips_what_it_does_not_know() -> None:
 def _stream(link: Link, samples: np.ndarray) -> tuple[Result | None, StreamDone | None]:
     link.send(Command.STREAM_START, struct.pack("<BBH", 0, 0, 0))
     for at in range(0, len(samples), 254):
-        link.send(Command.STREAM_DATA, protocol.stream_data(at, samples[at : at + 254]))
+        link.send(Command.STREAM_DATA, payloads.stream_data(at, samples[at : at + 254]))
     link.send(Command.STREAM_STOP, struct.pack("<I", len(samples)))
     link.drain()
     return link.expect(Result, timeout=2), link.expect(StreamDone, timeout=2)
@@ -163,7 +155,7 @@ def test_losses_from_the_device_are_counted_and_stall_nothing(drop: float, damag
         link.hello()
         link.send(Command.STREAM_START, struct.pack("<BBH", 0, 0, 0))
         for at in range(0, 3000, 200):
-            link.send(Command.STREAM_DATA, protocol.stream_data(at, samples[at : at + 200]))
+            link.send(Command.STREAM_DATA, payloads.stream_data(at, samples[at : at + 200]))
         link.send(Command.STREAM_STOP, struct.pack("<I", 3000))
         link.drain()
         result = link.expect(Result, timeout=0.05)
@@ -230,7 +222,7 @@ def test_a_port_that_goes_away_is_one_line() -> None:
     with listening(FakeFirmware(Faults(vanish_after=20))) as url, Link.open(url) as link:
         with pytest.raises(DeviceError, match="went away") as caught:
             for at in range(0, 254 * 100, 254):
-                link.send(Command.STREAM_DATA, protocol.stream_data(at, np.zeros(254, np.int16)))
+                link.send(Command.STREAM_DATA, payloads.stream_data(at, np.zeros(254, np.int16)))
         assert "\n" not in str(caught.value)
 
 

@@ -13,7 +13,10 @@ import serial
 
 from host_tools.image import build, emulate
 from host_tools.link import stream
-from host_tools.link.protocol import Command, Detector, Frame, Result, StreamDone
+from host_tools.link.codes import Command
+from host_tools.link.events import Result, StreamDone
+from host_tools.link.frames import Frame
+from host_tools.link.info import Detector
 from host_tools.link.session import Link
 from host_tools.measure import device as bench
 from host_tools.measure.clips import host_outputs

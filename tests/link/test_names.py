@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import pytest
 
-from host_tools.link import protocol
+from host_tools.link import codes
 from model_pipeline.native import FIRMWARE
 
 LINK, PORT = FIRMWARE / "core/link/kws_link.h", FIRMWARE / "ports/port.h"
@@ -16,13 +16,13 @@ LINK, PORT = FIRMWARE / "core/link/kws_link.h", FIRMWARE / "ports/port.h"
 @pytest.mark.parametrize(
     ("header", "prefix", "names"),
     [
-        (LINK, "KWS_CMD_", protocol.Command),
-        (LINK, "KWS_NAK_", protocol.Reason),
-        (LINK, "KWS_ERROR_", protocol.ErrorCode),
-        (LINK, "KWS_LOG_", protocol.LogLevel),
-        (LINK, "KWS_INFO_", protocol.InfoTag),
-        (PORT, "PORT_FAULT_", protocol.FaultKind),
-        (PORT, "PORT_DIE_", protocol.Die),
+        (LINK, "KWS_CMD_", codes.Command),
+        (LINK, "KWS_NAK_", codes.Reason),
+        (LINK, "KWS_ERROR_", codes.ErrorCode),
+        (LINK, "KWS_LOG_", codes.LogLevel),
+        (LINK, "KWS_INFO_", codes.InfoTag),
+        (PORT, "PORT_FAULT_", codes.FaultKind),
+        (PORT, "PORT_DIE_", codes.Die),
     ],
 )
 def test_both_sides_give_the_same_names_to_the_same_numbers(header, prefix: str, names: type[IntEnum]) -> None:
@@ -32,10 +32,10 @@ def test_both_sides_give_the_same_names_to_the_same_numbers(header, prefix: str,
 
 def test_reset_reasons_are_those_of_the_port() -> None:
     found = re.findall(r"PORT_RESET_(\w+) = (\d+)", PORT.read_text(encoding="utf-8"))
-    assert [name.lower() for name, _ in sorted(found, key=lambda pair: int(pair[1]))] == list(protocol.RESET_REASONS)
+    assert [name.lower() for name, _ in sorted(found, key=lambda pair: int(pair[1]))] == list(codes.RESET_REASONS)
 
 
 def test_every_code_has_words_for_people() -> None:
-    assert all(code.text for code in protocol.ErrorCode)
-    assert len({protocol.FaultKind.name_of(kind) for kind in protocol.FaultKind}) == len(protocol.FaultKind)
-    assert protocol.FaultKind.name_of(99) == "fault of kind 99"
+    assert all(code.text for code in codes.ErrorCode)
+    assert len({codes.FaultKind.name_of(kind) for kind in codes.FaultKind}) == len(codes.FaultKind)
+    assert codes.FaultKind.name_of(99) == "fault of kind 99"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host_tools.link import stream
-from host_tools.link.protocol import Detection, Result, StreamDone
+from host_tools.link.events import Detection, Result, StreamDone
 from host_tools.link.session import Link
 from host_tools.measure import clips as measuring
 from host_tools.measure import device as bench

@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.link import adpcm
-from host_tools.link.protocol import BadFrame, Command, Decoder, Detector, Frame, Info, parse_event, stream_data
+from host_tools.link.codes import Command
+from host_tools.link.frames import BadFrame, Decoder, Frame
+from host_tools.link.info import Detector, Info
+from host_tools.link.payloads import parse_event, stream_data
 from tests.support import link_vectors
 
 VECTORS = json.loads(link_vectors.PATH.read_text())

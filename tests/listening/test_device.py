@@ -12,7 +12,7 @@ import pytest
 from host_tools import cli
 from host_tools.check import stream as parity
 from host_tools.image import targets
-from host_tools.link.protocol import Detector
+from host_tools.link.info import Detector
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import Event, Plan, Session, generate, write_sessions
 from model_pipeline.errors import KwsError

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.link.audio import audio_flags, near
-from host_tools.link.protocol import Detection, Detector, Info, Result
+from host_tools.link.events import Detection, Result
+from host_tools.link.info import Detector, Info
 from host_tools.link.stream import AS_ADPCM, SEND_AUDIO, SEND_FEATURES
 from host_tools.live.keep import AFTER, BEFORE, Keeper, kept, wav
 from model_pipeline.data.audio import read_clip

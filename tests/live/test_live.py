@@ -23,7 +23,8 @@ import pytest
 
 from host_tools.check.selftest import Reference
 from host_tools.image import emulate
-from host_tools.link.protocol import Command, Frame
+from host_tools.link.codes import Command
+from host_tools.link.frames import Frame
 from host_tools.live.keep import AFTER, BEFORE
 from model_pipeline.data.audio import read_clip, write_wav
 from model_pipeline.manifest import load_manifest

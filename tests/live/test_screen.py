@@ -10,7 +10,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from host_tools.link.protocol import Detection, Detector, Features, Info, Log, Result
+from host_tools.link.events import Detection, Features, Log, Result
+from host_tools.link.info import Detector, Info
 from host_tools.live.letters import large
 from host_tools.live.screen import Picture
 from host_tools.live.state import State

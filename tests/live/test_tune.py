@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.link.protocol import Detector, Info
+from host_tools.link.info import Detector, Info
 from host_tools.live import keys, tune
 from model_pipeline.errors import KwsError
 from model_pipeline.manifest import load_manifest

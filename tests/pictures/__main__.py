@@ -11,7 +11,7 @@ from rich.console import Console
 
 from host_tools.check.selftest import Reference
 from host_tools.image import targets
-from host_tools.link.protocol import Detection, Result
+from host_tools.link.events import Detection, Result
 from host_tools.link.stream import SEND_FEATURES
 from host_tools.live.feed import Feed, Source
 from host_tools.live.screen import Picture

@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from host_tools.link.protocol import BadFrame, Command, Decoder, Frame, Reason
+from host_tools.link.codes import Command, Reason
+from host_tools.link.frames import BadFrame, Decoder, Frame
 
 LABELS = ("yes", "no", "unknown", "silence")
 INPUT_BYTES = 49 * 40

@@ -12,17 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from host_tools.link.protocol import (
-    Audio,
-    BadFrame,
-    Command,
-    Decoder,
-    Event,
-    Frame,
-    cobs_encode,
-    decode_frame,
-    parse_event,
-)
+from host_tools.link.codes import Command
+from host_tools.link.events import Audio, Event
+from host_tools.link.frames import BadFrame, Decoder, Frame, cobs_encode, decode_frame
+from host_tools.link.payloads import parse_event
 
 PATH = Path(__file__).resolve().parents[1] / "link" / "vectors.json"
 _DETECTOR = struct.pack("<BBBBIB", 6, 1, 2, 0, 12000, 3) + bytes([196, 184, 0])

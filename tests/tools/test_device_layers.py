@@ -15,7 +15,9 @@ from host_tools.check import layers as compare
 from host_tools.image import emulate
 from host_tools.image.build import build
 from host_tools.link import stream
-from host_tools.link.protocol import Frame, ProfileReply, parse_event
+from host_tools.link.events import ProfileReply
+from host_tools.link.frames import Frame
+from host_tools.link.payloads import parse_event
 from host_tools.link.session import Link
 from host_tools.measure import layers as profile
 from model_pipeline.compiler import compile_model

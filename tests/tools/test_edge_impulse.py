@@ -16,12 +16,14 @@ import soundfile
 
 from host_tools.cli import main
 from host_tools.edgeimpulse import model as models
+from host_tools.edgeimpulse.address import Key, Server
 from host_tools.edgeimpulse.api import Client, _header
 from host_tools.edgeimpulse.download import download, stage_of
-from host_tools.edgeimpulse.http import Http, Key, Server, _retry_after
+from host_tools.edgeimpulse.http import Http
 from host_tools.edgeimpulse.model import fetch_model, network_of
 from host_tools.edgeimpulse.profile import theirs
 from host_tools.edgeimpulse.upload import clips_of, record_of, upload
+from host_tools.edgeimpulse.wire import retry_after
 from model_pipeline.config import DataConfig
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import CheckFailed, KwsError
@@ -189,14 +191,14 @@ def test_429_waits_as_long_as_the_server_says(
     [("0", 0, 0), ("120", 120, 120), ("-5", 0, 0), ("x", 0, 0), ("9" * 500, 1e8, 1e9), ("١٢", 0, 0), ("1.5", 0, 0)],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, least: float, most: float) -> None:
-    assert least <= _retry_after(text) <= most
+    assert least <= retry_after(text) <= most
 
 
 def test_retry_after_as_a_date() -> None:
     import email.utils
 
-    assert 28 <= _retry_after(email.utils.formatdate(time.time() + 30, usegmt=True)) <= 30
-    assert _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert 28 <= retry_after(email.utils.formatdate(time.time() + 30, usegmt=True)) <= 30
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
 
 
 def test_longer_than_two_minutes_nobody_waits(fake: FakeEdgeImpulse, client: Client, waits: list[float]) -> None:
@@ -587,7 +589,7 @@ def test_our_own_figures_are_counted(fake: FakeEdgeImpulse, client: Client, tfli
 
 
 def test_estimates_without_memory_are_rows_too() -> None:
-    from host_tools.edgeimpulse.api import Estimates
+    from host_tools.edgeimpulse.replies import Estimates
 
     table = fake_edge_impulse.estimates()
     table["table"]["lowEndMcu"] = {"description": "x", "supported": False, "mcuSupportError": "too\x1b large"}

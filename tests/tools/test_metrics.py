@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from host_tools.link.protocol import Info, Stats
+from host_tools.link.events import Stats
+from host_tools.link.info import Info
 from host_tools.measure import metrics
 from model_pipeline.intervals import wilson
 

@@ -17,7 +17,7 @@ from host_tools.cli import main
 from host_tools.image.build import DEFAULT_MODEL
 from host_tools.image.emulate import start
 from host_tools.link import stream
-from host_tools.link.protocol import Result
+from host_tools.link.events import Result
 from host_tools.link.session import Link
 from host_tools.measure import realtime
 from host_tools.measure.realtime import Profile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from host_tools.link import protocol
+from host_tools.link import codes, payloads
 from tests.support import link_vectors, node
 
 HERE = Path(__file__).resolve().parent
@@ -13,5 +13,5 @@ HERE = Path(__file__).resolve().parent
 def test_the_vectors() -> None:
     said = node.run(HERE / "protocol.mjs", link_vectors.PATH)
     assert said["wrong"] == []
-    assert said["checks"] > 90 and said["version"] == protocol.VERSION
-    assert sorted(said["events"]) == sorted(protocol.EVENTS)
+    assert said["checks"] > 90 and said["version"] == codes.VERSION
+    assert sorted(said["events"]) == sorted(payloads.EVENTS)

@@ -17,7 +17,10 @@ from typing import Any
 import pytest
 
 from host_tools.cli import main
-from host_tools.link.protocol import Command, Decoder, Frame, HelloReply, parse_event
+from host_tools.link.codes import Command
+from host_tools.link.events import HelloReply
+from host_tools.link.frames import Decoder, Frame
+from host_tools.link.payloads import parse_event
 from host_tools.link.session import Link
 from host_tools.web import folder, server, wasm
 from host_tools.web.server import Board

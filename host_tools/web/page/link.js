@@ -1,5 +1,5 @@
 // The host's half of docs/protocol.md over any transport: a session that loses nothing silently; the twin of
-// host_tools/link/session.py.
+// host_tools/link/session.py and transport.py.
 //
 // A transport has: name (text for people), resendMs, write(Uint8Array) -> Promise, close() -> Promise, and calls what is set
 // as its onbytes(Uint8Array) and onclose(LinkError).

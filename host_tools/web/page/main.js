@@ -4,8 +4,10 @@ import { Heard, SoundError, level, startFile, startMicrophone } from "./audio.js
 import { Board } from "./board.js";
 import { Comparison } from "./compare.js";
 import { Engine } from "./engine.js";
+import { figures, verdict } from "./figures.js";
 import { portHelp, whyNoSerial } from "./help.js";
 import { LinkError } from "./link.js";
+import { message } from "./messages.js";
 import { shown } from "./protocol.js";
 import { RATE } from "./resample.js";
 import { SerialTransport, SocketTransport } from "./transports.js";
@@ -16,7 +18,6 @@ const HEARD_S = 300; // kept for the file
 const SLIDER_MS = 80; // between two commands to the board while a slider moves
 const DRAW_MS = 40; // between two pictures: slow computers have more to do
 const WORD_MS = 2000; // a word is shown as new for so long
-const MESSAGES = 4;
 const $ = (id) => document.getElementById(id);
 
 class Page {
@@ -86,17 +87,7 @@ class Page {
   }
 
   message(text, hint = "") {
-    const box = $("messages");
-    const all = [...box.children];
-    all.filter((row) => row.dataset.text === text).forEach((row) => row.remove());
-    const said = element("span", { text: shown(text, 400) });
-    if (hint) said.append(element("span", { class: "hint", text: shown(hint, 400) }));
-    const close = element("button", { text: "Close" });
-    const row = element("div", { class: "message" }, said, close);
-    row.dataset.text = text;
-    close.addEventListener("click", () => row.remove());
-    box.prepend(row);
-    while (box.children.length > MESSAGES) box.lastElementChild.remove();
+    message($("messages"), text, hint);
   }
 
   // ---- sound
@@ -410,44 +401,9 @@ class Page {
   }
 
   figures() {
-    const rows = [];
-    const { source } = this;
-    if (source) rows.push(["sound", `${(this.heard.total / RATE).toFixed(1)} s at 16 kHz, from ${source.rate.toLocaleString("en")} Hz`]);
-    if (this.heard.lost) rows.push(["lost on the link", `${this.heard.lost.toLocaleString("en")} samples`]);
     const board = this.board?.connected ? this.board : null;
-    if (board) this._boardFigures(board, rows);
-    $("figures").replaceChildren(...rows.flatMap(([name, text]) => [element("dt", { text: name }), element("dd", { text })]));
-    const verdict = $("verdict");
-    const { features, results, words, off, firstDifference } = this.compare;
-    const compared = features.same + results.same + words.same + features.different + results.different + words.different;
-    const different = features.different + results.different + words.different;
-    verdict.className = different ? "differs" : compared ? "equal" : "";
-    if (!board) verdict.textContent = off || "No board: this page alone listens.";
-    else if (different) {
-      verdict.textContent = `The board and this page differ, first at ${((firstDifference ?? 0) / RATE).toFixed(2)} s: ` +
-        `${features.different} frames, ${results.different} results, ${words.different} words. ${off}`;
-    } else if (compared) {
-      verdict.textContent = `The board and this page agree, bit for bit: ${features.same.toLocaleString("en")} frames, ` +
-        `${results.same.toLocaleString("en")} results, ${words.same} words. ${off}`;
-    } else verdict.textContent = off || "The board is ready.";
-  }
-
-  _boardFigures(board, rows) {
-    const { info, ticks, unit, counters, stats } = board;
-    if (ticks.samples) {
-      const seconds = ticks.samples / RATE;
-      const each = (value) => Math.round(value / seconds).toLocaleString("en");
-      rows.push([`${unit.name} a second`, `front end ${each(ticks.frontend)}, network ${each(ticks.inference)}, detector ${each(ticks.detector)}`]);
-      const share = (ticks.frontend + ticks.inference + ticks.detector) / seconds / unit.hz;
-      if (unit.hz) rows.push(["share of its time", `${(100 * share).toFixed(1)} %`]);
-    }
-    if (board.streaming) rows.push(["lag", `${Math.round(board.behind / (RATE / 1000))} ms`]);
-    rows.push(["RAM", `stack ${info.stack_used.toLocaleString("en")} of ${info.stack_bytes.toLocaleString("en")} B, arena ${info.arena_bytes.toLocaleString("en")} B, free ${info.free_ram.toLocaleString("en")} B`]);
-    if (counters) {
-      const { lost, bad, resent, repeated } = counters;
-      rows.push(["link", `${lost} lost, ${bad} damaged, ${resent} sent again, ${repeated} repeated${board.damaged ? `, ${board.damaged} framing errors` : ""}`]);
-    }
-    if (stats) rows.push(["board's drops", `${stats.tx_dropped} frames, ${stats.audio_dropped} samples`]);
+    $("figures").replaceChildren(...figures(this.source, this.heard, board));
+    [$("verdict").className, $("verdict").textContent] = verdict(this.compare, board);
   }
 }
 

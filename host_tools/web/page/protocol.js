@@ -1,5 +1,5 @@
 // The bytes of docs/protocol.md: framing, commands and events. Knows no port and keeps no session; the twin of
-// host_tools/link/protocol.py, with the same names for what a frame holds. Both pass tests/link/vectors.json.
+// host_tools/link (codes, frames, events, info), with the same names for what a frame holds. Both pass tests/link/vectors.json.
 
 export const VERSION = 1;
 export const MAX_PAYLOAD = 512;

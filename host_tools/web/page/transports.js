@@ -2,7 +2,7 @@
 
 import { LinkError } from "./link.js";
 
-const RESEND_MS = 500; // as host_tools/link/session.py has it for a serial line
+const RESEND_MS = 500; // as host_tools/link/transport.py has it for a serial line
 const BUFFER = 16384; // bytes: a third of a second at 500,000 baud
 const NATIVE_USB = [0x2341, 0x2886, 0x239a]; // whose boards' own USB carries the link: Arduino, Seeed, Adafruit
 
