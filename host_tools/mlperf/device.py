@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from host_tools.link.session import PORT_ERRORS, claim, open_port, reader
+from host_tools.link.port import PORT_ERRORS, claim, open_port, reader
 from model_pipeline.errors import DeviceError
 from model_pipeline.text import shown
 
