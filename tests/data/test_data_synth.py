@@ -22,7 +22,7 @@ needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-
 
 def _config(*settings: str) -> Config:
     small = ["synth.clips_per_keyword=4", "synth.unknown_clips=4", 'keywords=["no", "hey robot"]']
-    return with_settings(load_config("demo"), [*small, *settings])
+    return with_settings(load_config("plain"), [*small, *settings])
 
 
 @needs_espeak

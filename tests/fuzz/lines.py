@@ -87,7 +87,7 @@ def _list(folder: Path, chance: random.Random) -> Iterator[list[str]]:
     data = _data(folder)
     names = "".join(f"{path.relative_to(data).as_posix()}\n" for path in sorted(data.rglob("*.wav"))[:2])
     (data / chance.choice(["testing_list.txt", "validation_list.txt"])).write_bytes(damaged(names.encode(), chance))
-    info = ["data", "info", str(data), "--config", "demo"]
+    info = ["data", "info", str(data), "--config", "plain"]
     yield chance.choice([info, ["data", "import", str(data), "--out", str(folder / "out")]])
 
 

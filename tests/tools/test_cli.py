@@ -171,7 +171,7 @@ def test_data_info_needs_no_configuration(tmp_path: Path, capfd: pytest.CaptureF
     (tmp_path / "dataset.json").write_text('{"keywords": ["lamp"]}')
     _, out, _ = kws("data", "info", str(tmp_path), "--json", capfd=capfd)
     assert "door" not in json.loads(out)["splits"]["training"]["labels"], "what it was made for comes first"
-    code, _, err = kws("data", "info", str(tmp_path), "--config", "demo", capfd=capfd)
+    code, _, err = kws("data", "info", str(tmp_path), "--config", "plain", capfd=capfd)
     assert code == 2 and "no clips of yes" in err
 
 

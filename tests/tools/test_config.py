@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from host_tools.words import project
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.errors import KwsError
 
@@ -21,14 +23,14 @@ from model_pipeline.errors import KwsError
 )
 def test_a_wrong_setting_names_the_one_that_was_meant(setting: str, meant: str) -> None:
     with pytest.raises(KwsError, match="no setting") as failed:
-        with_settings(load_config("demo"), [setting])
+        with_settings(load_config("plain"), [setting])
     assert meant in failed.value.hint
     assert failed.value.hint.startswith("did you mean ")
 
 
 def test_a_setting_like_no_other_gets_an_example_instead() -> None:
     with pytest.raises(KwsError) as failed:
-        with_settings(load_config("demo"), ["zzzzqqq=1"])
+        with_settings(load_config("plain"), ["zzzzqqq=1"])
     assert failed.value.hint.startswith("as in train.epochs=5")
 
 
@@ -44,7 +46,7 @@ def test_a_wrong_key_of_a_file_names_the_one_that_was_meant(tmp_path: Path) -> N
 
 
 def test_every_key_can_be_set() -> None:
-    config = with_settings(load_config("demo"), ["train.epochs=3", "measure.clips=7", "keywords=['a', 'b']"])
+    config = with_settings(load_config("plain"), ["train.epochs=3", "measure.clips=7", "keywords=['a', 'b']"])
     assert isinstance(config, Config)
     assert (config.train.epochs, config.measure.clips, config.keywords) == (3, 7, ["a", "b"])
 
@@ -75,7 +77,7 @@ def test_keys_of_older_files_are_read_and_noted(tmp_path: Path, caplog: pytest.L
 
 
 def test_settings_by_older_names(caplog: pytest.LogCaptureFixture) -> None:
-    config = with_settings(load_config("demo"), ["train.lean=0.5", "train.quantization=qat", "train.epochs=2"])
+    config = with_settings(load_config("plain"), ["train.lean=0.5", "train.quantization=qat", "train.epochs=2"])
     assert (config.quantize.lean, config.quantize.method, config.train.epochs) == (0.5, "qat", 2)
     assert "train.lean is quantize.lean now" in caplog.text
 
@@ -90,8 +92,17 @@ def test_the_network_depends_on_the_recipe_alone() -> None:
 def test_the_older_name_of_a_streaming_plans_hop(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "old.toml").write_text("streaming = 7\n")
     assert load_config(tmp_path / "old.toml").hop_frames == 7
-    assert with_settings(load_config("demo"), ["streaming=1"]).hop_frames == 1
+    assert with_settings(load_config("plain"), ["streaming=1"]).hop_frames == 1
     assert "streaming is hop_frames now" in caplog.text
     (tmp_path / "both.toml").write_text("streaming = 7\nhop_frames = 7\n")
     with pytest.raises(KwsError, match="which is there too"):
         load_config(tmp_path / "both.toml")
+
+
+def test_the_demo_is_what_kws_new_makes_of_its_words(tmp_path: Path) -> None:
+    if not shutil.which("espeak-ng"):
+        pytest.skip("espeak-ng is not installed")
+    demo = load_config("demo")
+    project.create(demo.keywords, tmp_path / "demo")
+    made = load_config(tmp_path / "demo")
+    assert made.model_copy(update={"data": demo.data}) == demo

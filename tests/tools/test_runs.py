@@ -196,7 +196,7 @@ def test_config_survives_the_way_to_a_child_process(tmp_path: Path) -> None:
 
 def _all_steps(tmp_path: Path, source: str = "synth") -> list[Step]:
     data = {"source": source, "folder": str(tmp_path)}
-    config = Config.model_validate({**load_config().model_dump(), "data": data})
+    config = Config.model_validate({**load_config("plain").model_dump(), "data": data})
     return mainjob.steps(config, tmp_path, clips=5, done=[])
 
 
@@ -212,7 +212,7 @@ def test_the_main_job_names_sources_that_exist(tmp_path: Path, source: str) -> N
 
 
 def test_a_wanted_rate_adds_a_calibration_whose_model_is_used(tmp_path: Path) -> None:
-    config = load_config()
+    config = load_config("plain")
     plain = mainjob.steps(config, tmp_path, clips=5, done=[])
     wished = config.model_copy(update={"detector": config.detector.model_copy(update={"rate": 1.0})})
     steps = {step.name: step for step in mainjob.steps(wished, tmp_path, clips=5, done=[])}
@@ -225,7 +225,7 @@ def test_a_wanted_rate_adds_a_calibration_whose_model_is_used(tmp_path: Path) ->
 
 
 def test_a_second_look_comes_before_the_calibration(tmp_path: Path) -> None:
-    config = load_config()
+    config = load_config("plain")
     detector = config.detector.model_copy(update={"rate": 1.0, "look": 8})
     wished = config.model_copy(update={"detector": detector})
     steps = {step.name: step for step in mainjob.steps(wished, tmp_path, clips=5, done=[])}
@@ -239,10 +239,10 @@ def test_a_second_look_comes_before_the_calibration(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quality", ["quick", "best"])
 def test_quality_is_how_much_is_made(quality: str) -> None:
-    config = with_quality(load_config(), quality, ["train.epochs=3"])
+    config = with_quality(load_config("plain"), quality, ["train.epochs=3"])
     more = 2 if quality == "best" else 1
-    assert config.synth.clips_per_keyword == more * load_config().synth.clips_per_keyword
-    assert config.train.epochs == 3 and config.keywords == load_config().keywords
+    assert config.synth.clips_per_keyword == more * load_config("plain").synth.clips_per_keyword
+    assert config.train.epochs == 3 and config.keywords == load_config("plain").keywords
     with pytest.raises(KwsError, match="no quality 'good'"):
         with_quality(config, "good")
 

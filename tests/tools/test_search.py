@@ -65,7 +65,7 @@ def learn(folder: Path, parent: Path | None, go_on: Callable[[list[float]], bool
 
 def search(out: Path, train: Callable = learn, **changes: object) -> Search:
     out.mkdir(exist_ok=True)
-    config = with_settings(load_config("demo"), SETTINGS)
+    config = with_settings(load_config("plain"), SETTINGS)
     arguments = {"data_hash": "data", "out": out, "limits": LIMITS, "epochs": 4, "cost": price, "train": train}
     return Search(config, **{**arguments, **changes})  # type: ignore[arg-type]
 
@@ -286,7 +286,7 @@ def test_a_worker_answers_asks_fails_and_goes_on() -> None:
 @pytest.mark.qemu
 def test_a_real_search_measures_trains_and_prunes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data, out = tiny_data.make(tmp_path / "data"), tmp_path / "out"
-    arguments = ["search", "--config", "demo", *(f"--set={s}" for s in SETTINGS), "--data", str(data), "--json"]
+    arguments = ["search", "--config", "plain", *(f"--set={s}" for s in SETTINGS), "--data", str(data), "--json"]
     code, text, err = kws(*arguments, "--out", str(out), "--trials", "1", "--epochs", "1", capfd=capfd)
     assert code == 0, err
     result = json.loads(text)
@@ -321,7 +321,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     basic = [
         "search",
         "--config",
-        "demo",
+        "plain",
         "--set",
         'keywords=["rise"]',
         "--data",

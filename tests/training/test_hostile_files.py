@@ -27,7 +27,8 @@ from model_pipeline.training.trainer import Method, Trainer
 from tests.tools.test_bounds import DAMAGED
 
 CONFIG = with_settings(
-    load_config("demo"), ["train.architecture=tcn", "train.shape.blocks=1", "train.shape.front=4", "train.shape.body=8"]
+    load_config("plain"),
+    ["train.architecture=tcn", "train.shape.blocks=1", "train.shape.front=4", "train.shape.body=8"],
 )
 
 

@@ -319,7 +319,7 @@ SETTINGS = [
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return with_settings(load_config("demo"), SETTINGS)
+    return with_settings(load_config("plain"), SETTINGS)
 
 
 def test_a_folder_with_other_examples_is_not_replaced(tmp_path: Path, config: Config) -> None:

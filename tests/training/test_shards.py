@@ -33,7 +33,7 @@ def quiet(done: int, total: int, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return with_settings(load_config("demo"), SETTINGS)
+    return with_settings(load_config("plain"), SETTINGS)
 
 
 @pytest.fixture(scope="module")

@@ -57,12 +57,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return with_settings(load_config("demo"), SETTINGS)
+    return with_settings(load_config("plain"), SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def arguments(data: Path) -> list[str]:
-    return ["--config", "demo", *(f"--set={s}" for s in SETTINGS), "--data", str(data)]
+    return ["--config", "plain", *(f"--set={s}" for s in SETTINGS), "--data", str(data)]
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +202,10 @@ def test_training_waits_for_what_a_killed_call_left_at_work_in_its_folder(
 def test_child_errors_come_back_as_one_line(tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="no data folder"):
         run_step(
-            "model_pipeline.train", ["--config", "demo", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "o")]
+            "model_pipeline.train", ["--config", "plain", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "o")]
         )
     with pytest.raises(KwsError, match=r"no setting 'train\.epoch'"):
-        run_step("model_pipeline.train", ["--config", "demo", "--set=train.epoch=1", "--data", "x", "--out", "y"])
+        run_step("model_pipeline.train", ["--config", "plain", "--set=train.epoch=1", "--data", "x", "--out", "y"])
 
 
 # --- augmentation
@@ -351,7 +351,7 @@ def test_recolour_draws_smooth_responses_and_leaves_nothing_nothing() -> None:
 def test_level_and_colour_need_plain_features() -> None:
     settings = ["augment.level_db=6"]
     with pytest.raises(KwsError, match="noise_reduction"):
-        with_settings(load_config("demo"), settings)
+        with_settings(load_config("plain"), settings)
     assert with_settings(load_config("default"), settings).augment.level_db == 6
 
 

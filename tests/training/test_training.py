@@ -48,7 +48,7 @@ class Trainings:
         self.running: list[subprocess.Popen] = []
 
     def start(self, out: Path, *settings: str, **environment: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "model_pipeline.train", "--config", "demo", "--data", str(self.data)]
+        command = [sys.executable, "-m", "model_pipeline.train", "--config", "plain", "--data", str(self.data)]
         command += ["--out", str(out), *(f"--set={s}" for s in [*SETTINGS, *settings])]
         process = subprocess.Popen(
             command,
