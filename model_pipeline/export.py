@@ -17,7 +17,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.files import kernels_hash, read_json, stamp_kernels
 from model_pipeline.folders import MARK, atomic_dir, check_replaceable, real_path
-from model_pipeline.image import Part, image_header, image_source, look_arrays
+from model_pipeline.image import Part, image_header, image_source, look_arrays, tables_files
 from model_pipeline.limits import ARENA_BYTES
 from model_pipeline.manifest import Look, Manifest, feature_quantization, load_manifest, save_manifest
 from model_pipeline.native import FIRMWARE
@@ -60,8 +60,6 @@ def export(
         KwsError: manifest and model disagree, or the model can't be compiled.
         MissingTool: the arena was never measured and ``tflite_micro`` is not installed.
     """
-    from model_pipeline.features import tables_c
-
     report = progress or silent
     model_dir, out = Path(model_dir), Path(out)
     # A generated folder may be made anew out of itself.
@@ -89,11 +87,11 @@ def export(
     parts = [Part(manifest, program, "kws_aot", "model_aot.h")]
     texts = {
         "model_config.h": config_header(manifest, arena),
-        "frontend_tables.c": tables_c(manifest.frontend),
+        **tables_files(parts, "frontend_tables"),
         "model_data.h": data_header(manifest),
         "model_data.cc": data_source(tflite),
         "model_resolver.h": resolver_header(tflite, manifest),
-        PLAN_FILE: json.dumps(_plan(manifest, program, arena).to_json(), indent=2) + "\n",
+        PLAN_FILE: json.dumps(plan_of(manifest, program, arena).to_json(), indent=2) + "\n",
         "kws_image.h": image_header(parts),
         "kws_image.c": image_source(parts),
         **emit(program),
@@ -121,24 +119,26 @@ def export(
     }
 
 
-def _plan(manifest: Manifest, program: Program, tflm_arena_bytes: int) -> Exported:
+def plan_of(manifest: Manifest, program: Program, tflm_arena_bytes: int, **changes: Any) -> Exported:
+    """What ``plan.json`` says of a model; ``changes``: what is otherwise with it among others."""
     frontend = manifest.frontend
-    return Exported(
-        name=manifest.name,
-        model_sha256=manifest.model_sha256,
-        sample_rate=frontend.sample_rate,
-        window_samples=frontend.window_samples,
-        hop_samples=frontend.hop_samples,
-        fft_size=frontend.fft_size,
-        channels=frontend.channels,
-        stride_hops=manifest.detector.stride_hops,
-        step_frames=program.step_frames,
-        macs=program.macs,
-        arena_bytes=program.arena_bytes,
-        constant_bytes=program.constant_bytes,
-        kernels=kernels_hash(FIRMWARE),
-        tflm_arena_bytes=tflm_arena_bytes,
-    )
+    values = {
+        "name": manifest.name,
+        "model_sha256": manifest.model_sha256,
+        "sample_rate": frontend.sample_rate,
+        "window_samples": frontend.window_samples,
+        "hop_samples": frontend.hop_samples,
+        "fft_size": frontend.fft_size,
+        "channels": frontend.channels,
+        "stride_hops": manifest.detector.stride_hops,
+        "step_frames": program.step_frames,
+        "macs": program.macs,
+        "arena_bytes": program.arena_bytes,
+        "constant_bytes": program.constant_bytes,
+        "kernels": kernels_hash(FIRMWARE),
+        "tflm_arena_bytes": tflm_arena_bytes,
+    }
+    return Exported(**{**values, **changes})
 
 
 def _ours(folder: Path) -> bool:
@@ -196,9 +196,14 @@ def recorded_arena(model_dir: Path, manifest: Manifest) -> int | None:
 
 def config_header(manifest: Manifest, tflm_arena_bytes: int) -> str:
     """``model_config.h``: all macros of docs/architecture.md."""
+    return guarded_config(config_macros(manifest, tflm_arena_bytes))
+
+
+def config_macros(manifest: Manifest, tflm_arena_bytes: int) -> dict[str, str | int]:
+    """The macros of ``model_config.h``, without their prefix."""
     frontend, detector = manifest.frontend, manifest.detector
     multiplier, shift = feature_quantization(manifest.input.scale, manifest.feature_shift)
-    macros: dict[str, str | int] = {
+    return {
         "MODEL_NAME": c_string(manifest.name),
         "MODEL_HASH": c_string(manifest.model_hash),
         "MODEL_ID": f"0x{manifest.model_hash}ull",
@@ -226,6 +231,10 @@ def config_header(manifest: Manifest, tflm_arena_bytes: int) -> str:
         "STRIDE_HOPS": detector.stride_hops,
         "TFLM_ARENA_BYTES": f"{tflm_arena_bytes}u",
     }
+
+
+def guarded_config(macros: dict[str, str | int]) -> str:
+    """``model_config.h`` of these macros."""
     lines = [f"#define KWS_{name} {value}" for name, value in macros.items()]
     note = "/* MODEL_ID: the hash as a number; INPUT_SCALE_BITS: float32, as its bits. */"
     return guarded("KWS_MODEL_CONFIG_H", [note, *lines])

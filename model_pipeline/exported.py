@@ -29,6 +29,8 @@ class Exported:
         stride_hops: hops between two results of the detector.
         kernels: of firmware/core/nn, for which the plan was compiled (`files.kernels_hash`).
         tflm_arena_bytes: what TensorFlow Lite Micro's interpreter used on the host.
+        models: how many there are; of several, numbers of a front end or a step are those of the first model that
+            hears with the image's first front end, and sums those of all.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Exported:
     constant_bytes: int
     kernels: str
     tflm_arena_bytes: int
+    models: int = 1
 
     @property
     def model_hash(self) -> str:
@@ -81,6 +84,7 @@ class Exported:
                 f"{folder} is not an exported model ({PLAN_FILE} is missing)", hint="kws export MODEL --out DIR"
             ) from error
         types = {field.name: {"int": int, "str": str}[str(field.type)] for field in dataclasses.fields(cls)}
+        values.setdefault("models", 1)
         if values.pop("format", None) != FORMAT or values.keys() != types.keys():
             raise KwsError(f"{path} is of another version of kws", hint="kws export MODEL --out DIR")
         for key, kind in types.items():

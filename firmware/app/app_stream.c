@@ -70,11 +70,23 @@ void app_stream_detector(kws_detector_config_t *out) {
   }
 }
 
+static int same_but_thresholds(const kws_detector_config_t *a, const kws_detector_config_t *b) {
+  return a->window == b->window && a->min_count == b->min_count && a->rest == b->rest &&
+         a->refractory_samples == b->refractory_samples;
+}
+
 int app_stream_set_detector(const kws_detector_config_t *config) {
-  if (KWS_NUM_MODELS != 1) return -1;
-  kws_detector_config_t own = *config;
-  own.look = kws_image.models[0].detector.look; /* part of the model, not of what the host may set */
-  return kws_detector_init(&kws_stream_track(STREAM, 0)->detector, &own);
+  if (KWS_NUM_MODELS > 1 && !same_but_thresholds(config, &kws_stream_track(STREAM, 0)->detector.config)) return -1;
+  for (uint32_t i = 0, labels = 0; i < KWS_NUM_MODELS; labels += kws_image.models[i++].num_labels) {
+    const kws_model_t *const m = &kws_image.models[i];
+    kws_detector_t *const detector = &kws_stream_track(STREAM, i)->detector;
+    kws_detector_config_t own = KWS_NUM_MODELS > 1 ? detector->config : *config;
+    own.num_labels = (uint8_t)m->num_labels;
+    memmove(own.threshold, config->threshold + labels, m->num_labels);
+    own.look = m->detector.look; /* part of the model, not of what the host may set */
+    if (kws_detector_init(detector, &own) != 0) return -1;
+  }
+  return 0;
 }
 
 static void clear_state(void) {
@@ -179,12 +191,13 @@ int app_stream_infer_window(void) {
   return whole_window(0);
 }
 
-/* Continuous mode, after each frame. */
-static void hop(const uint16_t *features) {
+/* Continuous mode, after each frame of a front end. */
+static void hop(uint32_t ear, const uint16_t *features) {
   uint32_t detector_ticks = 0, results = 0, fired = 0;
   kws_detection_t detections[KWS_NUM_MODELS];
   inference_ticks = 0;
   for (uint32_t i = 0, labels = 0; i < KWS_NUM_MODELS; labels += kws_image.models[i++].num_labels) {
+    if (!kws_stream_hears(STREAM, i, ear)) continue;
     if (kws_stream_take(STREAM, i, features) && invoke(STREAM, i) != KWS_ENGINE_OK) {
       app_log(KWS_LOG_ERROR, "the engine failed");
       return;
@@ -210,16 +223,18 @@ int app_stream_process(void) {
   if (waiting == 0) return 0;
   uint16_t features[KWS_CHANNELS];
   const stopwatch_t watch = watch_start();
-  const int whole = kws_stream_frame(STREAM, from, waiting, &consumed, features);
+  const int frame = kws_stream_frame(STREAM, from, waiting, &consumed, features);
   s.frontend_ticks += watch_stop(watch);
   app_audio_take(from, consumed, s.totals.dropped);
   kws_ring_read(&ring, consumed);
-  if (!whole) return 1;
+  if (!frame) return 1;
   s.frontend_frames++;
-  if (s.flags & APP_FLAG_FEATURES) app_send_features(s.totals.frames, features);
-  s.totals.frames++;
+  if (frame == 1) { /* of several front ends, the first one's frames are shown and counted */
+    if (s.flags & APP_FLAG_FEATURES) app_send_features(s.totals.frames, features);
+    s.totals.frames++;
+  }
   if (s.mode == APP_MODE_CONTINUOUS) {
-    hop(features);
+    hop((uint32_t)frame - 1, features);
   } else {
     kws_stream_take(STREAM, 0, features);
   }

@@ -33,6 +33,8 @@ int8_t *app_stream_window(void); /* KWS_INPUT_BYTES; writable while no stream is
 int app_stream_infer_window(void);
 /* Of all models, one after the other; what is not a threshold is the first one's. */
 void app_stream_detector(kws_detector_config_t *out);
-int app_stream_set_detector(const kws_detector_config_t *config); /* its look is the model's; -1 also where there are several */
+/* Its look is the model's. Where there are several models, only thresholds may differ from what app_stream_detector() gave:
+ * all else is each model's own. 0, or -1: out of range. */
+int app_stream_set_detector(const kws_detector_config_t *config);
 
 #endif

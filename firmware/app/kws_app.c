@@ -6,6 +6,7 @@
 #include "app_report.h"
 #include "app_stream.h"
 #include "engine.h"
+#include "kws_image.h"
 #include "kws_link.h"
 #include "model_config.h"
 #include "port.h"
@@ -90,6 +91,30 @@ static void field_words(fields_t *f, uint8_t tag, const uint32_t *values, size_t
   field(f, tag, bytes, 4 * n);
 }
 
+/* What does not fit goes over to a further INFO_REPLY, and a field tells so. */
+static void info_room(fields_t *f, size_t len) {
+  if (f->n + 2 + len + INFO_MORE_BYTES <= sizeof f->bytes) return;
+  const uint8_t more = 1;
+  field(f, KWS_INFO_MORE, &more, 1);
+  app_send(KWS_EVT_INFO_REPLY, f->bytes, f->n);
+  f->n = 0;
+}
+
+/* Of several models, which labels are whose. */
+static void info_parts(fields_t *f) {
+  for (uint32_t i = 0; KWS_NUM_MODELS > 1 && i < kws_image.num_models; i++) {
+    const kws_model_t *const m = &kws_image.models[i];
+    const kws_fe_tables_t *const t = m->ear ? kws_image.more[m->ear - 1] : kws_image.frontend;
+    uint8_t p[8 + 128] = {(uint8_t)m->num_labels, m->role, m->detector.window, m->detector.rest};
+    kws_put16(p + 4, t->hop_samples);
+    kws_put16(p + 6, m->stride_frames);
+    const size_t name = strnlen(m->name, sizeof p - 8);
+    memcpy(p + 8, m->name, name);
+    info_room(f, 8 + name);
+    field(f, KWS_INFO_PART, p, 8 + name);
+  }
+}
+
 static void on_info(void) {
   static fields_t f;
   const kws_engine_info_t *engine = kws_engine_info();
@@ -117,20 +142,16 @@ static void on_info(void) {
   detector[8] = d.num_labels;
   memcpy(detector + 9, d.threshold, d.num_labels);
   field(&f, KWS_INFO_DETECTOR, detector, 9u + d.num_labels);
-  /* The labels can be long (32 of 32 bytes): they may go over to further INFO_REPLYs, and a field tells so. */
+  info_parts(&f);
+  /* The labels can be long. */
   static const char labels[] = KWS_LABELS;
   size_t at = 0;
   while (at < sizeof labels - 1) {
-    size_t part = sizeof labels - 1 - at, room = sizeof f.bytes - f.n;
-    if (room < INFO_MORE_BYTES + 3) {
-      const uint8_t more = 1;
-      field(&f, KWS_INFO_MORE, &more, 1);
-      app_send(KWS_EVT_INFO_REPLY, f.bytes, f.n);
-      f.n = 0;
-      continue;
-    }
+    info_room(&f, 1);
+    size_t part = sizeof labels - 1 - at;
+    const size_t room = sizeof f.bytes - f.n - 2 - INFO_MORE_BYTES;
     if (part > 255) part = 255;
-    if (part > room - 2 - INFO_MORE_BYTES) part = room - 2 - INFO_MORE_BYTES;
+    if (part > room) part = room;
     field(&f, KWS_INFO_LABELS, labels + at, part);
     at += part;
   }
@@ -277,10 +298,6 @@ static void on_reset(uint16_t seq, const uint8_t *payload, uint16_t len) {
 }
 
 static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) {
-  if (KWS_NUM_MODELS > 1) {
-    app_send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_UNSUPPORTED, seq, "there are several models");
-    return;
-  }
   kws_detector_config_t c;
   memset(&c, 0, sizeof c);
   if (len < 9 || payload[8] != KWS_NUM_LABELS || len != 9 + KWS_NUM_LABELS) {
@@ -294,7 +311,7 @@ static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) 
   c.num_labels = KWS_NUM_LABELS;
   memcpy(c.threshold, payload + 9, KWS_NUM_LABELS);
   if (app_stream_set_detector(&c) != 0) {
-    app_send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq, "window or min_count");
+    app_send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq, KWS_NUM_MODELS > 1 ? "only thresholds can be set" : "window or min_count");
     return;
   }
   const uint8_t n = KWS_NUM_LABELS;

@@ -40,6 +40,7 @@ static const kws_model_t models[] = {
         .step_frames = 0,
         .slots = 49,
         .stride_frames = 4,
+        .ear = 0,
         .role = KWS_ROLE_WORDS,
         .output_flip = 0x80,
         .input_zero_point = (-128),
@@ -52,4 +53,4 @@ static const kws_model_t models[] = {
     },
 };
 
-const kws_image_t kws_image = {&kws_frontend_tables, models, 1};
+const kws_image_t kws_image = {&kws_frontend_tables, models, 1, NULL, 0, 0};

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from host_tools import ui
 from host_tools.image import build as builder
-from host_tools.image import emulate
+from host_tools.image import emulate, models
 from host_tools.link.session import Link
 from model_pipeline.errors import DeviceError, KwsError
 
@@ -39,13 +39,13 @@ def target(
     port: str | None,
     board: str | None,
     *,
-    model: Path | None = None,
+    model: Path | Sequence[Path] | None = None,
     engine: str = "aot",
     baud: int | None = None,
     elf: Path | None = None,
 ) -> Iterator[tuple[Link, dict[str, Any] | None]]:
-    """A link to ``port``, or to ``board``'s firmware, emulated: ``elf``, or what is built now (with the exported
-    ``model``); and the build as build.json has it, or None.
+    """A link to ``port``, or to ``board``'s firmware, emulated: ``elf``, or what is built now (with
+    ``model``, of several in one image all); and the build as build.json has it, or None.
 
     Raises:
         KwsError: neither or both are given, or an ELF without a board.
@@ -67,7 +67,9 @@ def target(
             yield link, build.to_json() if build is not None and ours else None
         return
     with tempfile.TemporaryDirectory(prefix="kws-") as folder:
+        several = [model] if isinstance(model, Path) else model
+        source = models.generated(several, Path(folder) / "model", engine=engine)
         with ui.progress(f"build firmware for {board}") as progress:
-            result = builder.build(board, model, engine=engine, out=Path(folder), progress=progress)
+            result = builder.build(board, source, engine=engine, out=Path(folder), progress=progress)
         with emulated(board, Path(result.elf)) as link:
             yield link, result.to_json()

@@ -90,6 +90,7 @@ class InfoTag(IntEnum):
     DETECTOR = 10
     BUILD = 11
     MORE = 12
+    PART = 13
 
 
 class FaultKind(IntEnum):

@@ -38,6 +38,24 @@ class Detector(Event):
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of several models in an image: its labels are the next ``labels`` of the image's."""
+
+    name: str
+    labels: int
+    role: int  # 0 words, 1 voice
+    window: int  # results that its detector averages
+    rest: int  # of its thresholds
+    hop_samples: int  # of its front end
+    stride: int  # hops between its results
+
+    @classmethod
+    def parse(cls, value: bytes) -> Part:
+        labels, role, window, rest, hop, stride = struct.unpack_from("<BBBBHH", value)
+        return cls(shown(value[8:].decode("utf-8", "replace"), _MAX_TEXT), labels, role, window, rest, hop, stride)
+
+
+@dataclass(frozen=True)
 class Info(Event):
     """What the firmware says of itself. Times are ticks of ``timer_source``:
     `host_tools.measure.metrics.tick_unit`."""
@@ -67,6 +85,7 @@ class Info(Event):
     free_ram: int = 0
     detector: Detector | None = None
     build: str = ""
+    parts: tuple[Part, ...] = ()  # where there are several models
     more: bool = False  # another INFO_REPLY goes on with the labels
     payload: bytes = b""
 
@@ -103,8 +122,21 @@ class Info(Event):
             raise ValueError(f"input_bytes is {self.input_bytes} for {self.window_frames} x {self.channels} values")
         if self.output_bytes != len(self.labels):
             raise ValueError(f"output_bytes is {self.output_bytes} for {len(self.labels)} labels")
-        for label in check_labels(list(self.labels)):
-            check_label(label)
+        if self.parts and sum(part.labels for part in self.parts) != len(self.labels):
+            raise ValueError(f"the models have not {len(self.labels)} labels together")
+        at = 0
+        for count in [part.labels for part in self.parts] or [len(self.labels)]:
+            for label in check_labels(list(self.labels[at : at + count])):
+                check_label(label)
+            at += count
+
+    def part_of(self, label: int) -> Part | None:
+        """The model that ``label`` is of, where there are several."""
+        for part in self.parts:
+            if label < part.labels:
+                return part
+            label -= part.labels
+        return None
 
     @classmethod
     def parse(cls, payload: bytes, at: float) -> Info:
@@ -139,6 +171,8 @@ class Info(Event):
             elif tag in numbers:
                 names = numbers[tag].split()
                 values.update(zip(names, struct.unpack(f"<{len(names)}I", value), strict=True))
+            elif tag == InfoTag.PART:
+                values["parts"] = (*values.get("parts", ()), Part.parse(value))
             elif tag == InfoTag.DETECTOR:
                 values["detector"] = Detector.parse(value, at)
         values.pop("_", None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from host_tools import ui
 from host_tools.live.letters import SIZE, large
+from host_tools.live.lines import told
 from host_tools.live.state import State
 from host_tools.live.tune import Tuner
 from host_tools.ui import Text, cell_len, set_cell_size
@@ -88,7 +89,7 @@ class Picture:
     def _words(self, width: int, count: int) -> list[Text]:
         """A row a label: its posterior, and where its threshold stands."""
         state = self.state
-        labels = [shown(label) for label in state.info.labels]
+        labels = [shown(told(i, state.info)) for i in range(len(state.info.labels))]
         name = min(12, max(map(cell_len, labels), default=1))
         bar = max(4, width - name - 14)
         chosen = self.tuner.label if self.tuner else None

@@ -12,7 +12,7 @@ import numpy as np
 from host_tools.link.audio import near
 from host_tools.link.events import Detection, Event, Features, Log, Result, StreamDone
 from host_tools.link.info import Info
-from host_tools.live.lines import word
+from host_tools.live.lines import told
 from host_tools.measure import metrics
 from model_pipeline.rate import SAMPLE_RATE
 from model_pipeline.text import shown
@@ -61,7 +61,7 @@ class State:
         self._clip_at = -1e9
         self._position = 0  # of the sound
         self._result_at = 0  # samples, of the last result
-        self._history: deque[tuple[int, ...]] = deque(maxlen=detector.window if detector else 1)
+        self._history: deque[tuple[int, ...]] = deque(maxlen=max(windows(info)))
         self._costs: deque[tuple[int, int]] = deque(maxlen=_COSTS)  # ticks, samples
         self._sent: deque[tuple[int, float]] = deque(maxlen=_SENT)  # position, when it was there
         self._least_offset: float | None = None
@@ -102,7 +102,7 @@ class State:
             self._result(event)
         elif isinstance(event, Detection):
             second = near(event.position, self._result_at) / SAMPLE_RATE
-            self.found.append(Heard(second, shown(word(event.label, self.info.labels)), event.score / 256))
+            self.found.append(Heard(second, shown(told(event.label, self.info)), event.score / 256))
             self.count += 1
             self.fired_at = event.at
         elif isinstance(event, Log):
@@ -120,8 +120,9 @@ class State:
         samples = position - self._result_at
         self._result_at = position
         self._history.append(event.output)
-        means = (np.mean(np.array(self._history, float), axis=0) + 128) / 256
-        self.scores = [float(mean) for mean in means]
+        kept = np.array(self._history, float)
+        columns = enumerate(windows(self.info))
+        self.scores = [(float(np.mean(kept[-window:, column])) + 128) / 256 for column, window in columns]
         if 0 < samples < SAMPLE_RATE * 60 and event.index:
             ticks = event.frontend_ticks + event.inference_ticks + event.detector_ticks
             self._costs.append((ticks, samples))
@@ -149,3 +150,10 @@ class State:
         """Of the device's time that listening takes, where its ticks are time; instructions are not."""
         ticks = self.ticks_a_second
         return ticks / self.unit.hz if ticks and self.unit.hz and self.unit.name != "instructions" else None
+
+
+def windows(info: Info) -> list[int]:
+    """Results that the detector averages, for each label."""
+    if info.parts:
+        return [max(1, part.window) for part in info.parts for _ in range(part.labels)]
+    return [info.detector.window if info.detector else 1] * max(1, len(info.labels))

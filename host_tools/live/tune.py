@@ -32,7 +32,8 @@ def asked(given: Sequence[str], info: Info) -> Detector:
             value = -1.0
         if not 0 <= value <= 1:
             raise KwsError(f"--threshold {item}: not a number from 0 to 1", hint=f"--threshold {name}=0.8")
-        thresholds[info.labels.index(name)] = min(HIGHEST, max(LOWEST, round(value * 256))) if value else 0
+        level = min(HIGHEST, max(LOWEST, round(value * 256))) if value else 0
+        thresholds = [level if label == name else t for label, t in zip(info.labels, thresholds, strict=True)]
     return replace(detector, thresholds=tuple(thresholds))
 
 

@@ -29,6 +29,7 @@ from model_pipeline.exported import Exported
 from model_pipeline.files import read_json, sha256_tree, write_json
 from model_pipeline.native import cache_dir
 from model_pipeline.progress import ProgressCallback
+from model_pipeline.rate import SAMPLE_RATE
 
 # Published runs of such models on a real Cortex-M4 against the same code's instructions: about 1.4 (flash wait states,
 # taken branches, loads that the next instruction waits for).
@@ -40,12 +41,13 @@ _GUESS_PER_MAC, _GUESS_FRAME = 12, 60_000
 
 @dataclass(frozen=True)
 class Profile:
-    """Instructions of a Cortex-M4. ``inference``: of one run of the engine, which serves ``hops`` hops."""
+    """Instructions of a Cortex-M4. ``inference``: of one run of the engine, which serves ``hops`` hops; of several
+    models, the longest that they take together, and how many hops that serves on average."""
 
     frontend_frame: float
     inference: float
     detector: float
-    hops: int
+    hops: float
     measured: bool
     note: str
 
@@ -178,17 +180,28 @@ def measure(board: str, elf: Path, hops: int) -> Profile:
             raise CheckFailed(f"QEMU does not count instructions: {unit.note}")
         link.reset_stream()
         samples = info.window_samples + (info.window_frames + 4 * hops) * info.hop_samples
+        if info.parts:  # the last second of these, where each has had its first window
+            samples = max(samples, 3 * SAMPLE_RATE)
         sound = np.random.default_rng(1).integers(-9000, 9000, samples, dtype=np.int16)
         blocks = _one_by_one(link, sound, math.gcd(info.window_samples, info.hop_samples))
-        results = [e for e in stream.stream_continuous(link, blocks, stride=hops) if isinstance(e, Result)]
+        stride = 0 if info.parts else hops
+        results = [e for e in stream.stream_continuous(link, blocks, stride=stride) if isinstance(e, Result)]
     if not results:
         raise CheckFailed("the firmware gave no results in QEMU")
-    frames = sum(r.frontend_frames for r in results)
+    inference = max(r.inference_ticks for r in results)
+    if info.parts:  # each at its own pace: what they took in all
+        first = next(i for i, r in enumerate(results) if r.position > results[-1].position - SAMPLE_RATE)
+        if first == 0:
+            raise CheckFailed("the firmware gave too few results in QEMU")
+        paced, frames = results[first:], (results[-1].position - results[first - 1].position) / info.hop_samples
+        served = inference * frames / max(1, sum(r.inference_ticks for r in paced))
+    else:
+        paced, frames, served = results, sum(r.frontend_frames for r in results), float(hops)
     return Profile(
-        frontend_frame=sum(r.frontend_ticks for r in results) / frames,
-        inference=max(r.inference_ticks for r in results),
+        frontend_frame=sum(r.frontend_ticks for r in paced) / frames,
+        inference=inference,
         detector=max(r.detector_ticks for r in results),
-        hops=hops,
+        hops=served,
         measured=True,
         note="instructions measured in QEMU",
     )

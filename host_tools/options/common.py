@@ -14,6 +14,16 @@ Model = Annotated[Path, typer.Argument(help="Folder with model.tflite and model.
 Tflite = Annotated[Path, typer.Argument(help="An int8 .tflite file.", show_default=False)]
 Data = Annotated[Path, typer.Option("--data", "-d", help="A data folder.", show_default=False)]
 MaybeData = Annotated[Path | None, typer.Option("--data", "-d", help="A data folder.", show_default=False)]
+Models = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Model folder to build with (of kws import, quantize or export); again for another one in the same image.",
+        show_default="the shipped model",
+    ),
+]
 DumpAudio = Annotated[
     Path | None, typer.Option("--dump-audio", metavar="FILE.wav", help="Keep what the model hears as a WAV.")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,6 +76,13 @@ def chosen(
     packing: Packing | None = "portable" if portable else None if size is None else "size" if size else "speed"
     changes = {"packing": packing, "max_constants": max_constants}
     return choice.model_copy(update={key: value for key, value in changes.items() if value is not None})
+
+
+def wanted(models: Sequence[Path], size: bool | None, max_constants: int | None) -> CompileConfig | None:
+    """What the options say for all of ``models``; None where they say nothing."""
+    if size is None and max_constants is None:
+        return None
+    return chosen(models[0], size, max_constants=max_constants)
 
 
 def constants_line(values: dict[str, Any]) -> str:

@@ -19,15 +19,7 @@ EXAMPLE = (
 
 def build(
     board: common.Board = "disco_f407vg",
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Folder that `kws export` made; with --app mlperf also a .tflite.",
-            show_default="the shipped model",
-        ),
-    ] = None,
+    model: common.Models = None,
     app: Annotated[str, typer.Option(help="kws (ours) or mlperf (MLPerf Tiny's serial protocol).")] = "kws",
     energy: Annotated[
         bool, typer.Option("--energy", help="With --app mlperf: for the energy monitor, at 9600 baud.")
@@ -59,53 +51,41 @@ def build(
     Arduino's core is needed and not installed: what our part takes, compiled by the core's flags, and no image.
     """
     from host_tools.boards import load_board
-    from host_tools.image import arduino
+    from host_tools.image import arduino, models
     from host_tools.image import build as builder
     from host_tools.measure import realtime
 
     target = load_board(board)
     builder.check_app(app, engine, target, profile=profile, energy=energy)
     out = Path(out or builder.default_out(board, app))
-    if model is not None and model.suffix == ".tflite" and app == "mlperf":
+    only = models.one(model, "--app mlperf" if app == "mlperf" else "--profile") if app == "mlperf" or profile else None
+    folder: Path | None
+    if only is not None and only.suffix == ".tflite" and app == "mlperf":
         from model_pipeline.mlperf import write_plan
 
         if streaming:
             raise KwsError("MLPerf Tiny's inputs are whole windows", hint="leave --streaming out")
-        choice = kernels.chosen(model, size, max_constants=max_constants)
+        choice = kernels.chosen(only, size, max_constants=max_constants)
         builder.check_out(out)
-        write_plan(kernels.read(model), out / "model", model.stem, choice, sources=[model])
-        model = out / "model"
-    elif (streaming, size, max_constants) != (None, None, None):
-        from model_pipeline.export import export
-
-        if engine != "aot":
-            raise KwsError(
-                f"engine {engine} is not a compiled plan", hint="leave out --engine, or what says how to compile one"
-            )
-        source = model or builder.DEFAULT_MODEL
-        with ui.progress("export") as progress:
-            export(
-                source,
-                out / "model",
-                progress,
-                streaming=streaming,
-                choice=kernels.chosen(source, size, max_constants=max_constants),
-            )
-        model = out / "model"
+        folder = out / "model"
+        write_plan(kernels.read(only), folder, only.stem, choice, sources=[only])
+    else:
+        everywhere = kernels.wanted(model or [builder.DEFAULT_MODEL], size, max_constants)
+        folder = models.generated(model, out / "model", engine=engine, streaming=streaming, choice=everywhere)
     lacking: MissingTool | None = None
     try:
         with ui.progress(f"build for {board}") as progress:
-            done = builder.build(board, model, engine, out, profile=profile, app=app, energy=energy, progress=progress)
+            done = builder.build(board, folder, engine, out, profile=profile, app=app, energy=energy, progress=progress)
     except builder.CoreMissing as missing:
         lacking = missing
         with ui.progress(f"our part for {board}") as progress:
-            done = arduino.part(board, model, engine, app=app, progress=progress)
+            done = arduino.part(board, folder, engine, app=app, progress=progress)
 
     verdict = None
     if check and app == "kws":
         with ui.progress("real time") as progress:
             elf = Path(done.elf) if done.elf else None
-            verdict = realtime.check(board, model, engine, elf=elf, progress=progress)
+            verdict = realtime.check(board, folder, engine, elf=elf, progress=progress)
 
     def human(values: dict[str, Any]) -> None:
         ui.out.say(

@@ -44,7 +44,7 @@ def export(
     prefix: Annotated[str, typer.Option(help="With --library: what all its names begin with.")] = "kws",
     also: Annotated[
         list[Path] | None,
-        typer.Option("--also", metavar="MODEL", help="With --library: another model that shares the front end."),
+        typer.Option("--also", metavar="MODEL", help="Another model in the same image; any number."),
     ] = None,
     json: common.Json = False,
 ) -> None:
@@ -53,10 +53,13 @@ def export(
 
     chosen = size is not None or portable or max_constants is not None
     choice = kernels.chosen(model, size, portable, max_constants)
-    if library is None and (also or prefix != "kws"):
-        raise KwsError("--prefix and --also are for --library", hint="add --library cmake")
+    if library is None and prefix != "kws":
+        raise KwsError("--prefix is for --library", hint="add --library cmake")
     if library is not None:
         _library([model, *(also or [])], out, library, prefix, streaming, choice if chosen else None, json)
+        return
+    if also:
+        _together([model, *also], out, streaming, choice if chosen else None, json)
         return
     with ui.progress("exporting") as progress:
         result = run(model, out, progress, streaming=streaming, choice=choice)
@@ -75,6 +78,21 @@ def export(
         ui.out.say("  {}", kernels.constants_line(values))
 
     ui.emit(result, json, human)
+
+
+def _together(models: list[Path], out: Path, streaming: int | None, choice: CompileConfig | None, json: bool) -> None:
+    from model_pipeline.together import check_number, export_together
+
+    check_number(models)
+    with ui.progress("exporting") as progress:
+        plan = export_together(models, out, progress, streaming=streaming, choice=choice)
+
+    def human(values: dict) -> None:
+        ui.out.say("{}: {}", values["folder"], values["name"])
+        ui.out.say("  {:,} B for activations, {:,} B of constants", values["arena_bytes"], values["constant_bytes"])
+        ui.out.say("  {:,} MACs an inference of all", values["macs"])
+
+    ui.emit({"folder": str(out), **plan.to_json()}, json, human)
 
 
 def _library(

@@ -19,9 +19,7 @@ def flash(
     probe: Annotated[str | None, typer.Option(help="Serial number of the debug probe or the board.")] = None,
     method: Annotated[str | None, typer.Option(help="Only this upload method.", show_default="all, in order")] = None,
     elf: Annotated[Path | None, typer.Option(help="Firmware to write.", show_default="build it")] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Exported model folder to build with.", show_default="the shipped model")
-    ] = None,
+    model: common.Models = None,
     engine: Annotated[str, typer.Option(help="aot or tflm.")] = "aot",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the exact commands and stop.")] = False,
     hello: Annotated[bool, typer.Option(help="Ask the board afterwards what it runs.")] = True,
@@ -49,13 +47,16 @@ def flash(
         speaks = app_of(elf)
     plan = flashing.prepare(target, image.absolute(), port=port, probe=probe, method=method)
     if dry_run:
-        _dry_run(plan, json)
+        _dry_run(plan, model, engine, json)
         return
     if elf is None:
+        from host_tools.image import models
         from host_tools.image.build import build
+        from model_pipeline.native import work_dir
 
+        folder = models.generated(model, work_dir() / "build" / board / "model", engine=engine)
         with ui.progress(f"build for {board}") as bar:
-            built = build(board, model, engine, progress=bar)
+            built = build(board, folder, engine, progress=bar)
         expected["model_hash"] = built.model_hash
         plan = flashing.prepare(target, Path(built.elf), port=port, probe=probe, method=method)
     with ui.progress("flash") as bar:
@@ -78,24 +79,29 @@ def flash(
     ui.emit(result, json, _show)
 
 
-def _dry_run(plan: Any, json: bool) -> None:
+def _dry_run(plan: Any, model: list[Path] | None, engine: str, json: bool) -> None:
+    import shlex
+
     from host_tools.flash import upload as flashing
 
     methods = [
         {"method": u.name, "installed": u.find() is not None, "steps": flashing.plan(u, job)}
         for u, job in zip(plan.uploaders, plan.jobs, strict=True)
     ]
+    build = ["kws", "build", "--board", plan.board.id, *(f"--model={path}" for path in model or ())]
+    build += [] if engine == "aot" else ["--engine", engine]
     result = {
         "board": plan.board.id,
         "elf": str(plan.elf),
-        "built": plan.elf.is_file(),
+        "built": plan.elf.is_file() and not model,
+        "build": shlex.join(build),
         "port": plan.device.port if plan.device else None,
         "methods": methods,
     }
 
     def human(values: dict[str, Any]) -> None:
         if not values["built"]:
-            ui.out.say("kws build --board {}", values["board"])
+            ui.out.say("{}", values["build"])
         for entry in values["methods"]:
             note = "" if entry["installed"] else " (not installed)"
             ui.out.say("# {}{}", entry["method"], note)

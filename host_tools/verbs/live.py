@@ -36,9 +36,7 @@ def live(
     wav: Annotated[Path | None, typer.Option(help="Listen to this recording, at its pace.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="With --wav: as fast as the device takes it.")] = False,
     projector: Annotated[bool, typer.Option("--projector", help="Begin with the word alone (key p).")] = False,
-    model: Annotated[
-        Path | None, typer.Option(help="Model folder: what --board and --pc are built with, and where key s saves.")
-    ] = None,
+    model: common.Models = None,
     engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
     elf: Annotated[Path | None, typer.Option(help="Emulate this image for --board instead of building one.")] = None,
     threshold: common.Thresholds = None,
@@ -68,7 +66,8 @@ def live(
         if threshold:
             link.set_detector(tune.asked(threshold, info))
             info = link.info()
-        summary = _run(link, info, source, model, dump_audio, keep_detections, seconds, projector, json)
+        only = model[0] if model and len(model) == 1 else None  # key s saves thresholds there
+        summary = _run(link, info, source, only, dump_audio, keep_detections, seconds, projector, json)
     summary["microphone_overflows"] = len(overflows)
     if json:
         ui.emit_line({"event": "Summary", **summary})
@@ -135,7 +134,7 @@ def _run(
         with contextlib.suppress(KeyboardInterrupt):
             for event in feed.events(also=SEND_FEATURES if drawn else 0, tick=ends, with_sound=drawn or bool(sinks)):
                 if json:
-                    if (line := lines.as_line(event, info.labels)) is not None:
+                    if (line := lines.as_line(event, info)) is not None:
                         ui.emit_line(line)
                 elif not drawn and type(event).__name__ == "Detection":
                     heard = state.found[-1]

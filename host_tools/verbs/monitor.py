@@ -35,21 +35,21 @@ def monitor(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show what a device is and what it says: logs, detections, the record of a fault."""
+    from host_tools.link.info import Info
     from host_tools.link.session import Link
     from host_tools.live import lines, tune
 
     def say(event: Any) -> None:
         if not json:
-            ui.out.show(describe(event, labels))
-        elif (line := lines.as_line(event, labels)) is not None:
+            ui.out.show(describe(event, info))
+        elif (line := lines.as_line(event, info)) is not None:
             ui.emit_line(line)
 
-    labels: tuple[str, ...] = ()
+    info = Info()
     with Link.open(port, **({"baud": baud} if baud else {})) as link:
         if link.device:
             say(link.device)
         info = link.info()
-        labels = info.labels
         if threshold:
             link.set_detector(tune.asked(threshold, info))
             info = link.info()
@@ -83,10 +83,11 @@ def _listen(
             ui.err.say("[yellow]{} samples were lost[/]", feed.lost)
 
 
-def describe(event: Any, labels: tuple[str, ...]) -> Text:
+def describe(event: Any, info: Info) -> Text:
     """One line for people."""
-    from host_tools.link import codes, events, info
-    from host_tools.live.lines import word
+    from host_tools.link import codes, events
+    from host_tools.link import info as infos
+    from host_tools.live.lines import told
 
     match event:
         case events.HelloReply():
@@ -101,7 +102,7 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
                 event.window,
                 reason,
             )
-        case info.Info():
+        case infos.Info():
             return ui.styled(
                 "{}, firmware {}, engine {}, model {}: {}",
                 event.board,
@@ -117,7 +118,7 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
         case events.Detection():
             return ui.styled(
                 "[bold green]{}[/] at {:.2f} s, score {:.2f}",
-                word(event.label, labels),
+                told(event.label, info),
                 event.position / SAMPLE_RATE,
                 event.score / 256,
             )
@@ -135,7 +136,7 @@ def describe(event: Any, labels: tuple[str, ...]) -> Text:
             )
         case events.Result():
             best = max(range(len(event.output)), key=event.output.__getitem__, default=0)
-            label = word(best, labels)
+            label = told(best, info)
             score = (event.output[best] + 128) / 256 if event.output else 0.0
             return ui.styled("[dim]{:8.2f} s[/]  {} {:.2f}", event.position / SAMPLE_RATE, label, score)
         case events.StreamDone():

@@ -33,10 +33,7 @@ def stream(
     mic: Annotated[bool, typer.Option("--mic", help="Stream this computer's microphone.")] = False,
     realtime: Annotated[bool, typer.Option("--realtime", help="Stream --wav at the pace of a microphone.")] = False,
     paced: Annotated[int, typer.Option(min=0, help="Clips to repeat at that pace, for the response time.")] = 8,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Model folder: what --board is built with, and what --data is compared with."),
-    ] = None,
+    model: common.Models = None,
     engine: Annotated[str, typer.Option(help="Engine to build with --board: aot or tflm.")] = "aot",
     elf: Annotated[Path | None, typer.Option(help="Emulate this image for --board instead of building one.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results.json and report.html.")] = None,
@@ -49,10 +46,11 @@ def stream(
     """Stream speech to a device: labelled clips for accuracy and cost, a recording or a microphone for a look."""
     if sum((data is not None, wav is not None, mic)) != 1:
         raise KwsError("give one of --data DIR, --wav FILE and --mic", hint=EXAMPLE.removeprefix("Example: "))
-    from host_tools.image import targets
+    from host_tools.image import models, targets
     from host_tools.words import microphone
     from model_pipeline.data.audio import recording_blocks
 
+    only = models.one(model, "kws stream --data") if data else None
     with contextlib.ExitStack() as stack:
         # First what may be missing, then the device.
         source = stack.enter_context(microphone.blocks()) if mic else recording_blocks(wav, _BLOCK) if wav else None
@@ -65,7 +63,7 @@ def stream(
             _live(link, source, realtime=realtime, endless=mic, json=json)
             return
         assert data is not None
-        results = _clips(link, data, clips, paced, model)
+        results = _clips(link, data, clips, paced, only)
     results["build"] = build
     results["data_folder"] = str(data.resolve())
     results["where"] = f"an emulated {board}" if board and board != "host" else ""
@@ -111,7 +109,8 @@ def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: b
     from host_tools.report import tables as show
 
     before = link.stats()
-    labels = link.info().labels
+    info = link.info()
+    labels = info.labels
     detections = 0
     done: StreamDone | None = None
     with contextlib.nullcontext() if json else ui.live(12, screen=ui.out) as live:
@@ -120,11 +119,11 @@ def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: b
                 detections += isinstance(event, Detection)
                 done = event if isinstance(event, StreamDone) else done
                 if live is None:
-                    if (line := lines.as_line(event, labels)) is not None:
+                    if (line := lines.as_line(event, info)) is not None:
                         ui.emit_line(line)
                 elif isinstance(event, Detection):
                     seconds, score = event.position / SAMPLE_RATE, event.score / 256
-                    word = lines.word(event.label, labels)
+                    word = lines.told(event.label, info)
                     ui.out.say("{:8.2f} s  [bold green]{}[/]  {:.2f}", seconds, word, score)
                 elif isinstance(event, Result):
                     live.update(show.posteriors(labels, event))

@@ -267,8 +267,8 @@ def _int16(value: int) -> int:
     return (value + 32768) % 65536 - 32768
 
 
-def tables_c(config: FrontendConfig) -> str:
-    """``frontend_tables.c``: `const kws_fe_tables_t kws_frontend_tables` for the firmware."""
+def tables_c(config: FrontendConfig, name: str = "kws_frontend_tables") -> str:
+    """``frontend_tables.c``: `const kws_fe_tables_t` of that name for the firmware."""
     values = tables(config)
     types = {"uint16": "uint16_t", "int16": "int16_t", "uint32": "uint32_t"}
     lines = [
@@ -280,9 +280,9 @@ def tables_c(config: FrontendConfig) -> str:
         "#endif",
         "",
     ]
-    for name in ARRAYS:
-        array = getattr(values, name)
-        lines.append(f"static const {types[array.dtype.name]} {name}[{array.size}] = {{")
+    for field in ARRAYS:
+        array = getattr(values, field)
+        lines.append(f"static const {types[array.dtype.name]} {field}[{array.size}] = {{")
         text = [f"0x{v:08X}u" if array.dtype == np.uint32 else str(v) for v in array.tolist()]
         row = ""
         for item in text:
@@ -291,7 +291,7 @@ def tables_c(config: FrontendConfig) -> str:
                 row = ""
             row += f" {item},"
         lines += [f" {row}", "};", ""]
-    lines.append("const kws_fe_tables_t kws_frontend_tables = {")
-    lines += [f"    .{name} = {values.scalar(name)}," for name in SCALARS]
-    lines += [f"    .{name} = {name}," for name in ARRAYS]
+    lines.append(f"const kws_fe_tables_t {name} = {{")
+    lines += [f"    .{field} = {values.scalar(field)}," for field in SCALARS]
+    lines += [f"    .{field} = {field}," for field in ARRAYS]
     return "\n".join([*lines, "};", ""])

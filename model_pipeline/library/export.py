@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_pipeline.compiler import compile_model, emit
 from model_pipeline.config import CompileConfig
 from model_pipeline.ctext import c_string, guarded
 from model_pipeline.errors import KwsError
-from model_pipeline.export import check_agreement
-from model_pipeline.features import tables_c
 from model_pipeline.files import kernels_header
 from model_pipeline.folders import MARK, atomic_dir, check_replaceable
-from model_pipeline.image import Part, check_together, image_header, image_source
+from model_pipeline.image import Part, check_together, image_header, image_source, tables_files
 from model_pipeline.library.flavours import FLAVOURS, Description, flavour_files
 from model_pipeline.library.sources import check_prefix, library_files, licence
-from model_pipeline.manifest import load_manifest
 from model_pipeline.native import FIRMWARE
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.together import part_of, plan_sources
 
 KIND = "kws export --library"
 MAX_FILES, MAX_BYTES = 60, 300_000  # of one model; bytes for each of several
@@ -74,19 +71,16 @@ def export_library(
     out = Path(out)
     check_replaceable(out, KIND, sources=models)
     report(0, 2, "compiling")
-    parts = [_part(n, Path(model), len(models), streaming, choice) for n, model in enumerate(models)]
+    parts = [part_of(Path(model), n, len(models), streaming=streaming, choice=choice) for n, model in enumerate(models)]
     check_together(parts)
     generated = {
         "kws_image.h": image_header(parts, whole_windows=False),
         "kws_image.c": image_source(parts, whole_windows=False),
-        "kws_frontend_tables.c": tables_c(parts[0].manifest.frontend),
+        **tables_files(parts, "kws_frontend_tables"),
         "kws_nn_kernels.h": kernels_header(FIRMWARE),
     }
-    for part in parts:
-        files = emit(part.program, part.prefix)
-        generated[part.header] = files["model_aot.h"]
-        plan = files["model_aot.c"].replace('#include "model_aot.h"', f'#include "{part.header}"')
-        generated[f"{part.prefix}.c"] = _NUMBERS.sub(lambda m: m[0].replace(", ", ","), plan)
+    for name, text in plan_sources(parts).items():
+        generated[name] = _NUMBERS.sub(lambda m: m[0].replace(", ", ","), text) if name.endswith(".c") else text
     report(1, 2, "writing")
     sources = library_files(parts, generated, prefix)
     sources[f"{prefix}.h"] = public_header(parts, prefix)
@@ -171,19 +165,6 @@ def public_header(parts: Sequence[Part], prefix: str) -> str:
         "#endif",
     ]
     return guarded(f"{upper}_H", lines)
-
-
-def _part(n: int, model: Path, count: int, streaming: int | None, choice: CompileConfig | None) -> Part:
-    manifest = load_manifest(model)
-    tflite = (model / "model.tflite").read_bytes()
-    options = (choice or manifest.compile).model_dump()
-    hop = manifest.streaming if streaming is None else streaming
-    program = compile_model(tflite, **options)
-    check_agreement(manifest, program)
-    if hop and not program.step_frames:
-        program = compile_model(tflite, **options, hop=hop, frames=manifest.window_frames)
-    prefix = "kws_aot" if count == 1 else f"kws_aot{n}"
-    return Part(manifest, program, prefix, f"{prefix}.h")
 
 
 def _macs_per_second(part: Part) -> float:

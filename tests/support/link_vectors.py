@@ -49,6 +49,7 @@ _EVENTS = [
     (0x82, "HELLO_REPLY", struct.pack("<HHHBB", 1, 15, 512, 1, 0)),
     (0x83, "INFO_REPLY", _INFO + _field(5, b"o\nunknown")),
     (0x83, "INFO_REPLY", _INFO + _field(12, b"\1")),
+    (0x83, "INFO_REPLY", _INFO + _field(13, struct.pack("<BBBBHH", 2, 1, 5, 4, 160, 3) + b"okay nabu\x1b")),
     (0x84, "STATS_REPLY", struct.pack("<16I", *range(1, 16), 0xFFFFFFFF)),
     (0x85, "RESULT", _RESULT),
     (0x86, "DETECTION", struct.pack("<IBB", 31840, 1, 201)),
@@ -73,6 +74,7 @@ _BAD_EVENTS = [
     (0x83, b"\1\5abc"),
     (0x83, _field(6, bytes(31))),
     (0x83, _field(10, _DETECTOR[:-1])),
+    (0x83, _field(13, bytes(7))),
     (0x84, bytes(60)),
     (0x85, _RESULT + b"\0"),
     (0x87, b""),
@@ -131,7 +133,12 @@ def _infos() -> list[dict[str, Any]]:
     def info(labels: bytes = _LABELS, **changes: int) -> str:
         return (_field(6, struct.pack("<8I", *(_SIZES | changes).values())) + _field(5, labels)).hex()
 
+    def parts(*labels: int) -> str:
+        return b"".join(_field(13, struct.pack("<BBBBHH", n, 0, 5, 4, 160, 3) + b"a model") for n in labels).hex()
+
     rows = [(info(), True), (info(b"a\nb\n" + b"c" * 48), True)]
+    rows += [(info(b"a\nb\na") + parts(2, 1), True), (info(b"a\nb\nb") + parts(1, 2), False)]
+    rows += [(info() + parts(*labels), False) for labels in [(2,), (3, 1), (3, 0), (1, 1)]]
     rows += [(info(**change), False) for change in _WRONG_SIZES] + [(info(labels), False) for labels in _WRONG_LABELS]
     return [{"payload": payload, "believed": believed} for payload, believed in rows]
 

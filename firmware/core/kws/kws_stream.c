@@ -18,6 +18,16 @@ const uint8_t *kws_stream_scores(const kws_stream_t *s, uint32_t model) {
   return ((const kws_track_t *)track)->scores;
 }
 
+static kws_ear_t *ear_of(kws_stream_t *s, uint32_t ear) {
+  return ear == 0 ? &s->ear : (kws_ear_t *)(void *)at(s, s->image->more_at) + (ear - 1);
+}
+static const kws_fe_tables_t *tables_of(const kws_stream_t *s, uint32_t ear) {
+  return ear == 0 ? s->image->frontend : s->image->more[ear - 1];
+}
+static size_t channels_of(const kws_stream_t *s, uint32_t model) {
+  return tables_of(s, model_of(s, model)->ear)->num_channels;
+}
+
 static void *network_memory(kws_stream_t *s, uint32_t model) { return at(s, model_of(s, model)->network_at); }
 
 /* Frames that one invoke takes. */
@@ -25,11 +35,14 @@ static uint32_t taken(const kws_model_t *m) { return m->step_frames ? m->step_fr
 
 int kws_stream_init(kws_stream_t *s, const kws_image_t *image) {
   s->image = image;
-  if (kws_fe_init(&s->frontend, image->frontend) != 0) return -1;
+  for (uint32_t i = 0; i <= image->num_more; i++) {
+    const kws_fe_tables_t *const t = tables_of(s, i);
+    if (t->num_channels > image->frontend->num_channels || kws_fe_init(&ear_of(s, i)->frontend, t) != 0) return -1;
+  }
   for (uint32_t i = 0; i < image->num_models; i++) {
     const kws_model_t *const m = model_of(s, i);
     if (m->num_labels != m->detector.num_labels || m->window_frames == 0 || m->slots < taken(m) ||
-        m->window_frames % taken(m) != 0 || m->stride_frames == 0 ||
+        m->window_frames % taken(m) != 0 || m->stride_frames == 0 || m->ear > image->num_more ||
         (m->detector.look && m->detector.look->frames > m->slots) ||
         kws_detector_init(&kws_stream_track(s, i)->detector, &m->detector) != 0) {
       return -1;
@@ -40,8 +53,11 @@ int kws_stream_init(kws_stream_t *s, const kws_image_t *image) {
 }
 
 void kws_stream_reset(kws_stream_t *s) {
-  s->position = s->frames = 0;
-  kws_fe_reset(&s->frontend);
+  s->position = s->turn = 0;
+  for (uint32_t i = 0; i <= s->image->num_more; i++) {
+    ear_of(s, i)->frames = 0;
+    kws_fe_reset(&ear_of(s, i)->frontend);
+  }
   for (uint32_t i = 0; i < s->image->num_models; i++) {
     const kws_model_t *const m = model_of(s, i);
     kws_track_t *const track = kws_stream_track(s, i);
@@ -50,24 +66,44 @@ void kws_stream_reset(kws_stream_t *s) {
     track->stride = m->stride_frames;
     track->voice = 0;
     memset(track->scores, 0, sizeof track->scores);
-    memset(kws_stream_window(s, i), m->input_zero_point, (size_t)m->slots * s->image->frontend->num_channels);
+    memset(kws_stream_window(s, i), m->input_zero_point, m->slots * channels_of(s, i));
     kws_detector_reset(&track->detector);
     m->network->reset(network_memory(s, i));
   }
 }
 
 int kws_stream_frame(kws_stream_t *s, const int16_t *samples, size_t n, size_t *consumed, uint16_t *features) {
-  if (!kws_fe_process(&s->frontend, samples, n, consumed, features)) return 0;
-  const kws_fe_tables_t *const t = s->image->frontend;
-  s->position = t->window_samples + s->frames * t->hop_samples;
-  s->frames++;
-  return 1;
+  const uint32_t ears = s->image->num_more + 1;
+  if (s->turn == 0) { /* no front end may run ahead of another one's frame */
+    s->portion = n;
+    for (uint32_t i = 0; ears > 1 && i < ears; i++) {
+      const size_t missing = tables_of(s, i)->window_samples - ear_of(s, i)->frontend.used;
+      if (missing < s->portion) s->portion = missing;
+    }
+  }
+  for (;;) {
+    const uint32_t i = s->turn;
+    kws_ear_t *const ear = ear_of(s, i);
+    size_t used;
+    const int whole = kws_fe_process(&ear->frontend, samples, s->portion, &used, features);
+    s->turn = i + 1 == ears ? 0 : i + 1;
+    *consumed = s->turn == 0 ? used : 0;
+    if (whole) {
+      const kws_fe_tables_t *const t = tables_of(s, i);
+      s->position = t->window_samples + ear->frames * t->hop_samples;
+      ear->frames++;
+      return 1 + (int)i;
+    }
+    if (s->turn == 0) return 0;
+  }
 }
+
+int kws_stream_hears(const kws_stream_t *s, uint32_t model, uint32_t ear) { return model_of(s, model)->ear == ear; }
 
 /* `count` frames of the window, beginning with slot `first`, to the network's input. */
 static void fill(kws_stream_t *s, uint32_t model, uint32_t first, uint32_t count) {
   const kws_model_t *const m = model_of(s, model);
-  const size_t channels = s->image->frontend->num_channels;
+  const size_t channels = channels_of(s, model);
   const int8_t *const window = kws_stream_window(s, model);
   int8_t *const input = m->network->input(network_memory(s, model));
   const uint32_t to_end = m->slots - first, head = count < to_end ? count : to_end;
@@ -78,7 +114,7 @@ static void fill(kws_stream_t *s, uint32_t model, uint32_t first, uint32_t count
 int kws_stream_take(kws_stream_t *s, uint32_t model, const uint16_t *features) {
   const kws_model_t *const m = model_of(s, model);
   kws_track_t *const track = kws_stream_track(s, model);
-  const size_t channels = s->image->frontend->num_channels;
+  const size_t channels = channels_of(s, model);
   int8_t *const slot = kws_stream_window(s, model) + track->next_slot * channels;
   for (size_t i = 0; i < channels; i++) {
     slot[i] = kws_fe_quantize(features[i], m->feature_multiplier, m->feature_shift, m->input_zero_point);
@@ -120,7 +156,7 @@ static uint8_t level(kws_stream_t *s, uint32_t model) {
   const kws_model_t *const m = model_of(s, model);
   const kws_look_t *const look = m->detector.look;
   if (!look) return 0;
-  const uint32_t channels = s->image->frontend->num_channels;
+  const uint32_t channels = (uint32_t)channels_of(s, model);
   const int8_t *const window = kws_stream_window(s, model);
   uint32_t slot = kws_stream_track(s, model)->next_slot, sum = 0;
   for (uint32_t n = 0; n < look->frames; n++) {
@@ -149,8 +185,9 @@ int kws_stream_feed(kws_stream_t *s, const int16_t *samples, size_t n, kws_on_wo
   int words = 0;
   size_t used;
   for (; n > 0; samples += used, n -= used) {
-    if (!kws_stream_frame(s, samples, n, &used, features)) continue;
-    for (uint32_t i = 0; i < s->image->num_models; i++) {
+    const int frame = kws_stream_frame(s, samples, n, &used, features);
+    for (uint32_t i = 0; frame && i < s->image->num_models; i++) {
+      if (!kws_stream_hears(s, i, (uint32_t)frame - 1)) continue;
       if (kws_stream_take(s, i, features)) {
         const int error = kws_stream_invoke(s, i);
         if (error) return error;

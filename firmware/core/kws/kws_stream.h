@@ -1,5 +1,6 @@
-/* From samples to words: front end -> window of features -> network -> detector, for one or several models that share a
- * front end. No heap, and all state in the caller's memory: as many streams as there is room for.
+/* From samples to words: front end -> window of features -> network -> detector, for one or several models. Those with the
+ * same front end share it; others hear with one of their own. No heap, and all state in the caller's memory: as many
+ * streams as there is room for.
  *
  * Generated code gives a `kws_image_t` (what is listened for; constant) and the type of a state that has room for it,
  * which begins with a kws_stream_t. */
@@ -38,6 +39,7 @@ typedef struct {
   uint16_t step_frames;        /* 0: an invoke takes the whole window; n: the n newest frames, and every frame once */
   uint16_t slots;              /* frames kept: window_frames, or at least step_frames where that is not 0 */
   uint16_t stride_frames;      /* frames from one result to the next */
+  uint8_t ear;                 /* its front end: 0 the image's first, n the one after it by n */
   uint8_t role;                /* KWS_ROLE_VOICE: never a word itself; others are heard only while it says yes */
   uint8_t output_flip;         /* 0x80: int8 with zero point -128; 0: uint8 with zero point 0. Scale 1/256 */
   int8_t input_zero_point;
@@ -49,10 +51,19 @@ typedef struct {
 } kws_model_t;
 
 typedef struct {
-  const kws_fe_tables_t *frontend;
+  const kws_fe_tables_t *frontend; /* the first; none of the others has more channels */
   const kws_model_t *models;
   uint32_t num_models;
+  const kws_fe_tables_t *const *more; /* the other front ends */
+  uint32_t num_more;
+  size_t more_at; /* where their kws_ear_t lie in the state */
 } kws_image_t;
+
+/* A front end, and the frames that it gave since the reset. */
+typedef struct {
+  uint32_t frames;
+  kws_fe_state_t frontend;
+} kws_ear_t;
 
 /* What is kept of one model. */
 typedef struct {
@@ -68,8 +79,9 @@ typedef struct {
 typedef struct {
   const kws_image_t *image;
   uint32_t position; /* samples since the reset at the end of the last frame; wraps at 2^32 */
-  uint32_t frames;   /* since the reset */
-  kws_fe_state_t frontend;
+  uint32_t turn;     /* of several front ends, the next to be given `portion` samples */
+  size_t portion;
+  kws_ear_t ear;     /* the first */
 } kws_stream_t;
 
 typedef struct {
@@ -95,9 +107,13 @@ const uint8_t *kws_stream_scores(const kws_stream_t *s, uint32_t model);
 
 /* ---- its steps, for who measures or shows them: feed is nothing but these ---- */
 
-/* Takes samples until a frame is whole: 1, and features[num_channels] is filled; or until they are used up: 0. */
+/* Takes samples until a frame is whole: 1 + its front end's number, and features[channels] is filled; or until they are used
+ * up: 0. Where several front ends have a frame at the same sample, *consumed is 0 for all but the last of them: call again
+ * with the same samples (and any after them). */
 int kws_stream_frame(kws_stream_t *s, const int16_t *samples, size_t n, size_t *consumed, uint16_t *features);
-/* The frame into the model's window. 1: its network is to be invoked now, and its input is there. */
+/* Whether frames of this front end are the model's. */
+int kws_stream_hears(const kws_stream_t *s, uint32_t model, uint32_t ear);
+/* The frame, of the model's own front end, into its window. 1: its network is to be invoked now, and its input is there. */
 int kws_stream_take(kws_stream_t *s, uint32_t model, const uint16_t *features);
 int kws_stream_invoke(kws_stream_t *s, uint32_t model);
 /* After take, and after invoke where that was due: whether the model has a new result, which then is in its scores. */

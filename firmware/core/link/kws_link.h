@@ -86,6 +86,7 @@ enum {
   KWS_INFO_DETECTOR = 10,
   KWS_INFO_BUILD = 11,
   KWS_INFO_MORE = 12,
+  KWS_INFO_PART = 13,
 };
 
 /* In the order of STATS_REPLY; what the port counts is filled in by the application. */

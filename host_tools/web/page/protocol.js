@@ -237,8 +237,15 @@ const INFO_NUMBERS = {
   9: "arena_bytes macs stack_bytes stack_used free_ram",
 };
 
+// One of several models in an image: its labels are the next ones of the image's.
+function readPart(r) {
+  const [labels, role, window, rest] = [r.u8(), r.u8(), r.u8(), r.u8()];
+  const [hop_samples, stride] = [r.u16(), r.u16()];
+  return { name: shown(r.text(), MAX_TEXT), labels, role, window, rest, hop_samples, stride };
+}
+
 function readInfo(r) {
-  const info = { labels: [], detector: null, more: false, payload: r.bytes.slice() };
+  const info = { labels: [], parts: [], detector: null, more: false, payload: r.bytes.slice() };
   for (const name of Object.values(INFO_TEXTS)) info[name] = "";
   for (const names of Object.values(INFO_NUMBERS)) for (const name of names.split(" ")) info[name] = 0;
   const labels = [];
@@ -256,6 +263,8 @@ function readInfo(r) {
       inner.end();
     } else if (tag === 10) {
       info.detector = readDetector(inner);
+    } else if (tag === 13) {
+      info.parts.push(readPart(inner));
     }
   }
   delete info._;
@@ -285,7 +294,15 @@ export function checkInfo(info) {
   if (info.output_bytes !== info.labels.length) {
     throw new RangeError(`output_bytes is ${info.output_bytes} for ${info.labels.length} labels`);
   }
-  if (new Set(info.labels).size !== info.labels.length) throw new RangeError("a label is there twice");
+  const counts = info.parts.length ? info.parts.map((part) => part.labels) : [info.labels.length];
+  if (counts.reduce((a, b) => a + b) !== info.labels.length || counts.includes(0)) {
+    throw new RangeError(`the models have not ${info.labels.length} labels together`);
+  }
+  let at = 0;
+  for (const count of counts) { // a label stands once in a model
+    const own = info.labels.slice(at, (at += count));
+    if (new Set(own).size !== count) throw new RangeError("a label is there twice");
+  }
   for (const label of info.labels) {
     const size = new TextEncoder().encode(label).length;
     if (size < 1 || size > LIMITS.labelBytes) throw new RangeError(`a label of ${size} bytes`);

@@ -64,16 +64,16 @@ uint32_t EXPORT(kws_web_step)(uint32_t at, uint32_t end) {
   if (end > PCM_SAMPLES || at >= end) return 0;
   size_t used = 0;
   if (!kws_stream_frame(s, pcm + at, end - at, &used, features)) return (uint32_t)used;
-  return frame(s->frames - 1, s->position) == 0 ? (uint32_t)used : 0;
+  return frame(s->ear.frames - 1, s->position) == 0 ? (uint32_t)used : 0;
 }
 
 /* The next frame, which a board's front end made: what lies in `features`. 0, or -1: the network failed. */
 int EXPORT(kws_web_take)(void) {
   kws_stream_t *const s = &state.stream;
   const kws_fe_tables_t *const t = kws_image.frontend;
-  s->position = t->window_samples + s->frames * t->hop_samples; /* as kws_stream_frame has it */
-  s->frames++;
-  return frame(s->frames - 1, s->position);
+  s->position = t->window_samples + s->ear.frames * t->hop_samples; /* as kws_stream_frame has it */
+  s->ear.frames++;
+  return frame(s->ear.frames - 1, s->position);
 }
 
 /* Takes the detector of `settings`: 0, or -1 where a field is out of its range (the old one goes on then). */
