@@ -9,12 +9,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import numpy as np
 
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import PLAN_FILE
 
+_MISSING = "tflite_micro is not installed (it exists for Linux on x86_64 alone)"
 _LARGE = 16 << 20  # bytes of arena, where no tensor makes room for another
 
 
@@ -35,7 +37,7 @@ class Interpreter:
             from tflite_micro.python.tflite_micro import runtime
         except ImportError as error:
             raise MissingTool(
-                f"tflite_micro is not installed (it exists for Linux on x86_64 alone){so}",
+                f"{_MISSING}{so}",
                 hint=hint or "pip install 'micro-kws[train]'",
             ) from error
         options = {}
@@ -92,6 +94,19 @@ def tflm(tflite: bytes) -> Callable[[np.ndarray], np.ndarray]:
         return np.stack(rows)
 
     return run
+
+
+def schema() -> ModuleType:
+    """The classes of a .tflite's tables, to write one.
+
+    Raises:
+        MissingTool: ``tflite_micro``, which brings them, is not installed.
+    """
+    try:
+        from tflite_micro.tensorflow.lite.micro.python import schema_py_generated
+    except ImportError as error:
+        raise MissingTool(f"{_MISSING}, so no .tflite can be written", hint="pip install 'micro-kws[train]'") from error
+    return schema_py_generated
 
 
 def measure_arena(tflite: bytes) -> int:

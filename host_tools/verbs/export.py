@@ -15,7 +15,8 @@ from model_pipeline.errors import KwsError
 
 EXAMPLE = (
     "Example: kws export runs/demo/model --out runs/demo/firmware_model\n\n"
-    "Or: kws export firmware/model --library cmake --prefix front_door --out front_door"
+    "Or: kws export firmware/model --library cmake --prefix front_door --out front_door\n\n"
+    "Or: kws export runs/mine/model --library esphome --out hey_robot"
 )
 
 
@@ -38,13 +39,23 @@ def export(
         typer.Option(
             "--library",
             metavar="FLAVOUR",
-            help="Make a library for another firmware instead: cmake, arduino, platformio, zephyr or esp-idf.",
+            help="Make a library for another firmware instead: cmake, arduino, platformio, zephyr or esp-idf; or "
+            "esphome: a word's model for its micro_wake_word.",
         ),
     ] = None,
     prefix: Annotated[str, typer.Option(help="With --library: what all its names begin with.")] = "kws",
     also: Annotated[
         list[Path] | None,
         typer.Option("--also", metavar="MODEL", help="Another model in the same image; any number."),
+    ] = None,
+    word: Annotated[str, typer.Option(help="For esphome: which keyword.", show_default="the only one")] = "",
+    cutoff: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=0.996, help="For esphome: mean probability.", show_default="by the model's detector"),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, max=32, help="For esphome: results in that mean.", show_default="by the model's detector"),
     ] = None,
     json: common.Json = False,
 ) -> None:
@@ -55,6 +66,15 @@ def export(
     choice = kernels.chosen(model, size, portable, max_constants)
     if library is None and prefix != "kws":
         raise KwsError("--prefix is for --library", hint="add --library cmake")
+    if library != "esphome" and (word or cutoff is not None or window is not None):
+        raise KwsError("--word, --cutoff and --window are for ESPHome", hint="add --library esphome")
+    if library == "esphome":
+        if also or prefix != "kws" or chosen:
+            raise KwsError(
+                "ESPHome's models have no sources", hint="leave out --also, --prefix and how to pack weights"
+            )
+        _esphome(model, out, word, streaming, cutoff, window, json)
+        return
     if library is not None:
         _library([model, *(also or [])], out, library, prefix, streaming, choice if chosen else None, json)
         return
@@ -78,6 +98,28 @@ def export(
         ui.out.say("  {}", kernels.constants_line(values))
 
     ui.emit(result, json, human)
+
+
+def _esphome(
+    model: Path, out: Path, word: str, hop: int | None, cutoff: float | None, window: int | None, json: bool
+) -> None:
+    from model_pipeline.esphome import export_esphome
+
+    with ui.progress("exporting"):
+        done = export_esphome(model, out, word=word, hop=hop, cutoff=cutoff, window=window)
+
+    def human(values: dict) -> None:
+        name = next(file for file in values["files"] if file.endswith(".json") and not file.startswith("."))
+        ui.out.say("{}: {!r} for ESPHome, {:,} B", str(out / name), values["wake_word"], values["bytes"])
+        ui.out.say(
+            "  heard above a mean of {} over {} results, one each {} ms",
+            values["probability_cutoff"],
+            values["sliding_window_size"],
+            10 * values["step_frames"],
+        )
+        ui.out.say("  {:,} B of arena (tflm, this host)", values["tensor_arena_size"])
+
+    ui.emit(asdict(done), json, human)
 
 
 def _together(models: list[Path], out: Path, streaming: int | None, choice: CompileConfig | None, json: bool) -> None:
