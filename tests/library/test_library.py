@@ -23,6 +23,7 @@ from model_pipeline.library.export import MAX_BYTES, MAX_FILES
 from model_pipeline.library.sources import FAST, KERNELS, kernel_files
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.native import FIRMWARE, ROOT
+from tests.support import cores
 
 TINY = FIRMWARE / "tiny"
 WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
@@ -146,6 +147,27 @@ def test_it_compiles_for_every_core(library, core, tmp_path):
         pytest.skip("arm-none-eabi-gcc is not installed")
     flags = (f"-mcpu={core}", "-mthumb", "-mfloat-abi=soft", "--specs=nosys.specs")
     compile_all(library, tmp_path / "x.elf", *flags, compiler="arm-none-eabi-gcc")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """Of the least state: the default model, of which each frame computes what it changes."""
+    out = tmp_path_factory.mktemp("small") / "library"
+    export_library([FIRMWARE / "model"], out, "cmake", "front_door", streaming=1)
+    return out
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("core", cores.CORES, ids=lambda core: core.cpu)
+def test_every_core_hears_the_same_words_at_the_same_samples(small, sound, core, tmp_path):
+    """As firmware of its own by CMake, in QEMU's board of that core."""
+    if tool := cores.missing():
+        pytest.skip(f"{tool} is not installed")
+    heard_there = cores.run(core, cores.build(small, core, tmp_path / "build"), sound[: 16000 * 12], tmp_path)
+    expected = heard(FIRMWARE / "model", sound[: 16000 * 12])
+    assert heard_there == expected
+    if CLIPS.is_dir():
+        assert expected
 
 
 def test_without_optimisation_the_compiler_says_what_is_lost(library, tmp_path):
