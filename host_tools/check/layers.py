@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,11 +14,11 @@ from model_pipeline.compiler import Program, compile_model, load_host
 from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.strict import Strict
 from model_pipeline.tflm import Interpreter
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Strict):
     """Where a plan first left TensorFlow Lite Micro: ``element`` counts from 0 in the flattened layer."""
 
     input: int
@@ -30,14 +28,47 @@ class Difference:
     size: int
     ours: int
     theirs: int
+    text: str  # for people, in one line
 
-    @property
-    def text(self) -> str:
-        """One line."""
-        return (
-            f"input {self.input}, {self.operator}: {self.differing} of {self.size} values differ, "
-            f"the first is {self.element}: {self.ours} instead of {self.theirs}"
-        )
+
+class Comparison(Strict):
+    """A plan against TensorFlow Lite Micro: what was compared, and where they first differ. ``hop``: of a streaming
+    plan, whose outputs alone were compared; else 0."""
+
+    model_hash: str
+    tflite_micro: str
+    hop: int
+    inputs: int
+    layers: int
+    values: int
+    equal: bool
+    first_difference: Difference | None
+
+
+class ComparedDevice(Strict):
+    """A firmware's outputs against TensorFlow Lite Micro's here. ``ticks``: of an inference, mean, in ``unit``."""
+
+    port: str
+    board: str
+    engine: str
+    firmware: str
+    unit: str
+    ticks: float
+    equal: bool
+    first_difference: Difference | None
+
+
+class DeviceComparison(Strict):
+    """``speedup``: the second device's ticks by the first one's, where both are of one unit."""
+
+    model_hash: str
+    tflite_micro: str
+    inputs: int
+    values: int
+    equal: bool
+    first_difference: Difference | None
+    devices: list[ComparedDevice]
+    speedup: float | None
 
 
 def run_as(reference: Interpreter, program: Program, given: np.ndarray) -> list[np.ndarray]:
@@ -63,12 +94,8 @@ def run_as(reference: Interpreter, program: Program, given: np.ndarray) -> list[
 
 def compare(
     tflite: bytes, program: Program, inputs: np.ndarray, *, progress: ProgressCallback | None = None
-) -> dict[str, Any]:
-    """All layers of the window's plan ``program``, on each of int8 ``inputs`` [n, input bytes] in turn.
-
-    Returns:
-        How many layers and values were compared, and the first `Difference` (or None).
-    """
+) -> Comparison:
+    """All layers of the window's plan ``program``, on each of int8 ``inputs`` [n, input bytes] in turn."""
     reference = Interpreter(tflite, keep=True)
     host = load_host(program)
     report = progress or silent
@@ -95,20 +122,21 @@ def compare(
         if first:
             break
     report(len(inputs), len(inputs), "done")
-    return {
-        "model_hash": program.model_hash,
-        "tflite_micro": reference.version,
-        "inputs": len(inputs),
-        "layers": len(compared),
-        "values": values,
-        "equal": first is None,
-        "first_difference": {**asdict(first), "text": first.text} if first else None,
-    }
+    return Comparison(
+        model_hash=program.model_hash,
+        tflite_micro=reference.version,
+        hop=0,
+        inputs=len(inputs),
+        layers=len(compared),
+        values=values,
+        equal=first is None,
+        first_difference=first,
+    )
 
 
 def compare_streaming(
     tflite: bytes, program: Program, steps: int, seed: int = 1, progress: ProgressCallback | None = None
-) -> dict[str, Any]:
+) -> Comparison:
     """A streaming plan on random frames against TensorFlow Lite Micro on the windows that they make.
 
     Args:
@@ -135,16 +163,16 @@ def compare_streaming(
         if first:
             break
     report(calls, calls, "done")
-    return {
-        "model_hash": program.model_hash,
-        "tflite_micro": reference.version,
-        "hop": hop,
-        "inputs": steps,
-        "layers": 1,
-        "values": steps * program.output.bytes,
-        "equal": first is None,
-        "first_difference": {**asdict(first), "text": first.text} if first else None,
-    }
+    return Comparison(
+        model_hash=program.model_hash,
+        tflite_micro=reference.version,
+        hop=hop,
+        inputs=steps,
+        layers=1,
+        values=steps * program.output.bytes,
+        equal=first is None,
+        first_difference=first,
+    )
 
 
 def _difference(number: int, place: str, ours: np.ndarray, theirs: np.ndarray) -> Difference | None:
@@ -153,18 +181,24 @@ def _difference(number: int, place: str, ours: np.ndarray, theirs: np.ndarray) -
     wrong = np.flatnonzero(ours != theirs)
     if not wrong.size:
         return None
-    at = int(wrong[0])
-    return Difference(number, place, at, int(wrong.size), int(ours.size), int(ours[at]), int(theirs[at]))
+    at, mine, right = int(wrong[0]), int(ours[wrong[0]]), int(theirs[wrong[0]])
+    text = f"{wrong.size} of {ours.size} values differ, the first is {at}: {mine} instead of {right}"
+    return Difference(
+        input=number,
+        operator=place,
+        element=at,
+        differing=int(wrong.size),
+        size=int(ours.size),
+        ours=mine,
+        theirs=right,
+        text=f"input {number}, {place}: {text}",
+    )
 
 
 def compare_devices(
     tflite: bytes, inputs: np.ndarray, links: Sequence[Link], progress: ProgressCallback | None = None
-) -> dict[str, Any]:
+) -> DeviceComparison:
     """The engine of the firmware behind each link on each of int8 ``inputs`` [n, input bytes], past its front end.
-
-    Returns:
-        As `compare`, and ``devices``: of each its board, engine, first difference, and ``ticks`` of an inference
-        (mean) with their ``unit``. ``speedup``: the second one's ticks by the first one's, where they are of one unit.
 
     Raises:
         KwsError: a firmware has another model.
@@ -197,27 +231,27 @@ def compare_devices(
             place = f"{infos[n].engine} on {link.name}"
             firsts[n] = firsts[n] or _difference(number, place, np.array(result.output, np.int8), theirs)
     report(len(inputs), len(inputs), "done")
-    devices: list[dict[str, Any]] = [
-        {
-            "port": link.name,
-            "board": info.board,
-            "engine": info.engine,
-            "firmware": info.firmware,
-            "unit": tick_unit(info).name,
-            "ticks": float(np.mean(counted)),
-            "equal": first is None,
-            "first_difference": {**asdict(first), "text": first.text} if first else None,
-        }
+    devices = [
+        ComparedDevice(
+            port=link.name,
+            board=info.board,
+            engine=info.engine,
+            firmware=info.firmware,
+            unit=tick_unit(info).name,
+            ticks=float(np.mean(counted)),
+            equal=first is None,
+            first_difference=first,
+        )
         for link, info, counted, first in zip(links, infos, ticks, firsts, strict=True)
     ]
-    alike = len(devices) == 2 and devices[0]["unit"] == devices[1]["unit"] and devices[0]["ticks"]
-    return {
-        "model_hash": model_hash,
-        "tflite_micro": reference.version,
-        "inputs": len(inputs),
-        "values": values,
-        "equal": all(d["equal"] for d in devices),
-        "first_difference": next((d["first_difference"] for d in devices if not d["equal"]), None),
-        "devices": devices,
-        "speedup": devices[1]["ticks"] / devices[0]["ticks"] if alike else None,
-    }
+    alike = len(devices) == 2 and devices[0].unit == devices[1].unit and devices[0].ticks
+    return DeviceComparison(
+        model_hash=model_hash,
+        tflite_micro=reference.version,
+        inputs=len(inputs),
+        values=values,
+        equal=all(device.equal for device in devices),
+        first_difference=next((device.first_difference for device in devices if not device.equal), None),
+        devices=devices,
+        speedup=devices[1].ticks / devices[0].ticks if alike else None,
+    )

@@ -5,18 +5,20 @@ The pytest suite in tests/hardware runs them one by one at full length; ``kws se
 
 from __future__ import annotations
 
+import functools
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from host_tools.link import stream
 from host_tools.link.codes import MAX_SAMPLES, RESET_REASONS, Command, Die, ErrorCode, FaultKind
-from host_tools.link.events import Detection, DeviceRefused, Fault, HelloReply, Result, StreamDone
+from host_tools.link.events import DeviceRefused, Fault, HelloReply, Result, StreamDone
 from host_tools.link.info import Info
 from host_tools.link.payloads import stream_data
 from host_tools.link.session import Link
@@ -24,6 +26,10 @@ from host_tools.measure.clips import open_dataset
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from host_tools.check.stream import StreamComparison
+    from model_pipeline.listening.recogniser import Recogniser
 
 
 class Skipped(Exception):
@@ -57,28 +63,19 @@ class Reference:
                 self._run, self.engine = runner(tflite, "aot"), "our plan on this machine"
         return self._run(windows)
 
+    @functools.cached_property
+    def recogniser(self) -> Recogniser:
+        """The model over long audio, as the firmware runs it."""
+        from model_pipeline.listening.recogniser import Recogniser
+
+        return Recogniser(self.model, workers=1, wide=False)
+
     def listen(self, audio: NDArray[np.int16], stride: int) -> tuple[NDArray[np.int8], list[tuple[int, int, int]]]:
-        """Continuous mode over int16 [n], by the rule of firmware/app/app_stream.c.
-
-        Returns:
-            Outputs int8 [results, labels], and detections as (position, label, score).
-        """
-        from model_pipeline.features import Frontend, quantize
-        from model_pipeline.listening.detector import levels_of, run_detector
-
-        manifest = self.manifest
-        frames = quantize(Frontend(manifest.frontend).process(audio), manifest.input.scale, manifest.input.zero_point)
-        starts = range(0, len(frames) - manifest.window_frames + 1, stride)
-        if not starts:
-            return np.empty((0, len(manifest.labels)), np.int8), []
-        outputs = self.infer(np.stack([frames[at : at + manifest.window_frames] for at in starts]))
-        hop = manifest.frontend.hop_samples
-        first = manifest.frontend.window_samples + (manifest.window_frames - 1) * hop
-        look, levels = manifest.look, None
-        if look:
-            levels = levels_of(frames, len(outputs), manifest.window_frames, stride, look.frames)
-        found = run_detector(manifest.detector, outputs, first, stride * hop, look=look, levels=levels)
-        return outputs, [(d.position, d.label, d.score) for d in found]
+        """What the host makes of int16 ``audio`` [n]: outputs int8 [results, labels], and detections as (position,
+        label, score)."""
+        track = self.recogniser.track(audio, stride)
+        found = track.detect(self.manifest.detector.model_copy(update={"stride_hops": stride}))
+        return track.outputs, [(d.position, d.label, d.score) for d in found]
 
 
 @dataclass
@@ -196,19 +193,18 @@ def exact_stream(device: Device) -> str:
     rng = np.random.default_rng(device.seed)
     loud = np.repeat(rng.uniform(0.0, 0.6, 8), SAMPLE_RATE // 4)
     audio = (rng.standard_normal(len(loud)) * loud * 9000).clip(-32768, 32767).astype(np.int16)
-    results, _ = _compare_stream(device, audio)
-    return f"{results} results of {len(audio) / SAMPLE_RATE:.0f} s of sound equal to the host's"
+    found = _compare_stream(device, audio)
+    return f"{found.equal_inferences} results of {len(audio) / SAMPLE_RATE:.0f} s of sound equal to the host's"
 
 
 def keywords(device: Device) -> str:
     """Streamed keywords are detected, at the sample where the host detects them."""
     if device.speech is None:
         raise Skipped("no speech to stream (--data DIR)")
-    _, found = _compare_stream(device, device.speech)
-    if not found:
+    heard = _compare_stream(device, device.speech).detections.device
+    if not heard:
         raise CheckFailed("no keyword was detected")
-    labels = device.info().labels
-    return f"{len(found)} detected: {' '.join(labels[label] for _, label, _ in found)}"
+    return f"{len(heard)} detected: {' '.join(label for _, label, _ in heard)}"
 
 
 def silence_and_noise(device: Device) -> str:
@@ -218,9 +214,9 @@ def silence_and_noise(device: Device) -> str:
         rng = np.random.default_rng(device.seed)
         hiss = (rng.standard_normal(2 * SAMPLE_RATE) * 300).astype(np.int16)
         audio = np.concatenate([np.zeros(SAMPLE_RATE, np.int16), hiss])
-    _, found = _compare_stream(device, audio)
-    if found:
-        raise CheckFailed(f"noise was taken for {device.info().labels[found[0][1]]!r}")
+    heard = _compare_stream(device, audio).detections.device
+    if heard:
+        raise CheckFailed(f"noise was taken for {heard[0][1]!r}")
     return f"nothing detected in {len(audio) / SAMPLE_RATE:.0f} s"
 
 
@@ -389,26 +385,17 @@ def speech_and_noise(
     raise KwsError(f"{folder}: the model hears keywords in all of its noise")
 
 
-def _compare_stream(device: Device, audio: NDArray[np.int16]) -> tuple[int, list[tuple[int, int, int]]]:
+def _compare_stream(device: Device, audio: NDArray[np.int16]) -> StreamComparison:
+    """By the detector that the firmware was built with."""
+    from host_tools.check.stream import compare
+
     reference = device.needs_reference()
-    stride = reference.manifest.detector.stride_hops
-    outputs, detections = reference.listen(audio, stride)
-    results: list[Result] = []
-    found: list[tuple[int, int, int]] = []
     device.link.reset_stream()
-    for event in stream.stream_continuous(device.link, [audio], stride=stride):
-        if isinstance(event, Result):
-            results.append(event)
-        elif isinstance(event, Detection):
-            found.append((event.position, event.label, event.score))
+    found = compare(device.link, reference.recogniser, audio, set_detector=False)
     device.expect_clean()
-    given = [list(r.output) for r in results]
-    if given != outputs.tolist():
-        at = next((i for i, (a, b) in enumerate(zip(given, outputs.tolist(), strict=False)) if a != b), len(given))
-        raise CheckFailed(f"result {at} of {len(outputs)} differs from the host's ({len(given)} arrived)")
-    if found != detections:
-        raise CheckFailed(f"the device detected {found}, the host {detections}")
-    return len(results), found
+    if found.first_difference:
+        raise CheckFailed(found.first_difference)
+    return found
 
 
 def _die(device: Device, kind: int) -> tuple[Fault, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,33 @@ from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.manifest import DetectorDefaults
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import SAMPLE_RATE
+from model_pipeline.strict import Strict
 
 _BLOCK = 4000  # samples: 0.25 s
+Heard = tuple[int, str, int]  # a detection: its position in samples, label, score
+
+
+class Detections(Strict):
+    """Of one stream, by the two sides."""
+
+    host: list[Heard]
+    device: list[Heard]
+
+
+class StreamComparison(Strict):
+    """The same ``samples`` on host and device. ``first_difference``: in words; ``lost``: frames, on the link."""
+
+    equal: bool
+    samples: int
+    seconds: float
+    inferences: int
+    equal_inferences: int
+    detections: Detections
+    first_difference: str | None
+    lost: int
+    board: str
+    engine: str
+    model: str
 
 
 def compare(
@@ -27,15 +51,14 @@ def compare(
     samples: NDArray[np.int16],
     detector: DetectorDefaults | None = None,
     progress: ProgressCallback | None = None,
-) -> dict[str, Any]:
+    *,
+    set_detector: bool = True,
+) -> StreamComparison:
     """Streams int16 ``samples`` [n] in continuous mode and compares every result and every detection.
 
     Args:
         detector: given to the device first; None: the manifest's.
-
-    Returns:
-        ``equal``, ``samples``, ``inferences``, ``equal_inferences``, ``detections`` of ``host`` and ``device``
-        (position in samples, label, score), ``first_difference`` (text or None) and ``lost`` frames.
+        set_detector: False: the device keeps the one that it has, which must be ``detector``.
 
     Raises:
         KwsError: the device has another model.
@@ -49,11 +72,9 @@ def compare(
             hint="kws flash or kws build with this model first",
         )
     wanted = detector or manifest.detector
-    link.set_detector(
-        Detector(
-            wanted.window, wanted.min_count, wanted.refractory_samples, tuple(wanted.thresholds), wanted.rest, at=0.0
-        )
-    )
+    if set_detector:
+        numbers = (wanted.window, wanted.min_count, wanted.refractory_samples, tuple(wanted.thresholds), wanted.rest)
+        link.set_detector(Detector(*numbers, at=0.0))
     track = recogniser.track(samples, wanted.stride_hops)
     expected = track.detect(wanted)
     lost_before = link.counters.lost + link.counters.bad
@@ -89,19 +110,19 @@ def compare(
         )
     elif done is None or done.total != len(samples) or done.dropped:
         difference = f"the device took {done.total if done else 0} of {len(samples)} samples"
-    return {
-        "equal": difference is None,
-        "samples": len(samples),
-        "seconds": len(samples) / SAMPLE_RATE,
-        "inferences": len(outputs),
-        "equal_inferences": equal,
-        "detections": {"host": host, "device": device},
-        "first_difference": difference,
-        "lost": lost,
-        "board": info.board,
-        "engine": info.engine,
-        "model": info.model_hash,
-    }
+    return StreamComparison(
+        equal=difference is None,
+        samples=len(samples),
+        seconds=len(samples) / SAMPLE_RATE,
+        inferences=len(outputs),
+        equal_inferences=equal,
+        detections=Detections(host=host, device=device),
+        first_difference=difference,
+        lost=lost,
+        board=info.board,
+        engine=info.engine,
+        model=info.model_hash,
+    )
 
 
 def _blocks(samples: NDArray[np.int16], progress: ProgressCallback | None) -> Iterator[NDArray[np.int16]]:

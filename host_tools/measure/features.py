@@ -13,18 +13,27 @@ import numpy as np
 from model_pipeline.config import FrontendConfig
 from model_pipeline.features import clip_features
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.strict import Strict
+
+
+class FeatureSpeed(Strict):
+    """One-second clips a second of each way, ``ratio``: the front end on all cores to each of librosa's ways, and
+    librosa's version."""
+
+    cores: int
+    clips_per_second: dict[str, float]
+    ratio: dict[str, float]
+    librosa: str
+    frontend: FrontendConfig
 
 
 def bench_features(
     config: FrontendConfig, *, clips: int = 2000, rounds: int = 5, progress: ProgressCallback | None = None
-) -> dict[str, Any]:
+) -> FeatureSpeed:
     """Times the front end and librosa on ``clips`` seconds of noise, each in its fastest of ``rounds``.
 
     librosa gets each clip by itself, as a loader calls it, and then all in one call; it need take no logarithm and do
     no noise reduction or PCAN, as the front end does.
-
-    Returns:
-        ``cores``, clips a second of each way, and ``ratio``, front end on all cores to each of librosa's ways.
     """
     import librosa  # slow to import
 
@@ -61,10 +70,10 @@ def bench_features(
             work()
             seconds.append(time.perf_counter() - started)
         rates[name] = count / min(seconds)
-    return {
-        "cores": os.cpu_count(),
-        "clips_per_second": {name: round(rate, 1) for name, rate in rates.items()},
-        "ratio": {way: round(rates["frontend"] / rates[f"librosa_{way}"], 2) for way in ("one_by_one", "in_one_call")},
-        "librosa": metadata.version("librosa"),
-        "frontend": config.model_dump(mode="json"),
-    }
+    return FeatureSpeed(
+        cores=os.cpu_count() or 1,
+        clips_per_second={name: round(rate, 1) for name, rate in rates.items()},
+        ratio={way: round(rates["frontend"] / rates[f"librosa_{way}"], 2) for way in ("one_by_one", "in_one_call")},
+        librosa=metadata.version("librosa"),
+        frontend=config,
+    )

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.native import host_compiler, run_compiler
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.strict import Strict
 
 MAIN = m4.HERE / "model_main.c"
 FLAGS = ("-O2",)  # as the firmware is built
@@ -136,35 +137,86 @@ def _on_host(folder: Path, data: np.ndarray, flags: list[str], timeout: float) -
     return _Run(ran.stdout, int(ran.stderr) / len(data))
 
 
+class LayerCost(Strict):
+    """Of one call: shapes, MACs, bytes, ``cost`` in the profile's unit, cost of a MAC and share of all."""
+
+    call: int
+    operator: str
+    name: str
+    kernel: str
+    input: list[int]
+    output: list[int]
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+    cost: float
+    per_mac: float | None
+    share: float
+
+
+class Profile(Strict):
+    """What an inference costs (of a streaming plan, a hop of ``hop`` frames), layer by layer."""
+
+    model_hash: str
+    target: str
+    unit: str
+    hop: int
+    runs: int
+    cost: float
+    macs: int
+    per_mac: float | None
+    arena_bytes: int
+    equal_to_host: bool
+    layers: list[LayerCost]
+
+
+class PlanProfile(Profile):
+    """Of the compiled plan alone, in an emulator or here; bytes as `PlanCost` has them."""
+
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+
+
+class DeviceProfile(Profile):
+    """Of a firmware. ``inference_ticks``: as RESULT has them; ``hook``: of them, what looking at each call took."""
+
+    port: str
+    board: str
+    unit_note: str
+    inference_ticks: float
+    hook: float
+
+
 def profile(
     program: Program, inputs: np.ndarray, target: Target = "m4", progress: ProgressCallback | None = None
-) -> dict[str, Any]:
-    """A table a layer, as JSON: shapes, MACs, bytes, cost, cost of a MAC and share."""
+) -> PlanProfile:
+    """What the plan costs on ``inputs`` [n, ...]; see `measure`."""
     cost = measure(program, inputs, target, progress=progress)
-    return {
-        "model_hash": program.model_hash,
-        "target": target,
-        "unit": UNITS[target],
-        "hop": program.streaming.hop if program.streaming else 0,
-        "runs": len(cost.outputs),
-        "cost": cost.total,
-        "macs": program.macs,
-        "per_mac": cost.total / program.macs if program.macs else None,
-        "arena_bytes": program.arena_bytes,
-        "flash_bytes": cost.flash,
-        "ram_bytes": cost.ram,
-        "stack_bytes": cost.stack,
-        "equal_to_host": bool(np.array_equal(cost.outputs, load_host(program).run(inputs).view(np.int8))),
-        "layers": _rows(program, cost.calls, cost.total),
-    }
+    return PlanProfile(
+        model_hash=program.model_hash,
+        target=target,
+        unit=UNITS[target],
+        hop=program.streaming.hop if program.streaming else 0,
+        runs=len(cost.outputs),
+        cost=cost.total,
+        macs=program.macs,
+        per_mac=cost.total / program.macs if program.macs else None,
+        arena_bytes=program.arena_bytes,
+        flash_bytes=cost.flash,
+        ram_bytes=cost.ram,
+        stack_bytes=cost.stack,
+        equal_to_host=bool(np.array_equal(cost.outputs, load_host(program).run(inputs).view(np.int8))),
+        layers=_rows(program, cost.calls, cost.total),
+    )
 
 
 def profile_device(
     program: Program, inputs: np.ndarray, link: Link, progress: ProgressCallback | None = None
-) -> dict[str, Any]:
+) -> DeviceProfile:
     """As `profile`, measured by the timer of the firmware behind ``link``, which was built with profiling.
 
-    Its costs leave out what looking at each call takes: ``hook``, of ``inference_ticks``, the ticks of RESULT.
+    Its costs leave out what looking at each call takes.
 
     Args:
         program: the plan that the firmware holds. A streaming plan's costs are those of one hop.
@@ -205,50 +257,50 @@ def profile_device(
     each = (sums / (len(windows) * hops)).tolist()
     total = sum(each)
     unit = tick_unit(info)
-    return {
-        "model_hash": program.model_hash,
-        "target": "device",
-        "port": link.name,
-        "board": info.board,
-        "unit": unit.name,
-        "unit_note": unit.note,
-        "hop": program.streaming.hop if program.streaming else 0,
-        "runs": len(windows),
-        "cost": total,
-        "inference_ticks": inference / (len(windows) * hops),
-        "hook": inference / (len(windows) * hops) - total,
-        "macs": program.macs,
-        "per_mac": total / program.macs if program.macs else None,
-        "arena_bytes": program.arena_bytes,
-        "equal_to_host": equal,
-        "layers": _rows(program, each, total),
-    }
+    return DeviceProfile(
+        model_hash=program.model_hash,
+        target="device",
+        port=link.name,
+        board=info.board,
+        unit=unit.name,
+        unit_note=unit.note,
+        hop=program.streaming.hop if program.streaming else 0,
+        runs=len(windows),
+        cost=total,
+        inference_ticks=inference / (len(windows) * hops),
+        hook=inference / (len(windows) * hops) - total,
+        macs=program.macs,
+        per_mac=total / program.macs if program.macs else None,
+        arena_bytes=program.arena_bytes,
+        equal_to_host=equal,
+        layers=_rows(program, each, total),
+    )
 
 
-def _rows(program: Program, calls: Sequence[float], total: float) -> list[dict[str, Any]]:
+def _rows(program: Program, calls: Sequence[float], total: float) -> list[LayerCost]:
     rows = []
     for row, call, amount in zip(program.layers(), program.calls, calls, strict=True):
         activations = sum(t.bytes for t in [*call.inputs, *call.outputs] if t.data is None)
         rows.append(
-            {
-                "call": row["call"],
-                "operator": row["operator"],
-                "name": row["name"],
-                "kernel": row["kernel"],
-                "input": row["input"],
-                "output": row["output"],
-                "macs": row["macs"],
-                "weight_bytes": row["constant_bytes"],
-                "activation_bytes": activations,
-                "cost": amount,
-                "per_mac": amount / row["macs"] if row["macs"] else None,
-                "share": amount / total if total else 0.0,
-            }
+            LayerCost(
+                call=row["call"],
+                operator=row["operator"],
+                name=row["name"],
+                kernel=row["kernel"],
+                input=row["input"],
+                output=row["output"],
+                macs=row["macs"],
+                weight_bytes=row["constant_bytes"],
+                activation_bytes=activations,
+                cost=amount,
+                per_mac=amount / row["macs"] if row["macs"] else None,
+                share=amount / total if total else 0.0,
+            )
         )
     return rows
 
 
-def picture(result: dict[str, Any], target: Path) -> None:
+def picture(result: Profile, target: Path) -> None:
     """A bar a layer, as .svg, .png or .pdf by the name of ``target``.
 
     Raises:
@@ -262,15 +314,15 @@ def picture(result: dict[str, Any], target: Path) -> None:
 
     if target.suffix not in (".svg", ".png", ".pdf"):
         raise KwsError(f"can't plot to {target.name}", hint="a name that ends in .svg, .png or .pdf")
-    rows = [row for row in result["layers"] if row["cost"] > 0]
+    rows = [row for row in result.layers if row.cost > 0]
     with matplotlib.rc_context(PICTURES):
         figure = Figure(figsize=(8, 1.2 + 0.24 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
-        labels = [f"{row['operator']} {'x'.join(map(str, row['output'][1:]))}" for row in rows]
-        axes.barh(range(len(rows)), [row["cost"] for row in rows], color="#3b6ea5")
+        labels = [f"{row.operator} {'x'.join(map(str, row.output[1:]))}" for row in rows]
+        axes.barh(range(len(rows)), [row.cost for row in rows], color="#3b6ea5")
         axes.set_yticks(range(len(rows)), labels, fontsize=7)
         axes.invert_yaxis()
-        axes.set_xlabel(f"{result['unit']}, {result['cost']:,.0f} in all")
+        axes.set_xlabel(f"{result.unit}, {result.cost:,.0f} in all")
         axes.spines[["top", "right"]].set_visible(False)
         with atomic_path(target) as temporary:
             figure.savefig(temporary, format=target.suffix[1:])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from host_tools import ui
 from host_tools.options import common
+
+if TYPE_CHECKING:
+    from host_tools.measure.features import FeatureSpeed
 
 EXAMPLE = (
     "Example: kws bench --board disco_f407vg   or   kws bench --port /dev/ttyACM0 --rounds 50   or   "
@@ -52,17 +55,17 @@ def bench(
     ui.emit(result, json, show)
 
 
-def show_features(values: dict[str, Any]) -> None:
+def show_features(speeds: FeatureSpeed) -> None:
     """Prints the speed of making features."""
-    rates, ratio = values["clips_per_second"], values["ratio"]
-    ui.out.say("front end on {} cores: {:,.0f} one-second clips a second", values["cores"], rates["frontend"])
+    rates = speeds.clips_per_second
+    ui.out.say("front end on {} cores: {:,.0f} one-second clips a second", speeds.cores, rates["frontend"])
     for way, words in (("one_by_one", "clip by clip"), ("in_one_call", "all in one call")):
         ui.out.say(
             "librosa {} melspectrogram, {}: {:,.0f} (the front end: {:.1f} x)",
-            values["librosa"],
+            speeds.librosa,
             words,
             rates[f"librosa_{way}"],
-            ratio[way],
+            speeds.ratio[way],
         )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from host_tools import ui
 from host_tools.options import common, kernels
 from model_pipeline.errors import CheckFailed, KwsError
+
+if TYPE_CHECKING:
+    from host_tools.check.layers import Comparison, DeviceComparison
 
 EXAMPLE = "Example: kws compare model.tflite --count 100   or   kws compare model.tflite --port /dev/ttyACM0"
 
@@ -47,6 +50,7 @@ def compare(
     if port and (streaming or portable or (size, max_constants) != (None, None)):
         raise KwsError("the firmware on a port has its plan", hint="leave out what says how to compile one")
     choice = kernels.chosen(model, size, portable, max_constants)
+    result: comparing.Comparison | comparing.DeviceComparison
     with ui.progress("compare with TensorFlow Lite Micro") as progress:
         if port:
             from host_tools.link.session import Link
@@ -63,32 +67,34 @@ def compare(
             else:
                 data = load_inputs(inputs, program, count)
                 result = comparing.compare(tflite, program, data, progress=progress)
-    result = {"model": str(model), **result}
-    ui.emit(result, json, _show)
-    if not result["equal"]:
+    ui.emit({"model": str(model), **result.model_dump(mode="json")}, json, lambda _: _show(result))
+    if not result.equal:
         raise CheckFailed(f"{'a firmware' if port else 'the plan'} is not equal to TensorFlow Lite Micro")
 
 
-def _show(values: dict[str, Any]) -> None:
-    if "devices" in values:
-        _show_devices(values)
-    elif values["equal"]:
+def _show(found: Comparison | DeviceComparison) -> None:
+    from host_tools.check.layers import DeviceComparison
+
+    if isinstance(found, DeviceComparison):
+        _show_devices(found)
+    elif found.first_difference:
+        ui.out.say("{}", found.first_difference.text)
+    else:
+        version, count = found.tflite_micro, found.layers
         ui.out.say(
             "equal to tflite_micro {}: {} inputs, {} layers, {:,} values compared",
-            values["tflite_micro"],
-            values["inputs"],
-            values["layers"],
-            values["values"],
+            version,
+            found.inputs,
+            count,
+            found.values,
         )
-    else:
-        ui.out.say("{}", values["first_difference"]["text"])
 
 
-def _show_devices(values: dict[str, Any]) -> None:
-    for device in values["devices"]:
-        same = f"equal: {values['inputs']} inputs"
-        text = same if device["equal"] else device["first_difference"]["text"]
-        each = f"{device['ticks']:,.0f} {device['unit']} an inference"
-        ui.out.say("{} on {} ({}): {}; {}", device["engine"], device["board"], device["port"], text, each)
-    if values["speedup"]:
-        ui.out.say("the second takes {:.2f} times what the first takes", values["speedup"])
+def _show_devices(found: DeviceComparison) -> None:
+    for device in found.devices:
+        first = device.first_difference
+        text = first.text if first else f"equal: {found.inputs} inputs"
+        each = f"{device.ticks:,.0f} {device.unit} an inference"
+        ui.out.say("{} on {} ({}): {}; {}", device.engine, device.board, device.port, text, each)
+    if found.speedup:
+        ui.out.say("the second takes {:.2f} times what the first takes", found.speedup)

@@ -58,21 +58,22 @@ def profile(
         raise KwsError("--port and --board exclude each other", hint="leave one out")
     choice = kernels.chosen(model, size, portable, max_constants)
     program = compile_model(tflite, **choice.model_dump(), hop=streaming, frames=frames)
+    found: profiles.Profile
     if port or board:
         # A device takes whole windows.
         data = profiles.load_inputs(inputs, compile_model(tflite), runs)
         with _device(port, board, baud, model, streaming, choice) as link, ui.progress("profile") as progress:
-            values = profiles.profile_device(program, data, link, progress)
+            found = profiles.profile_device(program, data, link, progress)
     else:
         data = profiles.load_inputs(inputs, program, runs if target == "m4" else 100 * runs)
         with ui.progress(f"profile on {target}") as progress:
-            values = profiles.profile(program, data, target, progress)  # type: ignore[arg-type]
-    result = {"model": str(model), **values}
+            found = profiles.profile(program, data, target, progress)  # type: ignore[arg-type]
+    result = {"model": str(model), **found.model_dump(mode="json")}
     if plot is not None:
-        profiles.picture(result, plot)
+        profiles.picture(found, plot)
         result["plot"] = str(plot)
     ui.emit(result, json, _show)
-    if not result["equal_to_host"]:
+    if not found.equal_to_host:
         raise CheckFailed(f"the outputs on {port or board or target} differ from those of this machine")
 
 

@@ -99,24 +99,23 @@ def compare(
     ):
         result = parity.compare(link, recogniser, samples, progress=progress)
 
-    def human(values: dict[str, Any]) -> None:
-        device = values["detections"]["device"]
+    def human(found: parity.StreamComparison) -> None:
         ui.out.say(
             "{}, engine {}: {} of {} results and {} detections in {:.0f} s of sound: {}",
-            values["board"],
-            values["engine"],
-            values["equal_inferences"],
-            values["inferences"],
-            len(device),
-            values["seconds"],
-            ui.styled("[green]all equal[/]" if values["equal"] else "[red]not equal[/]"),
+            found.board,
+            found.engine,
+            found.equal_inferences,
+            found.inferences,
+            len(found.detections.device),
+            found.seconds,
+            ui.styled("[green]all equal[/]" if found.equal else "[red]not equal[/]"),
         )
 
     ui.emit(result, json, human)
-    if not result["equal"]:
-        raise CheckFailed(f"host and device differ: {result['first_difference']}")
-    if result["lost"]:
-        raise CheckFailed(f"{result['lost']} frames were lost on the link")
+    if not result.equal:
+        raise CheckFailed(f"host and device differ: {result.first_difference}")
+    if result.lost:
+        raise CheckFailed(f"{result.lost} frames were lost on the link")
 
 
 def _audio(

@@ -52,7 +52,7 @@ def test_a_plan_begins_and_ends_inside_of_float_edges():
     assert "float32" in emit(program)["model_aot.h"]
     inputs = RNG(1).integers(-128, 128, (9, 6)).astype(np.int8)
     result = compare(tflite, program, inputs)
-    assert result["equal"] and result["values"] == 9 * 4
+    assert result.equal and result.values == 9 * 4
     # By hand: the real numbers around the plan are those that TFLite Micro gives.
     real = SCALE * (inputs.astype(np.float32) + 7)
     outside = Oracle(tflite).run(real, (1, 6))
@@ -90,7 +90,7 @@ def test_several_inputs_and_outputs_equal_tflite_micro_and_have_names():
     tflite = two_and_two()
     program = compile_model(tflite)
     inputs = RNG(2).integers(-128, 128, (20, 16)).astype(np.int8)
-    assert compare(tflite, program, inputs)["equal"]
+    assert compare(tflite, program, inputs).equal
     header = emit(program)["model_aot.h"]
     for name in ("input_left_a_0", "input_right_b", "output_sum", "output_sum_1"):
         assert f"kws_aot_{name}(void *memory);" in header

@@ -54,12 +54,12 @@ def session(sessions) -> np.ndarray:
 def check(board: str, recogniser: Recogniser, samples: np.ndarray, folder: Path, detector=None) -> dict:
     with targets.emulated(board, private_copy(image(board), folder)) as link:
         result = parity.compare(link, recogniser, samples, detector)
-    assert result["first_difference"] is None
-    assert result["equal"]
-    assert result["lost"] == 0
-    assert result["detections"]["device"] == result["detections"]["host"]
+    assert result.first_difference is None
+    assert result.equal
+    assert result.lost == 0
+    assert result.detections.device == result.detections.host
     stride = (detector or recogniser.manifest.detector).stride_hops
-    assert result["inferences"] == result["equal_inferences"] == -(-(((len(samples) - 480) // 320 + 1) - 48) // stride)
+    assert result.inferences == result.equal_inferences == -(-(((len(samples) - 480) // 320 + 1) - 48) // stride)
     return result
 
 
@@ -67,7 +67,7 @@ def check(board: str, recogniser: Recogniser, samples: np.ndarray, folder: Path,
 def test_five_minutes_on_the_host_port(recogniser, session, tmp_path) -> None:
     assert len(session) == 300 * 16000
     result = check("host", recogniser, session, tmp_path, LOOSE)
-    assert len(result["detections"]["device"]) >= 10
+    assert len(result.detections.device) >= 10
 
 
 def as_evaluated(recogniser: Recogniser, sessions: list[Session], folder: Path) -> int:
@@ -82,8 +82,8 @@ def as_evaluated(recogniser: Recogniser, sessions: list[Session], folder: Path) 
     with targets.emulated("disco_f407vg", private_copy(image("disco_f407vg"), folder)) as link:
         for session in sessions:
             result = parity.compare(link, recogniser, session.samples)
-            assert result["equal"] and result["lost"] == 0, result["first_difference"]
-            assert result["detections"]["device"] == expected[session.name]
+            assert result.equal and result.lost == 0, result.first_difference
+            assert result.detections.device == expected[session.name]
     return sum(map(len, expected.values()))
 
 
@@ -113,9 +113,9 @@ def test_a_difference_is_found_and_another_model_refused(recogniser, session, tm
         altered = type(track)(outputs, track.first, track.step, track.stride_hops, track.samples)
         monkeypatch.setattr(recogniser, "track", lambda *_: altered)
         result = parity.compare(link, recogniser, samples, LOOSE)
-        assert not result["equal"]
-        assert result["equal_inferences"] == result["inferences"] - 1
-        assert f"result at sample {track.positions[7]}" in result["first_difference"]
+        assert not result.equal
+        assert result.equal_inferences == result.inferences - 1
+        assert f"result at sample {track.positions[7]}" in result.first_difference
         # The device's detector set otherwise behind our back.
         monkeypatch.undo()
         plain = link.set_detector
@@ -123,8 +123,8 @@ def test_a_difference_is_found_and_another_model_refused(recogniser, session, tm
             link, "set_detector", lambda d: plain(Detector(d.window, 1, d.refractory_samples, d.thresholds, at=0.0))
         )
         result = parity.compare(link, recogniser, samples, LOOSE)
-        assert result["equal_inferences"] == result["inferences"]
-        assert "detection" in result["first_difference"]
+        assert result.equal_inferences == result.inferences
+        assert "detection" in result.first_difference
         other = recogniser.manifest.model_copy(update={"model_sha256": "0" * 64})
         monkeypatch.setattr(recogniser, "manifest", other)
         with pytest.raises(KwsError, match="the device runs model"):

@@ -67,13 +67,13 @@ def test_the_firmware_s_layers_are_those_of_the_plan_alone(url, tflite):
         assert link.profile() == []  # nothing was inferred yet
         result = profile.profile_device(program, data, link)
     alone = profile.profile(program, data)
-    assert result["equal_to_host"] and result["unit"] == "instructions"
+    assert result.equal_to_host and result.unit == "instructions"
     calls = len(program.calls)
-    for ours, theirs in zip(result["layers"], alone["layers"], strict=True):
+    for ours, theirs in zip(result.layers, alone.layers, strict=True):
         # Each call's hook is entered and left within its time. More would mean that the firmware is compiled otherwise.
-        assert -20 <= ours["cost"] - theirs["cost"] <= 60 + 0.01 * theirs["cost"], ours["name"]
-    assert 0 < result["hook"] <= 100 * calls
-    assert result["inference_ticks"] == pytest.approx(result["cost"] + result["hook"])
+        assert -20 <= ours.cost - theirs.cost <= 60 + 0.01 * theirs.cost, ours.name
+    assert 0 < result.hook <= 100 * calls
+    assert result.inference_ticks == pytest.approx(result.cost + result.hook)
 
 
 @pytest.mark.qemu
@@ -84,11 +84,8 @@ def test_the_verbs_ask_the_port(elf, folder, tmp_path):
         done = kws("compare", model, "--port", one.url, "--port2", two.url, "--count", "3", "--json")
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
-        assert (
-            result["equal"]
-            and result["values"] == 3 * 2 * len(LABELS)
-            and result["speedup"] == pytest.approx(1, rel=1e-3)
-        )
+        assert result["equal"] and result["values"] == 3 * 2 * len(LABELS)
+        assert result["speedup"] == pytest.approx(1, rel=1e-3)
         assert [d["engine"] for d in result["devices"]] == ["aot", "aot"] and result["devices"][0]["ticks"] > 10_000
         done = kws("profile", model, "--port", one.url, "--plot", str(tmp_path / "p.svg"))
         assert done.returncode == 0, done.stderr
@@ -111,9 +108,9 @@ def test_compare_names_a_difference_and_refuses_another_model(url, tflite, monke
     with Link.open(url, timeout=60) as link:
         monkeypatch.setattr(compare.Interpreter, "output", wrong)
         result = compare.compare_devices(tflite, given, [link])
-        first = result["first_difference"]
-        assert not result["equal"] and (first["input"], first["element"], first["differing"]) == (0, 2, 1)
-        assert result["speedup"] is None
+        first = result.first_difference
+        assert not result.equal and (first.input, first.element, first.differing) == (0, 2, 1)
+        assert result.speedup is None
         with pytest.raises(KwsError, match="holds model"):
             compare.compare_devices(tflite + b"\0", given, [link])
 

@@ -41,15 +41,15 @@ def test_a_profile_adds_up_and_repeats(small):
     program = compile_model(SMALL)
     inputs = profile.load_inputs(None, program, 2)
     result = profile.profile(program, inputs)
-    assert result["equal_to_host"]
-    rows = result["layers"]
-    assert [r["operator"] for r in rows] == [c.operator.name for c in program.calls]
-    assert sum(r["cost"] for r in rows) == pytest.approx(result["cost"], rel=0.01)
-    assert sum(r["share"] for r in rows) == pytest.approx(1, abs=0.01)
-    convolutions = [r for r in rows if r["operator"] == "CONV_2D"]
-    assert convolutions and all(0.4 < r["per_mac"] < 10 for r in convolutions)
+    assert result.equal_to_host
+    rows = result.layers
+    assert [r.operator for r in rows] == [c.operator.name for c in program.calls]
+    assert sum(r.cost for r in rows) == pytest.approx(result.cost, rel=0.01)
+    assert sum(r.share for r in rows) == pytest.approx(1, abs=0.01)
+    convolutions = [r for r in rows if r.operator == "CONV_2D"]
+    assert convolutions and all(0.4 < r.per_mac < 10 for r in convolutions)
     assert profile.profile(program, inputs) == result
-    assert result["ram_bytes"] >= program.arena_bytes and result["flash_bytes"] > program.constant_bytes
+    assert result.ram_bytes >= program.arena_bytes and result.flash_bytes > program.constant_bytes
 
 
 @requires_m4
@@ -117,10 +117,10 @@ def test_compare_names_the_first_layer_that_differs():
     values.reshape(-1)[0] ^= 0x40
     call.params["weights"] = replace(weights, array=values)
     result = compare.compare(SMALL, program, profile.load_inputs(None, program, 2))
-    assert not result["equal"]
-    first = result["first_difference"]
-    assert "operator 1 (DEPTHWISE_CONV_2D" in first["operator"] and first["input"] == 0
-    assert first["ours"] != first["theirs"] and 0 < first["differing"] <= first["size"]
+    assert not result.equal
+    first = result.first_difference
+    assert "operator 1 (DEPTHWISE_CONV_2D" in first.operator and first.input == 0
+    assert first.ours != first.theirs and 0 < first.differing <= first.size
 
 
 def test_inputs_of_another_type_or_size_are_refused(tmp_path):
