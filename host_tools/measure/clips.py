@@ -11,10 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from host_tools.link import stream
-from host_tools.link.events import Event, Result
+from host_tools.link.events import Event, Result, Stats
 from host_tools.link.info import Info
 from host_tools.link.session import Link
 from host_tools.measure import metrics
+from host_tools.measure.results import Agreement, ClipRow, Measurement
 from model_pipeline.config import SILENCE, UNKNOWN, DataConfig
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError
@@ -32,7 +33,7 @@ def measure_model(
     paced: int,
     progress: ProgressCallback | None,
     data_config: DataConfig | None = None,
-) -> dict[str, Any]:
+) -> Measurement:
     """Streams ``clips`` test clips, and compares each answer with the model's on the host, value by value.
 
     Raises:
@@ -46,9 +47,8 @@ def measure_model(
         )
     dataset = open_dataset(data, info.labels, data_config)
     chosen = choose_clips(dataset, clips)
-    results = measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
-    compare_outputs(results, host_outputs(model, dataset.audio(chosen)))
-    return results
+    measured = measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
+    return compare_outputs(measured, host_outputs(model, dataset.audio(chosen)))
 
 
 def host_engine() -> Literal["tflm", "aot"]:
@@ -105,26 +105,23 @@ def measure_clips(
     realtime: int = 0,
     progress: ProgressCallback | None = None,
     on_event: Callable[[Event], None] | None = None,
-) -> dict[str, Any]:
+) -> Measurement:
     """Streams labelled clips and sums up what came back.
 
     Args:
         realtime: how many of them, spread over all, are streamed a second time at the pace of a microphone, for the
             response time of real use.
-
-    Returns:
-        The ``device``, ``ticks``, ``clips``, ``accuracy`` and so on of results.json.
     """
     before = link.stats()
     link.reset_stream()
-    rows: list[dict[str, Any]] = []
+    rows: list[ClipRow] = []
     started = time.perf_counter()
     total = len(clips) + min(realtime, len(clips))
     for number, clip in enumerate(clips):
         heard = stream.stream_clip(link, dataset.audio([clip])[0], on_event=on_event)
         rows.append(_row(clip, heard, info))
         if progress:
-            right = sum(r["predicted"] == r["label"] for r in rows)
+            right = sum(row.predicted == row.label for row in rows)
             progress(number + 1, total, f"{right} of {len(rows)} right")
     seconds = time.perf_counter() - started
     paced: list[float] = []
@@ -142,61 +139,62 @@ def measure_clips(
 
 def summarize(
     info: Info,
-    rows: list[dict[str, Any]],
+    rows: list[ClipRow],
     link: Link,
-    before: Any,
-    after: Any,
+    before: Stats,
+    after: Stats,
     seconds: float,
     paced: Sequence[float],
     streamed: int,
     detector: Sequence[float] = (),
-) -> dict[str, Any]:
-    """results.json's part about the device, from one row a clip."""
-    known = [r for r in rows if r["predicted"] is not None]
+) -> Measurement:
+    """The whole from one row a clip."""
+    heard = [(row, row.predicted) for row in rows if row.predicted is not None]
+    known = [row for row, _ in heard]
     # A clip whose answer was lost counts as missed: label -1 never is right.
-    classes = metrics.classification([r["label"] for r in known], [r["predicted"] for r in known], info.labels)
-    classes["accuracy"] = metrics.proportion(classes["accuracy"]["correct"], len(rows))
+    classes = metrics.classification([row.label for row in known], [label for _, label in heard], info.labels)
     answers = len(known) + len(paced)
     # A gap in the numbers was already counted for an answer that got lost on the way.
     missing = max(0, streamed - answers - link.counters.lost - link.counters.bad)
-    return {
-        "device": info.as_dict(),
-        "ticks": metrics.tick_unit(info).as_dict(),
-        **classes,
-        "cost": {
-            "frontend_frame": metrics.spread(
-                [r["frontend_ticks"] / r["frontend_frames"] for r in known if r["frontend_frames"]]
-            ),
-            "frontend_clip": metrics.spread([r["frontend_ticks"] for r in known]),
-            "inference": metrics.spread([r["inference_ticks"] for r in known]),
-            "detector": metrics.spread(detector),
-        },
-        "response_ms": {
-            "streaming": metrics.spread(list(paced)),
-            "paced": list(paced),
-            "burst": metrics.spread([r["response_ms"] for r in known if r["response_ms"] is not None]),
-        },
-        "link": metrics.link_summary(link.report(), before, after, missing),
-        "throughput": {
-            "seconds": round(seconds, 3),
-            "clips_per_second": round(len(rows) / seconds, 3) if seconds else None,
-        },
-        "clips": rows,
-    }
+    frames = [(row.frontend_ticks or 0) / row.frontend_frames for row in known if row.frontend_frames]
+    return Measurement.model_validate(
+        {
+            **classes.model_dump(),
+            "accuracy": metrics.proportion(classes.accuracy.correct, len(rows)),
+            "device": info.as_dict(),
+            "ticks": metrics.tick_unit(info).as_dict(),
+            "cost": {
+                "frontend_frame": metrics.spread(frames),
+                "frontend_clip": metrics.spread([row.frontend_ticks or 0 for row in known]),
+                "inference": metrics.spread([row.inference_ticks or 0 for row in known]),
+                "detector": metrics.spread(detector),
+            },
+            "response_ms": {
+                "streaming": metrics.spread(list(paced)),
+                "paced": list(paced),
+                "burst": metrics.spread([row.response_ms for row in known if row.response_ms is not None]),
+            },
+            "link": metrics.link_summary(link.report(), before, after, missing).model_dump(),
+            "throughput": {
+                "seconds": round(seconds, 3),
+                "clips_per_second": round(len(rows) / seconds, 3) if seconds else None,
+            },
+            "clips": rows,
+        }
+    )
 
 
-def compare_outputs(results: dict[str, Any], host: np.ndarray) -> dict[str, Any]:
-    """Adds to each clip's row the host's int8 ``host_output`` (``host`` [n, labels], same order), and says how many
-    are equal value by value."""
-    rows = results["clips"]
-    differ = []
-    for row, output in zip(rows, host, strict=True):
-        row["host_output"] = [int(v) for v in output]
-        if row["output"] is not None and row["output"] != row["host_output"]:
-            differ.append(row["name"])
-    compared = sum(row["output"] is not None for row in rows)
-    results["agreement"] = {"compared": compared, "equal": compared - len(differ), "differ": differ[:20]}
-    return results["agreement"]
+def compare_outputs(measured: Measurement, host: np.ndarray) -> Measurement:
+    """With each clip's int8 output of the host (``host`` [n, labels], same order), and how many are equal value by
+    value."""
+    rows = [
+        row.model_copy(update={"host_output": [int(v) for v in output]})
+        for row, output in zip(measured.clips, host, strict=True)
+    ]
+    compared = [row for row in rows if row.output is not None]
+    differ = [row.name for row in compared if row.output != row.host_output]
+    agreement = Agreement(compared=len(compared), equal=len(compared) - len(differ), differ=differ[:20])
+    return measured.model_copy(update={"clips": rows, "agreement": agreement})
 
 
 def _detector_ticks(link: Link, audio: np.ndarray) -> list[float]:
@@ -205,16 +203,15 @@ def _detector_ticks(link: Link, audio: np.ndarray) -> list[float]:
     return [event.detector_ticks for event in events if isinstance(event, Result)]
 
 
-def _row(clip: Clip, heard: stream.ClipReply, info: Info) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": clip.name, "label": clip.label, "predicted": None, "output": None}
+def _row(clip: Clip, heard: stream.ClipReply, info: Info) -> ClipRow:
+    found: dict[str, Any] = {"predicted": None, "output": None}
     if heard.result:
         output = heard.result.output
         if len(output) != len(info.labels):
             raise DeviceError(f"the device gave {len(output)} outputs for {len(info.labels)} labels")
-        row |= {"predicted": int(np.argmax(output)), "output": list(output)}
-        row |= {key: getattr(heard.result, key) for key in _TICKS}
-    row["response_ms"] = heard.response_ms
-    return row
+        found = {"predicted": int(np.argmax(output)), "output": list(output)}
+        found |= {key: getattr(heard.result, key) for key in _TICKS}
+    return ClipRow(name=clip.name, label=clip.label, **found, response_ms=heard.response_ms)
 
 
 _TICKS = ("frontend_ticks", "frontend_frames", "inference_ticks", "detector_ticks")
@@ -235,7 +232,7 @@ def _even_shares(available: dict[int, int], count: int) -> dict[int, int]:
 
 
 def problems(results: dict[str, Any]) -> list[str]:
-    """What is wrong with a measurement; empty if it can be relied on."""
+    """What is wrong with a measurement, as results.json has it; empty if it can be relied on."""
     found = []
     link = results["link"]
     if link["lost"] or link["repeated"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 
@@ -11,17 +10,14 @@ from host_tools.link import stream
 from host_tools.link.events import Result
 from host_tools.link.session import Link
 from host_tools.measure import metrics
+from host_tools.measure.results import Bench
 from model_pipeline.errors import DeviceError
 from model_pipeline.progress import ProgressCallback, silent
 
 
-def bench(link: Link, *, rounds: int = 10, seed: int = 1, progress: ProgressCallback | None = None) -> dict[str, Any]:
+def bench(link: Link, *, rounds: int = 10, seed: int = 1, progress: ProgressCallback | None = None) -> Bench:
     """Measures ``rounds`` windows of random features, ``rounds`` clips of random sound, and as many seconds of
     continuous sound for the detector.
-
-    Returns:
-        ``device``, ``ticks`` (the unit), ``cost`` and ``response_ms`` as in results.json, ``link`` counters, and
-        ``throughput_bytes_per_second`` of the audio that the device took.
 
     Raises:
         DeviceError: the device gives no results.
@@ -59,18 +55,20 @@ def bench(link: Link, *, rounds: int = 10, seed: int = 1, progress: ProgressCall
     if not frames or not detector:
         raise DeviceError(f"{link.name}: the device gave no results", hint="kws monitor shows what it says")
     report(total, total, "done")
-    return {
-        "device": info.as_dict(),
-        "ticks": metrics.tick_unit(info).as_dict(),
-        "cost": {
-            "frontend_frame": metrics.spread(frames),
-            "inference": metrics.spread(inferences),
-            "detector": metrics.spread(detector),
-        },
-        "response_ms": {"burst": metrics.spread(response), "streaming": {"count": 0}},
-        "throughput_bytes_per_second": round(sent / seconds),
-        "link": metrics.link_summary(link.report(), before, link.stats(), rounds - len(frames)),
-    }
+    return Bench.model_validate(
+        {
+            "device": info.as_dict(),
+            "ticks": metrics.tick_unit(info).as_dict(),
+            "cost": {
+                "frontend_frame": metrics.spread(frames),
+                "inference": metrics.spread(inferences),
+                "detector": metrics.spread(detector),
+            },
+            "response_ms": {"burst": metrics.spread(response), "streaming": {"count": 0}},
+            "throughput_bytes_per_second": round(sent / seconds),
+            "link": metrics.link_summary(link.report(), before, link.stats(), rounds - len(frames)).model_dump(),
+        }
+    )
 
 
 def sound(rng: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from host_tools.link.events import Stats
 from host_tools.link.info import Info
+from host_tools.measure.results import Classes, LinkUse
 from model_pipeline.intervals import Share, confusion_matrix
 
 _CALIBRATION_TOLERANCE = 1e-3
@@ -20,20 +21,22 @@ def proportion(correct: int, total: int) -> dict[str, float | int | None]:
     return Share.of(correct, total).correct()
 
 
-def classification(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
-    """``accuracy``, ``confusion`` and each label's ``recall`` and ``precision``."""
+def classification(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> Classes:
+    """What was right, by each label's recall and precision too."""
     matrix = confusion_matrix(truth, predicted, len(labels))
     recall = [{"label": name, **proportion(matrix[i][i], sum(matrix[i]))} for i, name in enumerate(labels)]
     heard = [sum(row[i] for row in matrix) for i in range(len(labels))]
     precision = [{"label": name, **proportion(matrix[i][i], heard[i])} for i, name in enumerate(labels)]
     correct = sum(matrix[i][i] for i in range(len(labels)))
-    return {
-        "labels": list(labels),
-        "accuracy": proportion(correct, len(truth)),
-        "confusion": matrix,
-        "recall": recall,
-        "precision": precision,
-    }
+    return Classes.model_validate(
+        {
+            "labels": list(labels),
+            "accuracy": proportion(correct, len(truth)),
+            "confusion": matrix,
+            "recall": recall,
+            "precision": precision,
+        }
+    )
 
 
 def spread(values: Sequence[float]) -> dict[str, float | int]:
@@ -93,7 +96,7 @@ def tick_unit(info: Info) -> TickUnit:
     return TickUnit(plain, note, source, hz)
 
 
-def link_summary(host: dict[str, int], before: Stats | None, after: Stats | None, missing: int = 0) -> dict[str, Any]:
+def link_summary(host: dict[str, int], before: Stats | None, after: Stats | None, missing: int = 0) -> LinkUse:
     """What both ends counted, and in sum ``lost`` and ``repeated`` frames.
 
     Args:
@@ -108,4 +111,4 @@ def link_summary(host: dict[str, int], before: Stats | None, after: Stats | None
     lost = host["lost"] + host["bad"] + missing + sum(device.get(f"rx_{name}", 0) for name in damage)
     lost += device.get("tx_dropped", 0) + device.get("audio_dropped", 0)
     repeated = host["resent"] + host["repeated"] + device.get("rx_duplicate", 0)
-    return {"lost": lost, "repeated": repeated, "host": host, "device": device}
+    return LinkUse(lost=lost, repeated=repeated, host=dict(host), device=device)

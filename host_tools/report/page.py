@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from host_tools.report.results import Results
+from host_tools.measure.results import Results
 from model_pipeline.config import explain
 from model_pipeline.data.audio import SAMPLE_RATE, read_clip
 from model_pipeline.data.near import spelling

@@ -152,8 +152,8 @@ class Job:
     def measure(self, progress: ProgressCallback) -> dict[str, Any]:
         model, data, config = self.within("model"), self.within("data"), self.config
         with targets.emulated(config.board, self.within("build") / "firmware.elf") as link:
-            results = measure_model(link, model, data, self.clips, PACED_CLIPS, progress, config.data)
-        results["where"] = where(config.board)
+            measured = measure_model(link, model, data, self.clips, PACED_CLIPS, progress, config.data)
+        results = {**measured.to_json(), "where": where(config.board)}
         _keep(self.within("measure") / "measure.json", results)
         return {"accuracy": results["accuracy"], "link": {k: results["link"][k] for k in ("lost", "repeated")}}
 

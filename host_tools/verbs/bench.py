@@ -50,9 +50,8 @@ def bench(
         targets.target(port, board, model=model, engine=engine, baud=baud) as (link, build),
         ui.progress("benchmark") as progress,
     ):
-        result = measure(link, rounds=rounds, progress=progress)
-    result["build"] = build
-    ui.emit(result, json, show)
+        measured = measure(link, rounds=rounds, progress=progress)
+    ui.emit({**measured.to_json(), "build": build}, json, show)
 
 
 def show_features(speeds: FeatureSpeed) -> None:

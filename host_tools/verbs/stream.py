@@ -17,6 +17,8 @@ from model_pipeline.rate import SAMPLE_RATE
 if TYPE_CHECKING:
     import numpy as np
 
+    from host_tools.measure.results import Measurement
+
 EXAMPLE = (
     "Example: kws stream --port /dev/ttyACM0 --data runs/demo/data --clips 100   or   "
     "kws stream --board disco_f407vg --wav recording.wav   or   kws stream --port /dev/ttyACM0 --mic"
@@ -63,10 +65,9 @@ def stream(
             _live(link, source, realtime=realtime, endless=mic, json=json)
             return
         assert data is not None
-        results = _clips(link, data, clips, paced, only)
-    results["build"] = build
-    results["data_folder"] = str(data.resolve())
-    results["where"] = f"an emulated {board}" if board and board != "host" else ""
+        measured = _clips(link, data, clips, paced, only)
+    where = f"an emulated {board}" if board and board != "host" else ""
+    results = {**measured.to_json(), "build": build, "data_folder": str(data.resolve()), "where": where}
     result = {key: value for key, value in results.items() if key != "clips"}
     if out:
         from host_tools.report import page as report
@@ -88,7 +89,7 @@ def stream(
     verdict(results, out / "report.html" if out else "--out DIR, which keeps every clip's result")
 
 
-def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) -> dict[str, Any]:
+def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) -> Measurement:
     from host_tools.measure import clips as measuring
 
     with ui.progress(f"stream {count} clips") as progress:
@@ -131,7 +132,7 @@ def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: b
             if not endless:  # a microphone ends so
                 raise
     link_use = metrics.link_summary(link.report(), before, link.stats())
-    lost, repeated = link_use["lost"], link_use["repeated"]
+    lost, repeated = link_use.lost, link_use.repeated
     if json:
         ui.emit_line({"event": "Summary", "detections": detections, "link": {"lost": lost, "repeated": repeated}})
     else:

@@ -84,7 +84,7 @@ def test_clips_give_what_the_model_gives_here(url: str, clips: np.ndarray) -> No
             assert heard.done and heard.done.total == 16000
             assert heard.response_ms is not None and heard.response_ms >= 0
         summary = link_summary(link.report(), before, link.stats())
-    assert (summary["lost"], summary["repeated"]) == (0, 0), summary
+    assert (summary.lost, summary.repeated) == (0, 0), summary
 
 
 def test_a_bad_line_loses_nothing(url: str, clips: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from host_tools.link.events import Detection, Result, StreamDone
 from host_tools.link.session import Link
 from host_tools.measure import clips as measuring
 from host_tools.measure import device as bench
-from host_tools.report.results import Results
+from host_tools.measure.results import Results
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import DeviceError, KwsError
 from tests.support.fake_device import LABELS, FakeFirmware, Faults, expected_output, plugged
@@ -46,25 +46,27 @@ def test_clips_are_measured_and_summed_up(folder: Path) -> None:
         dataset = measuring.open_dataset(folder, info.labels)
         clips = measuring.choose_clips(dataset, 8)
         results = measuring.measure_clips(link, info, dataset, clips, realtime=1)
-        Results.model_validate(json.loads(json.dumps(results)))  # as results.json holds it
+        Results.model_validate(json.loads(json.dumps(results.to_json())))  # as results.json holds it
     audio = dataset.audio(clips)
     truth = [expected_output(a.tobytes()) for a in audio]
-    assert [row["output"] for row in results["clips"]] == truth
+    assert [row.output for row in results.clips] == truth
     right = sum(int(np.argmax(t)) == c.label for t, c in zip(truth, clips, strict=True))
-    assert results["accuracy"]["correct"] == right
-    assert results["accuracy"]["total"] == 8
-    assert results["link"]["lost"] == results["link"]["repeated"] == 0
-    assert results["ticks"]["name"] == "instructions"
-    assert results["cost"]["inference"]["mean"] == 9_000_000
-    assert results["cost"]["frontend_frame"]["mean"] == 30_000
-    assert results["cost"]["detector"]["mean"] == 400
-    assert results["response_ms"]["burst"]["count"] == 8
-    assert results["response_ms"]["streaming"]["count"] == len(results["response_ms"]["paced"]) == 1
-    agreement = measuring.compare_outputs(results, np.array(truth))
-    assert (agreement["compared"], agreement["equal"], agreement["differ"]) == (8, 8, [])
+    assert results.accuracy.correct == right
+    assert results.accuracy.total == 8
+    assert results.link.lost == results.link.repeated == 0
+    assert results.ticks.name == "instructions"
+    assert results.cost.inference.mean == 9_000_000
+    assert results.cost.frontend_frame.mean == 30_000
+    assert results.cost.detector.mean == 400
+    assert results.response_ms.burst.count == 8
+    assert results.response_ms.streaming.count == len(results.response_ms.paced) == 1
+    agreement = measuring.compare_outputs(results, np.array(truth)).agreement
+    assert agreement is not None
+    assert (agreement.compared, agreement.equal, agreement.differ) == (8, 8, [])
     truth[3][1] += 1
-    agreement = measuring.compare_outputs(results, np.array(truth))
-    assert (agreement["equal"], agreement["differ"]) == (7, [clips[3].name])
+    agreement = measuring.compare_outputs(results, np.array(truth)).agreement
+    assert agreement is not None
+    assert (agreement.equal, agreement.differ) == (7, [clips[3].name])
 
 
 def test_a_lost_answer_is_counted_and_the_next_clip_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,9 +76,9 @@ def test_a_lost_answer_is_counted_and_the_next_clip_goes_on(folder: Path, monkey
         info = link.info()
         dataset = measuring.open_dataset(folder, info.labels)
         results = measuring.measure_clips(link, info, dataset, measuring.choose_clips(dataset, 4))
-    assert [row["predicted"] is None for row in results["clips"]] == [False, False, True, False]
-    assert results["link"]["lost"] == 1
-    assert results["accuracy"]["total"] == 4
+    assert [row.predicted is None for row in results.clips] == [False, False, True, False]
+    assert results.link.lost == 1
+    assert results.accuracy.total == 4
 
 
 @given(
@@ -154,12 +156,13 @@ def test_bench_measures_each_part() -> None:
     with plugged(FakeFirmware(calibrated=False)) as port, Link(port) as link:
         link.hello()
         result = bench.bench(link, rounds=3)
-    assert result["ticks"]["name"] == "ticks of TIM2 at 84,000,000 Hz"
-    assert result["cost"]["inference"] == {**result["cost"]["inference"], "count": 6, "min": 9e6, "max": 9e6}
-    assert result["cost"]["frontend_frame"]["mean"] == 30_000
-    assert result["cost"]["detector"]["count"] > 3
-    assert result["link"]["lost"] == 0
-    assert result["throughput_bytes_per_second"] > 0
+    assert result.ticks.name == "ticks of TIM2 at 84,000,000 Hz"
+    inference = result.cost.inference
+    assert (inference.count, inference.min, inference.max) == (6, 9e6, 9e6)
+    assert result.cost.frontend_frame.mean == 30_000
+    assert result.cost.detector.count > 3
+    assert result.link.lost == 0
+    assert result.throughput_bytes_per_second > 0
 
 
 def test_bench_sound_uses_the_whole_range() -> None:

@@ -29,9 +29,9 @@ def test_confusion_counts_every_pair(pairs: list[tuple[int, int]]) -> None:
     result = metrics.classification([t for t, _ in pairs], [p for _, p in pairs], list("abcde"))
     for truth in range(5):
         for heard in range(5):
-            assert result["confusion"][truth][heard] == pairs.count((truth, heard))
-    assert result["accuracy"]["correct"] == sum(t == p for t, p in pairs)
-    assert sum(r["total"] for r in result["recall"]) == sum(r["total"] for r in result["precision"]) == len(pairs)
+            assert result.confusion[truth][heard] == pairs.count((truth, heard))
+    assert result.accuracy.correct == sum(t == p for t, p in pairs)
+    assert sum(r.total for r in result.recall) == sum(r.total for r in result.precision) == len(pairs)
 
 
 def test_spread_of_nothing_and_of_something() -> None:
@@ -83,7 +83,7 @@ def test_a_tick_is_never_called_more_than_is_known(values: dict, name: str) -> N
 def test_link_summary_counts_every_kind_of_loss() -> None:
     clean = {name: 0 for name in ("sent", "resent", "naks", "timeouts", "received", "lost", "repeated", "bad")}
     zero = Stats(*[0] * 16)
-    assert metrics.link_summary(clean, zero, zero)["lost"] == 0
+    assert metrics.link_summary(clean, zero, zero).lost == 0
     for name in (
         "rx_malformed",
         "rx_crc",
@@ -98,11 +98,11 @@ def test_link_summary_counts_every_kind_of_loss() -> None:
         "audio_dropped",
     ):
         summary = metrics.link_summary(clean, zero, dataclasses.replace(zero, **{name: 1}))
-        assert (summary["lost"], summary["repeated"]) == (1, 0), name
-    assert metrics.link_summary({**clean, "lost": 2, "bad": 1}, zero, zero)["lost"] == 3
-    assert metrics.link_summary(clean, zero, zero, missing=4)["lost"] == 4
+        assert (summary.lost, summary.repeated) == (1, 0), name
+    assert metrics.link_summary({**clean, "lost": 2, "bad": 1}, zero, zero).lost == 3
+    assert metrics.link_summary(clean, zero, zero, missing=4).lost == 4
     repeated = metrics.link_summary({**clean, "resent": 1}, zero, dataclasses.replace(zero, rx_duplicate=2))
-    assert (repeated["lost"], repeated["repeated"]) == (0, 3)
+    assert (repeated.lost, repeated.repeated) == (0, 3)
     # What happened before the measurement is not its fault.
     old = dataclasses.replace(zero, rx_crc=7)
-    assert metrics.link_summary(clean, old, old)["lost"] == 0
+    assert metrics.link_summary(clean, old, old).lost == 0

@@ -56,7 +56,7 @@ def example() -> dict:
         "created": "2026-11-23 12:00 UTC",
         "where": "an emulated disco_f407vg",
         "labels": LABELS,
-        **metrics.classification([r["label"] for r in known], [r["predicted"] for r in known], LABELS),
+        **metrics.classification([r["label"] for r in known], [r["predicted"] for r in known], LABELS).model_dump(),
         "device": {
             "board": "disco_f407vg",
             "engine": "aot",
@@ -272,7 +272,7 @@ def test_a_stream_with_no_answers_can_be_drawn() -> None:
     results = example()
     for row in results["clips"]:
         row |= {"predicted": None, "output": None, "response_ms": None}
-    results |= metrics.classification([], [], LABELS)
+    results |= metrics.classification([], [], LABELS).model_dump()
     results["response_ms"] = {"streaming": {"count": 0}, "paced": [], "burst": {"count": 0}}
     results["cost"] = {key: {"count": 0} for key in results["cost"]}
     assert "<main>" in report.render(results)

@@ -1,4 +1,4 @@
-"""What ``results.json`` holds: checked when it is written and when it is read.
+"""What is measured on a device, and what ``results.json`` holds: checked when it is written and when it is read.
 
 The parts that a run adds (``config``, ``training``, ``model``, ``expect`` …) are as their own steps wrote them.
 """
@@ -101,22 +101,76 @@ class ClipRow(Strict):
     response_ms: float | None = None
 
 
-class Results(BaseModel):
-    """A measurement, and what a run adds to it."""
+class Throughput(Strict):
+    """Of clips at full speed."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    seconds: float
+    clips_per_second: float | None
 
-    format: Literal[1] = 1
+
+class Classes(BaseModel):
+    """What was said and what was heard; ``confusion``: rows said, columns heard."""
+
+    model_config = ConfigDict(frozen=True)
+
     labels: list[str]
     accuracy: ClipShare
     confusion: list[list[int]]
     recall: list[LabelShare]
     precision: list[LabelShare]
+
+
+class Measurement(Classes):
+    """Labelled clips through a device. ``device``: its INFO; ``agreement``: where the host was asked too."""
+
     device: dict[str, Any]
     ticks: Ticks
     cost: Cost
     response_ms: Response
     link: LinkUse
+    throughput: Throughput | None = None  # results of tests and of other tools may lack it
     clips: list[ClipRow]
     agreement: Agreement | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As results.json holds it: without what was not measured."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Results(Measurement):
+    """A measurement, and what a run adds to it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    format: Literal[1] = 1
     build: BuildResult | None = None
+
+
+class PartCost(Strict):
+    """Ticks of the parts, where no clip is timed as a whole."""
+
+    frontend_frame: Spread
+    inference: Spread
+    detector: Spread
+
+
+class Burst(Strict):
+    """Milliseconds to an answer at full speed; ``streaming``: at a microphone's pace, which is not tried."""
+
+    burst: Spread
+    streaming: Spread
+
+
+class Bench(Strict):
+    """What the parts take on a device, each separately."""
+
+    device: dict[str, Any]
+    ticks: Ticks
+    cost: PartCost
+    response_ms: Burst
+    throughput_bytes_per_second: int
+    link: LinkUse
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts: a spread of nothing is its count alone."""
+        return self.model_dump(mode="json", exclude_unset=True)
