@@ -18,10 +18,11 @@ test: setup lint ## the whole suite, QEMU and Chromium included (ARGS="-k link" 
 	@sh host_tools/setup.sh --browser
 	@$(PY) -m pytest -n 2 --dist worksteal -q $(ARGS)
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy and clang-format
 	@$(PY) -m ruff check -q .
 	@$(PY) -m ruff format -q --check .
 	@$(PY) -m mypy --no-error-summary
+	@git ls-files '*.c' '*.h' '*.cc' '*.cpp' | xargs $(dir $(PY))clang-format --dry-run -Werror
 
 bench: setup ## instructions, RAM and flash of models on the emulated board, beside those of others (ARGS="--only kws01")
 	@$(PY) -m tests.bench_tables $(ARGS)

@@ -7,10 +7,10 @@
 
 #ifdef KWS_PROFILE
 #define APP_PROFILE 1
-void app_profile_clear(void);                /* before the first invoke of an inference */
-void app_profile_start(void);                /* right before each invoke */
-uint32_t app_profile_calls(void);            /* that the last inference made, at most the room there is; 0: none yet */
-uint32_t app_profile_ticks(uint32_t call);   /* of the last inference, in all its invokes */
+void app_profile_clear(void);              /* before the first invoke of an inference */
+void app_profile_start(void);              /* right before each invoke */
+uint32_t app_profile_calls(void);          /* that the last inference made, at most the room there is; 0: none yet */
+uint32_t app_profile_ticks(uint32_t call); /* of the last inference, in all its invokes */
 void kws_app_profile_call(int call, const void *result, uint32_t bytes); /* by the plan, after each call */
 #else
 #define APP_PROFILE 0

@@ -47,7 +47,8 @@ int app_stream_init(void) {
   memset(&s, 0, sizeof s);
   kws_ring_init(&ring, ring_samples, RING_SAMPLES);
   s.engine_error = kws_engine_load();
-  if (kws_stream_init(STREAM, &kws_image) != 0) s.engine_error = KWS_ENGINE_ESCHEMA; /* made for another configuration */
+  if (kws_stream_init(STREAM, &kws_image) != 0)
+    s.engine_error = KWS_ENGINE_ESCHEMA; /* made for another configuration */
   if (s.engine_error == KWS_ENGINE_OK && strcmp(kws_engine_info()->model_hash, KWS_MODEL_HASH) != 0) {
     s.engine_error = KWS_ENGINE_ESCHEMA;
   }
@@ -247,8 +248,7 @@ int app_stream_finish(void) {
     port_audio_stop();
     s.flags &= (uint8_t)~APP_FLAG_MICROPHONE;
   }
-  while (app_stream_process()) {
-  }
+  while (app_stream_process()) {}
   app_audio_end(s.totals.dropped);
   s.active = 0;
   if (s.mode != APP_MODE_CLIP) return KWS_ENGINE_OK;

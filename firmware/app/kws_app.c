@@ -12,7 +12,7 @@
 #include "port.h"
 #if __has_include("kws_build.h")
 #include "kws_build.h" /* made by the build: board, version, build id */
-#else /* of another build system, which may define them */
+#else                  /* of another build system, which may define them */
 #ifndef KWS_BOARD_ID
 #define KWS_BOARD_ID "unknown"
 #endif
@@ -167,14 +167,19 @@ static void on_stats(int clear) {
   const uint32_t audio = app_stream_lost_since_reset();
   const kws_link_stats_t *k = &app_link.stats;
   const uint32_t values[16] = {
-      k->rx_frames,    k->rx_malformed,
-      k->rx_crc,       k->rx_oversized,
-      k->rx_length,    k->rx_missing,
-      k->rx_duplicate, k->rx_version,
+      k->rx_frames,
+      k->rx_malformed,
+      k->rx_crc,
+      k->rx_oversized,
+      k->rx_length,
+      k->rx_missing,
+      k->rx_duplicate,
+      k->rx_version,
       s.rx_ring_overflow - base.rx_ring_overflow,
       s.rx_overrun - base.rx_overrun,
       s.rx_framing - base.rx_framing,
-      k->tx_frames,    k->tx_dropped,
+      k->tx_frames,
+      k->tx_dropped,
       s.rx_bytes - base.rx_bytes,
       s.tx_bytes - base.tx_bytes,
       audio - audio_base,
@@ -311,7 +316,8 @@ static void on_set_detector(uint16_t seq, const uint8_t *payload, uint16_t len) 
   c.num_labels = KWS_NUM_LABELS;
   memcpy(c.threshold, payload + 9, KWS_NUM_LABELS);
   if (app_stream_set_detector(&c) != 0) {
-    app_send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq, KWS_NUM_MODELS > 1 ? "only thresholds can be set" : "window or min_count");
+    app_send_error(KWS_CMD_SET_DETECTOR, KWS_ERROR_PAYLOAD, seq,
+                   KWS_NUM_MODELS > 1 ? "only thresholds can be set" : "window or min_count");
     return;
   }
   const uint8_t n = KWS_NUM_LABELS;
@@ -324,7 +330,8 @@ static void on_die(uint16_t seq, const uint8_t *payload, uint16_t len) {
     return;
   }
   kws_link_idle(&app_link);
-  if (port_die((port_die_t)payload[4]) != 0) app_send_error(KWS_CMD_DIE, KWS_ERROR_UNSUPPORTED, seq, "not on this board");
+  if (port_die((port_die_t)payload[4]) != 0)
+    app_send_error(KWS_CMD_DIE, KWS_ERROR_UNSUPPORTED, seq, "not on this board");
 }
 
 static void on_profile(uint16_t seq) {

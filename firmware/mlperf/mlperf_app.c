@@ -70,8 +70,7 @@ static void timestamp(void) {
   text_flush();
   const uint64_t until = microseconds() + 100;
   port_led(0); /* the pin: see timestamp in boards/ */
-  for (uint32_t i = 0; i < 1000000u && microseconds() < until; i++) {
-  }
+  for (uint32_t i = 0; i < 1000000u && microseconds() < until; i++) {}
   port_led(1);
 #else
   text_flush(); /* before the time is taken: what goes out takes ten bit times a character */
@@ -235,14 +234,14 @@ static void on_db(char *rest) {
 
 static void help(void) {
   text_put(FIRMWARE "\r\n\r\n"
-           "name            what this is\r\n"
-           "profile         the protocol and the benchmark's model\r\n"
-           "timestamp       now\r\n"
-           "db load N       the next input has N bytes\r\n"
-           "db HH..         some of them, as hexadecimal digits\r\n"
-           "db print        the bytes that are there\r\n"
-           "infer [N [W]]   N inferences after W that are not measured\r\n"
-           "results         of the last one\r\n");
+                    "name            what this is\r\n"
+                    "profile         the protocol and the benchmark's model\r\n"
+                    "timestamp       now\r\n"
+                    "db load N       the next input has N bytes\r\n"
+                    "db HH..         some of them, as hexadecimal digits\r\n"
+                    "db print        the bytes that are there\r\n"
+                    "infer [N [W]]   N inferences after W that are not measured\r\n"
+                    "results         of the last one\r\n");
 }
 
 static void run(char *rest) {

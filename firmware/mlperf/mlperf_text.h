@@ -10,6 +10,6 @@ void text_number(uint64_t value);
 void text_hex(uint8_t value);                  /* two digits */
 void text_thousandths(float value);            /* "0.996": three digits, cut off, as the reference prints */
 void text_echo(const char *text, size_t most); /* what came from outside: printable characters, at most that many */
-void text_flush(void);                         /* to the port, and tells the watchdog that we live: 9600 baud are slow */
+void text_flush(void); /* to the port, and tells the watchdog that we live: 9600 baud are slow */
 
 #endif

@@ -65,8 +65,8 @@ size_t port_serial_read(uint8_t *out, size_t max);       /* never blocks */
 size_t port_serial_write(const uint8_t *data, size_t n); /* bounded wait; returns what was taken */
 void port_serial_stats(port_serial_stats_t *out);
 size_t port_serial_capacity(void); /* bytes that can wait to be read without loss */
-uint32_t port_ticks(void); /* free-running, wraps; unit described by port_clock() */
-uint32_t port_own_ticks(void); /* the same less those that interrupts took, both of one moment: for measurements */
+uint32_t port_ticks(void);         /* free-running, wraps; unit described by port_clock() */
+uint32_t port_own_ticks(void);     /* the same less those that interrupts took, both of one moment: for measurements */
 const port_clock_t *port_clock(void);
 uint32_t port_millis(void);
 void port_watchdog_feed(void); /* to be called from the main loop all the time: 5 s without it end the run */

@@ -12,7 +12,8 @@ long kws_det_run(const kws_detector_config_t *config, const int8_t *outputs, con
     uint8_t posteriors[KWS_DET_MAX_LABELS];
     for (size_t k = 0; k < config->num_labels; k++) posteriors[k] = (uint8_t)(outputs[i * row_bytes + k] + 128);
     kws_detection_t detection;
-    if (!kws_detector_step(&detector, posteriors, levels ? levels[i] : 0, first + (uint32_t)i * step, &detection)) continue;
+    if (!kws_detector_step(&detector, posteriors, levels ? levels[i] : 0, first + (uint32_t)i * step, &detection))
+      continue;
     if (found < room) out[found] = detection;
     found++;
   }

@@ -14,7 +14,8 @@ static void check(uint64_t n) {
   }
   if (n - r * r > r && !(n >> 32 == 0 && r == 0xFFFF)) r++;
   checked++;
-  if (root(n) != r && wrong++ < 5) printf("root(%llu) is %u, not %llu\n", (unsigned long long)n, root(n), (unsigned long long)r);
+  if (root(n) != r && wrong++ < 5)
+    printf("root(%llu) is %u, not %llu\n", (unsigned long long)n, root(n), (unsigned long long)r);
 }
 
 int main(void) {

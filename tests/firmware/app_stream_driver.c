@@ -30,7 +30,7 @@ int kws_engine_invoke(void) {
   return KWS_ENGINE_OK;
 }
 const kws_engine_info_t *kws_engine_info(void) {
-  static const kws_engine_info_t info = {"fake", KWS_MODEL_HASH,   sizeof input, KWS_OUTPUT_BYTES, 0,
+  static const kws_engine_info_t info = {"fake", KWS_MODEL_HASH,    sizeof input, KWS_OUTPUT_BYTES, 0,
                                          0,      KWS_WINDOW_FRAMES, STEP};
   return &info;
 }
@@ -46,7 +46,9 @@ void app_send(uint8_t type, const uint8_t *payload, size_t len) {
 }
 void app_log(uint8_t level, const char *text) { printf("log %d %s\n", level, text); }
 void app_send_features(uint32_t frame, const uint16_t *f) { printf("features %u %u\n", frame, f[0]); }
-void app_send_detection(const kws_detection_t *d) { printf("detection %u %u %u\n", d->sample_position, d->label, d->score); }
+void app_send_detection(const kws_detection_t *d) {
+  printf("detection %u %u %u\n", d->sample_position, d->label, d->score);
+}
 void app_send_result(const app_result_t *r) {
   printf("result %u %u", r->index, r->position);
   for (int i = 0; i < KWS_OUTPUT_BYTES; i++) printf(" %d", r->output[i]);

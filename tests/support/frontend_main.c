@@ -53,7 +53,8 @@ int main(void) {
     for (size_t at = 0; at < n;) {
       size_t taken;
 #ifdef STAGES
-      if (state.used + (n - at) >= state.tables->window_samples) { /* this call makes a frame: do it stage by stage first */
+      if (state.used + (n - at) >=
+          state.tables->window_samples) { /* this call makes a frame: do it stage by stage first */
         kws_fe_state_t *s = &state;
         const size_t room = s->tables->window_samples - s->used;
         memcpy((uint8_t *)s->input + 2 * s->used, chunk + at, 2 * room);

@@ -27,13 +27,13 @@ extern "C" {
  * within 0..255; the answer's logit is (out_bias + sum of out * hidden) >> out_shift. */
 #define KWS_LOOK_INPUTS 5u
 #define KWS_LOOK_MAX_HIDDEN 32u
-#define KWS_LOOK_LEAST 8u  /* a word whose smoothed posterior is lower is not looked at: its answer is 0 */
+#define KWS_LOOK_LEAST 8u /* a word whose smoothed posterior is lower is not looked at: its answer is 0 */
 typedef struct {
-  uint8_t steps;         /* 1..KWS_DET_MAX_WINDOW results, the newest first */
-  uint8_t hidden;        /* 1..KWS_LOOK_MAX_HIDDEN */
-  uint8_t shift;         /* 0..24 */
-  uint8_t out_shift;     /* 0..24 */
-  uint8_t frames;        /* >= 1: a result's level is that of this many newest frames (see kws_detector_step) */
+  uint8_t steps;     /* 1..KWS_DET_MAX_WINDOW results, the newest first */
+  uint8_t hidden;    /* 1..KWS_LOOK_MAX_HIDDEN */
+  uint8_t shift;     /* 0..24 */
+  uint8_t out_shift; /* 0..24 */
+  uint8_t frames;    /* >= 1: a result's level is that of this many newest frames (see kws_detector_step) */
   int32_t out_bias;
   const int8_t *weights; /* [hidden][steps][KWS_LOOK_INPUTS] */
   const int32_t *bias;   /* [hidden], at most 2^24 either way, as out_bias */
@@ -41,10 +41,10 @@ typedef struct {
 } kws_look_t;
 
 typedef struct {
-  uint8_t num_labels;       /* 1..KWS_DET_MAX_LABELS; labels 0.. in the model's order */
-  uint8_t window;           /* results averaged, 1..KWS_DET_MAX_WINDOW */
-  uint8_t min_count;        /* consecutive smoothed results of one label at or above its threshold, >= 1 */
-  uint8_t rest;             /* of the thresholds, in 1/window of a step: a sum of window results is compared */
+  uint8_t num_labels;          /* 1..KWS_DET_MAX_LABELS; labels 0.. in the model's order */
+  uint8_t window;              /* results averaged, 1..KWS_DET_MAX_WINDOW */
+  uint8_t min_count;           /* consecutive smoothed results of one label at or above its threshold, >= 1 */
+  uint8_t rest;                /* of the thresholds, in 1/window of a step: a sum of window results is compared */
   uint32_t refractory_samples; /* after a detection nothing fires for so long; at most KWS_LIMIT_REFRACTORY_SAMPLES */
   /* Smoothed posterior (0..255, 255 = 1.0 - 1/256; and `rest`) at which a label fires; 0: the label never fires
    * (unknown and silence). */
@@ -61,7 +61,7 @@ typedef struct {
   uint16_t sum[KWS_DET_MAX_LABELS];
   uint8_t filled, newest; /* newest: of history */
   uint8_t run_label, run_count;
-  uint8_t armed; /* 0 while refractory */
+  uint8_t armed;      /* 0 while refractory */
   uint32_t last_fire; /* sample position of the last detection */
 } kws_detector_t;
 

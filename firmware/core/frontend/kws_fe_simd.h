@@ -30,17 +30,17 @@ static inline int32_t kws_smultt(uint32_t a, uint32_t b) { return kws_hi(a) * kw
 #define kws_shsub16(a, b) ((uint32_t)__shsub16((int16x2_t)(a), (int16x2_t)(b)))
 
 /* Low half of a >> shift, high half of b << (16 - shift...): gcc does not find these by itself. */
-#define kws_pkhbt(a, b, shift) \
-  ({ \
-    uint32_t pkh_; \
+#define kws_pkhbt(a, b, shift)                                                     \
+  ({                                                                               \
+    uint32_t pkh_;                                                                 \
     __asm__("pkhbt %0, %1, %2, lsl %3" : "=r"(pkh_) : "r"(a), "r"(b), "I"(shift)); \
-    pkh_; \
+    pkh_;                                                                          \
   })
-#define kws_pkhtb(a, b, shift) \
-  ({ \
-    uint32_t pkh_; \
+#define kws_pkhtb(a, b, shift)                                                     \
+  ({                                                                               \
+    uint32_t pkh_;                                                                 \
     __asm__("pkhtb %0, %1, %2, asr %3" : "=r"(pkh_) : "r"(a), "r"(b), "I"(shift)); \
-    pkh_; \
+    pkh_;                                                                          \
   })
 
 /* |x| in each half; -32768 stays. */

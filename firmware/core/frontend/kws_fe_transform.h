@@ -42,7 +42,7 @@ static inline kws_word windowed(kws_word x, uint32_t w) {
 KWS_STAGE void first_stage(kws_word *x, uint32_t points, kws_int shift, uint32_t radix) {
   const kws_int round = KWS_ALL_INT(1) << (14 - shift);
   const kws_int right = 15 - shift, left = 1 + shift;
-#define LOAD(i, c) \
+#define LOAD(i, c)                                                    \
   kws_pkhbt((kws_word)(kws_smlabb(x[i], KWS_ALL(c), round) >> right), \
             (kws_word)kws_smlatb(x[i], KWS_ALL(c), round) << left, 0)
   const kws_word *end = x + points;

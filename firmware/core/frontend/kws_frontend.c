@@ -45,7 +45,7 @@ static NOINLINE int apply_window(kws_fe_state_t *state) {
   uint32_t *out = state->work, *const end = out + points;
   uint32_t magnitudes = 0; /* the OR of all, which is as wide as the largest */
   const uint32_t *const in0 = state->input, *const in1 = in0 + second, *const in2 = in0 + third,
-                 *const in3 = in1 + third;
+                        *const in3 = in1 + third;
   while (out < end) {
     const uint32_t i = *order++;
     const uint32_t a = windowed(in0[i], window[0]), b = windowed(in1[i], window[1]);
@@ -76,15 +76,15 @@ static NOINLINE int apply_window(kws_fe_state_t *state) {
 /* For the upper byte i of a number (64..255), what is left of its square root's best first guess over 256, 9 bits;
  * chosen so that one Newton step is less than 0.47 above the root of 32 bits (tests/features/test_frontend_c.py). */
 static const uint8_t root_guess[192] = {
-    1, 3, 5, 7, 9, 11, 13, 15, 16, 18, 20, 22, 24, 26, 28, 29, 31, 33, 35, 36, 38, 40, 42, 43, 45, 47, 48, 50,
-    52, 53, 55, 57, 58, 60, 62, 63, 65, 66, 68, 70, 71, 73, 74, 76, 77, 79, 80, 82, 83, 85, 86, 88, 89, 91,
-    92, 94, 95, 97, 98, 100, 101, 102, 104, 105, 107, 108, 110, 111, 112, 114, 115, 116, 118, 119, 121, 122,
-    123, 125, 126, 127, 129, 130, 131, 133, 134, 135, 137, 138, 139, 140, 142, 143, 144, 146, 147, 148, 149,
-    151, 152, 153, 154, 156, 157, 158, 159, 161, 162, 163, 164, 166, 167, 168, 169, 170, 172, 173, 174, 175,
-    176, 177, 179, 180, 181, 182, 183, 185, 186, 187, 188, 189, 190, 191, 193, 194, 195, 196, 197, 198, 199,
-    200, 202, 203, 204, 205, 206, 207, 208, 209, 210, 212, 213, 214, 215, 216, 217, 218, 219, 220, 221, 222,
-    223, 225, 226, 227, 228, 229, 230, 231, 232, 233, 234, 235, 236, 237, 238, 239, 240, 241, 242, 243, 244,
-    245, 246, 247, 248, 249, 250, 251, 252, 253, 254, 255,
+    1,   3,   5,   7,   9,   11,  13,  15,  16,  18,  20,  22,  24,  26,  28,  29,  31,  33,  35,  36,  38,  40,
+    42,  43,  45,  47,  48,  50,  52,  53,  55,  57,  58,  60,  62,  63,  65,  66,  68,  70,  71,  73,  74,  76,
+    77,  79,  80,  82,  83,  85,  86,  88,  89,  91,  92,  94,  95,  97,  98,  100, 101, 102, 104, 105, 107, 108,
+    110, 111, 112, 114, 115, 116, 118, 119, 121, 122, 123, 125, 126, 127, 129, 130, 131, 133, 134, 135, 137, 138,
+    139, 140, 142, 143, 144, 146, 147, 148, 149, 151, 152, 153, 154, 156, 157, 158, 159, 161, 162, 163, 164, 166,
+    167, 168, 169, 170, 172, 173, 174, 175, 176, 177, 179, 180, 181, 182, 183, 185, 186, 187, 188, 189, 190, 191,
+    193, 194, 195, 196, 197, 198, 199, 200, 202, 203, 204, 205, 206, 207, 208, 209, 210, 212, 213, 214, 215, 216,
+    217, 218, 219, 220, 221, 222, 223, 225, 226, 227, 228, 229, 230, 231, 232, 233, 234, 235, 236, 237, 238, 239,
+    240, 241, 242, 243, 244, 245, 246, 247, 248, 249, 250, 251, 252, 253, 254, 255,
 };
 
 /* floor(sqrt(m)) for m >= 2^30. A Newton step never ends below the root, so it is right or one too much. */
@@ -189,9 +189,9 @@ static NOINLINE void compress(kws_fe_state_t *state, const uint32_t *signals, ui
     uint32_t signal = signals[i];
     if (flags) {
       const uint32_t scaled_up = signal << SMOOTHING_BITS;
-      const uint32_t estimate =
-          (uint32_t)(((uint64_t)scaled_up * smoothing + (uint64_t)state->estimate[i] * ((1u << NOISE_BITS) - smoothing)) >>
-                     NOISE_BITS);
+      const uint32_t estimate = (uint32_t)(((uint64_t)scaled_up * smoothing +
+                                            (uint64_t)state->estimate[i] * ((1u << NOISE_BITS) - smoothing)) >>
+                                           NOISE_BITS);
       state->estimate[i] = estimate;
       if (flags & KWS_FE_NOISE_REDUCTION) {
         const uint32_t floor = (uint32_t)(((uint64_t)signal * remaining) >> NOISE_BITS);
@@ -228,8 +228,9 @@ static void frame(kws_fe_state_t *state, uint16_t *features) {
 int kws_fe_init(kws_fe_state_t *state, const kws_fe_tables_t *t) {
   if ((t->fft_size != 256 && t->fft_size != 512 && t->fft_size != 1024) || t->fft_size > KWS_FE_MAX_FFT ||
       t->window_samples == 0 || t->window_samples > t->fft_size || t->window_samples % 16u || t->hop_samples == 0 ||
-      t->hop_samples > t->window_samples || t->hop_samples % 16u || t->snr_shift == 0 || t->snr_shift > 31 || t->num_channels == 0 || t->num_channels > KWS_FE_MAX_CHANNELS ||
-      t->first_bin == 0 || t->first_bin > t->end_bin || t->end_bin > t->fft_size / 2u)
+      t->hop_samples > t->window_samples || t->hop_samples % 16u || t->snr_shift == 0 || t->snr_shift > 31 ||
+      t->num_channels == 0 || t->num_channels > KWS_FE_MAX_CHANNELS || t->first_bin == 0 || t->first_bin > t->end_bin ||
+      t->end_bin > t->fft_size / 2u)
     return -1;
   uint32_t bins = 0;
   for (uint32_t i = 0; i <= t->num_channels; i++) bins += t->widths[i];

@@ -27,7 +27,7 @@ enum { KWS_FE_NOISE_REDUCTION = 1, KWS_FE_PCAN = 2 };
 typedef struct {
   uint16_t window_samples; /* a multiple of 16, as the next */
   uint16_t hop_samples;    /* at most window_samples */
-  uint16_t fft_size; /* 256, 512 or 1024; at least window_samples */
+  uint16_t fft_size;       /* 256, 512 or 1024; at least window_samples */
   uint16_t num_channels;
   uint16_t first_bin; /* of the FFT, >= 1 */
   uint16_t end_bin;   /* one behind the last, <= fft_size / 2 */

@@ -9,9 +9,7 @@ kws_track_t *kws_stream_track(kws_stream_t *s, uint32_t model) {
   return (kws_track_t *)(void *)at(s, model_of(s, model)->track_at);
 }
 
-int8_t *kws_stream_window(kws_stream_t *s, uint32_t model) {
-  return (int8_t *)at(s, model_of(s, model)->window_at);
-}
+int8_t *kws_stream_window(kws_stream_t *s, uint32_t model) { return (int8_t *)at(s, model_of(s, model)->window_at); }
 
 const uint8_t *kws_stream_scores(const kws_stream_t *s, uint32_t model) {
   const void *const track = (const uint8_t *)s + model_of(s, model)->track_at;

@@ -35,15 +35,15 @@ typedef struct {
   const char *const *labels; /* num_labels of them */
   const kws_network_t *network;
   uint16_t num_labels;
-  uint16_t window_frames;      /* feature frames until the first result */
-  uint16_t step_frames;        /* 0: an invoke takes the whole window; n: the n newest frames, and every frame once */
-  uint16_t slots;              /* frames kept: window_frames, or at least step_frames where that is not 0 */
-  uint16_t stride_frames;      /* frames from one result to the next */
-  uint8_t ear;                 /* its front end: 0 the image's first, n the one after it by n */
-  uint8_t role;                /* KWS_ROLE_VOICE: never a word itself; others are heard only while it says yes */
-  uint8_t output_flip;         /* 0x80: int8 with zero point -128; 0: uint8 with zero point 0. Scale 1/256 */
+  uint16_t window_frames; /* feature frames until the first result */
+  uint16_t step_frames;   /* 0: an invoke takes the whole window; n: the n newest frames, and every frame once */
+  uint16_t slots;         /* frames kept: window_frames, or at least step_frames where that is not 0 */
+  uint16_t stride_frames; /* frames from one result to the next */
+  uint8_t ear;            /* its front end: 0 the image's first, n the one after it by n */
+  uint8_t role;           /* KWS_ROLE_VOICE: never a word itself; others are heard only while it says yes */
+  uint8_t output_flip;    /* 0x80: int8 with zero point -128; 0: uint8 with zero point 0. Scale 1/256 */
   int8_t input_zero_point;
-  uint8_t feature_shift;       /* see kws_fe_quantize() */
+  uint8_t feature_shift; /* see kws_fe_quantize() */
   uint32_t feature_multiplier;
   kws_detector_config_t detector;
   /* Where its parts lie in the state: a kws_track_t, slots * channels int8, the network's memory. */
@@ -81,14 +81,14 @@ typedef struct {
   uint32_t position; /* samples since the reset at the end of the last frame; wraps at 2^32 */
   uint32_t turn;     /* of several front ends, the next to be given `portion` samples */
   size_t portion;
-  kws_ear_t ear;     /* the first */
+  kws_ear_t ear; /* the first */
 } kws_stream_t;
 
 typedef struct {
   const char *label;
-  uint32_t position; /* sample, counted from the reset, at the end of the window that it was heard in */
+  uint32_t position;    /* sample, counted from the reset, at the end of the window that it was heard in */
   uint8_t model, index; /* of the image's models; of the model's labels */
-  uint8_t score;     /* smoothed posterior, or the second look's answer: 255 is 1 - 1/256 */
+  uint8_t score;        /* smoothed posterior, or the second look's answer: 255 is 1 - 1/256 */
 } kws_word_t;
 
 typedef void kws_on_word_t(void *user, const kws_word_t *word);

@@ -115,9 +115,9 @@ typedef struct {
   uint8_t rx_block;     /* bytes still to come of the COBS block */
   uint8_t rx_zero;      /* that block ends in a zero, unless it is the last */
   uint8_t rx_oversized;
-  uint8_t open;     /* a HELLO came */
-  uint8_t gap_nak;  /* the NAK for the present gap was sent */
-  uint8_t ack_owed; /* a duplicate wants its ACK */
+  uint8_t open;      /* a HELLO came */
+  uint8_t gap_nak;   /* the NAK for the present gap was sent */
+  uint8_t ack_owed;  /* a duplicate wants its ACK */
   uint8_t tx_resync; /* the next frame begins with an extra zero */
   uint16_t tx_seq;
 

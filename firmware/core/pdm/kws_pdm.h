@@ -17,9 +17,9 @@ extern "C" {
 
 #define KWS_PDM_ORDER 5
 #define KWS_PDM_TAPS 128
-#define KWS_PDM_WORDS_A_SAMPLE 4  /* of 16 bits */
-#define KWS_PDM_CHUNK_WORDS 64    /* what is filtered at a time: a millisecond */
-#define KWS_PDM_GAIN_1 4096       /* a bit stream of ones only gives 32767 */
+#define KWS_PDM_WORDS_A_SAMPLE 4 /* of 16 bits */
+#define KWS_PDM_CHUNK_WORDS 64   /* what is filtered at a time: a millisecond */
+#define KWS_PDM_GAIN_1 4096      /* a bit stream of ones only gives 32767 */
 
 typedef struct {
   uint32_t integrator[KWS_PDM_ORDER], comb[KWS_PDM_ORDER]; /* these wrap, as they may in a CIC */

@@ -27,7 +27,7 @@ bool is_int8(const TfLiteTensor *tensor, size_t bytes) {
   return tensor != nullptr && tensor->type == kTfLiteInt8 && tensor->bytes == bytes;
 }
 
-}  // namespace
+} // namespace
 
 extern "C" int kws_engine_load(void) {
   interpreter = nullptr;
@@ -67,4 +67,4 @@ extern "C" void kws_engine_reset(void) {
 
 extern "C" const kws_engine_info_t *kws_engine_info(void) { return &info; }
 
-}  // namespace kws_tflm
+} // namespace kws_tflm

@@ -17,7 +17,8 @@ NEVER(int, _close, int file __attribute__((unused)))
 NEVER(int, _fstat, int file __attribute__((unused)), void *into __attribute__((unused)))
 NEVER(int, _isatty, int file __attribute__((unused)))
 NEVER(int, _lseek, int file __attribute__((unused)), int to __attribute__((unused)), int from __attribute__((unused)))
-NEVER(int, _read, int file __attribute__((unused)), char *into __attribute__((unused)), int size __attribute__((unused)))
+NEVER(int, _read, int file __attribute__((unused)), char *into __attribute__((unused)),
+      int size __attribute__((unused)))
 NEVER(int, _write, int file __attribute__((unused)), const char *from __attribute__((unused)),
       int size __attribute__((unused)))
 

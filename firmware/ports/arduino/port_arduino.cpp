@@ -91,8 +91,7 @@ bool driven(PinMode pull, PinStatus level, uint32_t ms) {
   uint32_t seen = 0, turn = 0;
   do {
     /* Of unequal length, or readings could all fall in the half of the clock in which a microphone lets go. */
-    for (volatile uint32_t wait = turn++ % 13u; wait; wait = wait - 1) {
-    }
+    for (volatile uint32_t wait = turn++ % 13u; wait; wait = wait - 1) {}
     if (digitalRead(PIN_PDM_DIN) == level && ++seen >= kProof) return true;
   } while (millis() - from < ms);
   return false;
@@ -105,7 +104,7 @@ bool has_microphone() {
   return found;
 }
 
-}  // namespace
+} // namespace
 
 extern "C" {
 
@@ -201,7 +200,7 @@ void port_audio_stop(void) {
 
 void port_led(int on) { digitalWrite(LED_BUILTIN, on ? HIGH : LOW); }
 port_reset_reason_t port_reset_reason(void) { return PORT_RESET_UNKNOWN; } /* the core has used it up */
-const port_fault_t *port_fault(void) { return nullptr; }                  /* the core reports its faults itself */
+const port_fault_t *port_fault(void) { return nullptr; }                   /* the core reports its faults itself */
 int port_die(port_die_t kind) {
   (void)kind;
   return -1;
@@ -212,11 +211,10 @@ void port_memory(port_memory_t *out) { *out = port_memory_t(); }
 void port_reset(void) {
   delay(50); /* the last frame's way over USB: Serial.flush() waits for nothing */
   NVIC_SystemReset();
-  for (;;) {
-  }
+  for (;;) {}
 }
 
-}  // extern "C"
+} // extern "C"
 
 void setup() {
   port_init();

@@ -55,8 +55,7 @@ __attribute__((noreturn)) void port_reset(void) {
   __asm volatile("dsb" ::: "memory");
   SCB_AIRCR = 0x05FA0004u; /* VECTKEY, SYSRESETREQ */
   __asm volatile("dsb" ::: "memory");
-  for (;;) {
-  }
+  for (;;) {}
 }
 
 static void add_frame(port_fault_t *f, const uint32_t *sp) {
@@ -94,12 +93,11 @@ __attribute__((noreturn)) void cortexm_watchdog_bite(const uint32_t *frame) {
 
 /* Starts again from the top of the stack, since what is below may be no memory at all; we never return. */
 __attribute__((naked)) void Fault_Handler(void) {
-  __asm volatile(
-      "mrs r0, msp\n"
-      "mrs r1, ipsr\n"
-      "ldr r2, =_stack_top\n"
-      "msr msp, r2\n"
-      "b %c0\n" ::"i"(record_fault));
+  __asm volatile("mrs r0, msp\n"
+                 "mrs r1, ipsr\n"
+                 "ldr r2, =_stack_top\n"
+                 "msr msp, r2\n"
+                 "b %c0\n" ::"i"(record_fault));
 }
 
 __attribute__((noinline)) static uint32_t recurse_forever(volatile uint32_t *deeper) {

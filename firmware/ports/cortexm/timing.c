@@ -42,15 +42,14 @@ static int counts(volatile uint32_t *counter, volatile uint32_t *capture) {
 __attribute__((noinline)) static uint32_t calibrate(volatile uint32_t *counter) {
   uint32_t from, to, n = CALIBRATION_LOOPS;
   const uint32_t irq = irq_save();
-  __asm volatile(
-      ".balign 8\n"
-      "ldr %0, [%3]\n"
-      "1: subs %2, #1\n"
-      "bne 1b\n"
-      "ldr %1, [%3]\n"
-      : "=&l"(from), "=&l"(to), "+l"(n)
-      : "l"(counter)
-      : "cc", "memory");
+  __asm volatile(".balign 8\n"
+                 "ldr %0, [%3]\n"
+                 "1: subs %2, #1\n"
+                 "bne 1b\n"
+                 "ldr %1, [%3]\n"
+                 : "=&l"(from), "=&l"(to), "+l"(n)
+                 : "l"(counter)
+                 : "cc", "memory");
   irq_restore(irq);
   return to - from;
 }

@@ -50,7 +50,8 @@ static void open_tcp(long port) {
   listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (listener < 0) die("socket");
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(listener, (struct sockaddr *)&address, len) != 0 || listen(listener, 1) != 0) die("can't listen on that port");
+  if (bind(listener, (struct sockaddr *)&address, len) != 0 || listen(listener, 1) != 0)
+    die("can't listen on that port");
   if (getsockname(listener, (struct sockaddr *)&address, &len) != 0) die("getsockname");
   is_tcp = 1;
   printf("READY socket://127.0.0.1:%d\n", ntohs(address.sin_port));

@@ -30,8 +30,7 @@ static int driven(uint32_t pull, uint32_t level, uint32_t ms) {
   uint32_t seen = 0, turn = 0;
   do {
     /* Of unequal length, or readings could all fall in the half of the clock in which a microphone lets go. */
-    for (volatile uint32_t wait = turn++ % 13u; wait; wait--) {
-    }
+    for (volatile uint32_t wait = turn++ % 13u; wait; wait--) {}
     const uint32_t now = GPIO_IN(KWS_PDM_DIN_PIN) >> (KWS_PDM_DIN_PIN & 31u) & 1u;
     if (now == level && ++seen >= PROOF) return 1;
   } while (cortexm_millis - from < ms);
@@ -85,8 +84,7 @@ void port_audio_stop(void) {
   PDM_STOP = 1;
   /* It finishes its block: 10 ms. Bounded, since a stopped oscillator must not stop us. */
   const uint32_t from = cortexm_millis;
-  while (!PDM_EV_STOPPED && cortexm_millis - from < 20u) {
-  }
+  while (!PDM_EV_STOPPED && cortexm_millis - from < 20u) {}
   PDM_INTENCLR = PDM_INT_STARTED | PDM_INT_END;
   PDM_ENABLE = 0;
 #ifdef KWS_PDM_POWER_PIN

@@ -20,8 +20,8 @@
 #define GPIO_IN(pin) REG32(GPIO_BASE(pin) + 0x510)
 #define GPIO_CNF(pin) REG32(GPIO_BASE(pin) + 0x700 + 4u * ((pin) & 31u))
 #define GPIO_MASK(pin) (1u << ((pin) & 31u))
-#define GPIO_CNF_OUTPUT 3u        /* output, input buffer off */
-#define GPIO_CNF_INPUT 0u         /* input buffer on, no pull */
+#define GPIO_CNF_OUTPUT 3u /* output, input buffer off */
+#define GPIO_CNF_INPUT 0u  /* input buffer on, no pull */
 #define GPIO_CNF_INPUT_PULLDOWN 4u
 #define GPIO_CNF_INPUT_PULLUP 12u /* the same, pulled up: an open line is idle */
 

@@ -18,8 +18,7 @@ static void start_crystal(void) {
   CLOCK_HFCLKSTARTED = 0;
   CLOCK_HFCLKSTART = 1;
   /* If it does not come, the internal oscillator stays: good enough for the UART, a little off pitch for PDM. */
-  for (uint32_t i = 0; i < WAIT_LOOPS && !CLOCK_HFCLKSTARTED; i++) {
-  }
+  for (uint32_t i = 0; i < WAIT_LOOPS && !CLOCK_HFCLKSTARTED; i++) {}
 }
 
 static void start_timers(void) {

@@ -96,13 +96,11 @@ static void begin_anew(void) {
   UARTE_SHORTS = 0;
   UARTE_EV_RXTO = 0;
   UARTE_STOPRX = 1;
-  for (uint32_t i = 0; i < STOP_WAIT && !UARTE_EV_RXTO; i++) {
-  }
+  for (uint32_t i = 0; i < STOP_WAIT && !UARTE_EV_RXTO; i++) {}
   UARTE_RXD_PTR = (uint32_t)ring; /* for what is left in the FIFO (6.34.4) */
   UARTE_EV_ENDRX = 0;
   UARTE_FLUSHRX = 1;
-  for (uint32_t i = 0; i < STOP_WAIT && !UARTE_EV_ENDRX; i++) {
-  }
+  for (uint32_t i = 0; i < STOP_WAIT && !UARTE_EV_ENDRX; i++) {}
   receive_from_the_start();
 }
 

@@ -32,7 +32,7 @@
 static uint16_t block[2][BLOCK_WORDS];
 static kws_pdm_t pdm;
 static uint32_t settling;
-static uint32_t next;              /* the buffer that should be full next */
+static uint32_t next;               /* the buffer that should be full next */
 static volatile int running, heard; /* heard: bits of both kinds have come */
 
 static void pin_to_i2s(uint32_t port, uint32_t pin, uint32_t pull) {
@@ -138,7 +138,7 @@ void KWS_PDM_Handler(void) {
   }
   if (running && (flags & FLAGS_TCIF)) {
     const uint32_t full = DMA_CR & DMA_CR_CT ? 0 : 1; /* the other one is being filled */
-    if (full != next) audio_lost += BLOCK_SAMPLES; /* we are late: one was filled a second time */
+    if (full != next) audio_lost += BLOCK_SAMPLES;    /* we are late: one was filled a second time */
     next = full ^ 1u;
     keep(block[full]);
   }

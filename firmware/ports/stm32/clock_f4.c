@@ -39,7 +39,8 @@ static int start_pll(void) {
   RCC_APB1ENR |= 1u << 28; /* PWR */
   PWR_CR |= 3u << 14;      /* voltage scale 1 */
   /* The highest bits (PLLR of some parts, else reserved) stay as after reset. */
-  RCC_PLLCFGR = (RCC_PLLCFGR & 0xF0000000u) | PLL_M | (PLL_N << 6) | ((PLL_P / 2u - 1u) << 16) | (1u << 22) | (PLL_Q << 24);
+  RCC_PLLCFGR =
+      (RCC_PLLCFGR & 0xF0000000u) | PLL_M | (PLL_N << 6) | ((PLL_P / 2u - 1u) << 16) | (1u << 22) | (PLL_Q << 24);
   RCC_CR |= 1u << 24; /* PLLON */
   if (!stm32_wait_for(&RCC_CR, 1u << 25, 1u << 25)) return 0;
   if (!over_drive()) return 0;

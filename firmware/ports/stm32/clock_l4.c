@@ -28,7 +28,7 @@ static int start_pll(void) {
   RCC_CR |= 1u << 24;                                                 /* PLLON */
   if (!stm32_wait_for(&RCC_CR, 1u << 25, 1u << 25)) return 0;
   if (BOOST) {
-    PWR_CR5 &= ~(1u << 8); /* R1MODE: boost */
+    PWR_CR5 &= ~(1u << 8);                                /* R1MODE: boost */
     if (!stm32_wait_for(&PWR_SR2, 1u << 10, 0)) return 0; /* VOSF */
   }
   FLASH_ACR = LATENCY | (3u << 9); /* both caches; prefetch costs power and gains little with them */

@@ -11,8 +11,8 @@ int stm32_wait_for(volatile uint32_t *reg, uint32_t mask, uint32_t value) {
 }
 
 static port_reset_reason_t read_reset_reason(void) {
-  const uint32_t csr = RCC_CSR;  /* RM0090 7.3.21, RM0432 6.4.31: the same bits but for RMVF */
-  RCC_CSR = csr | RCC_CSR_RMVF;  /* forget */
+  const uint32_t csr = RCC_CSR; /* RM0090 7.3.21, RM0432 6.4.31: the same bits but for RMVF */
+  RCC_CSR = csr | RCC_CSR_RMVF; /* forget */
   if (csr & (3u << 29)) return PORT_RESET_WATCHDOG;
   if (csr & (1u << 28)) return PORT_RESET_SOFTWARE;
   if (csr & (1u << 27)) return PORT_RESET_POWER;
@@ -46,7 +46,7 @@ void port_init(void) {
 void cortexm_hardware_watchdog_start(void) {
   DBGMCU_APB1_FZ |= 1u << 12; /* stands still while a debugger holds the processor */
   IWDG_KR = 0x5555;
-  IWDG_PR = 6; /* 256 */
+  IWDG_PR = 6;     /* 256 */
   IWDG_RLR = 1250; /* 6.8 to 18.8 s */
   IWDG_KR = 0xCCCC;
   IWDG_KR = 0xAAAA;

@@ -35,7 +35,7 @@ _Static_assert((KWS_RX_RING_BYTES & (KWS_RX_RING_BYTES - 1u)) == 0, "the ring's 
 static uint8_t ring[KWS_RX_RING_BYTES];
 static volatile uint32_t ring_in, ring_out; /* bytes ever put in and taken out */
 static port_serial_stats_t stats;
-static uint32_t unseen; /* ticks of an interrupt that it does not see itself */
+static uint32_t unseen;    /* ticks of an interrupt that it does not see itself */
 static uint32_t send_wait; /* loops that are surely longer than ten bytes take */
 
 static void pin_to_usart(uint32_t port, uint32_t pin) {

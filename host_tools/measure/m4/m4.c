@@ -120,10 +120,22 @@ static void __attribute__((naked)) fault_entry(void) {
 }
 
 static void start(void);
-__attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
-    &_stack_end, (void *)start, (void *)fault_entry, (void *)fault_entry, (void *)fault_entry, (void *)fault_entry,
-    (void *)fault_entry, 0, 0, 0, 0, (void *)fault_entry, (void *)fault_entry, 0, (void *)fault_entry,
-    (void *)fault_entry};
+__attribute__((section(".vectors"), used)) static const void *const vectors[16] = {&_stack_end,
+                                                                                   (void *)start,
+                                                                                   (void *)fault_entry,
+                                                                                   (void *)fault_entry,
+                                                                                   (void *)fault_entry,
+                                                                                   (void *)fault_entry,
+                                                                                   (void *)fault_entry,
+                                                                                   0,
+                                                                                   0,
+                                                                                   0,
+                                                                                   0,
+                                                                                   (void *)fault_entry,
+                                                                                   (void *)fault_entry,
+                                                                                   0,
+                                                                                   (void *)fault_entry,
+                                                                                   (void *)fault_entry};
 
 static void __attribute__((used, noreturn)) run(void) {
   uint32_t *p = &_stack_start;
@@ -134,10 +146,10 @@ static void __attribute__((used, noreturn)) run(void) {
   in_file = open_file("in.bin", 1);   /* rb */
   out_file = open_file("out.bin", 5); /* wb */
   log_file = open_file("log.txt", 5);
-  *(volatile uint32_t *)0x40000028u = 0;          /* TIM2->PSC */
+  *(volatile uint32_t *)0x40000028u = 0;           /* TIM2->PSC */
   *(volatile uint32_t *)0x4000002Cu = 0xFFFFFFFFu; /* TIM2->ARR */
-  *(volatile uint32_t *)0x40000014u = 1;          /* TIM2->EGR: take them */
-  *(volatile uint32_t *)0x40000000u = 1;          /* TIM2->CR1: count */
+  *(volatile uint32_t *)0x40000014u = 1;           /* TIM2->EGR: take them */
+  *(volatile uint32_t *)0x40000000u = 1;           /* TIM2->CR1: count */
   calibrate();
   const uint32_t ticks = calibrate();
   print("calibration ");

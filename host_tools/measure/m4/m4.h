@@ -10,8 +10,8 @@
 extern "C" {
 #endif
 
-size_t t_read(void *data, size_t n);        /* next bytes of the input; less than n at its end */
-void t_write(const void *data, size_t n);   /* appended to the output */
+size_t t_read(void *data, size_t n);      /* next bytes of the input; less than n at its end */
+void t_write(const void *data, size_t n); /* appended to the output */
 void t_fail(const char *message) __attribute__((noreturn));
 void t_record(const char *name, uint32_t instructions); /* use t_end() */
 

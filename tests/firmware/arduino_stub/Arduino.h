@@ -51,7 +51,7 @@ void pinMode(pin_size_t pinNumber, PinMode pinMode);
 namespace arduino {
 
 class UART {
- public:
+public:
   void begin(unsigned long);
   void end();
   int available(void);
@@ -63,7 +63,7 @@ class UART {
   operator bool();
 };
 
-}  // namespace arduino
+} // namespace arduino
 using namespace arduino;
 
 extern arduino::UART _UART_USB_;

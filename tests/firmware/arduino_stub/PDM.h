@@ -5,7 +5,7 @@
 #include <Arduino.h>
 
 class PDMClass {
- public:
+public:
   PDMClass(int dinPin, int clkPin, int pwrPin);
   virtual ~PDMClass();
 
@@ -18,7 +18,7 @@ class PDMClass {
   void setBufferSize(int bufferSize);
   size_t getBufferSize();
 
- private:
+private:
   int _gain;
   size_t _size;
 };

@@ -7,7 +7,6 @@
 void UARTE0_Handler(void);
 void PDM_Handler(void);
 
-
 /* Without the model's reaction. */
 #define RAW(register_) (*cell(ADDRESS_OF_##register_))
 #define ADDRESS_OF_STARTRX (UARTE0_BASE + 0x000)
@@ -52,8 +51,8 @@ void PDM_Handler(void);
 static uint8_t line[1 << 15]; /* bytes on their way to the receiver */
 static uint32_t line_in, line_out;
 static uint32_t pace = 10000; /* bytes that a register access takes at most */
-static uint32_t fifo_limit; /* bytes that wait when no transfer runs; more are lost and an overrun */
-static int has_shorts;      /* 0: as Renode's */
+static uint32_t fifo_limit;   /* bytes that wait when no transfer runs; more are lost and an overrun */
+static int has_shorts;        /* 0: as Renode's */
 static uint32_t receiving, rx_pointer, rx_left;
 static uint32_t counter;
 static uint8_t sent[1 << 14];
@@ -156,7 +155,8 @@ static void data_line_acts(void) {
   CHECK(!(pull & 3u)); /* an input, and its buffer on */
   uint32_t level = pull == 12u;
   if (driver == TIED_LOW || driver == TIED_HIGH) level = driver == TIED_HIGH;
-  if (driver == MICROPHONE && pdm_running && cortexm_millis - clock_since >= 15u && readings % 2) level = readings / 2 % 2;
+  if (driver == MICROPHONE && pdm_running && cortexm_millis - clock_since >= 15u && readings % 2)
+    level = readings / 2 % 2;
   RAW(PORT0_IN) = (level << KWS_PDM_DIN_PIN) | ~(1u << KWS_PDM_DIN_PIN); /* the other pins say nothing */
 }
 
@@ -431,7 +431,7 @@ static void test_microphone(void) {
   CHECK(port_audio_start(8000) == -1);
   CHECK(port_audio_start(16000) == 0);
   CHECK(RAW(PDM_GAINL) == 0x28 + 24 && RAW(PDM_GAINR) == 0x28 + 24); /* half decibels above 0x28 */
-  CHECK(RAW(DIN_CNF) == 0); /* no pull is left */
+  CHECK(RAW(DIN_CNF) == 0);                                          /* no pull is left */
   port_audio_stop();
   for (int again = 0; again < 3; again++) {
     pdm_next = 0;

@@ -11,8 +11,8 @@ volatile uint32_t cortexm_interrupt_ticks, cortexm_millis;
 uint32_t cortexm_systick_ticks(void) { return 0; }
 
 #define TEXT_OF(line) #line
-#define CHECK_AT(line, what, text) \
-  do { \
+#define CHECK_AT(line, what, text)                        \
+  do {                                                    \
     if (!(what)) t_fail("line " TEXT_OF(line) ": " text); \
   } while (0)
 #define CHECK(what) CHECK_AT(__LINE__, what, #what)

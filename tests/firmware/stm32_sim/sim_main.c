@@ -12,11 +12,26 @@ const port_clock_t *port_clock(void) { return &clock_info; }
 /* Without the model's reaction. */
 #define RAW(address) (*cell(address))
 enum {
-  CR = 0x40023800, CFGR = 0x40023808, AHB1ENR = 0x40023830, APB1ENR = 0x40023840, PLLI2SCFGR = 0x40023884,
-  SPI_CR2 = 0x40003804, SPI_SR = 0x40003808, SPI_DR = 0x4000380C, I2SCFGR = 0x4000381C, I2SPR = 0x40003820,
-  LISR = 0x40026000, LIFCR = 0x40026008, S3CR = 0x40026058, S3NDTR = 0x4002605C, S3PAR = 0x40026060,
-  S3M0AR = 0x40026064, S3M1AR = 0x40026068, S3FCR = 0x4002606C,
-  GPIOB = 0x40020400, GPIOC = 0x40020800,
+  CR = 0x40023800,
+  CFGR = 0x40023808,
+  AHB1ENR = 0x40023830,
+  APB1ENR = 0x40023840,
+  PLLI2SCFGR = 0x40023884,
+  SPI_CR2 = 0x40003804,
+  SPI_SR = 0x40003808,
+  SPI_DR = 0x4000380C,
+  I2SCFGR = 0x4000381C,
+  I2SPR = 0x40003820,
+  LISR = 0x40026000,
+  LIFCR = 0x40026008,
+  S3CR = 0x40026058,
+  S3NDTR = 0x4002605C,
+  S3PAR = 0x40026060,
+  S3M0AR = 0x40026064,
+  S3M1AR = 0x40026068,
+  S3FCR = 0x4002606C,
+  GPIOB = 0x40020400,
+  GPIOC = 0x40020800,
 };
 #define ISER(n) (0xE000E100u + 4u * (n))
 #define ICER(n) (0xE000E180u + 4u * (n))
@@ -140,7 +155,8 @@ static void test_registers(void) {
   CHECK((cr & (1u << 10)) && !(cr & (1u << 9)) && (cr >> 11 & 3u) == 1 && (cr >> 13 & 3u) == 1);
   CHECK(RAW(S3PAR) == SPI_DR && RAW(S3NDTR) == 128 && RAW(S3FCR) == 0);
   const uint32_t apart = RAW(S3M1AR) > RAW(S3M0AR) ? RAW(S3M1AR) - RAW(S3M0AR) : RAW(S3M0AR) - RAW(S3M1AR);
-  CHECK(apart >= 256 && RAW(S3M0AR) >= 0x20000000u && RAW(S3M1AR) >= 0x20000000u); /* not in CCM, which it can't reach */
+  CHECK(apart >= 256 && RAW(S3M0AR) >= 0x20000000u &&
+        RAW(S3M1AR) >= 0x20000000u); /* not in CCM, which it can't reach */
   CHECK((RAW(IPR3) >> 16 & 0xFFu) == 0x80);
   port_audio_stop();
   CHECK(!enabled && !(RAW(S3CR) & 1u) && !(RAW(I2SCFGR) & (1u << 10)) && !(RAW(CR) & (1u << 26)));

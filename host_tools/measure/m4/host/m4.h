@@ -8,9 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-static inline size_t t_read(void *data, size_t n) {
-  return fread(data, 1, n, stdin);
-}
+static inline size_t t_read(void *data, size_t n) { return fread(data, 1, n, stdin); }
 
 static inline void t_write(const void *data, size_t n) {
   if (fwrite(data, 1, n, stdout) != n) exit(3);

@@ -9,17 +9,17 @@
 namespace arduino {
 
 class USBCDC {
- public:
+public:
   bool send(uint8_t *buffer, uint32_t size);
   void send_nb(uint8_t *buffer, uint32_t size, uint32_t *actual, bool now = true);
 };
 
 class USBSerial : public USBCDC {
- public:
+public:
   bool connected();
 };
 
-}  // namespace arduino
+} // namespace arduino
 
 extern arduino::USBSerial _SerialUSB;
 

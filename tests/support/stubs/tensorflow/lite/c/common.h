@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#ifdef KWS_STUB_MICRO  // newer trees
+#ifdef KWS_STUB_MICRO // newer trees
 namespace tflite {
 namespace micro {
 #endif
@@ -34,8 +34,8 @@ typedef struct TfLiteTensor {
 } TfLiteTensor;
 
 #ifdef KWS_STUB_MICRO
-}  // namespace micro
-}  // namespace tflite
+} // namespace micro
+} // namespace tflite
 namespace stub {
 using namespace tflite::micro;
 }
@@ -45,16 +45,16 @@ namespace stub {
 // What a test sets before kws_engine_load() and reads afterwards.
 struct State {
   uint32_t schema_version = 3;
-  unsigned operators_failing_from = 1000;  // the number of operators that the resolver takes
+  unsigned operators_failing_from = 1000; // the number of operators that the resolver takes
   bool allocate_fails = false, invoke_fails = false;
   TfLiteType type = kTfLiteInt8;
   size_t input_bytes = 0, output_bytes = 0, arena_size = 0;
   int32_t input_zero_point = 0;
   const void *model = nullptr;
   unsigned operators = 0, invokes = 0, resets = 0;
-  char names[2000] = {0};  // of the operators added, each with a space behind it
+  char names[2000] = {0}; // of the operators added, each with a space behind it
 };
 inline State state;
-}  // namespace stub
+} // namespace stub
 
 #endif

@@ -16,7 +16,7 @@ class MicroResourceVariables;
 class MicroProfilerInterface;
 
 class MicroInterpreter {
- public:
+public:
   MicroInterpreter(const Model *, const MicroOpResolver &, uint8_t *tensor_arena, size_t tensor_arena_size,
                    MicroResourceVariables * = nullptr, MicroProfilerInterface * = nullptr,
                    bool /*preserve_all_tensors*/ = false)
@@ -44,15 +44,15 @@ class MicroInterpreter {
   TfLiteTensor *output(size_t) { return &output_; }
   size_t arena_used_bytes() const { return stub::state.input_bytes + stub::state.output_bytes; }
 
- private:
+private:
   void operator delete(void *) {}
   uint8_t *arena_;
   TfLiteTensor input_{}, output_{};
 };
 
 #ifdef KWS_STUB_MICRO
-}  // namespace micro
+} // namespace micro
 #endif
-}  // namespace tflite
+} // namespace tflite
 
 #endif

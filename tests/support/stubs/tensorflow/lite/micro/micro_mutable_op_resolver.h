@@ -12,16 +12,15 @@ namespace micro {
 #endif
 
 class MicroOpResolver {
- public:
+public:
   virtual ~MicroOpResolver() {}
 
- private:
-  void operator delete(void *) {}  // as in the original: nobody deletes through the base
+private:
+  void operator delete(void *) {} // as in the original: nobody deletes through the base
 };
 
-template <unsigned int tOpCount>
-class MicroMutableOpResolver : public MicroOpResolver {
- public:
+template <unsigned int tOpCount> class MicroMutableOpResolver : public MicroOpResolver {
+public:
   explicit MicroMutableOpResolver() {
     stub::state.operators = 0;
     stub::state.names[0] = 0;
@@ -45,7 +44,7 @@ class MicroMutableOpResolver : public MicroOpResolver {
   KWS_STUB_ADD(Squeeze)
 #undef KWS_STUB_ADD
 
- private:
+private:
   void operator delete(void *) {}
   TfLiteStatus add(const char *name) {
     if (stub::state.operators >= tOpCount || stub::state.operators >= stub::state.operators_failing_from) {
@@ -58,8 +57,8 @@ class MicroMutableOpResolver : public MicroOpResolver {
 };
 
 #ifdef KWS_STUB_MICRO
-}  // namespace micro
+} // namespace micro
 #endif
-}  // namespace tflite
+} // namespace tflite
 
 #endif

@@ -16,6 +16,6 @@ inline const Model *GetModel(const void *buffer) {
   return &model;
 }
 
-}  // namespace tflite
+} // namespace tflite
 
 #endif
