@@ -1,7 +1,7 @@
 """A word of a model of ours as a model for ESPHome (microWakeWord): a stateful .tflite and its manifest.
 
-ESPHome's ``micro_wake_word`` computes 40 features every 10 ms by the stock micro front end, hands them to a network that
-keeps its past in variables, and takes one probability, uint8. The network here is our streaming plan's
+ESPHome's ``micro_wake_word`` computes 40 features every 10 ms by the stock micro front end, hands them to a network
+that keeps its past in variables, and takes one probability, uint8. The network here is our streaming plan's
 (`compiler.streaming`) in the file's own terms: each ring is a variable that is read, joined with the newest rows, and
 assigned what the next step needs. ESPHome has no SOFTMAX. The probability is that of the word against its strongest
 rival, ``sigmoid(logit - max(other logits))``: with one rival that is the softmax, with several a little more than it.

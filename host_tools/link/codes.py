@@ -29,6 +29,28 @@ class Command(IntEnum):
     PROFILE = 0x0B
 
 
+class EventType(IntEnum):
+    """Device to host."""
+
+    ACK = 0x80
+    NAK = 0x81
+    HELLO_REPLY = 0x82
+    INFO_REPLY = 0x83
+    STATS_REPLY = 0x84
+    RESULT = 0x85
+    DETECTION = 0x86
+    LOG = 0x87
+    FAULT = 0x88
+    FEATURES = 0x89
+    ERROR = 0x8A
+    STREAM_DONE = 0x8B
+    READY = 0x8C
+    SET_DETECTOR_OK = 0x8D
+    RESET_OK = 0x8E
+    PROFILE_REPLY = 0x8F
+    AUDIO = 0x90
+
+
 class Reason(IntEnum):
     """Why a frame was not acted on (the payload of NAK)."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from host_tools.link.codes import MAX_PAYLOAD, MAX_SAMPLES
+from host_tools.link.codes import MAX_PAYLOAD, MAX_SAMPLES, EventType
 from host_tools.link.events import (
     Ack,
     Audio,
@@ -33,23 +33,23 @@ from host_tools.link.frames import Frame
 from host_tools.link.info import Info
 
 EVENTS: dict[int, Any] = {
-    0x80: Ack,
-    0x81: Nak,
-    0x82: HelloReply,
-    0x83: Info,
-    0x84: Stats,
-    0x85: Result,
-    0x86: Detection,
-    0x87: Log,
-    0x88: Fault,
-    0x89: Features,
-    0x8A: Refusal,
-    0x8B: StreamDone,
-    0x8C: Ready,
-    0x8D: SetDetectorOk,
-    0x8E: ResetOk,
-    0x8F: ProfileReply,
-    0x90: Audio,
+    EventType.ACK: Ack,
+    EventType.NAK: Nak,
+    EventType.HELLO_REPLY: HelloReply,
+    EventType.INFO_REPLY: Info,
+    EventType.STATS_REPLY: Stats,
+    EventType.RESULT: Result,
+    EventType.DETECTION: Detection,
+    EventType.LOG: Log,
+    EventType.FAULT: Fault,
+    EventType.FEATURES: Features,
+    EventType.ERROR: Refusal,
+    EventType.STREAM_DONE: StreamDone,
+    EventType.READY: Ready,
+    EventType.SET_DETECTOR_OK: SetDetectorOk,
+    EventType.RESET_OK: ResetOk,
+    EventType.PROFILE_REPLY: ProfileReply,
+    EventType.AUDIO: Audio,
 }
 
 

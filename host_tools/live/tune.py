@@ -9,6 +9,7 @@ from pathlib import Path
 from host_tools.link.info import Detector, Info
 from host_tools.link.session import Link
 from model_pipeline.errors import KwsError
+from model_pipeline.exported import Exported
 from model_pipeline.manifest import load_manifest, save_manifest
 
 LOWEST, HIGHEST = 1, 255  # of a word that can fire, in 1/256
@@ -102,5 +103,5 @@ class Tuner:
             raise KwsError(f"{self._model} is model {manifest.model_hash}, the device runs {self._info.model_hash}")
         wanted = manifest.detector.model_copy(update={"thresholds": list(self.detector.thresholds)})
         save_manifest(manifest.model_copy(update={"detector": wanted}), self._model / "model.json")
-        generated = self._model if (self._model / "model_config.h").exists() else "FOLDER"
+        generated = self._model if Exported.there(self._model) else "FOLDER"
         return f"saved in {self._model / 'model.json'}; now: kws export {self._model} --out {generated}, then kws build"

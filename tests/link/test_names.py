@@ -17,6 +17,7 @@ LINK, PORT = FIRMWARE / "core/link/kws_link.h", FIRMWARE / "ports/port.h"
     ("header", "prefix", "names"),
     [
         (LINK, "KWS_CMD_", codes.Command),
+        (LINK, "KWS_EVT_", codes.EventType),
         (LINK, "KWS_NAK_", codes.Reason),
         (LINK, "KWS_ERROR_", codes.ErrorCode),
         (LINK, "KWS_LOG_", codes.LogLevel),

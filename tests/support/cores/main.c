@@ -5,7 +5,14 @@
 
 extern uint32_t stack_top, bss_start, bss_end;
 
-enum { SYS_OPEN = 1, SYS_WRITE0 = 4, SYS_READ = 6, SYS_EXIT = 0x18, APPLICATION_EXIT = 0x20026, RUN_TIME_ERROR = 0x20023 };
+enum {
+  SYS_OPEN = 1,
+  SYS_WRITE0 = 4,
+  SYS_READ = 6,
+  SYS_EXIT = 0x18,
+  APPLICATION_EXIT = 0x20026,
+  RUN_TIME_ERROR = 0x20023
+};
 
 static uint32_t host(uint32_t operation, const void *argument) {
   register uint32_t r0 __asm("r0") = operation;
@@ -57,4 +64,5 @@ static void start(void) {
 __attribute__((section(".vectors"), used)) static const struct {
   void *stack;
   void (*handlers[15])(void);
-} vectors = {&stack_top, {start, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault}};
+} vectors = {&stack_top,
+             {start, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault}};
