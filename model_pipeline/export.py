@@ -32,6 +32,23 @@ FILES = {
 }  # fmt: skip
 
 
+class Generated(CompileConfig):
+    """What an export made, with how constants were packed. ``streaming``: feature frames of a hop, 0: the whole window;
+    ``layers``: as `Program.layers` has them."""
+
+    folder: str
+    files: list[str]
+    model_hash: str
+    tflm_arena_bytes: int
+    aot_arena_bytes: int
+    aot_arena_lower_bound: int
+    streaming: int
+    macs: int
+    constant_bytes: int
+    constant_bytes_by_packing: dict[str, int]
+    layers: list[dict[str, Any]]
+
+
 def export(
     model_dir: Path,
     out: Path,
@@ -39,7 +56,7 @@ def export(
     *,
     streaming: int | None = None,
     choice: CompileConfig | None = None,
-) -> dict[str, Any]:
+) -> Generated:
     """Writes the generated folder ``out``, whole or not at all.
 
     The arena that TensorFlow Lite Micro needs is measured by its interpreter and recorded in ``plan.json``; a folder
@@ -52,9 +69,6 @@ def export(
         choice: how constants are packed.
 
     Both as the manifest says where they are None; the exported manifest says what was chosen.
-
-    Returns:
-        What was made: files, arena sizes, MACs and the layers.
 
     Raises:
         KwsError: manifest and model disagree, or the model can't be compiled.
@@ -103,20 +117,20 @@ def export(
             (folder / name).write_text(text, encoding="utf-8")
         report(3, 4, "in place")
     report(4, 4, "done")
-    return {
-        "folder": str(out),
-        "files": sorted([*texts, "model.tflite", "model.json", MARK]),
-        "model_hash": manifest.model_hash,
-        "tflm_arena_bytes": arena,
-        "aot_arena_bytes": program.arena_bytes,
-        "aot_arena_lower_bound": program.plan.lower_bound,
-        "streaming": streaming,
+    return Generated(
+        folder=str(out),
+        files=sorted([*texts, "model.tflite", "model.json", MARK]),
+        model_hash=manifest.model_hash,
+        tflm_arena_bytes=arena,
+        aot_arena_bytes=program.arena_bytes,
+        aot_arena_lower_bound=program.plan.lower_bound,
+        streaming=streaming,
         **choice.model_dump(),
-        "macs": program.macs,
-        "constant_bytes": program.constant_bytes,
-        "constant_bytes_by_packing": constants_by_packing(tflite, streaming, manifest.window_frames),
-        "layers": program.layers(),
-    }
+        macs=program.macs,
+        constant_bytes=program.constant_bytes,
+        constant_bytes_by_packing=constants_by_packing(tflite, streaming, manifest.window_frames),
+        layers=program.layers(),
+    )
 
 
 def plan_of(manifest: Manifest, program: Program, tflm_arena_bytes: int, **changes: Any) -> Exported:

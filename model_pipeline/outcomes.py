@@ -1,4 +1,4 @@
-"""What the steps that hold TensorFlow leave behind, for those that do not: ``train.json`` and quantisation's result."""
+"""What the steps that hold TensorFlow leave behind, for those that do not."""
 
 from __future__ import annotations
 
@@ -54,3 +54,45 @@ class Quantized(Strict):
     validation_clips: int
     float_validation_accuracy: float | None
     validation: dict[str, Brief]
+
+
+class Sharded(Strict):
+    """A sharded set: clips and speakers by split, clips of the extra data, epochs of features, and its files: how many,
+    how many of them an earlier call had left, their bytes."""
+
+    clips: dict[str, int]
+    speakers: dict[str, int]
+    extra: int
+    epochs: int
+    files: int
+    kept: int
+    bytes: int
+
+
+class Curve(Strict):
+    """How many takes a word needs.
+
+    Attributes:
+        words: takes that there are.
+        takes: of each word that were heard: 1, 2, 4, …
+        right, error: share of unheard takes that are understood, mean and standard error over the folds.
+        by_speaker: the unheard ones are other speakers'.
+        gain: of the last doubling; ``enough``: it is next to nothing.
+    """
+
+    words: dict[str, int]
+    takes: list[int]
+    right: list[float]
+    error: list[float]
+    by_speaker: bool
+    gain: float | None
+    enough: bool
+
+
+class Distilled(Strict):
+    """A base. ``unexplained``: the share of the targets' variance that is left on examples that were held out."""
+
+    examples: int
+    parameters: int
+    macs: int
+    unexplained: float

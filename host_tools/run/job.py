@@ -136,7 +136,8 @@ class Job:
         from model_pipeline.export import export
 
         out, config = self.within("firmware_model"), self.config
-        return export(self.within("model"), out, progress, streaming=config.hop_frames, choice=config.compile)
+        made = export(self.within("model"), out, progress, streaming=config.hop_frames, choice=config.compile)
+        return made.model_dump(mode="json")
 
     def expect(self, progress: ProgressCallback) -> None:
         from host_tools.run.expect import expect

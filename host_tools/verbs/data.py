@@ -184,20 +184,20 @@ def shard(
 ) -> None:
     """Pack a data folder, its noise and the configuration's extra data into TFRecord shards for kws train."""
     from model_pipeline.child import run_step
+    from model_pipeline.outcomes import Sharded
 
     arguments = ["--config", config, "--data", source, "--out", str(out)]
     arguments += [f"--per-shard={per_shard}", f"--epochs={epochs}", *(f"--set={s}" for s in settings or [])]
     with ui.progress("sharding") as progress:
-        result = run_step("model_pipeline.training.shard", arguments, progress)
+        result = Sharded.model_validate(run_step("model_pipeline.training.shard", arguments, progress))
 
-    def human(values: dict[str, Any]) -> None:
-        size = values["bytes"] / 1e6
-        ui.out.say("{}: {} files, {:.0f} MB ({} were there already)", out, values["files"], size, values["kept"])
-        for split, count in values["clips"].items():
-            ui.out.say("  {}: {} clips of {} speakers", split, count, values["speakers"][split])
-        if values["extra"]:
-            ui.out.say("  extra: {} clips", values["extra"])
-        if values["epochs"]:
-            ui.out.say("  training as {} epochs of features, augmented", values["epochs"])
+    def human(made: Sharded) -> None:
+        ui.out.say("{}: {} files, {:.0f} MB ({} were there already)", out, made.files, made.bytes / 1e6, made.kept)
+        for split, count in made.clips.items():
+            ui.out.say("  {}: {} clips of {} speakers", split, count, made.speakers[split])
+        if made.extra:
+            ui.out.say("  extra: {} clips", made.extra)
+        if made.epochs:
+            ui.out.say("  training as {} epochs of features, augmented", made.epochs)
 
     ui.emit(result, json, human)

@@ -60,6 +60,7 @@ def export(
     json: common.Json = False,
 ) -> None:
     """Make the sources that a firmware build needs of a model: configuration, C array, resolver, compiled plan."""
+    from model_pipeline.export import Generated
     from model_pipeline.export import export as run
 
     chosen = size is not None or portable or max_constants is not None
@@ -84,18 +85,14 @@ def export(
     with ui.progress("exporting") as progress:
         result = run(model, out, progress, streaming=streaming, choice=choice)
 
-    def human(values: dict) -> None:
-        ui.out.say("{}: {} files for model {}", values["folder"], len(values["files"]), values["model_hash"])
-        bound = f"no plan is below {values['aot_arena_lower_bound']:,} B"
-        ui.out.say(
-            "  arena {:,} B (aot; {}), {:,} B (tflm, this host)",
-            values["aot_arena_bytes"],
-            bound,
-            values["tflm_arena_bytes"],
-        )
-        each = f" for each {values['streaming']} new frames" if values["streaming"] else ""
-        ui.out.say("  {:,} MACs{}", values["macs"], each)
-        ui.out.say("  {}", kernels.constants_line(values))
+    def human(made: Generated) -> None:
+        ui.out.say("{}: {} files for model {}", made.folder, len(made.files), made.model_hash)
+        bound = f"no plan is below {made.aot_arena_lower_bound:,} B"
+        arenas = (made.aot_arena_bytes, bound, made.tflm_arena_bytes)
+        ui.out.say("  arena {:,} B (aot; {}), {:,} B (tflm, this host)", *arenas)
+        each = f" for each {made.streaming} new frames" if made.streaming else ""
+        ui.out.say("  {:,} MACs{}", made.macs, each)
+        ui.out.say("  {}", kernels.constants_line(made.model_dump()))
 
     ui.emit(result, json, human)
 

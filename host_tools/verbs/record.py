@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from host_tools.link.audio import Track
     from host_tools.words.takes import Take
+    from model_pipeline.outcomes import Curve
 
 EXAMPLE = (
     "Example: kws record hey_robot --folder hey_robot --speaker anna   or   … --port /dev/ttyACM0   or   … "
@@ -88,6 +89,7 @@ def record(
                 _listen(blocks, word, missing, seconds, judge)
     except KeyboardInterrupt:
         ui.err.say("stopped; what was kept stays, and the next call goes on from it")
+    found = _curve(folder, recordings) if curve and kept else None
     result = {
         "word": word,
         "keyword": word in config.keywords,
@@ -98,14 +100,14 @@ def record(
         "kept": kept,
         "lost_samples": counts.lost + counts.dropped if counts else 0,
         "refused": refused,
-        "curve": _curve(folder, recordings) if curve and kept else None,
+        "curve": found.model_dump() if found else None,
     }
-    ui.emit(result, json, _human)
+    ui.emit(result, json, lambda values: _human(values, found))
     if not kept and refused:
         raise CheckFailed("no take could be kept", hint="the reasons are above")
 
 
-def _human(values: dict[str, Any]) -> None:
+def _human(values: dict[str, Any], found: Curve | None) -> None:
     ui.out.say(
         "{} takes kept, {} refused; {} of {} by this speaker in {}",
         len(values["kept"]),
@@ -118,18 +120,19 @@ def _human(values: dict[str, Any]) -> None:
     ui.out.say("  all that speaker {} says {} ({})", values["speaker"], use[values["split"]], values["split"])
     if values["lost_samples"]:
         ui.out.say("  [yellow]{} samples were lost[/] on the way from the board", values["lost_samples"])
-    if values["curve"]:
-        _say_curve(values["curve"])
+    if found:
+        _say_curve(found)
     if not values["keyword"]:
         ui.out.say("  no keyword of this project: the model learns it as another word")
 
 
-def _curve(folder: Path, recordings: Path) -> dict[str, Any] | None:
+def _curve(folder: Path, recordings: Path) -> Curve | None:
     """What `model_pipeline.training.curve` finds; None where there are too few takes yet, or nothing to tell by."""
     import importlib.util
 
     from model_pipeline.child import run_step
     from model_pipeline.data.audio import is_sound
+    from model_pipeline.outcomes import Curve
 
     takes = [sum(is_sound(path.name) for path in word.iterdir()) for word in recordings.iterdir() if word.is_dir()]
     enough = sum(count >= _CURVE_FROM for count in takes) >= 2
@@ -137,19 +140,19 @@ def _curve(folder: Path, recordings: Path) -> dict[str, Any] | None:
         return None
     arguments = ["--config", str(folder), "--data", str(recordings)]
     with ui.progress("would more takes help?") as progress:
-        return run_step("model_pipeline.training.curve", arguments, progress)
+        return Curve.model_validate(run_step("model_pipeline.training.curve", arguments, progress))
 
 
-def _say_curve(found: dict[str, Any]) -> None:
-    points = "  ".join(f"{n}: {100 * right:.0f} %" for n, right in zip(found["takes"], found["right"], strict=True))
-    who = "other speakers'" if found["by_speaker"] else "these speakers'"
+def _say_curve(found: Curve) -> None:
+    points = "  ".join(f"{n}: {100 * right:.0f} %" for n, right in zip(found.takes, found.right, strict=True))
+    who = "other speakers'" if found.by_speaker else "these speakers'"
     ui.out.say("  {} takes understood, by takes of a word that were heard: {}", who, points)
-    if found["gain"] is None:
+    if found.gain is None:
         return
-    if found["enough"]:
+    if found.enough:
         ui.out.say("  more takes of these speakers will hardly help; takes of others may")
     else:
-        ui.out.say("  more takes help: the last doubling brought {:.0f} points", 100 * found["gain"])
+        ui.out.say("  more takes help: the last doubling brought {:.0f} points", 100 * found.gain)
 
 
 def _cut(path: Path, judge: Any) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -24,6 +23,7 @@ from model_pipeline.data.audio import is_sound, read_clips
 from model_pipeline.data.split import speaker_of
 from model_pipeline.errors import KwsError
 from model_pipeline.models import speech_embedding
+from model_pipeline.outcomes import Curve
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.head import fit
 
@@ -32,12 +32,8 @@ _FOLDS = 5
 _SAME = 0.01  # of the takes: a doubling that brings less is not worth it
 
 
-def curve(config: Config, folder: Path, progress: ProgressCallback = silent) -> dict[str, Any]:
-    """
-    Returns:
-        ``words``, ``takes`` (of each word: 1, 2, 4, …), ``right`` and ``error`` (mean and standard error over the
-        folds of the share of unheard takes that are understood), ``by_speaker`` (whether the unheard ones are other
-        speakers'), ``gain`` of the last doubling and ``enough``: whether it is next to nothing.
+def curve(config: Config, folder: Path, progress: ProgressCallback = silent) -> Curve:
+    """Whether more takes of the words in ``folder`` would help.
 
     Raises:
         KwsError: fewer than two words with `FEWEST` takes. MissingTool: the package with the embedding is not there.
@@ -61,15 +57,15 @@ def curve(config: Config, folder: Path, progress: ProgressCallback = silent) -> 
     takes, shares, by_speaker = folds(heard, labels, speakers, config.scenes.head_decay, progress)
     right, error = shares.mean(axis=0), shares.std(axis=0) / np.sqrt(len(shares))
     gain = float(right[-1] - right[-2]) if len(right) > 1 else None
-    return {
-        "words": {word: len(found) for word, found in paths.items()},
-        "takes": takes,
-        "right": [round(float(value), 4) for value in right],
-        "error": [round(float(value), 4) for value in error],
-        "by_speaker": by_speaker,
-        "gain": gain,
-        "enough": gain is not None and gain < max(_SAME, float(error[-1])),
-    }
+    return Curve(
+        words={word: len(found) for word, found in paths.items()},
+        takes=takes,
+        right=[round(float(value), 4) for value in right],
+        error=[round(float(value), 4) for value in error],
+        by_speaker=by_speaker,
+        gain=gain,
+        enough=gain is not None and gain < max(_SAME, float(error[-1])),
+    )
 
 
 def folds(

@@ -29,6 +29,7 @@ from model_pipeline.files import atomic_path
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import architecture, build, speech_embedding
 from model_pipeline.models.base import Linear, save_body
+from model_pipeline.outcomes import Distilled
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.augment import vary
 from model_pipeline.training.examples import examples
@@ -38,12 +39,8 @@ from model_pipeline.training.trainer import schedule
 _HELD_OUT = 50  # one example in so many
 
 
-def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = silent) -> dict[str, Any]:
+def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = silent) -> Distilled:
     """Trains the body by ``config.train`` on ``config.scenes`` of ``data``, and writes it to ``out``.
-
-    Returns:
-        ``examples``, ``parameters``, ``macs``, and ``unexplained``: the share of the targets' variance that is left on
-        examples that were held out.
 
     Raises:
         KwsError: no such data, or too little of it. MissingTool: the package with the embedding is not installed.
@@ -104,7 +101,7 @@ def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = 
     with atomic_path(out) as made:
         save_body(model, made, says)
     size = int(sum(np.prod(w.shape) for w in model.trainable_weights))
-    return {"examples": len(targets), "parameters": size, "macs": net.macs, "unexplained": round(left, 4)}
+    return Distilled(examples=len(targets), parameters=size, macs=net.macs, unexplained=round(left, 4))
 
 
 def _input(x: Any, scale: float) -> Any:
@@ -117,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
 
     arguments = child.parser(__doc__ or "", "data", "out").parse_args(argv)
 
-    def step(progress: ProgressCallback | None) -> dict[str, Any]:
+    def step(progress: ProgressCallback | None) -> Distilled:
         return distill(child.config_of(arguments), arguments.data, arguments.out, progress or silent)
 
     return child.main(arguments, step)

@@ -28,6 +28,7 @@ from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, read_json, sha256_file, write_json
 from model_pipeline.folders import check_replaceable, finish_dir, real_path, refuse_overlap
+from model_pipeline.outcomes import Sharded
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.augment import UNVARIED
 from model_pipeline.training.prepare import prepare
@@ -48,7 +49,7 @@ def shard(
     *,
     per_shard: int = PER_SHARD,
     epochs: int = 0,
-) -> dict[str, Any]:
+) -> Sharded:
     """Writes the clips of ``data``, with its noise and the configuration's extra data, as sharded set ``out``.
 
     Shards that an interrupted call left whole are kept; ``out`` appears when all is there.
@@ -57,9 +58,6 @@ def shard(
         per_shard: clips of a file.
         epochs: how many epochs of training are augmented and turned into features ahead; 0: the audio is kept, and
             training augments it afresh in each epoch.
-
-    Returns:
-        Counts of clips and speakers by split, the number of files, their bytes, and how many were there already.
 
     Raises:
         KwsError: no such data, a clip that can't be read, something else at ``out``, or a full disk.
@@ -87,15 +85,15 @@ def shard(
         shutil.rmtree(stage / folder, ignore_errors=True)
     finish_dir(stage, out, KIND, ours=_ours)
     main = dataset.summary()["splits"]
-    return {
-        "clips": {split: values["clips"] for split, values in main.items()},
-        "speakers": {split: values["speakers"] for split, values in main.items()},
-        "extra": len(extra.speech) if extra else 0,
-        "epochs": epochs,
-        "files": writer.files,
-        "kept": writer.kept,
-        "bytes": writer.bytes,
-    }
+    return Sharded(
+        clips={split: values["clips"] for split, values in main.items()},
+        speakers={split: values["speakers"] for split, values in main.items()},
+        extra=len(extra.speech) if extra else 0,
+        epochs=epochs,
+        files=writer.files,
+        kept=writer.kept,
+        bytes=writer.bytes,
+    )
 
 
 class _Writer:

@@ -236,7 +236,7 @@ def test_the_record_of_another_model_is_not_used(generated, tmp_path, monkeypatc
     record = json.loads((folder / PLAN_FILE).read_text())
     (folder / PLAN_FILE).write_text(json.dumps({**record, "model_sha256": "0" * 64, "tflm_arena_bytes": 1}))
     monkeypatch.setattr(export_module, "measure_arena", lambda tflite: 4711)
-    assert export(folder, tmp_path / "out")["tflm_arena_bytes"] == 4711
+    assert export(folder, tmp_path / "out").tflm_arena_bytes == 4711
 
 
 def test_the_record_of_an_older_export_is_used(generated, tmp_path, monkeypatch):
@@ -245,7 +245,7 @@ def test_the_record_of_an_older_export_is_used(generated, tmp_path, monkeypatch)
     (folder / PLAN_FILE).unlink()
     (folder / _OLD_ARENA_FILE).write_text(json.dumps({"model_sha256": sha, "arena_bytes": 4720}))
     monkeypatch.setattr(export_module, "measure_arena", lambda tflite: pytest.fail("measured again"))
-    assert export(folder, folder)["tflm_arena_bytes"] == 4720
+    assert export(folder, folder).tflm_arena_bytes == 4720
     assert Exported.open(folder).tflm_arena_bytes == 4720 and not (folder / _OLD_ARENA_FILE).exists()
 
 

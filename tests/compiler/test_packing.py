@@ -60,11 +60,11 @@ def test_less_than_the_smallest_is_refused() -> None:
 def test_the_manifest_decides_and_an_option_is_remembered(tmp_path: Path) -> None:
     small = write_model(tmp_path / "small", TFLITE, compile=CompileConfig(packing="size"))
     result = export(small, tmp_path / "a")
-    assert (result["packing"], result["constant_bytes"]) == ("size", SIZES["size"])
-    assert result["constant_bytes_by_packing"] == SIZES
-    assert export(small, tmp_path / "b", choice=kernels.chosen(small, size=False))["constant_bytes"] == SIZES["speed"]
+    assert (result.packing, result.constant_bytes) == ("size", SIZES["size"])
+    assert result.constant_bytes_by_packing == SIZES
+    assert export(small, tmp_path / "b", choice=kernels.chosen(small, size=False)).constant_bytes == SIZES["speed"]
     assert load_manifest(tmp_path / "b").compile.packing == "speed"
-    assert export(tmp_path / "b", tmp_path / "c")["constant_bytes"] == SIZES["speed"]
+    assert export(tmp_path / "b", tmp_path / "c").constant_bytes == SIZES["speed"]
 
 
 def test_options_of_the_verbs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -55,13 +55,13 @@ def test_a_streaming_folder_stays_one_when_it_is_exported_again_or_calibrated(tm
     manifest = load_manifest(tmp_path / "plan")
     assert manifest.streaming == 7 and "#define KWS_AOT_STEP_FRAMES 7" in plan["model_aot.h"].decode()
 
-    assert export(tmp_path / "plan", tmp_path / "again")["streaming"] == 7
+    assert export(tmp_path / "plan", tmp_path / "again").streaming == 7
     assert {p.name: p.read_bytes() for p in (tmp_path / "again").iterdir()} == plan
     store(tmp_path / "again", manifest.detector.model_copy(update={"refractory_samples": 11200}), {})
     assert (tmp_path / "again" / "model_aot.c").read_bytes() == plan["model_aot.c"]
     assert load_manifest(tmp_path / "again").streaming == 7
 
-    assert export(tmp_path / "plan", tmp_path / "whole", streaming=0)["streaming"] == 0
+    assert export(tmp_path / "plan", tmp_path / "whole", streaming=0).streaming == 0
     assert load_manifest(tmp_path / "whole").streaming == 0
     assert "#define KWS_AOT_STEP_FRAMES 0" in (tmp_path / "whole" / "model_aot.h").read_text()
 

@@ -52,7 +52,7 @@ def test_takes_in_a_folder_become_a_curve(tmp_path: Path, monkeypatch: pytest.Mo
             clip = rng.integers(at - 500, at + 500, 16000).astype(np.int16)
             write_wav(tmp_path / word / f"anna_nohash_{number}.wav", clip)
     found = curve.curve(Config(), tmp_path)
-    assert found["words"] == {"no": 10, "yes": 10} and found["takes"] == [1, 2, 4, 8]
-    assert found["right"][-1] == 1.0 and found["enough"] and not found["by_speaker"]
+    assert found.words == {"no": 10, "yes": 10} and found.takes == [1, 2, 4, 8]
+    assert found.right[-1] == 1.0 and found.enough and not found.by_speaker
     with pytest.raises(KwsError, match="two words"):
         curve.curve(Config(keywords=["yes"]), tmp_path / "yes")

@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sharded(folder: Path, config: Config) -> Path:
     out = folder.parent / "sharded"
     result = shard(config, folder, out, per_shard=6)
-    assert result["clips"] == {"training": 36, "validation": 12, "testing": 12} and result["kept"] == 0
+    assert result.clips == {"training": 36, "validation": 12, "testing": 12} and result.kept == 0
     return out
 
 
@@ -134,7 +134,7 @@ def test_memory_is_bounded_by_the_buffer(config: Config, tmp_path: Path, monkeyp
     source = _Noisy(tmp_path, config.keywords, speech, 0, "lists")
     with monkeypatch.context() as patch:
         patch.setattr("model_pipeline.training.shard.open_dataset", lambda data, config: source)
-        size = shard(config, "", tmp_path / "set", per_shard=50)["bytes"]
+        size = shard(config, "", tmp_path / "set", per_shard=50).bytes
     assert size > clips * 32000
     small = with_settings(config, [f"devices.buffer_clips={buffer}", "train.batch=100"])
     stream = prepare(small, tmp_path / "set", tmp_path, quiet).stream
@@ -164,9 +164,9 @@ def test_an_interrupted_sharding_goes_on(folder: Path, sharded: Path, config: Co
     with pytest.raises(KeyboardInterrupt):
         shard(config, folder, out, stop, per_shard=6)
     assert not out.exists()
-    assert shard(config, folder, out, per_shard=6)["kept"] == 7
+    assert shard(config, folder, out, per_shard=6).kept == 7
     assert json.loads((out / "index.json").read_text()) == json.loads((sharded / "index.json").read_text())
-    assert shard(config, folder, out, per_shard=9)["kept"] == 0  # another plan; the old set is replaced
+    assert shard(config, folder, out, per_shard=9).kept == 0  # another plan; the old set is replaced
     assert len(list(out.glob("*training*"))) == 4 and not list(tmp_path.glob(".*"))
 
 
