@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import os
-import platform
 import shutil
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +12,16 @@ from host_tools.image import build as builder
 from host_tools.image import targets
 from host_tools.measure.clips import host_engine, measure_model, problems
 from host_tools.report import page as report
+from host_tools.run.results import collect, keep
 from host_tools.run.sources import sources
-from host_tools.run.steps import KIND, Run, Step, StepBar, StepDone, folder_stamp, write_config
+from host_tools.run.steps import Run, Step, StepBar, StepDone, folder_stamp, write_config
 from model_pipeline import child
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.files import read_json, write_json
-from model_pipeline.folders import MARK, atomic_dir, claim_dir
-from model_pipeline.manifest import load_manifest
+from model_pipeline.folders import MARK, atomic_dir
 from model_pipeline.progress import ProgressCallback
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
-_ENGINE_NAMES = {"tflm": "TensorFlow Lite Micro", "aot": "our own kernels"}
 _RELAX = 10  # times that calibration may ask for twice the wanted rate: a run ends with a detector that hears something
 # What a build compiles; firmware/model is an input of its own.
 _FIRMWARE = tuple(f"firmware/{part}" for part in ("app", "core", "engines", "platform", "ports"))
@@ -129,7 +121,7 @@ class Job:
 
         data, model = self.within("data"), self.within("model")
         result = evaluate(model, data, engine=host_engine(), progress=progress, data_config=self.config.data)
-        _keep(self.within("check") / "check.json", result.model_dump(mode="json"))
+        keep(self.within("check") / "check.json", result.model_dump(mode="json"))
         return result.share.correct()
 
     def export(self, progress: ProgressCallback) -> dict[str, Any]:
@@ -144,7 +136,7 @@ class Job:
 
         data, model, exported = (self.within(name) for name in ("data", "model", "firmware_model"))
         found = expect(self.config, data, model, exported, progress)
-        _keep(self.within("expect") / "expect.json", found.model_dump(mode="json"))
+        keep(self.within("expect") / "expect.json", found.model_dump(mode="json"))
 
     def build(self, progress: ProgressCallback) -> None:
         config, out = self.config, self.within("build")
@@ -155,7 +147,7 @@ class Job:
         with targets.emulated(config.board, self.within("build") / "firmware.elf") as link:
             measured = measure_model(link, model, data, self.clips, PACED_CLIPS, progress, config.data)
         results = {**measured.to_json(), "where": where(config.board)}
-        _keep(self.within("measure") / "measure.json", results)
+        keep(self.within("measure") / "measure.json", results)
         return {"accuracy": results["accuracy"], "link": {k: results["link"][k] for k in ("lost", "repeated")}}
 
     def report(self, progress: ProgressCallback) -> None:
@@ -302,7 +294,7 @@ class Job:
                 self.report,
                 inputs=("train", last, "check", "expect", "build", "measure"),
                 settings=settings,
-                sources=(*sources("host_tools.report.page"), "host_tools/templates", "host_tools/run/job.py"),
+                sources=(*sources("host_tools.report.page"), "host_tools/templates", "host_tools/run/results.py"),
                 tools=("matplotlib", "jinja2"),
             ),
         ]
@@ -378,36 +370,6 @@ def check_ahead(config: Config) -> None:
             raise MissingTool(f"{program} is not installed", hint=f"apt-get install {package}")
 
 
-def collect(config: Config, folder: Path, done: Sequence[StepDone]) -> dict[str, Any]:
-    """results.json: the measurement, with what the other steps found."""
-    from model_pipeline.evaluate import Evaluation
-
-    results = _read(folder / "measure" / "measure.json")
-    manifest = load_manifest(folder / "model")
-    checked = Evaluation.model_validate(_read(folder / "check" / "check.json"))
-    return {
-        "format": 1,
-        "name": config.name,
-        "created": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "kws": metadata.version("micro-kws"),
-        "computer": {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
-        "config": config.model_dump(mode="json"),
-        "steps": [{"name": o.name, "title": o.title, "seconds": o.seconds, "reused": o.reused} for o in done],
-        "training": {**_read(folder / "train" / "train.json"), "history": _history(folder / "train" / "log.csv")},
-        "model": manifest.model_dump(mode="json", exclude={"frontend"}),
-        "host": {
-            "engine": _ENGINE_NAMES[checked.engine],
-            "accuracy": checked.share.correct(),
-            "confusion": checked.confusion,
-            "speakers": checked.speakers.model_dump(mode="json"),
-        },
-        "expect": _read(folder / "expect" / "expect.json"),
-        "data_folder": str((folder / "data").resolve()),
-        "build": _read(folder / "build" / "build.json"),
-        **results,
-    }
-
-
 def where(board: str) -> str:
     """Where the firmware of a board runs here."""
     return "this computer" if board == "host" else f"an emulated {board}"
@@ -417,20 +379,3 @@ def _existing(folder: str, key: str) -> Path:
     if not Path(folder).is_dir():
         raise KwsError(f"there is no data folder {folder or f'({key} is empty)'}", hint=f"{key} names it")
     return Path(folder)
-
-
-def _keep(path: Path, value: Any) -> None:
-    """Writes a step's one file into its folder, which is the run's."""
-    claim_dir(path.parent, KIND, [path.name])
-    write_json(path, value)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_json(path, hint="kws run --fresh makes it anew")
-
-
-def _history(path: Path) -> list[dict[str, float]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream_:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream_)]
