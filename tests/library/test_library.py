@@ -238,6 +238,18 @@ def test_package_managers_take_their_files(flavour, tmp_path):
         assert (out / module["build"]["kconfig"]).read_text().startswith("config FRONT_DOOR\n\tbool ")
 
 
+def test_the_sketch_compiles_against_arduinos_headers(tmp_path):
+    """As Arduino's builder does it: the sketch with Arduino.h before it, the library's sources as they lie."""
+    export_library([TINY], tmp_path / "lib", "arduino", "front_door")
+    sketch = tmp_path / "listen.cpp"
+    text = (tmp_path / "lib" / "examples" / "listen" / "listen.ino").read_text()
+    sketch.write_text("#include <Arduino.h>\n" + text)
+    includes = [f"-I{ROOT / 'tests' / 'firmware' / 'arduino_stub'}", f"-I{tmp_path / 'lib' / 'src'}"]
+    command = ["g++", "-std=gnu++14", "-fno-exceptions", "-Wall", "-Wextra", "-Werror", *includes, "-fsyntax-only"]
+    done = subprocess.run([*command, str(sketch)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 ZEPHYR = """cmake_minimum_required(VERSION 3.13)
 project(stub C)
 set(CONFIG_FRONT_DOOR {enabled})

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h> /* as api/String.h does */
 
 typedef enum { LOW = 0, HIGH = 1, CHANGE = 2, FALLING = 3, RISING = 4 } PinStatus;
 /* The variant's own, in the place of the general API's. */
@@ -60,6 +61,11 @@ public:
   void flush(void);
   size_t write(uint8_t c);
   size_t write(const uint8_t *, size_t);
+  /* Of Print, which a sketch uses; declared alone. */
+  size_t print(const char[]);
+  size_t print(char);
+  size_t println(const char[]);
+  size_t println(unsigned char, int = 10);
   operator bool();
 };
 
