@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,15 +31,15 @@ def new(
     with ui.progress("looking for near words"):
         result = project.create(words, folder or Path(words[0]), board, language, personal)
 
-    def human(values: dict[str, Any]) -> None:
-        ui.out.say("[bold]{}[/]: {}", values["config"], ", ".join(values["keywords"]))
-        for keyword, near in values["near_words"].items():
+    def human(made: project.Project) -> None:
+        ui.out.say("[bold]{}[/]: {}", made.config, ", ".join(made.keywords))
+        for keyword, near in made.near_words.items():
             ui.out.say("  near {}: {}", keyword, ", ".join(near))
         ui.out.say(
             "next: [bold]kws record {} --folder {}[/] (optional), then [bold]kws run --config {}[/]",
-            values["keywords"][0],
-            values["folder"],
-            values["folder"],
+            made.keywords[0],
+            made.folder,
+            made.folder,
         )
 
     ui.emit(result, json, human)

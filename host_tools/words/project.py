@@ -19,6 +19,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.files import write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.native import CODE
+from model_pipeline.strict import Strict
 from model_pipeline.words import folder_name
 
 RECORDINGS = "recordings"
@@ -28,21 +29,28 @@ _LONGEST = 14  # about what is said in a second
 _MOST = 28
 
 
+class Project(Strict):
+    """A project as it was made; ``near_words`` by keyword."""
+
+    folder: str
+    config: str
+    name: str
+    keywords: list[str]
+    near_words: dict[str, list[str]]
+
+
 def create(
     words: Sequence[str],
     folder: Path,
     board: str = "disco_f407vg",
     language: str = "en",
     personal: bool = False,
-) -> dict[str, Any]:
+) -> Project:
     """Makes project ``folder``, whole or not at all.
 
     Args:
         language: of the words, as espeak-ng names it.
         personal: the model is for those alone who record.
-
-    Returns:
-        ``folder``, ``config``, ``name``, ``keywords`` and ``near_words`` by keyword.
 
     Raises:
         MissingTool: espeak-ng, which knows how words sound, is not installed.
@@ -82,13 +90,13 @@ def create(
         for word in words:
             (made / RECORDINGS / folder_name(word)).mkdir(parents=True)
         load_config(made)
-    return {
-        "folder": str(folder),
-        "config": str(folder / PROJECT_FILE),
-        "name": values["name"],
-        "keywords": list(words),
-        "near_words": values["near_words"],
-    }
+    return Project(
+        folder=str(folder),
+        config=str(folder / PROJECT_FILE),
+        name=values["name"],
+        keywords=list(words),
+        near_words=values["near_words"],
+    )
 
 
 def check_words(words: Sequence[str], language: str = "en") -> None:
