@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what micro-kws needs and is not there yet: Debian packages (as root or by sudo) and the virtual environment
 # .venv. Run again at any time: what is in place costs nothing. Usage: sh host_tools/setup.sh [--browser] [extras, default
-# train,teacher,voices,mic,search,web,dev]. --browser: Chromium too (110 MB), for the tests of kws web's page.
+# train,teacher,voices,mic,search,web,mlflow,dev]. --browser: Chromium too (110 MB), for the tests of kws web's page.
 set -eu
 cd "$(dirname "$0")/.."
 browser=
@@ -9,7 +9,7 @@ if [ "${1:-}" = --browser ]; then
   browser=wanted
   shift
 fi
-extras=${1:-train,teacher,voices,mic,search,web,dev}
+extras=${1:-train,teacher,voices,mic,search,web,mlflow,dev}
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 # command that must exist = package that brings it

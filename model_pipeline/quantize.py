@@ -12,11 +12,10 @@ import contextlib
 import hashlib
 import math
 import os
-import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from model_pipeline import record
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged, read_json
@@ -43,7 +43,6 @@ from model_pipeline.training.trainer import Method, Teaching, Trainer, schedule
 
 KIND = "kws quantize"
 _REPRESENTATIVE = 500
-_PACKAGES = ("micro-kws", "tensorflow-cpu", "tensorflow", "keras", "tflite-micro", "numpy")
 
 
 def quantize(
@@ -58,7 +57,7 @@ def quantize(
         KwsError: not a trained folder, or trained for other labels; no such data; a failed conversion; or
             ``out`` holds what this did not make.
     """
-    report = progress or silent
+    report, started = progress or silent, time.monotonic()
     check_replaceable(out, KIND, sources=[trained, data])
     keras.utils.set_random_seed(config.train.seed)
     model, history = load_trained(config, trained)
@@ -84,6 +83,7 @@ def quantize(
         (folder / "model.tflite").write_bytes(ways[chosen])
         manifest = _manifest(config, prepared, history, ways[chosen], chosen, results)
         save_manifest(manifest, folder / "model.json")
+        record.write(_record(config, manifest, results[chosen], len(ways[chosen]), time.monotonic() - started), folder)
     return Quantized(
         quantization=chosen,
         model=manifest.model_hash,
@@ -302,7 +302,7 @@ def _manifest(
             "validation": brief(results[way]).model_dump(mode="json"),
             "validation_by_quantization": {w: round(r.accuracy, 5) for w, r in results.items()},
         },
-        tools=_versions(),
+        tools=record.versions(),
     )
 
 
@@ -317,12 +317,20 @@ def _scenes(config: Config, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+def _record(config: Config, manifest: Manifest, result: Score, size: int, seconds: float) -> record.Record:
+    return record.new(
+        "model",
+        config.name,
+        config.model_dump(mode="json"),
+        {
+            "int8_validation_accuracy": record.Figure.of_share(result.share),
+            **record.exactly(model_bytes=size, macs=manifest.macs, parameters=manifest.parameters),
+        },
+        seconds=round(seconds, 1),
+        data_hash=manifest.training_data["hash"],
+        model_hash=manifest.model_hash,
+        origin=manifest.quantization,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

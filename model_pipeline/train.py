@@ -24,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
+from model_pipeline import record
 from model_pipeline.config import Config
 from model_pipeline.data.doubts import warnings
 from model_pipeline.errors import KwsError
@@ -56,7 +57,7 @@ _FOLDERS = (
     "round[0-9]",
     "hard[0-9]",
 )  # worker-<n> is another process's, with a mark of its own
-_MADE = ("model.keras", "train.json", "log.csv", CHECKPOINT, *(f"{folder}/**" for folder in _FOLDERS))
+_MADE = ("model.keras", "train.json", record.RECORD, "log.csv", CHECKPOINT, *(f"{folder}/**" for folder in _FOLDERS))
 
 
 def train(
@@ -205,6 +206,7 @@ class _Training:
             )
             if replicas.chief:
                 write_json(out / "train.json", result.model_dump(mode="json"))
+                record.write(_record(config, result), out)
             return result
 
         try:
@@ -270,6 +272,28 @@ class _Training:
                         trainer.model.save(path)
         state.epoch = number + 1
         return Epoch(number + 1, loss, accuracy, cost, trainer.learning_rate(), seconds, len(losses))
+
+
+def _record(config: Config, result: Trained) -> record.Record:
+    return record.new(
+        "training",
+        config.name,
+        config.model_dump(mode="json"),
+        {
+            "validation_accuracy": record.Figure.of_accuracy(result.validation_accuracy, result.validation_clips),
+            **record.exactly(
+                loss=result.validation_loss,
+                macs=result.macs,
+                parameters=result.parameters,
+                epochs=result.epochs,
+                seconds=result.seconds,
+            ),
+        },
+        seconds=result.seconds,
+        data_hash=result.data_hash,
+        model_hash=result.model_sha256[:16],
+        whole=not result.stopped,
+    )
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:

@@ -9,6 +9,12 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, for scripts.")]
 Board = Annotated[str, typer.Option("--board", "-b", help="Board id; `kws boards` lists them.")]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        metavar="mlflow", help="Tell MLflow settings and figures: the store of MLFLOW_TRACKING_URI, else ./mlflow.db."
+    ),
+]
 Baud = Annotated[int | None, typer.Option(help="Baud rate of a serial port.", show_default="500000")]
 Model = Annotated[Path, typer.Argument(help="Folder with model.tflite and model.json.", show_default=False)]
 Tflite = Annotated[Path, typer.Argument(help="An int8 .tflite file.", show_default=False)]

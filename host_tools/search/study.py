@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from host_tools.run.steps import write_config
 from host_tools.search.cost import Cost, Infeasible, Limits
+from model_pipeline import record
 from model_pipeline.config import Config, ScenesConfig, ShapeConfig
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback
@@ -266,7 +267,26 @@ class Search:
         else:
             trial.set_user_attr("accuracies", result)
             self.study.tell(trial, [max(result), cost.per_second])
+        self._record(trial, config, cost, folder)
         return True
+
+    def _record(self, trial: optuna.Trial, config: Config, cost: Cost, folder: Path) -> None:
+        """Beside the candidate, for `kws runs`. A training that diverged has no accuracy."""
+        accuracies = trial.user_attrs["accuracies"]
+        figures = record.exactly(
+            macs=cost.macs,
+            flash=cost.flash,
+            ram=cost.ram,
+            inference_instructions=cost.inference,
+            instructions_per_second=cost.per_second,
+            load=cost.load,
+            validation_accuracy=max(accuracies) if accuracies else None,
+            epochs=len(accuracies),
+        )
+        about = {"parent": str(self.out), "origin": trial.user_attrs.get("origin", "sampled"), "board": config.board}
+        record.write(
+            record.new("trial", f"trial-{trial.number}", config.model_dump(mode="json"), figures, **about), folder
+        )
 
     def _short(self, params: dict[str, int], pruned: bool) -> Config:
         """A trial's training: few epochs over single clips, no teacher; a pruned network needs half of them, at half

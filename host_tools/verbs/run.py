@@ -31,6 +31,7 @@ def run(
     ] = "quick",
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/<name>")] = None,
+    track: common.Track = None,
     json: common.Json = False,
 ) -> None:
     """The main job: words to speech, to a trained int8 model, to firmware, streamed to and measured.
@@ -38,6 +39,8 @@ def run(
     A second run does only what has changed; after Ctrl-C the next run goes on where this one was.
     """
     from host_tools.measure.clips import verdict
+    from host_tools.records.find import read
+    from host_tools.records.mlflow import tracker
     from host_tools.run import job as mainjob
     from host_tools.run.bar import step_bar
     from host_tools.run.quality import with_quality
@@ -45,6 +48,7 @@ def run(
 
     wanted = with_quality(load_config(config, board=board, engine=engine), quality, settings or [])
     folder = out or Path("runs") / wanted.name
+    told = tracker(track)
     results = mainjob.run(wanted, folder, clips=clips, fresh=fresh, bar=step_bar)
     result = {
         "results": str(folder / "results.json"),
@@ -60,6 +64,10 @@ def run(
         for warning in results.get("training", {}).get("warnings", []):
             ui.out.say("warning: {}", warning)
         ui.out.say("report: [bold]{}[/]", values["report"])
+        if told:
+            ui.out.say("in MLflow: run {} of {}", values["mlflow"], told.uri)
 
+    if told:
+        result["mlflow"] = told.write(read(folder))
     ui.emit(result, json, human)
     verdict(results, folder / "report.html")

@@ -29,16 +29,22 @@ def train(
             show_default="auto",
         ),
     ] = None,
+    track: common.Track = None,
     json: common.Json = False,
 ) -> None:
     """Train the float network. Goes on from its last epoch after a stop; Ctrl-C keeps the best so far."""
+    from host_tools.records.find import read
+    from host_tools.records.mlflow import tracker
     from model_pipeline.child import run_step
 
+    told = tracker(track)
     arguments = [*recipe.arguments(config, settings, teacher), "--data", data, "--out", str(out)]
     if strategy:
         arguments.append(f"--set=devices.strategy={strategy}")
     with ui.progress("training") as progress:
         result = run_step("model_pipeline.train", arguments, progress)
+    if told and result["model_sha256"]:  # else a worker that is not the chief
+        result["mlflow"] = told.write(read(out))
 
     def human(values: dict[str, Any]) -> None:
         place = (values["best_epoch"], values["epochs"], values["seconds"])
@@ -56,5 +62,7 @@ def train(
 
         for warning in values["warnings"]:
             ui.out.say("  warning: {}", warning)
+        if "mlflow" in values and told:
+            ui.out.say("  in MLflow: run {} of {}", values["mlflow"], told.uri)
 
     ui.emit(result, json, human)

@@ -222,7 +222,7 @@ def test_the_look_at_the_source_finds_what_it_looks_for(line: str) -> None:
 
 
 def test_pictures_are_drawn_with_labels_as_text() -> None:
-    drawing = [p for p in SOURCES if "import Figure" in p.read_text(encoding="utf-8")]
+    drawing = [p for p in SOURCES if "matplotlib.figure import Figure" in p.read_text(encoding="utf-8")]
     assert len(drawing) >= 3
     assert all("PICTURES" in p.read_text(encoding="utf-8") for p in drawing)
 

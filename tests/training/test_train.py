@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from host_tools.records import find
+from model_pipeline import record
 from model_pipeline.child import run_step
 from model_pipeline.config import AugmentConfig, Config, FrontendConfig, TrainConfig, load_config, with_settings
 from model_pipeline.data.dataset import Dataset
@@ -91,6 +93,16 @@ def test_training_learns_and_writes_what_it_did(trained: Path) -> None:
     assert summary["validation_accuracy"] == pytest.approx(float(least["validation_accuracy"]), abs=1e-5)
     assert summary["validation_loss"] == pytest.approx(float(least["validation_loss"]), abs=1e-5)
     assert [path.name for path in trained.glob(".*")] == [".kws-made.json"]
+    kept = find.read(trained).record  # for `kws runs`
+    assert (kept.kind, kept.whole, kept.config["train"]["epochs"]) == ("training", True, 8)
+    assert kept.figures["validation_accuracy"].value == summary["validation_accuracy"]
+    assert kept.data_hash == summary["data_hash"] and kept.config_hash == record.hash_of(kept.config)
+
+
+def test_a_model_has_a_record(model: Path) -> None:
+    kept, manifest = find.read(model).record, load_manifest(model)
+    assert (kept.kind, kept.model_hash, kept.origin) == ("model", manifest.model_hash, manifest.quantization)
+    assert kept.figures["int8_validation_accuracy"].value == manifest.accuracy["validation"]["accuracy"]
 
 
 def test_manifest_agrees_with_the_model(model: Path, config: Config, data: Path) -> None:

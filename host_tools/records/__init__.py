@@ -1,0 +1,1 @@
+"""Runs and what came out of them: found, compared, held against thresholds, told to MLflow (docs/runs.md)."""
