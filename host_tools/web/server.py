@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import http
 import json
+import logging
 import mimetypes
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ HOST = "127.0.0.1"
 LINK_PATH = "/link"
 _TURN_S = 2.0
 _MOST = 1 << 16  # bytes of one message from the page
+_MOST_AT_ONCE = 24  # connections; a browser has six to a site
+_OPENING_S = 3.0  # from a connection's first byte to its whole request
 # As the page's own <meta> has it, which static hosts serve; what only a header can say stands here alone.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -94,12 +98,21 @@ def serving(files: dict[str, bytes], board: Board | None, port: int = 0) -> Iter
 
     try:
         server = serve(
-            bridge.run, HOST, port, process_request=process, compression=None, max_size=_MOST, server_header=None
+            bridge.run,
+            HOST,
+            port,
+            process_request=process,
+            compression=None,
+            max_size=_MOST,
+            server_header=None,
+            open_timeout=_OPENING_S,
+            logger=_silent(),
         )
     except OSError as error:
         raise KwsError(
             f"the page can't be served on port {port}: {error.strerror}", hint="--http-port 0 takes a free one"
         ) from error
+    few = server.handler = _Few(server.handler)
     number = server.socket.getsockname()[1]
     names |= {f"{name}:{number}" for name in (HOST, "localhost")}
     thread = threading.Thread(target=server.serve_forever, name="web", daemon=True)
@@ -108,6 +121,7 @@ def serving(files: dict[str, bytes], board: Board | None, port: int = 0) -> Iter
         yield f"http://{HOST}:{number}/"
     finally:
         bridge.stop()
+        few.stop()
         server.shutdown()
         thread.join(2)
 
@@ -138,6 +152,47 @@ def _answer(connection: Any, request: Any, files: dict[str, bytes], names: set[s
     suffix = name[name.rfind(".") :]
     kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
     return response(http.HTTPStatus.OK, files[name], f"{kind}; charset=utf-8" if kind.startswith("text/html") else kind)
+
+
+class _Few:
+    """Of connections so many at once and no more: each takes a thread, and anybody on this computer can open one."""
+
+    def __init__(self, handler: Callable[[socket.socket, Any], None]) -> None:
+        self._handler = handler
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._stopped = False
+
+    def __call__(self, connection: socket.socket, address: Any) -> None:
+        """Serves it until its end; one too many gets no answer."""
+        with self._lock:
+            if self._stopped or len(self._open) >= _MOST_AT_ONCE:
+                _shut(connection)
+            self._open.add(connection)
+        try:
+            self._handler(connection, address)  # of one that is shut too, which it forgets then
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+
+    def stop(self) -> None:
+        """Ends those that have not sent their request yet, for whom the server would wait."""
+        with self._lock:
+            self._stopped = True
+            for connection in self._open:
+                _shut(connection)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _silent() -> logging.Logger:
+    """What clients do wrong is for nobody's terminal: websockets logs it with tracebacks."""
+    logger = logging.Logger("kws.web")
+    logger.addHandler(logging.NullHandler())
+    return logger
 
 
 class _Bridge:

@@ -81,7 +81,7 @@ def kills(
         outcome.wrong += wrong
         for line in wrong if say else ():
             print(f"WRONG after {outcome.killed} kills: {line}", flush=True)
-        if wrong and keep:
+        if wrong and keep and folder.exists():
             shutil.copytree(folder, keep / f"wrong-{outcome.killed}", symlinks=True, dirs_exist_ok=True)
 
     with _folder(work) as place, _orphans():
