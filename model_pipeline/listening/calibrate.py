@@ -41,6 +41,7 @@ SPEEDS = (1.0, 0.9, 1.1)
 _SMOOTHING_MS = (100, 150, 200, 300, 400, 500)
 _COUNTS = (1, 2, 3)
 _REFRACTORY_MS = (500, 750, 1000, 1250)
+NOISY = 16.0  # false accepts an hour: a detector that makes more is of little use either
 USEFUL = 0.5  # of the keywords in the sessions: a detector that misses more is of little use to anybody
 _SAME_SHARE = 0.0025  # of the keywords: a difference in errors that is not a reason for more inferences
 
@@ -142,7 +143,8 @@ def choose_relaxed(
     corpus: Corpus, manifest: Manifest, wish: Wish, relax: int, progress: ProgressCallback | None = None
 ) -> tuple[Choice, Wish, float | None]:
     """`choose`; where no thresholds reach the rate, or what reaches it has more errors than `USEFUL` of the keywords,
-    for twice as much, at most ``relax`` times: silence has few false accepts too.
+    for twice as much, at most ``relax`` times and (once some thresholds reach it) `NOISY` an hour: silence has few
+    false accepts too.
 
     Returns:
         The choice (if none is useful, that with the fewest errors), the wish with what was asked for in the end, and
@@ -165,6 +167,8 @@ def choose_relaxed(
             strict = choice.errors if turn == 0 else strict
             if choice.errors <= USEFUL * choice.said:
                 break
+        if found and 2 * wish.rate > NOISY:
+            break
         wish = replace(wish, rate=2 * wish.rate)
     return *min(found, key=lambda each: each[0].errors), strict
 
