@@ -22,6 +22,7 @@ import typer
 
 from host_tools import ui, verbs
 from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.files import of_surroundings
 from model_pipeline.native import FIRMWARE
 
 # Before anything can import TensorFlow: it reads these once.
@@ -120,6 +121,12 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader of our output went away (`kws … | head`): not an error, and nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except (OSError, MemoryError) as error:
+        found = of_surroundings(error)
+        if found is None:
+            raise
+        _complain(str(found), found.hint)
+        sys.exit(found.exit_code)
     except Exception as error:
         # click's exceptions; typer carries click under its own name or not, depending on its version.
         if not hasattr(error, "format_message"):

@@ -27,6 +27,7 @@ from pydantic import BaseModel
 
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.errors import KwsError
+from model_pipeline.files import of_surroundings
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.text import LINES, shown, to_json
 
@@ -75,6 +76,12 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
     except KwsError as error:
         _say_error(error)
         return error.exit_code
+    except (OSError, MemoryError) as error:
+        line = of_surroundings(error)
+        if line is None:
+            raise
+        _say_error(line)
+        return line.exit_code
     except KeyboardInterrupt:
         return 130
     if arguments.progress:

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import os
 import platform
 import re
@@ -21,6 +22,7 @@ from typing import IO, Any
 
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback
+from model_pipeline.text import shown
 
 _NAME_BYTES = 100  # of a name, in that of its part: file systems take 255
 _ENDING_CHARACTERS = 20
@@ -134,6 +136,23 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_bytes(path: Path, most: int = 256 << 20, hint: str = "") -> bytes:
+    """All of a file from outside, such as a model, which has at most ``most`` bytes.
+
+    Raises:
+        KwsError: it can't be read, or is longer.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            data = stream.read(min(most, os.fstat(stream.fileno()).st_size) + 1)
+            data += stream.read(most + 1 - len(data)) if len(data) <= most else b""  # a pipe tells no size
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise KwsError(f"can't read {path}: {getattr(error, 'strerror', None) or error}", hint=hint) from error
+    if len(data) > most:
+        raise KwsError(f"{path} has more than {most:,} bytes", hint=hint)
+    return data
+
+
 def read_json(path: Path, hint: str = "", most: int = 64 << 20) -> dict[str, Any]:
     """The JSON object in ``path``, of which nothing is known yet but that it is one.
 
@@ -169,7 +188,7 @@ def parse_json(data: bytes, what: object, hint: str = "", most: int = 64 << 20) 
     try:
         if len(data) > most:
             raise ValueError(f"more than {most:,} bytes")
-        value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_number)
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_number, parse_float=_finite)
         if not isinstance(value, dict):
             raise ValueError("not a JSON object")
         if b"\\u" in data:  # half a character can be written so, and then not be printed or sent
@@ -225,6 +244,13 @@ def check_archive(source: Path | IO[bytes], most: int) -> set[str]:
     if (size := sum(entry.file_size for entry in entries)) > most:
         raise ValueError(f"it unpacks to {size:,} bytes (at most {most:,})")
     return names
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # 1e999 is not infinite, but beyond what we count with
+        raise ValueError(f"{text[:20]} is beyond the numbers of JSON")
+    return value
 
 
 def _no_number(name: str) -> None:
@@ -288,6 +314,25 @@ def disk_error(error: OSError, target: Path) -> KwsError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return KwsError(f"the disk is full: {target} was not written", hint="free some space and run again")
     return KwsError(f"can't write {target}: {error.strerror or error}")
+
+
+# What a file system, a folder or the computer itself refuses: not a fault of ours, however deep it comes up.
+_NAMES = (
+    *("EACCES", "EPERM", "EROFS", "ENAMETOOLONG", "ELOOP", "ENOTDIR", "EISDIR", "ENOSPC", "EDQUOT", "EIO"),
+    *("EMFILE", "ENFILE", "ENOMEM", "EFBIG", "ESTALE"),
+)
+_SURROUNDINGS = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
+
+
+def of_surroundings(error: BaseException) -> KwsError | None:
+    """The one line for an error that nobody caught and that is of the computer: a name that is too long, a folder that
+    may not be looked into, no memory. None for anything else, which is a fault of ours."""
+    if isinstance(error, MemoryError):
+        return KwsError("there is not enough memory for that", hint="close other programs, or give it less at once")
+    if isinstance(error, OSError) and error.errno in _SURROUNDINGS:
+        where = f" ({shown(os.fsdecode(error.filename), 200)})" if isinstance(error.filename, str | bytes) else ""
+        return KwsError(f"the system refuses it: {error.strerror or error}{where}")
+    return None
 
 
 # What `part_name` puts behind a name; and what older versions put there, which does not tell who works on it.

@@ -22,6 +22,7 @@ from model_pipeline.strict import Strict
 # One step of the front end's uint16 output, as pymicro-features scales it (10/256).
 FEATURE_STEP = 0.0390625
 # KWS_LOOK_INPUTS and KWS_LOOK_MAX_HIDDEN of firmware/core/detector/kws_detector.h.
+_MODEL_BYTES = 256 << 20
 LOOK_INPUTS, LOOK_HIDDEN = 5, 32
 
 
@@ -285,6 +286,8 @@ def load_any_manifest(path: Path, *, check_model: bool = True) -> Manifest | Fea
         model = path.with_name("model.tflite")
         if not model.exists():
             raise KwsError(f"{model} is missing beside its manifest")
+        if (size := model.stat().st_size) > _MODEL_BYTES:
+            raise KwsError(f"{model} has {size:,} bytes, and a model for a microcontroller at most {_MODEL_BYTES:,}")
         if sha256_file(model) != manifest.model_sha256:
             raise KwsError(f"{path} describes another model than the model.tflite beside it", hint="quantize again")
     return manifest

@@ -13,14 +13,14 @@ import hashlib
 import math
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_pipeline.compiler import compile_model
 from model_pipeline.config import CompileConfig, FrontendConfig, explain
 from model_pipeline.errors import KwsError
-from model_pipeline.files import read_json
+from model_pipeline.files import read_bytes, read_json
 from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.manifest import DetectorDefaults, Manifest, Quantization, save_manifest
 
@@ -48,11 +48,11 @@ class WakeWord(_Loose):
 
     type: str = "micro"
     wake_word: str = Field(min_length=1, max_length=64)
-    author: str = ""
-    website: str = ""
+    author: str = Field("", max_length=200)
+    website: str = Field("", max_length=500)
     model: str
     version: int = Field(ge=1)
-    trained_languages: list[str] = []
+    trained_languages: list[Annotated[str, Field(max_length=50)]] = Field([], max_length=200)
     micro: Micro
 
 
@@ -71,12 +71,14 @@ def import_model(
     """
     source, out = Path(source), Path(out)
     described, model = _read(source, front_end, cutoff, window)
-    try:
-        tflite = model.read_bytes()
-    except OSError as error:
-        raise KwsError(f"can't read {model}: {error.strerror}", hint="it belongs beside its manifest") from error
+    tflite = read_bytes(model, hint="it belongs beside its manifest")
     check_replaceable(out, KIND, sources=[source])
-    manifest = describe(tflite, described)
+    try:
+        manifest = describe(tflite, described)
+    except ValidationError as error:
+        raise KwsError(
+            f"{source} can't be taken as it is: {explain(error)}", hint="change its wake_word or its name"
+        ) from error
     with atomic_dir(out, KIND, sources=[source]) as folder:
         (folder / "model.tflite").write_bytes(tflite)
         save_manifest(manifest, folder / "model.json")

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -59,6 +60,28 @@ def make_cache(folder: Path) -> None:
         ) from error
 
 
+def check_owner(folder: Path) -> None:
+    """What lies in the cache is run: nobody else may have put it there.
+
+    Raises:
+        KwsError: ``folder`` is somebody else's, or everybody may write in it.
+    """
+    try:
+        status = folder.stat()
+    except OSError:  # not there yet; `make_cache` tells what else it is
+        return
+    if os.name != "posix":
+        return
+    trusted = {os.getuid(), 0, CODE.stat().st_uid}  # who could change our sources too
+    everybody = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+    if status.st_uid not in trusted or everybody:
+        whose = "everybody may write in it" if everybody else "it belongs to somebody else"
+        raise KwsError(
+            f"the cache {folder} is not used, for programs in it are run: {whose}",
+            hint=f"chmod o-w {folder}, or KWS_CACHE=DIR names another folder for it",
+        )
+
+
 def host_compiler() -> str:
     """The host's C compiler.
 
@@ -95,13 +118,15 @@ def built(name: str, how: object, reads: Iterable[Path], make: Callable[[Path], 
     Raises:
         KwsError: a file can't be read, or the cache can't be written.
     """
+    place = cache_dir() / name
+    for folder in (cache_dir(), place.parent):
+        check_owner(folder)
     digest = hashlib.sha256(repr(how).encode())
     for path in reads:
         try:
             digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
         except OSError as error:
             raise KwsError(f"can't read {path}: {error.strerror}") from error
-    place = cache_dir() / name
     target = place.with_name(f"{place.stem}-{digest.hexdigest()[:16]}{place.suffix}")
     if not target.exists():
         make_cache(target.parent)

@@ -27,7 +27,11 @@ ENGINE, TYPE = "tflite", "int8"
 _LINK = re.compile(r"/learn-data/(\d{1,9})/model/([A-Za-z0-9._-]{1,100})/?$")
 _MODEL_BYTES = 64 << 20
 _MEMBERS = 20_000  # of a deployment's archive
-_ARRAY = re.compile(rb"unsigned\s+char\s+\w+\s*\[[^\]]*\][^={;]{0,200}=\s*\{([0-9a-fA-Fx,\s]+)\}")
+_SOURCE_BYTES = 96 << 20  # of the sources in it: an array takes six characters a byte
+# Every part is bounded, so that no source takes more than one look from each of its places.
+_ARRAY = re.compile(
+    rb"unsigned\s{1,9}char\s{1,9}\w{1,200}\s{0,9}\[[^\]]{0,100}\][^={;]{0,200}=\s{0,99}\{([0-9a-fA-Fx,\s]+)\}"
+)
 _KINDS = {"mfcc": "MFCC", "mfe": "MFE", "spectrogram": "Spectrogram"}
 
 
@@ -100,11 +104,13 @@ def network_of(archive: BinaryIO) -> bytes:
                 raise KwsError(f"the deployment has {len(members):,} files, more than {_MEMBERS:,}")
             names = [m for m in members if m.filename.lower().endswith((".tflite", ".lite"))]
             arrays = [m for m in members if re.search(r"tflite[^/]*/[^/]+\.(h|c|cpp|cc)$", m.filename)]
+            left = _MODEL_BYTES if names else _SOURCE_BYTES
             for member in names or arrays:
-                if member.file_size > _MODEL_BYTES * 6:  # an array takes six characters a byte
+                left -= member.file_size
+                if left < 0:
                     raise KwsError(f"{shown(member.filename, 100)} of the deployment has {member.file_size:,} bytes")
                 with opened.open(member) as stream:
-                    data = stream.read(_MODEL_BYTES * 6 + 1)
+                    data = stream.read(member.file_size)
                 found += [data] if names else _arrays(data)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise KwsError(f"the deployment is not a whole archive: {error}", hint="run again", exit_code=4) from error

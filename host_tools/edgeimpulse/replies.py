@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+
+Id = Annotated[StrictInt, Field(ge=1, le=10**12)]  # they become parts of addresses and of file names
 
 
 class Answer(BaseModel):
@@ -16,14 +18,14 @@ class Answer(BaseModel):
 class Project(Answer):
     """The project that the key belongs to."""
 
-    id: StrictInt = Field(ge=1)
+    id: Id
     name: StrictStr = ""
 
 
 class Sample(Answer):
     """A recording of a project."""
 
-    id: StrictInt = Field(ge=1)
+    id: Id
     filename: StrictStr
     category: StrictStr
     label: StrictStr = ""
@@ -46,7 +48,7 @@ class Page(Answer):
 
 class Taken(Answer):
     success: StrictBool = False
-    sample_id: StrictInt | None = Field(None, alias="sampleId")
+    sample_id: Id | None = Field(None, alias="sampleId")
     error: StrictStr = ""
 
 
@@ -55,7 +57,7 @@ class Files(Answer):
 
 
 class Started(Answer):
-    id: StrictInt = Field(ge=1)
+    id: Id
 
 
 class Job(Answer):
@@ -72,14 +74,14 @@ class JobReply(Answer):
 class Block(Answer):
     """A block of an impulse. ``dsp``: of a learning block, whose features it takes."""
 
-    id: StrictInt = Field(ge=1)
+    id: Id
     type: StrictStr
     name: StrictStr = ""
     title: StrictStr = ""
-    dsp: list[StrictInt] = []
+    dsp: list[Id] = []
     window_ms: StrictInt | None = Field(None, alias="windowSizeMs")
     stride_ms: StrictInt | None = Field(None, alias="windowIncreaseMs")
-    frequency: float | None = Field(None, alias="frequencyHz")
+    frequency: float | None = Field(None, alias="frequencyHz", gt=0, le=1e6)
     version: StrictInt | None = Field(None, alias="implementationVersion")
 
 

@@ -20,6 +20,7 @@ _FEATURES_BYTES_A_SECOND = 5_400  # of FEATURES and RESULT, as docs/protocol.md 
 _SHARE = 0.75  # of a UART that may be asked for: it is polled, and the core waits for it
 _SELDOM = 1000  # hops between inferences where nobody asks for their results
 _MOST_AT_ONCE = 60 * SAMPLE_RATE  # a gap that is longer is a device's mistake, not a loss
+_MOST_LOST = 20  # times as many samples as came, and so many in a row: else a few bytes of a device are megabytes here
 
 
 class Track:
@@ -33,15 +34,17 @@ class Track:
         self.position = 0
         self.lost = 0
         self.dropped = 0
+        self._came = 0
 
     def take(self, block: Audio) -> np.ndarray:
         """int16 samples from ``position`` on.
 
         Raises:
-            DeviceError: the block is from before, or from minutes ahead.
+            DeviceError: the block is from before, or from minutes ahead; or nearly all blocks are missing.
         """
         gap = (block.position - self.position) & 0xFFFFFFFF
-        if gap > _MOST_AT_ONCE:
+        self._came += len(block.samples)
+        if gap > _MOST_AT_ONCE or self.lost + gap > _MOST_AT_ONCE + _MOST_LOST * self._came:
             raise DeviceError("the device numbers its samples wrongly", hint="build and flash our firmware")
         self.lost += gap
         self.dropped = block.dropped

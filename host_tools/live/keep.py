@@ -28,6 +28,7 @@ _HISTORY = 4 * SAMPLE_RATE  # samples that are at hand: a detection can be late 
 _MOST_SAMPLES = (2**32 - 1024) // 2  # of one WAV: 37 hours
 _MOST_WAITING = 64  # detections whose sound is still to come
 _LONGEST_HISTORY = 2000  # results
+_FREE, _A_SECOND = 100, 5  # detections that are kept at any rate, and in each second of sound beside
 
 
 @contextlib.contextmanager
@@ -58,6 +59,7 @@ class Keeper:
     def __init__(self, folder: Path, info: Info) -> None:
         self.folder = folder
         self.kept: list[Path] = []
+        self.ignored = 0  # more than anybody can say
         self._info = info
         self._session = f"{int(time.time()):08x}{secrets.token_hex(2)}"  # no other session's
         self._position = 0  # behind the last sample
@@ -81,6 +83,9 @@ class Keeper:
         if isinstance(event, Result):
             self._results.append((near(event.position, self._position), event))
         elif isinstance(event, Detection):
+            if len(self.kept) + len(self._waiting) >= _FREE + _A_SECOND * self._position // SAMPLE_RATE:
+                self.ignored += 1  # else a device could fill the disk with some bytes a file
+                return
             self._waiting.append((near(event.position, self._position), event))
 
     def end(self) -> None:
@@ -140,5 +145,7 @@ def kept(dump: Path | None, folder: Path | None, info: Info) -> Iterator[list[Ke
         if keeper:
             keeper.end()
             ui.err.say("{} detections kept in {}", len(keeper.kept), keeper.folder)
+            if keeper.ignored:
+                ui.err.say("{} more were not: nobody says words so fast", keeper.ignored)
     if dump:
         ui.err.say("kept {}", dump)

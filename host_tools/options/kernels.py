@@ -11,6 +11,7 @@ import typer
 
 from model_pipeline.config import CompileConfig, Packing
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_bytes
 from model_pipeline.manifest import load_any_manifest
 
 
@@ -51,10 +52,7 @@ def read(model: Path) -> bytes:
     Raises:
         KwsError: it can't be read.
     """
-    try:
-        return model.read_bytes()
-    except OSError as error:
-        raise KwsError(f"can't read {model}: {error.strerror}") from error
+    return read_bytes(model)
 
 
 def chosen(

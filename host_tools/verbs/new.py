@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -35,11 +36,12 @@ def new(
         ui.out.say("[bold]{}[/]: {}", made.config, ", ".join(made.keywords))
         for keyword, near in made.near_words.items():
             ui.out.say("  near {}: {}", keyword, ", ".join(near))
+        place = shlex.quote(made.folder)
         ui.out.say(
             "next: [bold]kws record {} --folder {}[/] (optional), then [bold]kws run --config {}[/]",
-            made.keywords[0],
-            made.folder,
-            made.folder,
+            shlex.quote(made.keywords[0]),
+            place,
+            place,
         )
 
     ui.emit(result, json, human)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from host_tools.boards import load_board
 from host_tools.run.steps import toml_value
-from model_pipeline.config import PROJECT_FILE, SILENCE, UNKNOWN, Config, Word, load_config
+from model_pipeline.config import PROJECT_FILE, SILENCE, UNKNOWN, Config, SynthConfig, Word, explain, load_config
 from model_pipeline.data.near import near_words, sounds
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.native import CODE
 from model_pipeline.strict import Strict
+from model_pipeline.text import shown
 from model_pipeline.words import folder_name
 
 RECORDINGS = "recordings"
@@ -58,12 +60,18 @@ def create(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise KwsError(f"{folder} is there already", hint="another --folder")
+    if shown(folder, 10_000) != str(folder):  # it comes into a configuration and into commands
+        raise KwsError(f"{folder}: a folder's name has no control or invisible character", hint="another --folder")
     load_board(board)
+    try:
+        SynthConfig(language=language)
+    except ValidationError as error:
+        raise KwsError(f"{language!r} is not a language: {explain(error)}", hint="--language de") from error
     check_words(words, language)
     values: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9_.-]", "-", folder.resolve().name)[:40].lstrip("_.-") or "words",
         "words": list(words),
-        "folder": str(folder),
+        "folder": shlex.quote(str(folder)),
         "config": PROJECT_FILE,
         "board": board,
         # Near words take most of the unknown clips: about ten of each by the voices of training.

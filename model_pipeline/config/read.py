@@ -13,9 +13,11 @@ from pydantic import BaseModel, ValidationError
 from model_pipeline.config.moved import MOVED
 from model_pipeline.config.run import Config
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_bytes
 
 _LOG = logging.getLogger("kws")
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+_MOST = 4 << 20  # bytes of a configuration
 PROJECT_FILE = "kws.toml"  # in a folder that `kws new` made
 
 
@@ -35,12 +37,16 @@ def load_config(path: str | Path | None = None, **overrides: object) -> Config:
     if not source.exists() and (CONFIGS / f"{source}.toml").exists():
         source = CONFIGS / f"{source}.toml"
     try:
-        values = tomllib.loads(source.read_text(encoding="utf-8-sig"))
+        if not source.exists():
+            raise FileNotFoundError
+        values = tomllib.loads(read_bytes(source, _MOST).decode("utf-8-sig"))
     except FileNotFoundError as error:
         known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
         raise KwsError(f"no configuration {source}", hint=f"built-in ones: {known}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, no UTF-8, or a number of 5,000 digits
         raise KwsError(f"can't read {source}: {error}") from error
+    except RecursionError as error:
+        raise KwsError(f"can't read {source}: it is nested too deeply") from error
     values.update({k: v for k, v in overrides.items() if v is not None})
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("recordings"), str) and data["recordings"]:
@@ -67,8 +73,10 @@ def with_settings(config: Config, settings: list[str]) -> Config:
         *path, last = (moved or key.strip()).split(".")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except ValueError:  # no TOML
             value = text.strip()
+        except RecursionError as error:
+            raise KwsError(f"setting {key.strip()!r} is nested too deeply") from error
         place: Any = values
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None

@@ -80,6 +80,13 @@ def same_sound(digests: Mapping[str, tuple[str, str]]) -> list[str]:
 
 def _few(counts: Mapping[str, Counter[int]], keywords: range, labels: Sequence[str]) -> list[str]:
     found = []
+    none = [k for k in keywords if not counts["training"][k] and any(counts[split][k] for split in SPLITS)]
+    if none:
+        said = ", ".join(labels[k] for k in none[:_NAMED])
+        found.append(
+            f"no clips to learn {said} from: all are for validation and testing, by the folder's lists or, of few "
+            "speakers, by the hash of their names"
+        )
     few = [k for k in keywords if 0 < counts["training"][k] < _FEW_TRAINING]
     if few:
         said = ", ".join(f"{counts['training'][k]} of {labels[k]}" for k in few[:_NAMED])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_bytes
 from model_pipeline.words import word_key
 
 Split = Literal["training", "validation", "testing"]
@@ -41,6 +42,9 @@ def which_set(name: str, validation_percent: float = 10.0, testing_percent: floa
     return "training"
 
 
+_LONGEST = 256 << 20  # bytes of a list: the names of millions of clips
+
+
 def read_list(path: Path) -> list[str]:
     """The lines of a ``*_list.txt`` without empty ones; a byte order mark and any kind of line end are fine.
 
@@ -48,7 +52,7 @@ def read_list(path: Path) -> list[str]:
         KwsError: not a text file.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, _LONGEST)
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         text = content.decode(encoding)
     except (OSError, UnicodeError) as error:

@@ -6,11 +6,13 @@ Keras sees it.
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from model_pipeline.errors import KwsError
@@ -43,6 +45,7 @@ def load_network(path: Path, hint: str = "") -> keras.Model:
             raise ValueError(f"{others[0]!r} is missing, or is not of a network of ours")
         with zipfile.ZipFile(path) as archive:
             config = archive.read("config.json")
+            _check_weights(archive.read("model.weights.h5"))
         _check(parse_json(config, f"config.json in {path}", hint, _LARGEST_CONFIG))
     try:
         return keras.saving.load_model(path, compile=False)
@@ -68,6 +71,36 @@ def _check(config: dict[str, Any]) -> None:
                 _check_class(value, ours)
         elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _MOST):
             raise ValueError(f"{value!r} is beyond what a layer has")
+
+
+def _check_weights(content: bytes) -> None:
+    """Numbers alone, all in the file itself: HDF5 can name other files, whose bytes would become weights.
+
+    Raises:
+        ValueError: there is something else.
+    """
+    left = _LARGEST
+    with h5py.File(io.BytesIO(content), "r") as file:
+        groups: list[h5py.Group] = [file]
+        seen: set[Any] = set()
+        while groups:
+            group = groups.pop()
+            for name in group:
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError(f"{name!r} of its weights lies elsewhere")
+                value = group[name]
+                place = h5py.h5o.get_info(value.id).addr
+                if place in seen:
+                    raise ValueError(f"{name!r} of its weights is there twice")
+                seen.add(place)
+                if isinstance(value, h5py.Group):
+                    groups.append(value)
+                    continue
+                if not isinstance(value, h5py.Dataset) or value.is_virtual or value.external:
+                    raise ValueError(f"{name!r} of its weights lies elsewhere")
+                left -= value.nbytes
+                if value.dtype.kind not in "fiub" or left < 0:
+                    raise ValueError(f"{name!r} of its weights is no array of numbers, or too large")
 
 
 def _check_class(value: dict[str, Any], ours: set[str]) -> None:

@@ -393,6 +393,13 @@ class TestDoubts:
         assert "no validation clips of any keyword" in text
         assert "no testing clips of any keyword" in text
 
+    def test_nothing_to_learn_from(self, tmp_path: Path) -> None:
+        words(tmp_path, "yes", clips=3)
+        words(tmp_path, "no", clips=3)
+        (tmp_path / "testing_list.txt").write_text("".join(f"yes/{p.name}\n" for p in (tmp_path / "yes").iterdir()))
+        text = self._said(tmp_path, "yes", "no")
+        assert "no clips to learn yes from: all are for validation and testing" in text
+
     def test_a_good_set_has_none(self, tmp_path: Path) -> None:
         class Clip:
             def __init__(self, label: int, speaker: int, split: str) -> None:

@@ -32,6 +32,7 @@ from host_tools.link.codes import Command
 from host_tools.link.frames import Frame
 from model_pipeline.native import ROOT
 from tests.fuzz.files import damaged
+from tests.support import fake_edge_impulse
 from tests.support.fake_device import FakeFirmware, listening
 
 SECONDS = 60  # of a case, on a busy machine
@@ -129,7 +130,8 @@ class Hostile(FakeFirmware):
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
         self.chance = chance
-        self.kind = chance.choice(["content", "frame", "flood", "info", "mute"])
+        self.at = 0
+        self.kind = chance.choice(["content", "frame", "flood", "info", "mute", "sound"])
 
     def _out(self, kind: int, payload: bytes) -> bytes:
         if self.kind == "content" and kind not in (0x80, 0x82) and self.chance.random() < 0.5:
@@ -140,7 +142,7 @@ class Hostile(FakeFirmware):
         if self.kind == "frame" and self.chance.random() < 0.3:
             encoded = damaged(encoded, self.chance)
         if self.kind == "flood" and self.chance.random() < 0.3:
-            more = [(self.chance.choice([0x85, 0x87, 0x8B]), os.urandom(60)) for _ in range(200)]
+            more = [(self.chance.choice([0x85, 0x86, 0x87, 0x8B, 0x90]), os.urandom(60)) for _ in range(200)]
             encoded += b"".join(super(Hostile, self)._out(*one) for one in more)
         return encoded
 
@@ -148,7 +150,23 @@ class Hostile(FakeFirmware):
         if self.kind == "info" and frame.type == Command.INFO:
             field = struct.pack("<BB", self.chance.randrange(16), 4) + os.urandom(4)
             return b"".join(self._out(0x83, field) for _ in range(self.chance.choice([1, 3, 300])))
+        if self.kind == "sound" and frame.type == Command.STREAM_START:
+            return super()._act(frame) + b"".join(self._sound() for _ in range(self.chance.choice([1, 20, 300])))
         return super()._act(frame)
+
+    def _sound(self) -> bytes:
+        """An AUDIO event: a position, what was dropped, a coding, a step, a predictor, a number of samples, samples."""
+        chance = self.chance
+        self.at = chance.choice([self.at + 100, self.at, chance.randrange(1 << 32), self.at + 50 * 16000]) % (1 << 32)
+        count = chance.choice([100, 0, 1, 65535, chance.randrange(400)])
+        head = struct.pack(
+            "<IIBBhH", self.at, chance.randrange(1 << 32), chance.choice([0, 1, 1, 7]), chance.randrange(256),
+            chance.randrange(-32768, 32768), count,
+        )  # fmt: skip
+        detection = struct.pack("<IBB", self.at, chance.choice([0, 1, 200]), 255)
+        return self._out(0x90, head + os.urandom(chance.choice([2 * count, (count + 1) // 2, 7]))[:480]) + self._out(
+            0x86, detection
+        )
 
 
 @contextmanager
@@ -162,8 +180,56 @@ def _device(folder: Path, chance: random.Random) -> Iterator[list[str]]:
             ["stream", "--wav", str(sound), "--port", port],
             ["selftest", "--port", port],
             ["monitor", "--port", port, "--seconds", "1"],
+            ["monitor", "--port", port, "--seconds", "1", "--dump-audio", str(folder / "heard.wav")],
+            ["live", "--port", port, "--seconds", "1", "--json", "--keep-detections", str(folder / "kept")],
+            ["live", "--port", port, "--seconds", "1", "--dump-audio", str(folder / "heard.wav")],
+            ["live", "--port", port, "--wav", str(sound), "--fast", "--keep-detections", str(folder / "kept")],
         ]
         yield chance.choice(words)
+
+
+@contextmanager
+def _wake_word(folder: Path, chance: random.Random) -> Iterator[list[str]]:
+    values = {
+        "type": "micro", "wake_word": "okay", "author": "somebody", "website": "https://example.org", "version": 2,
+        "model": "m.tflite", "trained_languages": ["en"],
+        "micro": {"probability_cutoff": 0.9, "sliding_window_size": 5, "feature_step_size": 10},
+    }  # fmt: skip
+    shutil.copy(_MODEL / "model.tflite", folder / "m.tflite")
+    (folder / "m.json").write_bytes(damaged(json.dumps(values).encode(), chance))
+    yield ["import", str(folder / "m.json"), "--out", str(folder / "out")]
+
+
+@contextmanager
+def _studio(folder: Path, chance: random.Random) -> Iterator[list[str]]:
+    """A server in Edge Impulse's place of which every third answer is damaged."""
+    with fake_edge_impulse.running() as server:
+        sound = next(iter(sorted(_data(folder).rglob("*.wav")))).read_bytes()
+        names = [
+            "yes.1.wav",
+            "../../evil",
+            "\x1b]52;c;x\x07",
+            "a" * 400,
+            "\u202e.wav",
+            "x_nohash_9999999999999.wav",
+            "",
+        ]
+        for category in ("training", "testing"):
+            for word in (*_WORDS, chance.choice(names)):
+                server.add(chance.choice(names), category, word, sound)
+        server.damage = lambda body: damaged(body, chance) if chance.random() < 0.3 else body
+        os.environ.update(server.environment)  # of the fork too
+        try:
+            yield chance.choice(
+                [
+                    ["edgeimpulse", "download", "--out", str(folder / "out"), "--jobs", "1"],
+                    ["edgeimpulse", "upload", str(folder / "d"), "--jobs", "1"],
+                    ["edgeimpulse", "model", "--out", str(folder / "out")],
+                ]
+            )
+        finally:
+            for name in server.environment:
+                os.environ.pop(name, None)
 
 
 KINDS: dict[str, Callable[[Path, random.Random], AbstractContextManager[list[str]]]] = {
@@ -175,6 +241,8 @@ KINDS: dict[str, Callable[[Path, random.Random], AbstractContextManager[list[str
     "sounds": _sound,
     "results": _results,
     "devices": _device,
+    "wake words": _wake_word,
+    "studio": _studio,
 }
 
 

@@ -146,6 +146,13 @@ def test_a_bare_model_needs_its_front_end_named(tmp_path):
         ({"micro": {"probability_cutoff": 1.0, "sliding_window_size": 5, "feature_step_size": 10}}, "cutoff"),
         ({"micro": []}, "no part micro"),
         ({"wake_word": ""}, "wake_word"),
+        ({"wake_word": "a\nb"}, "can't be taken as it is: labels"),
+        ({"wake_word": "\x1b]52;c;x\x07"}, "can't be taken as it is: labels"),
+        ({"wake_word": "\u4e00" * 60}, "can't be taken as it is: labels"),
+        ({"model": "x\0.tflite"}, "can't read"),
+        ({"model": "x" * 300 + ".tflite"}, "can't read"),
+        ({"website": "x" * 1000}, "website"),
+        ({"trained_languages": ["x" * 100]}, "trained_languages"),
     ],
 )
 def test_what_is_no_such_manifest_is_said_in_one_line(tmp_path, changes, said):

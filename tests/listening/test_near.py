@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from host_tools.cli import main
 from host_tools.words import project
 from model_pipeline.config import SynthConfig, load_config
 from model_pipeline.data import near, synth, voices
@@ -170,3 +172,28 @@ def test_the_held_out_voices_are_those_of_the_training_speech(tmp_path: Path) ->
 def test_kinds_of_voices_are_known_by_their_names() -> None:
     names = ("espeak-en-us-Andy", "flite-awb", "festival-kal-diphone", "a1b2c3d4", "flitely")
     assert [voices.group_of(n) for n in names] == ["espeak-ng", "flite", "festival", "people", "people"]
+
+
+@pytest.mark.parametrize("name", ['x\nboard = "host"', "x\x1b[31m", "x\u202ey", "x\r", "x\0"])
+def test_a_folders_name_says_nothing_in_a_configuration(name: str, tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="no control or invisible character"):
+        project.create(["hallo"], tmp_path / name, language="de")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_language_is_a_name_before_anybody_is_asked(tmp_path: Path) -> None:
+    for language in ("", "../x", "-v", "en;id", "en+f3", "x" * 1000):
+        with pytest.raises(KwsError, match="is not a language"):
+            project.create(["hallo"], tmp_path / "x", language=language)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_espeak
+def test_commands_that_a_project_tells_can_be_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell runs what is in $(…) of a name that is not quoted."""
+    folder = tmp_path / "a $(touch evil) {{7*7}} 'b'"
+    main(["new", "computer", "--folder", str(folder)])
+    told = capsys.readouterr().out + (folder / "kws.toml").read_text() + (folder / "README.md").read_text()
+    commands = [line for line in told.splitlines() if "kws " in line and "$(" in line]
+    assert len(commands) >= 4
+    assert all(shlex.quote(str(folder)) in line for line in commands)

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_tools.link.audio import audio_flags, near
-from host_tools.link.events import Detection, Result
+from host_tools.link.audio import Track, audio_flags, near
+from host_tools.link.events import Audio, Detection, Result
 from host_tools.link.info import Detector, Info
 from host_tools.link.stream import AS_ADPCM, SEND_AUDIO, SEND_FEATURES
 from host_tools.live.keep import AFTER, BEFORE, Keeper, kept, wav
 from model_pipeline.data.audio import read_clip
-from model_pipeline.errors import KwsError
+from model_pipeline.errors import DeviceError, KwsError
 from tests.tools.test_cli import kws
 
 INFO = Info(board="host", model_hash="0" * 16, labels=("yes", "../no"), detector=Detector(1, 1, 0, (128, 0)))
@@ -75,6 +75,30 @@ def test_a_word_is_no_path_and_no_file_is_replaced(tmp_path: Path) -> None:
         keeper.end()
         assert all(path.resolve().parents[1] == tmp_path for path in keeper.kept)
     assert len(list(tmp_path.rglob("*.wav"))) == 4
+
+
+def test_a_device_that_detects_without_end_does_not_fill_the_disk(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path, INFO)
+    for at in range(300):
+        keeper.sound(sound(160))
+        for _ in range(20):
+            keeper.take(Detection(160 * at, 0, 200))
+    keeper.end()
+    assert 100 <= len(keeper.kept) <= 100 + 5 * 3
+    assert len(keeper.kept) + keeper.ignored >= 300 * 20 - 64
+
+
+def test_a_device_that_skips_nearly_all_is_stopped() -> None:
+    """Each gap alone could be a loss; of all of them a WAV would grow without end."""
+    track, made = Track(), 0
+    with pytest.raises(DeviceError, match="numbers its samples wrongly"):
+        for number in range(1, 1000):
+            made += len(track.take(Audio(number * 50 * 16000, 0, 0, sound(200))))
+    assert made <= 70 * 16000
+    honest = Track()
+    for number in range(1000):  # nine of ten blocks are lost
+        honest.take(Audio(number * 2400, 0, 0, sound(240)))
+    assert honest.lost == 999 * 2160
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=80))

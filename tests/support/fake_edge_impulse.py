@@ -106,6 +106,7 @@ class FakeEdgeImpulse:
         self.stop = threading.Event()
         self.url = ""
         self.name = "Front door"
+        self.damage: Callable[[bytes], bytes] = lambda body: body  # what an answer becomes
         self.refuse: Callable[[str], str] = lambda name: ""  # why a recording is not taken
         self.tflite = b""
         self.labels = ["no", "noise", "unknown"]
@@ -491,6 +492,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(
         self, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None, fault: Fault | None = None
     ) -> None:
+        body = self.fake.damage(body)
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))

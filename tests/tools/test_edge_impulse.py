@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -546,6 +547,31 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(models, "_MODEL_BYTES", 1000)
     with pytest.raises(KwsError, match="has 100,000 bytes"):
         network_of(io.BytesIO(fake_edge_impulse.deployment(b"\0" * 100_000, as_array=False)))
+    monkeypatch.setattr(models, "_MODEL_BYTES", 64 << 20)
+    many = io.BytesIO()  # each is small enough, all together are not
+    with zipfile.ZipFile(many, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(9):
+            archive.writestr(f"{number}.tflite", b"\0" * (8 << 20))
+    with pytest.raises(KwsError, match=r"8\.tflite of the deployment has 8,388,608 bytes"):
+        network_of(many)
+
+
+@pytest.mark.parametrize("piece", [b"unsigned char a[", b"unsigned char a[] ", b"unsigned ", b"unsigned char a[]={0,"])
+def test_a_source_that_only_looks_like_an_array_is_looked_at_once(piece: bytes) -> None:
+    import io
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tflite-model/x.h", piece * (4_000_000 // len(piece)))
+    with pytest.raises(KwsError, match="0 TensorFlow Lite networks"):
+        network_of(stream)  # without bounds in the pattern this took hours
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**13, 10**400, 1.5, "7"])
+def test_a_number_that_names_files_is_bounded(fake: FakeEdgeImpulse, client: Client, number: object) -> None:
+    fake.add("x", "training", "yes", b"").id = number  # it would be part of a path
+    with pytest.raises(KwsError, match="id"):
+        list(client.samples(PROJECT))
 
 
 # --- estimates

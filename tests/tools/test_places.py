@@ -108,6 +108,28 @@ class TestPlaces:
             native.shared_library("seven", [tmp_path / "seven.c"])
         assert "KWS_CACHE" in error.value.hint
 
+    @pytest.mark.skipif(os.name != "posix", reason="owners and modes are those of POSIX")
+    def test_a_cache_that_others_may_write_is_not_run_from(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A library of the right name in it would be loaded."""
+        cache = tmp_path / "cache"
+        monkeypatch.setenv("KWS_CACHE", str(cache))
+        (tmp_path / "seven.c").write_text("int seven(void) { return 7; }\n")
+        assert native.shared_library("seven", [tmp_path / "seven.c"]).seven() == 7
+        for folder in (cache, cache / "native"):
+            folder.chmod(0o777)
+            with pytest.raises(KwsError, match="everybody may write in it") as error:
+                native.shared_library("seven", [tmp_path / "seven.c"])
+            assert "KWS_CACHE" in error.value.hint
+            folder.chmod(0o755)
+        cache.chmod(0o1777)  # as /tmp: nobody else moves what is ours in it
+        assert native.shared_library("seven", [tmp_path / "seven.c"]).seven() == 7
+        if os.getuid() == 0 and native.CODE.stat().st_uid != 12345:
+            os.chown(cache / "native", 12345, 12345)
+            with pytest.raises(KwsError, match="belongs to somebody else"):
+                native.shared_library("seven", [tmp_path / "seven.c"])
+
     def test_a_byte_order_mark_of_windows(self, tmp_path: Path) -> None:
         (tmp_path / "mine.toml").write_bytes(b'\xef\xbb\xbfname = "mine"\r\n')
         assert load_config(tmp_path / "mine.toml").name == "mine"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -134,6 +135,78 @@ def test_an_archive_that_is_none_of_ours_is_one_line(good: Path, tmp_path: Path)
     with pytest.raises(KwsError, match=r"none\.keras"):
         load_network(tmp_path / "none.keras")
     assert not (tmp_path / "evil").exists() and not (tmp_path.parent / "evil").exists()
+
+
+def _with_weights(good: Path, path: Path, change: Callable[[h5py.File], None]) -> Path:
+    members = parts(good)
+    stream = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(stream, "r+") as file:
+        change(file)
+    return pack(path, members | {"model.weights.h5": stream.getvalue()})
+
+
+def _first(file: h5py.File) -> tuple[h5py.Group, str]:
+    found: list[str] = []
+    file.visititems(lambda name, value: found.append(name) if isinstance(value, h5py.Dataset) else None)
+    parent, _, name = found[0].rpartition("/")
+    return file[parent], name
+
+
+def _elsewhere(file: h5py.File) -> None:
+    group, name = _first(file)
+    shape = group[name].shape
+    del group[name]
+    group.create_dataset(name, shape, "f4", external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
+
+
+def _virtual(file: h5py.File) -> None:
+    group, name = _first(file)
+    layout = h5py.VirtualLayout(shape=group[name].shape, dtype="f4")
+    layout[...] = h5py.VirtualSource("/tmp/other.h5", "x", shape=group[name].shape)
+    del group[name]
+    group.create_virtual_dataset(name, layout)
+
+
+def _linked(link: Any) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        group, name = _first(file)
+        del group[name]
+        group[name] = link
+
+    return change
+
+
+def _text(file: h5py.File) -> None:
+    file.create_dataset("text", data=["a"], dtype=h5py.string_dtype())
+
+
+def _huge(file: h5py.File) -> None:
+    file.create_dataset("huge", (1 << 40,), "f4", chunks=(1 << 20,))
+
+
+def _loop(file: h5py.File) -> None:
+    file["loop"] = file["/"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_elsewhere, "lies elsewhere"),
+        (_virtual, "lies elsewhere"),
+        (_linked(h5py.ExternalLink("/tmp/other.h5", "/x")), "lies elsewhere"),
+        (_linked(h5py.SoftLink("/x")), "lies elsewhere"),
+        (_text, "no array of numbers"),
+        (_huge, "too large"),
+        (_loop, "twice"),
+    ],
+)
+def test_weights_are_numbers_of_the_file_itself(
+    good: Path, tmp_path: Path, change: Callable[[h5py.File], None], said: str
+) -> None:
+    path = _with_weights(good, tmp_path / "model.keras", change)
+    with pytest.raises(KwsError, match=said) as refused:
+        load_network(path)
+    one_line(refused)
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(good: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -183,6 +185,52 @@ def test_a_port_that_goes_away_ends_the_link() -> None:
 
         with server.serving(FILES, Board("fake", port, 500000, False, check)) as other, join(other) as link:
             assert ended(link)["error"] == "the qemu of fake has ended."
+
+
+def test_those_who_open_connections_without_end_stand_in_nobodys_way() -> None:
+    with server.serving(FILES, None) as url:
+        port = int(url.rstrip("/").rpartition(":")[2])
+        idle = [socket.create_connection((server.HOST, port)) for _ in range(100)]
+        assert all(one.recv(1) == b"" for one in idle[50:]), "one too many is closed at once"
+        deadline = time.monotonic() + 30  # those that say nothing go after three seconds
+        while time.monotonic() < deadline:
+            try:
+                assert get(url)[0] == 200
+                break
+            except OSError:
+                time.sleep(0.2)
+        else:
+            raise AssertionError("nobody is served any more")
+        waiting = [socket.create_connection((server.HOST, port)) for _ in range(5)]
+    for one in [*idle, *waiting]:
+        one.close()
+    assert not [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(100),
+        b"GET /\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 999999999999999999\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * (1 << 20) + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 2000 + b"\r\n",
+    ],
+)
+def test_junk_gets_nothing_and_says_nothing_on_the_terminal(
+    page: str, junk: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_connection((server.HOST, int(page.rstrip("/").rpartition(":")[2]))) as one:
+        one.settimeout(20)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            one.sendall(junk)
+            while piece := one.recv(4096):
+                answer += piece
+    assert b"200 OK" not in answer and b"doctype" not in answer
+    assert get(page)[0] == 200
+    assert capfd.readouterr() == ("", "")
 
 
 def test_text_from_the_page_is_not_for_a_board() -> None:
