@@ -31,7 +31,9 @@ from tests.tools.test_report import example
 def one(name: str = "one", settings: tuple[str, ...] = (), **figures: Figure) -> Record:
     config = with_settings(load_config("demo"), [f"name={name}", *settings]).model_dump(mode="json")
     made = record.new("training", name, config, figures, data_hash="d" * 64, seconds=12.0)
-    return made.model_copy(update={"made": "2026-11-28T01:02:03Z", "kws": "0.1.0", "tools": {}})
+    # What a new key of the configuration, another version or another day would change in the snapshots.
+    fixed = {"made": "2026-11-28T01:02:03Z", "kws": "0.1.0", "tools": {}, "config_hash": record.hash_of({"name": name})}
+    return made.model_copy(update=fixed)
 
 
 def put(folder: Path, what: Record) -> Path:
