@@ -1,10 +1,12 @@
 """Words spoken by flite, for where no recordings are: ``python -m tests.support.spoken speech.raw`` writes some as
-16 kHz s16le with quiet around them, and prints them. Only such that the model hears on this computer are taken."""
+16 kHz s16le with quiet around them, and prints them; with ``--plain DIR`` by the shipped network with a plain detector,
+which is exported into DIR/exported (its second look is for people). Only such that the model hears on this computer are
+taken."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
-import sys
 import tempfile
 import wave
 from pathlib import Path
@@ -86,8 +88,17 @@ def _of_people(folder: Path, labels: list[str]) -> list[list[NDArray[np.int16]]]
 
 def main() -> None:
     """Writes the file that is named, and prints its words."""
-    speech, words = spoken(Reference(ROOT / "firmware" / "model"))
-    Path(sys.argv[1]).write_bytes(speech.astype("<i2").tobytes())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--plain", type=Path, metavar="DIR")
+    arguments = parser.parse_args()
+    model = ROOT / "firmware" / "model"
+    if arguments.plain:
+        from tests.support.page import plain_model
+
+        model = plain_model(arguments.plain)
+    speech, words = spoken(Reference(model))
+    arguments.out.write_bytes(speech.astype("<i2").tobytes())
     print(*words)
 
 
