@@ -239,7 +239,7 @@ def shown(name: str, value: float) -> str:
         return f"{value:,.0f} s"
     if form == "rate":
         return f"{value:.2f}"
-    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def interval_shown(name: str, figure: Figure) -> str:

@@ -53,7 +53,7 @@ def compare(runs: Sequence[Found]) -> Comparison:
     return Comparison(
         places=[str(run.place) for run in runs],
         names=[r.name for r in records],
-        about=[d for name in _ABOUT if (d := _differing(name, [getattr(r, name) or None for r in records]))],
+        about=[d for name in _ABOUT if (d := _differing(name, [_short(getattr(r, name)) or None for r in records]))],
         # A run whose configuration nobody kept says nothing about settings.
         settings=[d for key in keys if (d := _differing(key, [c.get(key) if c else None for c in all_configs], known))],
         figures=[_row(name, records) for name in figures],
@@ -93,6 +93,11 @@ def _holds(figure: Figure, value: float) -> bool:
 def _differing(name: str, values: list[Any], known: Sequence[bool] | None = None) -> Difference | None:
     counted = [v for v, there in zip(values, known, strict=True) if there] if known else values
     return Difference(name=name, values=values) if any(v != counted[0] for v in counted[1:]) else None
+
+
+def _short(value: str) -> str:
+    """16 digits tell hashes apart, and a narrow table has room for them."""
+    return value[:16]
 
 
 def _row(name: str, records: Sequence[Record]) -> FigureRow:

@@ -139,6 +139,15 @@ def test_a_file_of_show_is_a_run(
     assert kws("runs", "gate", "runs/a", "--against", "kept.json", capfd=capfd)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [("inference_instructions", 1477247.6, "1,477,248"), ("loss", 0.31234, "0.3123"), ("macs", 3.0, "3"),
+     ("accuracy", 0.9567, "95.7 %"), ("flash", 110_380.0, "110,380 B"), ("false_accepts_per_hour", 15.876, "15.88")],
+)  # fmt: skip
+def test_a_figure_in_words(name: str, value: float, text: str) -> None:
+    assert record.shown(name, value) == text
+
+
 # --- beside each other
 
 
