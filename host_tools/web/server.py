@@ -29,7 +29,7 @@ LINK_PATH = "/link"
 _TURN_S = 2.0
 _MOST = 1 << 16  # bytes of one message from the page
 _MOST_AT_ONCE = 24  # connections; a browser has six to a site
-_OPENING_S = 3.0  # from a connection's first byte to its whole request
+_OPENING_S = 10.0  # from a connection's first byte to its whole request
 # As the page's own <meta> has it, which static hosts serve; what only a header can say stands here alone.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -96,9 +96,9 @@ def streamed(link: Link, sound: np.ndarray) -> tuple[list[Result], list[Detectio
 def test_a_device_hears_what_the_host_and_the_package_hear(alone, imported, sound):
     ours = Recogniser(imported["okay_nabu"])
     said = compare(alone, ours, sound)
-    assert said["equal"] and said["inferences"] == 1198 // 3 and said["lost"] == 0, said["first_difference"]
+    assert said.equal and said.inferences == 1198 // 3 and said.lost == 0, said.first_difference
     if SPEECH.is_dir():
-        assert len(said["detections"]["device"]) >= 2
+        assert len(said.detections.device) >= 2
     results, _ = streamed(alone, sound)
     # The package's probabilities: TensorFlow Lite rounds once where TensorFlow Lite Micro rounds twice.
     theirs, frontend = pw.MicroWakeWord.from_builtin(pw.Model.OKAY_NABU), pw.MicroWakeWordFeatures()
