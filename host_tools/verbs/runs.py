@@ -32,7 +32,7 @@ def list_(
         list[Path] | None, typer.Argument(metavar="[DIR]...", help="Where to look.", show_default="runs")
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Also what lies within a run: its training, a study's points.")
+        bool, typer.Option("--all", help="Also what lies within a run: its training, a search's trials.")
     ] = False,
     json: common.Json = False,
 ) -> None:
