@@ -146,9 +146,8 @@ class Http:
         for number in range(1, TRIES + 1):
             pause = self._pause * 2 ** (number - 1)
             try:
-                if (
-                    not again
-                ):  # on a connection that the server may have closed it would not be known whether it was done
+                # On a connection that the server may have closed it would not be known whether it was done.
+                if not again:
                     self._drop(self._connection())
                 reply = self._try(method, target, headers or {}, body, most, into, deadline)
             except Broken as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,14 +91,9 @@ class Job:
         from model_pipeline.data.sessions import Plan
         from model_pipeline.listening.look import LookShape, look
 
-        config = self.config
-        negative = [Path(c.folder) for c in config.scenes.corpora if c.kind != "response" and c.folder != "talk"]
-        talk = self.within("train") / "talk" / "training"
-        negative = [*negative, *([talk] if talk.is_dir() else [])]
-        shape = LookShape(hidden=config.detector.look, seed=config.train.seed)
-        # As quantisation made it, but for the detector; the mark is of the folder that it lies in.
-        with atomic_dir(self.within("looked"), "kws quantize") as made:
-            shutil.copytree(self.within(self.quantized), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK))
+        shape = LookShape(hidden=self.config.detector.look, seed=self.config.train.seed)
+        negative = self.not_meant("training", "speech", "noise")
+        with self.copied(self.quantized, "looked") as made:
             found = look(made, self.within("data"), negative, shape, Plan(seed=shape.seed, limit=1000), progress)
         return {"words": found.words, "hours": round(found.hours, 3), "corpora": list(found.corpora)}
 
@@ -105,16 +102,26 @@ class Job:
         from model_pipeline.listening.calibrate import Wish, calibrate
 
         config = self.config
-        negative = [Path(c.folder) for c in config.scenes.corpora if c.kind == "speech" and c.folder != "talk"]
-        talk = self.within("train") / "talk" / "validation"
-        negative = [*negative, *([talk] if talk.is_dir() else [])]
+        negative = self.not_meant("validation", "speech")
         plan = Plan(limit=config.measure.session_keywords or 200)
-        with atomic_dir(self.within("model"), "kws quantize") as made:
-            shutil.copytree(self.within(self.looked), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK))
+        with self.copied(self.looked, "model") as made:
             found = calibrate(
                 made, self.within("data"), negative, Wish(config.detector.rate), plan, progress, relax=_RELAX
             )
         return {"wanted": config.detector.rate, "detector": found["detector"], "expected": found["expected"]}
+
+    def not_meant(self, split: str, *kinds: str) -> list[Path]:
+        """The folders of the corpora of these kinds, and of that split of the sentences that training made."""
+        found = [Path(c.folder) for c in self.config.scenes.corpora if c.kind in kinds and c.folder != "talk"]
+        talk = self.within("train") / "talk" / split
+        return [*found, *([talk] if talk.is_dir() else [])]
+
+    @contextlib.contextmanager
+    def copied(self, source: str, target: str) -> Iterator[Path]:
+        """A model's folder as another part has it, for a new detector; the mark is of the folder that it lies in."""
+        with atomic_dir(self.within(target), "kws quantize") as made:
+            shutil.copytree(self.within(source), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK))
+            yield made
 
     def check(self, progress: ProgressCallback) -> dict[str, Any]:
         from model_pipeline.evaluate import evaluate
