@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,7 +146,7 @@ def hello(device: Device) -> str:
 
 
 def soak(device: Device) -> str:
-    """So many frames of all lengths, none lost, none repeated, every sample counted."""
+    """Frames of all lengths, none lost, none repeated, every sample counted."""
     link = device.link
     link.stats(clear=True)
     rng = np.random.default_rng(device.seed)
@@ -162,7 +162,7 @@ def soak(device: Device) -> str:
     done = link.expect(StreamDone, timeout=60.0, commands=(Command.STREAM_DATA, Command.STREAM_STOP))
     seconds = time.perf_counter() - started
     if done is None:
-        raise CheckFailed("the device never said that the stream was done")
+        raise DeviceError(f"{link.name}: the device never said that the stream was done", hint="reset the board")
     if (done.total, done.dropped) != (total, 0):
         raise CheckFailed(f"{total} samples were sent, {done.total} arrived, {done.dropped} were dropped")
     after = link.stats()
@@ -307,25 +307,28 @@ class Finding:
     seconds: float
 
 
-def run(device: Device, progress: ProgressCallback | None = None) -> list[Finding]:
-    """All checks in order; a failed one does not stop the others, a lost link does.
+def run(device: Device, progress: ProgressCallback | None = None) -> Iterator[Finding]:
+    """All checks in order, each as it ends; a failed one does not stop the others.
 
     Raises:
-        DeviceError: the link went down.
+        DeviceError: the link went down, or an answer never came: after the finding that says so.
     """
-    outcomes = []
     for number, check in enumerate(CHECKS):
         if progress:
             progress(number, len(CHECKS), check.__name__.replace("_", " "))
         started = time.perf_counter()
+        lost: DeviceError | None = None
         try:
             state, detail = "passed", check(device)
         except Skipped as reason:
             state, detail = "skipped", str(reason)
-        except CheckFailed as error:
+        except (CheckFailed, DeviceRefused) as error:
             state, detail = "failed", str(error)
-        outcomes.append(Finding(check.__name__, state, detail, round(time.perf_counter() - started, 3)))
-    return outcomes
+        except DeviceError as error:
+            state, detail, lost = "failed", str(error), error
+        yield Finding(check.__name__, state, detail, round(time.perf_counter() - started, 3))
+        if lost:
+            raise lost
 
 
 def reopener(port: str, baud: int | None = None) -> Callable[[], Link] | None:

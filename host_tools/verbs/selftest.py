@@ -35,18 +35,22 @@ def selftest(
 
     reference = checks.Reference(model or DEFAULT_MODEL)
     speech, noise = checks.speech_and_noise(data, reference) if data else (None, None)
-    with (
-        targets.target(port, board, model=model, baud=baud) as (link, _),
-        ui.progress("self-test") as progress,
-    ):
-        device = checks.Device(link, reference, frames=frames, windows=5, speech=speech, noise=noise)
-        device.reopen = checks.reopener(port, baud) if port else None
-        outcomes = checks.run(device, progress)
-    result = {"port": port, "board": board, "checks": [vars(o) for o in outcomes]}
-    ui.emit(result, json, _show)
-    failed = [o.name for o in outcomes if o.state == "failed"]
+    findings: list[checks.Finding] = []
+    try:
+        with (
+            targets.target(port, board, model=model, baud=baud) as (link, _),
+            ui.progress("self-test") as progress,
+        ):
+            device = checks.Device(link, reference, frames=frames, windows=5, speech=speech, noise=noise)
+            device.reopen = checks.reopener(port, baud) if port else None
+            for finding in checks.run(device, progress):
+                findings.append(finding)
+    finally:
+        if findings:
+            ui.emit({"port": port, "board": board, "checks": [vars(f) for f in findings]}, json, _show)
+    failed = [f.name for f in findings if f.state == "failed"]
     if failed:
-        raise CheckFailed(f"{len(failed)} of {len(outcomes)} checks failed: {', '.join(failed)}")
+        raise CheckFailed(f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
 
 
 def _show(values: dict[str, Any]) -> None:

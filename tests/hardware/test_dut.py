@@ -19,6 +19,7 @@ from host_tools.image.renode import path
 from host_tools.link import stream
 from host_tools.link.events import Detection
 from model_pipeline.native import ROOT
+from model_pipeline.rate import SAMPLE_RATE
 from tests.support.spoken import spoken
 
 
@@ -56,7 +57,7 @@ def recordings():
     if not shutil.which("flite"):
         pytest.skip("neither recordings of people nor flite are here")
     speech, _ = spoken(reference)
-    return speech, (np.random.default_rng(7).standard_normal(3 * selftest.RATE) * 300).astype(np.int16)
+    return speech, (np.random.default_rng(7).standard_normal(3 * SAMPLE_RATE) * 300).astype(np.int16)
 
 
 def test_keywords_are_detected(dut: Device, recordings) -> None:

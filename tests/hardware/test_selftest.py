@@ -11,8 +11,10 @@ from host_tools.check import selftest
 from host_tools.cli import main
 from host_tools.image.build import DEFAULT_MODEL
 from host_tools.image.emulate import start
+from host_tools.link.codes import Command, ErrorCode
+from host_tools.link.events import DeviceRefused, Refusal
 from host_tools.link.session import Link
-from model_pipeline.errors import CheckFailed
+from model_pipeline.errors import CheckFailed, DeviceError
 
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not in PATH")
 
@@ -50,6 +52,28 @@ def test_a_failed_check_is_told_and_ends_in_1(url: str, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert "2 and 2 is [5]" in out and "board" not in out.splitlines()[0]
     assert "1 of 2 checks failed: wrong" in err
+
+
+def test_a_lost_answer_ends_it_and_what_was_found_is_told(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    def silent(device: selftest.Device) -> str:
+        raise DeviceError("it never answered")
+
+    monkeypatch.setattr(selftest, "CHECKS", (selftest.hello, silent, selftest.overload))
+    assert _kws("selftest", "--port", url, "--json") == 4
+    out, err = capsys.readouterr()
+    assert [(c["name"], c["state"]) for c in json.loads(out)["checks"]] == [("hello", "passed"), ("silent", "failed")]
+    assert "it never answered" in err
+
+
+def test_a_refused_check_does_not_end_it(url: str, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    def refused(device: selftest.Device) -> str:
+        raise DeviceRefused("it", Refusal(Command.INFER_FEATURES, ErrorCode.UNSUPPORTED, 1, "not here"))
+
+    monkeypatch.setattr(selftest, "CHECKS", (refused, selftest.hello))
+    assert _kws("selftest", "--port", url, "--json") == 1
+    assert [c["state"] for c in json.loads(capsys.readouterr().out)["checks"]] == ["failed", "passed"]
 
 
 def test_a_device_that_gives_other_numbers_fails(built) -> None:
