@@ -28,6 +28,7 @@ from model_pipeline.compiler.reader import read_model
 from model_pipeline.compiler.streaming import stream
 from model_pipeline.config import FrontendConfig
 from model_pipeline.errors import KwsError
+from model_pipeline.files import read_bytes
 from model_pipeline.folders import MARK, atomic_dir, check_replaceable
 from model_pipeline.manifest import Manifest, input_scale, load_manifest
 from model_pipeline.tflm import measure_arena, schema
@@ -91,7 +92,7 @@ def export_esphome(
     check_front_end(manifest)
     label = _label(manifest, word)
     cutoff, window = _detector(manifest, label, cutoff, window)
-    tflite = (model / "model.tflite").read_bytes()
+    tflite = read_bytes(model / "model.tflite")
     made, step = _smallest(tflite, manifest, label, hop)
     arena = measure_arena(made)
     name = folder_name(manifest.labels[label])

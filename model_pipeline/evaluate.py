@@ -18,6 +18,7 @@ from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import Split
 from model_pipeline.errors import KwsError
 from model_pipeline.features import model_input
+from model_pipeline.files import read_bytes
 from model_pipeline.manifest import load_manifest, record_accuracy
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.score import Brief, Score, brief, score
@@ -69,7 +70,7 @@ def evaluate(
     clips = dataset.evaluation(split)
     if not any(clip.label < dataset.unknown for clip in clips):
         raise KwsError(f"{data} has no {split} clips of {', '.join(dataset.keywords)}")
-    run = runner((Path(model) / "model.tflite").read_bytes(), engine)
+    run = runner(read_bytes(Path(model) / "model.tflite"), engine)
     spoken = [clip for clip in clips if clip.label != dataset.silence]
     total, done = len(clips) + (len(snr_db) + len(gain_db)) * len(spoken), 0
 

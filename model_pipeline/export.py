@@ -15,7 +15,7 @@ from model_pipeline.config import CompileConfig
 from model_pipeline.ctext import c_string, guarded
 from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
-from model_pipeline.files import kernels_hash, read_json, stamp_kernels
+from model_pipeline.files import kernels_hash, read_bytes, read_json, stamp_kernels
 from model_pipeline.folders import MARK, atomic_dir, check_replaceable, real_path
 from model_pipeline.image import Part, image_header, image_source, look_arrays, tables_files
 from model_pipeline.limits import ARENA_BYTES
@@ -81,7 +81,7 @@ def export(
     check_replaceable(out, KIND, sources=sources, ours=_ours)
     report(0, 4, "reading the model")
     manifest = load_manifest(model_dir)
-    tflite = (model_dir / "model.tflite").read_bytes()
+    tflite = read_bytes(model_dir / "model.tflite")
     choice = choice or manifest.compile
     streaming = manifest.streaming if streaming is None else streaming
     program = compile_model(tflite, **choice.model_dump())

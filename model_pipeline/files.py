@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from model_pipeline.errors import KwsError
+from model_pipeline.pipes import check_regular, read_upto
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.text import shown
 
@@ -30,6 +31,7 @@ _COUNT = itertools.count()
 _SYNC_EACH = 64  # files; more are brought to the disk by one call
 _PATIENCE_S = 60.0  # with what a call that was killed left at work
 _POLL_S = 0.05
+_LEVELS = 100  # of JSON; nothing of ours has a tenth
 _STALE_S = 86400  # a part whose maker can't be asked is left behind after so long
 
 
@@ -39,11 +41,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
     disk then, and is removed otherwise (Ctrl-C included).
 
     Raises:
-        KwsError: the disk is full, the file can't be written, or a folder is there.
+        KwsError: the disk is full, the file can't be written, or a folder, a pipe or a device is there.
     """
     target = Path(target)
     temporary = target.with_name(part_name(target.name, f".part{target.suffix}"))
     try:
+        check_regular(target)  # /dev/null is not to be replaced, whoever may
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target)
         yield temporary
@@ -107,7 +110,7 @@ def sync_tree(folder: Path) -> None:
 def fsync_path(path: Path) -> None:
     """Brings a file, or the names in a folder, to the disk; what can't be opened so is left to the system."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe is not waited for
     except OSError:
         return
     try:
@@ -143,14 +146,27 @@ def read_bytes(path: Path, most: int = 256 << 20, hint: str = "") -> bytes:
         KwsError: it can't be read, or is longer.
     """
     try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(min(most, os.fstat(stream.fileno()).st_size) + 1)
-            data += stream.read(most + 1 - len(data)) if len(data) <= most else b""  # a pipe tells no size
+        data = read_upto(path, most + 1)
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         raise KwsError(f"can't read {path}: {getattr(error, 'strerror', None) or error}", hint=hint) from error
     if len(data) > most:
         raise KwsError(f"{path} has more than {most:,} bytes", hint=hint)
     return data
+
+
+def read_text(path: Path, most: int = 64 << 20, hint: str = "", errors: str = "strict") -> str:
+    """All of a text from outside (UTF-8, with or without a byte order mark), of at most ``most`` bytes.
+
+    Args:
+        errors: as of `bytes.decode`.
+
+    Raises:
+        KwsError: it can't be read, is longer, or is no such text.
+    """
+    try:
+        return read_bytes(path, most, hint).decode("utf-8-sig", errors)
+    except UnicodeError as error:
+        raise KwsError(f"can't read {path}: it is not text in UTF-8", hint=hint) from error
 
 
 def read_json(path: Path, hint: str = "", most: int = 64 << 20) -> dict[str, Any]:
@@ -166,8 +182,7 @@ def read_json(path: Path, hint: str = "", most: int = 64 << 20) -> dict[str, Any
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream:
-            data = stream.read(most + 1)
+        data = read_upto(path, most + 1)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
@@ -191,6 +206,7 @@ def parse_json(data: bytes, what: object, hint: str = "", most: int = 64 << 20) 
         value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_number, parse_float=_finite)
         if not isinstance(value, dict):
             raise ValueError("not a JSON object")
+        _check_levels(value)
         if b"\\u" in data:  # half a character can be written so, and then not be printed or sent
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError as error:
@@ -232,6 +248,8 @@ def check_archive(source: Path | IO[bytes], most: int) -> set[str]:
         ValueError: it is larger, or a name is there twice, leaves the folder or is encrypted.
         OSError, zipfile.BadZipFile: it can't be read, or is none.
     """
+    if isinstance(source, Path):
+        check_regular(source)
     with zipfile.ZipFile(source) as archive:
         entries = archive.infolist()
     names = {entry.filename for entry in entries}
@@ -244,6 +262,21 @@ def check_archive(source: Path | IO[bytes], most: int) -> set[str]:
     if (size := sum(entry.file_size for entry in entries)) > most:
         raise ValueError(f"it unpacks to {size:,} bytes (at most {most:,})")
     return names
+
+
+def _check_levels(value: Any) -> None:
+    """What Python's reader takes, pydantic's writer need not: it gives up at 255 levels."""
+    inner = [value]
+    for _ in range(_LEVELS):
+        inner = [
+            below
+            for one in inner
+            for below in (one.values() if isinstance(one, dict) else one)
+            if isinstance(below, dict | list)
+        ]
+        if not inner:
+            return
+    raise RecursionError
 
 
 def _finite(text: str) -> float:

@@ -284,8 +284,8 @@ def load_any_manifest(path: Path, *, check_model: bool = True) -> Manifest | Fea
         raise KwsError(f"{path}: {explain(error)}", hint="quantize again") from error
     if check_model:
         model = path.with_name("model.tflite")
-        if not model.exists():
-            raise KwsError(f"{model} is missing beside its manifest")
+        if not model.is_file():
+            raise KwsError(f"{model} is missing beside its manifest, or is not a file")
         if (size := model.stat().st_size) > _MODEL_BYTES:
             raise KwsError(f"{model} has {size:,} bytes, and a model for a microcontroller at most {_MODEL_BYTES:,}")
         if sha256_file(model) != manifest.model_sha256:

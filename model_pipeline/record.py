@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -28,6 +28,9 @@ from model_pipeline.strict import Strict
 
 RECORD = "record.json"
 PACKAGES = ("micro-kws", "tensorflow-cpu", "tensorflow", "keras", "tflite-micro", "numpy")
+
+MOST_BYTES = 4 << 20  # of a record: a configuration takes some thousands
+Number = Annotated[float, Field(ge=-1e18, le=1e18)]  # a table has room for it
 
 Kind = Literal["run", "training", "model", "trial", "study", "point", "federated", "round", "measurement"]
 
@@ -84,9 +87,9 @@ class Figure(Strict):
     """A figure with its 95 % interval from ``low`` to ``high``, where it was estimated; what was counted whole, as
     bytes are, has none. ``high`` alone is None where nothing bounds it. ``sample``: of what, as "240 clips"."""
 
-    value: float = Field(allow_inf_nan=False)
-    low: float | None = Field(None, allow_inf_nan=False)
-    high: float | None = Field(None, allow_inf_nan=False)
+    value: Number
+    low: Number | None = None
+    high: Number | None = None
     sample: str = ""
 
     @property
@@ -135,7 +138,7 @@ class Record(Strict):
     kind: Kind
     name: str
     made: str = ""
-    seconds: float = 0.0
+    seconds: Number = 0.0
     kws: str = ""
     tools: dict[str, str] = {}
     config: dict[str, Any] = {}
@@ -197,7 +200,7 @@ def read(path: Path) -> Record:
         KwsError: it is broken.
     """
     path = path / RECORD if path.is_dir() else path
-    value = read_json(path, hint="the step that wrote it makes it anew")
+    value = read_json(path, hint="the step that wrote it makes it anew", most=MOST_BYTES)
     try:
         return Record.model_validate(value)
     except ValidationError as error:

@@ -8,4 +8,5 @@ from pydantic import BaseModel, ConfigDict
 class Strict(BaseModel):
     """A frozen record whose keys are all known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # "nan" as a text would else be a number, though NaN is none in JSON (`model_pipeline.files.parse_json`).
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -12,7 +12,7 @@ from model_pipeline.ctext import c_string
 from model_pipeline.errors import KwsError
 from model_pipeline.export import KIND, check_agreement, config_macros, guarded_config, plan_of
 from model_pipeline.exported import PLAN_FILE, Exported
-from model_pipeline.files import stamp_kernels
+from model_pipeline.files import read_bytes, stamp_kernels
 from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.image import (
     Part,
@@ -41,7 +41,7 @@ def part_of(
         KwsError: manifest and model disagree, or the model can't be compiled.
     """
     manifest = load_manifest(model)
-    tflite = (model / "model.tflite").read_bytes()
+    tflite = read_bytes(model / "model.tflite")
     options = (choice or manifest.compile).model_dump()
     hop = manifest.streaming if streaming is None else streaming
     program = compile_model(tflite, **options)

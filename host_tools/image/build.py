@@ -15,7 +15,7 @@ from host_tools.boards import Board, boards_dir, load_board
 from model_pipeline.child import start_family
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import PLAN_FILE, Exported
-from model_pipeline.files import atomic_path, held, sha256_file, write_json
+from model_pipeline.files import atomic_path, held, read_json, sha256_file, write_json
 from model_pipeline.folders import check_claim, claim_dir, read_mark
 from model_pipeline.manifest import load_manifest
 from model_pipeline.native import ROOT, cache_dir, make_cache, work_dir
@@ -244,7 +244,7 @@ def load_build(folder: Path | str) -> BuildResult:
     """
     path = Path(folder) / "build.json"
     try:
-        return BuildResult.model_validate_json(path.read_text(encoding="utf-8"))
+        return BuildResult.model_validate(read_json(path))
     except FileNotFoundError as error:
         raise KwsError(f"no build in {folder}", hint="kws build --board ID --out DIR") from error
     except (OSError, TypeError, ValueError) as error:

@@ -19,6 +19,7 @@ from host_tools.measure.results import Agreement, ClipRow, Measurement
 from model_pipeline.config import SILENCE, UNKNOWN, DataConfig
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError
+from model_pipeline.files import read_bytes
 from model_pipeline.manifest import keywords_of, load_manifest
 from model_pipeline.progress import ProgressCallback
 
@@ -63,7 +64,7 @@ def host_outputs(model: Path, audio: np.ndarray) -> np.ndarray:
 
     manifest = load_manifest(model)
     inputs = model_input(audio, manifest.frontend, manifest.window_frames)
-    return runner((model / "model.tflite").read_bytes(), host_engine())(inputs)
+    return runner(read_bytes(model / "model.tflite"), host_engine())(inputs)
 
 
 def choose_clips(dataset: Dataset, count: int, split: Any = "testing") -> list[Clip]:

@@ -21,6 +21,7 @@ from model_pipeline.compiler.host import KERNELS, kernel_objects, kernel_sources
 from model_pipeline.compiler.ir import DTYPES
 from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.native import host_compiler, run_compiler
+from model_pipeline.pipes import check_regular
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.strict import Strict
 
@@ -341,6 +342,7 @@ def load_inputs(path: Path | None, program: Program, count: int, seed: int = 1) 
         limits = np.iinfo(kind)
         return np.random.default_rng(seed).integers(limits.min, limits.max + 1, (count, size)).astype(kind)
     try:
+        check_regular(path)
         values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.fromfile(path, kind)
     except (OSError, ValueError) as error:
         raise KwsError(f"can't read {path}: {error}") from error

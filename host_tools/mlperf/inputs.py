@@ -10,6 +10,7 @@ import numpy as np
 
 from model_pipeline.compiler import Program
 from model_pipeline.errors import KwsError
+from model_pipeline.pipes import check_regular, read_upto
 from model_pipeline.text import shown
 
 LABELS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown")
@@ -39,8 +40,8 @@ class Sample:
             KwsError: the file can't be read, or is empty or far too large.
         """
         try:
-            with self.path.open("rb") as stream:
-                data = stream.read(_MOST_BYTES + 1)
+            check_regular(self.path)
+            data = read_upto(self.path, _MOST_BYTES + 1)
         except OSError as error:
             raise KwsError(f"can't read {self.path}: {error.strerror}") from error
         if not 0 < len(data) <= _MOST_BYTES:

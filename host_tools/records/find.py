@@ -96,7 +96,7 @@ def _is_one(folder: Path, files: Sequence[str]) -> bool:
 
 def _of_file(path: Path) -> Record:
     try:
-        value = read_json(path)
+        value = read_json(path, most=record.MOST_BYTES)
     except FileNotFoundError as error:
         raise KwsError(f"there is no {path}") from error
     if "kind" in value:

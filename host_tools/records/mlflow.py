@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from typing import Any
 
 from host_tools.records.compare import flat
 from host_tools.records.find import Found
+from model_pipeline import record
 from model_pipeline.errors import DeviceError, KwsError, MissingTool
+from model_pipeline.files import damaged, read_text
 from model_pipeline.packages import pip_install
 
 EXPERIMENT = "micro-kws"
@@ -59,22 +62,20 @@ class Tracker:
         """
         from mlflow.entities import Metric, Param, RunTag
 
-        record, now = found.record, int(1000 * time.time())
+        told, now = found.record, int(1000 * time.time())
         about = ("kind", "made", "kws", "config_hash", "data_hash", "model_hash", "board", "parent", "origin")
-        tags = {f"kws.{key}": str(getattr(record, key)) for key in about if getattr(record, key)}
-        tags |= {f"kws.tools.{tool}": version for tool, version in record.tools.items()}
+        tags = {f"kws.{key}": str(getattr(told, key)) for key in about if getattr(told, key)}
+        tags |= {f"kws.tools.{tool}": version for tool, version in told.tools.items()}
         tags["kws.place"] = str(found.place.resolve())
-        params = [Param(key, str(value)[:_LONGEST]) for key, value in flat(record.config).items()]
+        params = [Param(key, str(value)[:_LONGEST]) for key, value in flat(told.config).items()]
         metrics = []
-        for name, figure in record.figures.items():
+        for name, figure in told.figures.items():
             for ending, value in (("", figure.value), (".low", figure.low), (".high", figure.high)):
                 if value is not None:
                     metrics.append(Metric(name + ending, value, now, 0))
         metrics += [Metric(f"train.{key}", value, now, step) for step, key, value in _history(found.place)]
         with self._talking():
-            run = self.client.create_run(
-                self.experiment, start_time=now - int(1000 * record.seconds), run_name=record.name
-            )
+            run = self.client.create_run(self.experiment, start_time=now - int(1000 * told.seconds), run_name=told.name)
             one = run.info.run_id
             try:
                 self.client.log_batch(one, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -86,7 +87,7 @@ class Tracker:
                 with contextlib.suppress(Exception):  # what is half told shall not look whole; the first error counts
                     self.client.set_terminated(one, "FAILED")
                 raise
-            self.client.set_terminated(one, "FINISHED" if record.whole else "KILLED")
+            self.client.set_terminated(one, "FINISHED" if told.whole else "KILLED")
         return one
 
     @contextlib.contextmanager
@@ -122,9 +123,8 @@ def _history(place: Path) -> Iterator[tuple[int, str, float]]:
     path = next((p for p in (place / "log.csv", place / "train" / "log.csv") if p.is_file()), None)
     if path is None:
         return
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows: list[dict[str, Any]] = list(csv.DictReader(stream))
-    for row in rows:
-        for key, value in row.items():
-            if key != "epoch":
-                yield int(float(row["epoch"])), key, float(value)
+    text = read_text(path, record.MOST_BYTES)
+    with damaged(path, "kws train makes one", (csv.Error,)):
+        rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text, newline="")))
+        told = [(int(float(row["epoch"])), key, float(row[key])) for row in rows for key in row if key != "epoch"]
+    yield from told

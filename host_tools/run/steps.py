@@ -33,6 +33,7 @@ from model_pipeline.folders import (
     write_mark,
 )
 from model_pipeline.native import CODE
+from model_pipeline.pipes import check_regular
 from model_pipeline.progress import ProgressCallback, silent
 
 STATE = "state.json"
@@ -265,6 +266,7 @@ def lock_folder(folder: Path) -> TextIO:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_regular(folder / ".lock")
         stream = (folder / ".lock").open("a")
     except OSError as error:
         raise KwsError(f"can't write {folder}: {error.strerror}", hint="another folder by --out") from error

@@ -17,7 +17,7 @@ from model_pipeline.config import Config
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.export import export
-from model_pipeline.files import read_json, sha256_tree, write_json
+from model_pipeline.files import read_bytes, read_json, sha256_tree, write_json
 from model_pipeline.native import CODE, cache_dir, project_file
 
 # All that decides what a network of a given shape costs.
@@ -107,7 +107,7 @@ class Costs:
         model, generated = folder / "untrained", folder / "firmware_model"
         self.worker.call({"do": "network", "config": str(folder / "config.toml"), "out": str(model)})
         try:
-            program = compile_model((model / "model.tflite").read_bytes(), **config.compile.model_dump())
+            program = compile_model(read_bytes(model / "model.tflite"), **config.compile.model_dump())
         except KwsError as error:  # more constants than compile.max_constants, for one
             raise Infeasible(f"the compiler refuses it: {error}", {"compiler": 1.0}) from error
         self._check({"macs": program.macs, "ram": program.arena_bytes, "flash": program.constant_bytes})

@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 
 from model_pipeline.errors import KwsError
+from model_pipeline.pipes import check_regular
 from model_pipeline.rate import SAMPLE_RATE
 from model_pipeline.text import shown
 
@@ -134,6 +135,7 @@ class _Mix:
 
 def _open(path: Path) -> tuple[soundfile.SoundFile, bool]:
     """The file, and whether it is a WAV whose header says that it is empty, as of a stream, and it is not."""
+    check_regular(path)  # libsndfile would wait for a pipe's writer
     source = soundfile.SoundFile(os.fsencode(path))  # as bytes: a name need not be text
     if source.frames == 0 and (sized := _Sized.of(path)):
         source.close()
@@ -299,4 +301,5 @@ def write_wav(path: Path, samples: np.ndarray) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = str((error.strerror if isinstance(error, OSError) else None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -26,7 +26,7 @@ from model_pipeline.data.synth import cast_of, pick_voice
 from model_pipeline.data.transcripts import TABLE, Sayings, words_of
 from model_pipeline.data.voices import Utterance, speak
 from model_pipeline.errors import KwsError
-from model_pipeline.files import write_json, write_text
+from model_pipeline.files import read_text, write_json, write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS
@@ -120,7 +120,7 @@ def _texts(config: Config, rng: np.random.Generator) -> tuple[list[str], list[st
     """Sentences without keywords, mixed, and the text files that were found."""
     files = [p for name in config.talk.text for p in _text_files(Path(name))]
     sayings = Sayings(config.keywords)
-    written = [s for path in files for s in _sentences(path.read_text(encoding="utf-8", errors="replace"))]
+    written = [s for path in files for s in _sentences(read_text(path, errors="replace"))]
     # Twice as many as are needed: some will have a keyword, and looking words up takes a while.
     written = sorted(set(written))
     written = [written[i] for i in rng.permutation(len(written))[: 2 * config.talk.sentences]]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from model_pipeline.data.near import sounds
-from model_pipeline.errors import KwsError
+from model_pipeline.files import read_text
 
 # Endings in espeak-ng's phonemes: -ing, -er, and the plural and past after a hiss or a stop. Those of one sound are
 # voiced as the sound before them is ("stops", "goes"; "note" is not a past of "no").
@@ -76,25 +76,27 @@ def transcripts(folder: Path) -> dict[str, str]:
         KwsError: a file of transcripts that can't be read.
     """
     found: dict[str, str] = {}
-    try:
-        for path in sorted(Path(folder).rglob("*.trans.txt")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                name, _, text = line.strip().partition(" ")
-                if name:
-                    found[name] = text
-        for path in sorted(Path(folder).rglob("*.tsv")):
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
-                cells = line.split("\t")
-                header = number == 0 and cells[-1].strip().lower() in ("text", "sentence", "transcript")
-                if len(cells) > 1 and not header:
-                    found[Path(cells[0].strip()).stem] = cells[-1].strip()
-        for path in sorted(p for name in PROMPTS for p in Path(folder).rglob(name)):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                if prompt := _PROMPT.fullmatch(line.strip()):
-                    found[prompt.group(1)] = prompt.group(2)
-    except (OSError, UnicodeDecodeError) as error:
-        raise KwsError(f"can't read the transcripts in {folder}: {error}") from error
+    for path in _below(folder, "*.trans.txt"):
+        for line in read_text(path).splitlines():
+            name, _, text = line.strip().partition(" ")
+            if name:
+                found[name] = text
+    for path in _below(folder, "*.tsv"):
+        for number, line in enumerate(read_text(path).splitlines()):
+            cells = line.split("\t")
+            header = number == 0 and cells[-1].strip().lower() in ("text", "sentence", "transcript")
+            if len(cells) > 1 and not header:
+                found[Path(cells[0].strip()).stem] = cells[-1].strip()
+    for path in _below(folder, *PROMPTS):
+        for line in read_text(path).splitlines():
+            if prompt := _PROMPT.fullmatch(line.strip()):
+                found[prompt.group(1)] = prompt.group(2)
     return found
+
+
+def _below(folder: Path, *patterns: str) -> list[Path]:
+    """Files; a folder, or a pipe, of such a name is none."""
+    return sorted(path for pattern in patterns for path in Path(folder).rglob(pattern) if path.is_file())
 
 
 def text_of(name: str, texts: Mapping[str, str]) -> str | None:

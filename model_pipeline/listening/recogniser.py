@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from model_pipeline.compiler import HostPrograms, Program, compile_model
 from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.features import Frontend, quantize
+from model_pipeline.files import read_bytes
 from model_pipeline.listening.detector import Detection, levels_of, run_detector
 from model_pipeline.listening.wide import NotWide, widen
 from model_pipeline.manifest import DetectorDefaults, Look, Manifest, load_manifest
@@ -93,7 +94,7 @@ class Recogniser:
             CheckFailed: the two plans do not give the same results.
         """
         self.manifest: Manifest = load_manifest(model)
-        program = compile_model((Path(model) / "model.tflite").read_bytes())
+        program = compile_model(read_bytes(Path(model) / "model.tflite"))
         if program.input.bytes != self.manifest.window_frames * self.manifest.frontend.channels:
             raise KwsError(f"{model}: the model takes {program.input.bytes} values, not those of its manifest")
         if program.output.bytes != len(self.manifest.labels):
@@ -109,7 +110,7 @@ class Recogniser:
             self._owner = HostPrograms([program], flags=_FLAGS)
             return
         if wide:
-            self._use_wide((Path(model) / "model.tflite").read_bytes(), program, count)
+            self._use_wide(read_bytes(Path(model) / "model.tflite"), program, count)
         if not self.wide:
             self._owner = HostPrograms([program] * count, flags=_FLAGS)
 
