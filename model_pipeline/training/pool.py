@@ -163,6 +163,20 @@ class Pool:
                 self.note(made=min(count, some[-1] + PART))
                 report(min(count, some[-1] + PART), count, "making examples")
 
+    def check_made(self, count: int | None = None) -> None:
+        """Whether the first ``count`` examples (None: all that the arrays have room for) have been made.
+
+        Raises:
+            KwsError: they have not, or another process is still at it.
+        """
+        room = len(self.array("labels"))
+        wanted, made = room if count is None else min(count, room), int(self.state().get("made", 0))
+        if made < wanted:
+            raise KwsError(
+                f"{self.folder} is not finished: {made:,} of {wanted:,} examples are made",
+                hint="wait for what makes them, or call it again: it goes on where it stopped",
+            )
+
     def grow(self, name: str, count: int, shape: tuple[int, ...], dtype: type) -> np.memmap:
         """One of the arrays with ``count`` rows, mapped for writing; the rows that it had stay."""
         path = self.folder / f"{name}.npy"
@@ -215,10 +229,17 @@ def mixed(batch: Batch, rng: np.random.Generator, config: AugmentConfig) -> Batc
 
 
 class PoolStream:
-    """Epochs over one or more pools, shuffled anew each time; of the first pool its first ``count`` examples."""
+    """Epochs over one or more pools, shuffled anew each time; of the first pool its first ``count`` examples.
+
+    Raises:
+        KwsError: a pool is not finished: its arrays have their full length from the start, and what was not made yet is
+            silence of the first label.
+    """
 
     def __init__(self, pools: Sequence[Pool], config: Config, count: int | None = None) -> None:
         self.config = config
+        for i, pool in enumerate(pools):
+            pool.check_made(None if i else count)
         self.features = self._each(pools, "features", count)
         self.labels, self.sure = (np.concatenate(self._each(pools, name, count)) for name in ("labels", "sure"))
         taught = all(pool.state().get("taught") for pool in pools)

@@ -205,6 +205,26 @@ def test_a_pool_that_was_interrupted_goes_on_to_the_same_examples(tmp_path: Path
     assert len(whole.array("labels")) == 500
 
 
+def test_an_unfinished_pool_is_not_learnt_from(tmp_path: Path, speech: Speech) -> None:
+    """Its arrays have their full length from the start: what is not made yet would be learnt as the first word."""
+    whole, broken = Pool(tmp_path / "whole"), Pool(tmp_path / "broken")
+    make(whole, speech)
+    with pytest.raises(KeyboardInterrupt):
+        make(broken, speech, fail_at=1)
+    made, config = broken.state()["made"], Config()
+    assert made < 1200 == len(broken.array("labels"))
+    for pools in ([broken], [whole, broken]):
+        with pytest.raises(KwsError, match=f"broken is not finished: {made:,} of 1,200") as refused:
+            PoolStream(pools, config)
+        assert refused.value.hint
+    with pytest.raises(KwsError, match=f"of {made + 1:,} examples"):
+        PoolStream([broken, whole], config, made + 1)
+    # What is wanted of it has been made.
+    assert PoolStream([broken, whole], config, made).clips == made + 1200
+    make(broken, speech)
+    assert PoolStream([whole, broken], config).clips == 2400
+
+
 def test_a_pool_grows_to_what_it_would_be_at_once(tmp_path: Path, speech: Speech) -> None:
     whole, grown = Pool(tmp_path / "whole"), Pool(tmp_path / "grown")
     make(whole, speech, count=1200)
