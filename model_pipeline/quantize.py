@@ -269,7 +269,7 @@ def _manifest(
         )
 
     summary = prepared.dataset.summary()
-    source = summary["source"]
+    source = summary.source
     return Manifest(
         name=config.name,
         model_sha256=hashlib.sha256(tflite).hexdigest(),
@@ -289,12 +289,12 @@ def _manifest(
             "source": source.get("source", config.data.source),
             "name": config.data.name or source.get("name", ""),
             "licence": config.data.licence or source.get("licence", ""),
-            "hash": summary["hash"],
-            "split_rule": summary["split_rule"],
-            "splits": summary["splits"],
-            "noise_seconds": summary["noise"],
+            "hash": summary.hash,
+            "split_rule": summary.split_rule,
+            "splits": {name: split.model_dump(mode="json") for name, split in summary.splits.items()},
+            "noise_seconds": summary.noise,
             # A path of this machine tells nobody else anything; the hash does.
-            "extra": {k: v for k, v in prepared.extra.summary().items() if k != "folder"} if prepared.extra else {},
+            "extra": prepared.extra.summary().model_dump(mode="json", exclude={"folder"}) if prepared.extra else {},
             "scenes": _scenes(config, prepared),
         },
         accuracy={

@@ -6,13 +6,13 @@ import re
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from host_tools.edgeimpulse.api import Client
 from host_tools.edgeimpulse.each import each
 from host_tools.edgeimpulse.record import beside
 from host_tools.edgeimpulse.replies import Project, Sample
 from model_pipeline.data.dataset import NOISE_FOLDER
+from model_pipeline.data.described import Imported
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.sources import EDGE_IMPULSE
 from model_pipeline.data.split import SPLITS
@@ -20,6 +20,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, write_json
 from model_pipeline.folders import check_replaceable, claim_dir, remove_made
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.strict import Strict
 from model_pipeline.text import shown
 from model_pipeline.words import folder_name, word_key
 
@@ -28,6 +29,26 @@ MADE_BY = "kws data import"  # the data folder is made as by this command, which
 _SOUND = "samples"
 _TRIES = 3  # of a recording that comes as a half
 _HALF = "half a file"
+
+
+class Downloaded(Imported):
+    """``dataset.json`` of what came. ``not_taken``: how many recordings by reason."""
+
+    project: int
+    not_taken: dict[str, int]
+
+
+class _Label(Strict):
+    type: str = "label"
+    label: str
+
+
+class _Entry(Strict):
+    """A recording in Edge Impulse's own list of files."""
+
+    path: str
+    category: str
+    label: _Label
 
 
 def stage_of(out: Path, project: int) -> Path:
@@ -43,7 +64,7 @@ def download(
     noise: str = "",
     licence: str = "",
     jobs: int = 4,
-) -> dict[str, Any]:
+) -> Downloaded:
     """Makes data folder ``out``, whole or not at all; what came stays in a folder beside it until then, so that a call
     after a kill goes on from there.
 
@@ -55,7 +76,7 @@ def download(
         jobs: requests side by side.
 
     Returns:
-        What is in ``dataset.json``, with ``project`` and ``not_taken`` (how many recordings by reason).
+        What is in ``dataset.json``, and what was not taken.
 
     Raises:
         KwsError: key, server or link fail, no sound in the project, or ``out`` is somebody else's.
@@ -86,11 +107,11 @@ def download(
     entries = [_entry(sample, noise) for sample in wanted if sample.id not in missing]
     if not entries:
         raise KwsError(f"none of the project's {len(wanted)} recordings has sound ({next(iter(missing.values()))})")
-    write_json(stage / EDGE_IMPULSE, {"version": 1, "files": entries})
+    write_json(stage / EDGE_IMPULSE, {"version": 1, "files": [entry.model_dump() for entry in entries]})
     name = f"Edge Impulse project {project.id}: {shown(project.name, 100)}"
     result = import_folder(stage, out, progress, name=name, licence=licence)
     remove_made(stage)
-    return {**result, "project": project.id, "not_taken": dict(left)}
+    return Downloaded(**dict(result), project=project.id, not_taken=dict(left))
 
 
 def _wanted(client: Client, project: Project, report: ProgressCallback) -> tuple[list[Sample], Counter[str]]:
@@ -166,13 +187,10 @@ def _name(sample: Sample) -> str:
     return f"{folder_name(stem)}.wav"
 
 
-def _entry(sample: Sample, noise: str) -> dict[str, Any]:
+def _entry(sample: Sample, noise: str) -> _Entry:
     split, category = sample.said("split"), sample.category
     if split not in SPLITS or (split == "testing") != (category == "testing"):  # somebody moved it since
         split = category
     is_noise = noise and word_key(sample.label.strip()) == word_key(noise)
-    return {
-        "path": _place(sample),
-        "category": split,
-        "label": {"type": "label", "label": NOISE_FOLDER if is_noise else sample.label},
-    }
+    label = _Label(label=NOISE_FOLDER if is_noise else sample.label)
+    return _Entry(path=_place(sample), category=split, label=label)

@@ -19,6 +19,7 @@ from host_tools.run.sources import sources
 from host_tools.run.steps import Run, Step, StepBar, StepDone, folder_stamp, write_config
 from model_pipeline import child
 from model_pipeline.config import Config
+from model_pipeline.data.described import Imported, Synthesized
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.folders import MARK, atomic_dir
 from model_pipeline.progress import ProgressCallback
@@ -70,12 +71,12 @@ class Job:
 
     # --- what each step does
 
-    def synthesize(self, progress: ProgressCallback) -> Any:
+    def synthesize(self, progress: ProgressCallback) -> Synthesized:
         from model_pipeline.data.synth import synthesize
 
         return synthesize(self.config, self.within("data"), progress)
 
-    def take_in(self, progress: ProgressCallback) -> Any:
+    def take_in(self, progress: ProgressCallback) -> Imported:
         from model_pipeline.data.importer import import_folder
 
         return import_folder(Path(self.config.data.folder), self.within("data"), progress)

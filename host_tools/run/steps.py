@@ -20,6 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
+from pydantic import BaseModel
+
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import held, read_json, sha256_tree, try_lock, write_json, write_text
@@ -49,7 +51,7 @@ class Step:
     name: str
     title: str
     outputs: tuple[str, ...]  # files and folders, relative to the run's folder
-    run: Callable[[ProgressCallback], Mapping[str, Any] | None]
+    run: Callable[[ProgressCallback], BaseModel | Mapping[str, Any] | None]
     inputs: tuple[str, ...] = ()  # names of the steps whose outputs are read
     settings: Any = None  # what of the configuration matters, as JSON
     sources: tuple[str, ...] = ()  # files and folders, relative to the project
@@ -150,10 +152,11 @@ class Run:
             started = time.monotonic()
             try:
                 with (bar or _silent)(step, False) as progress:
-                    detail = dict(step.run(progress) or {})
+                    found = step.run(progress)
             except BaseException:
                 self._note(step)
                 raise
+            detail = found.model_dump(mode="json") if isinstance(found, BaseModel) else dict(found or {})
             seconds = round(time.monotonic() - started, 2)
             self._finish(step, key, seconds, detail)
             hashes[step.name] = self._state["steps"][step.name]["hash"]

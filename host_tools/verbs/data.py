@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -35,22 +35,23 @@ _MENDED = {
 def synth(out: Out, config: ConfigOption = "demo", settings: Settings = None, json: common.Json = False) -> None:
     """Make a data set with this machine's speech synthesisers."""
     from model_pipeline.config import load_config, with_settings
+    from model_pipeline.data.described import Synthesized
     from model_pipeline.data.synth import synthesize
 
     with ui.progress("synthesising") as progress:
         result = synthesize(with_settings(load_config(config), settings or []), out, progress)
 
-    def human(values: dict[str, Any]) -> None:
-        clips, speakers = values["clips"], values["speakers"]
+    def human(values: Synthesized) -> None:
+        clips, speakers = values.clips, values.speakers
         ui.out.say("{}: {} clips", out, sum(clips.values()))
         for split, count in clips.items():
             ui.out.say("  {}: {} clips of {} speakers", split, count, speakers[split])
-        for engine, found in values["engines"].items():
-            ui.out.say("  {} {}: {} voices", engine, found["version"], found["voices"])
-        if values["missing_engines"]:
-            ui.out.say("  not installed, done without: {}", ", ".join(values["missing_engines"]))
-        if values["failed"]:
-            ui.out.say("  {} clips could not be spoken", values["failed"])
+        for engine, found in values.engines.items():
+            ui.out.say("  {} {}: {} voices", engine, found.version, found.voices)
+        if values.missing_engines:
+            ui.out.say("  not installed, done without: {}", ", ".join(values.missing_engines))
+        if values.failed:
+            ui.out.say("  {} clips could not be spoken", values.failed)
 
     ui.emit(result, json, human)
 
@@ -64,40 +65,39 @@ def import_(
     json: common.Json = False,
 ) -> None:
     """Take in recordings (wav, flac, ogg, mp3; any rate and length) as a data folder."""
+    from model_pipeline.data.described import Imported
     from model_pipeline.data.importer import import_folder
 
     with ui.progress("importing") as progress:
         result = import_folder(source, out, progress, name=name, licence=licence)
 
-    def human(values: dict[str, Any]) -> None:
-        ui.out.say("{}: {} clips of {} words", out, values["clips"], len(values["words"]))
+    def human(values: Imported) -> None:
+        ui.out.say("{}: {} clips of {} words", out, values.clips, len(values.words))
         ui.out.say(
             "  resampled {}, padded {}, cut {}; splits by {}",
-            values["resampled"],
-            values["padded"],
-            values["cut"],
+            values.resampled,
+            values.padded,
+            values.cut,
             {"lists": "the *_list.txt", "folders": "the source's folders"}.get(
-                values["split_rule"], "the hash of the speaker"
+                values.split_rule, "the hash of the speaker"
             ),
         )
-        for word, said in values["spellings"].items():
+        for word, said in values.spellings.items():
             ui.out.say("  {} is what was called {}", word, ", ".join(said))
-        for split, use in values["lists"].items():
-            if use["unmatched"]:
-                some = ", ".join(use["first_unmatched"])
-                ui.out.say(
-                    "  {}_list.txt: {} of {} lines name no clip: {}", split, use["unmatched"], use["lines"], some
-                )
+        for split, use in values.lists.items():
+            if use.unmatched:
+                some = ", ".join(use.first_unmatched)
+                ui.out.say("  {}_list.txt: {} of {} lines name no clip: {}", split, use.unmatched, use.lines, some)
         for key, text in _MENDED.items():
-            if values[key]:
-                ui.out.say("  {} {}", values[key], text)
-        if values["skipped"]:
-            ui.out.say("  left out {} files:", values["skipped"])
-            for item in values["skipped_files"][:10]:
-                ui.out.say("    {}: {}", item["file"], item["reason"])
-            if values["skipped"] > 10:
+            if number := getattr(values, key):
+                ui.out.say("  {} {}", number, text)
+        if values.skipped:
+            ui.out.say("  left out {} files:", values.skipped)
+            for item in values.skipped_files[:10]:
+                ui.out.say("    {}: {}", item.file, item.reason)
+            if values.skipped > 10:
                 ui.out.say("    … more in {}", out / "dataset.json")
-        for warning in values["warnings"]:
+        for warning in values.warnings:
             ui.out.say("  warning: {}", warning)
 
     ui.emit(result, json, human)
@@ -116,6 +116,7 @@ def info(
     """Show what is in a data folder: clips and speakers of each word by split, noise."""
     from model_pipeline.config import DataConfig, load_config, with_settings
     from model_pipeline.data.dataset import Dataset, own_words
+    from model_pipeline.data.described import Summary
 
     if config is None and not settings:
         result = Dataset.open(folder, own_words(folder), DataConfig()).summary()
@@ -123,24 +124,24 @@ def info(
         wanted = with_settings(load_config(config), settings or [])
         result = Dataset.open(folder, wanted.keywords, wanted.data).summary()
 
-    def human(values: dict[str, Any]) -> None:
+    def human(values: Summary) -> None:
         table = ui.Table(title=str(folder), title_justify="left")
-        splits = values["splits"]
+        splits = values.splits
         table.add_column("label")
         for split in splits:
             table.add_column(split, justify="right")
-        for label in splits["training"]["labels"]:
-            table.add_row(label, *(str(s["labels"][label]) for s in splits.values()))
+        for label in splits["training"].labels:
+            table.add_row(label, *(str(s.labels[label]) for s in splits.values()))
         table.add_section()
-        table.add_row("clips", *(str(s["clips"]) for s in splits.values()))
-        table.add_row("speakers", *(str(s["speakers"]) for s in splits.values()))
+        table.add_row("clips", *(str(s.clips) for s in splits.values()))
+        table.add_row("speakers", *(str(s.speakers) for s in splits.values()))
         ui.out.show(table)
-        noise = values["noise"]
-        ui.out.say("noise: {:.0f} s in {} files; {} words", sum(noise.values()), len(noise), len(values["words"]))
-        if values["unused_clips"]:
-            ui.out.say("{} clips are on none of the lists and are not used", values["unused_clips"])
-        ui.out.say("hash {}", values["hash"])
-        for warning in values["warnings"]:
+        noise = values.noise
+        ui.out.say("noise: {:.0f} s in {} files; {} words", sum(noise.values()), len(noise), len(values.words))
+        if values.unused_clips:
+            ui.out.say("{} clips are on none of the lists and are not used", values.unused_clips)
+        ui.out.say("hash {}", values.hash)
+        for warning in values.warnings:
             ui.out.say("warning: {}", warning)
 
     ui.emit(result, json, human)
@@ -167,7 +168,7 @@ def download(
     folder = out or Path("data") / name
     with ui.progress(f"downloading {archive.size}") as progress:
         result = step.download(folder, progress, archive=replace(archive, url=url or archive.url))
-    ui.emit(result, json, lambda values: ui.out.say("{}: {}, {}", folder, values["name"], values["licence"]))
+    ui.emit(result, json, lambda values: ui.out.say("{}: {}, {}", folder, values.name, values.licence))
 
 
 @GROUP.command(epilog="Example: kws data shard data/speech_commands --config default --out data/sharded")

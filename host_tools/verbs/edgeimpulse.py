@@ -92,15 +92,15 @@ def download(
     with Client() as client, ui.progress("downloading") as progress:
         result = step.download(client, out, progress, noise=noise, licence=licence, jobs=jobs)
 
-    def human(values: dict[str, Any]) -> None:
-        ui.out.say("{}: {:,} clips of {} words", out, values["clips"], len(values["words"]))
-        if values["noise_files"]:
-            ui.out.say("  {} files of noise", values["noise_files"])
-        for reason, number in values["not_taken"].items():
+    def human(made: step.Downloaded) -> None:
+        ui.out.say("{}: {:,} clips of {} words", out, made.clips, len(made.words))
+        if made.noise_files:
+            ui.out.say("  {} files of noise", made.noise_files)
+        for reason, number in made.not_taken.items():
             ui.out.say("  left out {:,}: {}", number, reason)
-        for item in values["skipped_files"][:10]:
-            ui.out.say("  left out {}: {}", item["file"], item["reason"])
-        for warning in values["warnings"]:
+        for item in made.skipped_files[:10]:
+            ui.out.say("  left out {}: {}", item.file, item.reason)
+        for warning in made.warnings:
             ui.out.say("  warning: {}", warning)
 
     ui.emit(result, json, human)

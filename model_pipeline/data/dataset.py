@@ -26,6 +26,7 @@ from model_pipeline.data.audio import (
     resample,
     to_int16,
 )
+from model_pipeline.data.described import SplitCounts, Summary
 from model_pipeline.data.doubts import warnings
 from model_pipeline.data.split import SPLITS, ListUse, Split, Splitter, speaker_of
 from model_pipeline.errors import KwsError
@@ -232,30 +233,30 @@ class Dataset:
         """What ``dataset.json`` says of the source."""
         return read_description(self.folder)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """Counts by word and split, speakers, the rule of the split, and what ``dataset.json`` says of the source."""
-        by_split = {}
+        by_split: dict[str, SplitCounts] = {}
         for split in SPLITS:
             clips = self.clips(split)
             counts = Counter(self.labels[c.label] for c in clips)
-            by_split[split] = {
-                "clips": len(clips),
-                "speakers": len({c.speaker for c in clips}),
-                "labels": {label: counts.get(label, 0) for label in self.labels[:-1]},
-                **({"recorded_silence": counts[SILENCE]} if SILENCE in counts else {}),
-            }
-        return {
-            "folder": str(self.folder),
-            "hash": self.content_hash(),
-            "split_rule": self.rule,
-            "unused_clips": self.unused,
-            "lists": {split: use.to_json() for split, use in self.lists.items()},
-            "warnings": warnings(self.speech, self.labels, self.lists),
-            "splits": by_split,
-            "words": dict(sorted(Counter(c.word for c in self.speech).items())),
-            "noise": {name: round(len(samples) / SAMPLE_RATE, 1) for name, samples in self.noise},
-            "source": self.description(),
-        }
+            by_split[split] = SplitCounts(
+                clips=len(clips),
+                speakers=len({c.speaker for c in clips}),
+                labels={label: counts.get(label, 0) for label in self.labels[:-1]},
+                recorded_silence=counts.get(SILENCE),
+            )
+        return Summary(
+            folder=str(self.folder),
+            hash=self.content_hash(),
+            split_rule=self.rule,
+            unused_clips=self.unused,
+            lists={split: use.counted() for split, use in self.lists.items()},
+            warnings=warnings(self.speech, self.labels, self.lists),
+            splits=by_split,
+            words=dict(sorted(Counter(c.word for c in self.speech).items())),
+            noise={name: round(len(samples) / SAMPLE_RATE, 1) for name, samples in self.noise},
+            source=self.description(),
+        )
 
 
 def no_clips(folder: Path, missing: Sequence[str], words: Iterable[str]) -> KwsError:

@@ -11,8 +11,9 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from model_pipeline.data.described import Downloaded
 from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.files import disk_error, write_json
 from model_pipeline.folders import atomic_dir
@@ -71,7 +72,7 @@ def download(
     *,
     archive: Archive = ARCHIVES["speech-commands"],
     pause: float = 1.0,
-) -> dict[str, Any]:
+) -> Downloaded:
     """Downloads ``archive`` and unpacks it as folder ``out``.
 
     What is there of a broken download (``<out>.tar.gz.part``) is kept, on Ctrl-C too, and gone on from. ``out`` appears
@@ -100,16 +101,11 @@ def download(
         raise CheckFailed(f"{archive.url} is not the expected archive ({algorithm} {found})", hint="download again")
     with atomic_dir(out, "kws data download") as folder:
         _unpack(part, folder, report)
-        description = {
-            "source": "download",
-            "name": archive.name,
-            "licence": archive.licence,
-            "url": archive.url,
-            algorithm: digest,
-        }
-        write_json(folder / archive.table, description)
+        checksum = {"sha256": digest} if algorithm == "sha256" else {"md5": digest}
+        described = Downloaded(name=archive.name, licence=archive.licence, url=archive.url, **checksum)
+        write_json(folder / archive.table, described.model_dump(mode="json"))
     part.unlink()
-    return description
+    return described
 
 
 def _fetch(url: str, part: Path, report: ProgressCallback, pause: float) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from model_pipeline.data.audio import (
     write_wav,
 )
 from model_pipeline.data.dataset import NOISE_FOLDER, no_clips, read_description
+from model_pipeline.data.described import Imported, LeftOut
 from model_pipeline.data.doubts import same_sound
 from model_pipeline.data.sources import Found, Source, find
 from model_pipeline.data.split import SPLITS, Split, Splitter, which_set
@@ -59,7 +59,7 @@ def import_folder(
     *,
     name: str = "",
     licence: str = "",
-) -> dict[str, Any]:
+) -> Imported:
     """Makes data folder ``out`` of ``source`` (its layouts: `model_pipeline.data.sources`), whole or not at all.
 
     wav, flac, ogg, opus, mp3 and what else libsndfile knows are read; other rates are resampled, channels averaged (of
@@ -72,7 +72,7 @@ def import_folder(
         name, licence: what the manifest of a model trained on it will say.
 
     Returns:
-        What is in ``dataset.json``: counts, the files left out with the reason, and ``warnings``.
+        What is in ``dataset.json``.
 
     Raises:
         KwsError: a folder without words, nothing readable in it, a list that names none of its clips, or ``out`` and
@@ -114,28 +114,27 @@ def import_folder(
         spoken = [d for d in good if d.source.word != "silence"]
         mended = Counter(kind for d in good for kind in d.mended)
         words = Counter(d.source.word for d in good)
-        description = {
-            "source": "import",
-            "name": name or origin.get("name", ""),
-            "licence": licence or origin.get("licence", ""),
-            "layout": found.layout,
-            "clips": len(good),
-            "words": {word: words[word] for word in sorted(found.words)},
-            "spellings": {word: sorted(map(shown, said)) for word, said in found.words.items() if said != {word}},
-            "noise_files": sum(not d.error for d in noises),
-            "split_rule": rule,
-            "lists": {split: use.to_json() for split, use in splitter.use.items()},
-            "resampled": sum(d.rate != SAMPLE_RATE for d in good),
-            "padded": sum(d.samples < CLIP_SAMPLES for d in good),
-            "cut": sum(d.samples > CLIP_SAMPLES for d in good),
-            "opposite_phase": mended["opposite"],
-            "scaled_down": mended["scaled"],
-            "header_without_size": mended["unsized"],
-            "skipped": len(left),
-            "skipped_files": [{"file": shown(path), "reason": shown(reason)} for path, reason in left[:_LISTED]],
-            "warnings": same_sound({d.target: (d.digest, d.source.speaker) for d in spoken}),
-        }
-        write_json(folder / "dataset.json", description)
+        description = Imported(
+            name=name or str(origin.get("name") or ""),
+            licence=licence or str(origin.get("licence") or ""),
+            layout=found.layout,
+            clips=len(good),
+            words={word: words[word] for word in sorted(found.words)},
+            spellings={word: sorted(map(shown, said)) for word, said in found.words.items() if said != {word}},
+            noise_files=sum(not d.error for d in noises),
+            split_rule=rule,
+            lists={split: use.counted() for split, use in splitter.use.items()},
+            resampled=sum(d.rate != SAMPLE_RATE for d in good),
+            padded=sum(d.samples < CLIP_SAMPLES for d in good),
+            cut=sum(d.samples > CLIP_SAMPLES for d in good),
+            opposite_phase=mended["opposite"],
+            scaled_down=mended["scaled"],
+            header_without_size=mended["unsized"],
+            skipped=len(left),
+            skipped_files=[LeftOut(file=shown(path), reason=shown(reason)) for path, reason in left[:_LISTED]],
+            warnings=same_sound({d.target: (d.digest, d.source.speaker) for d in spoken}),
+        )
+        write_json(folder / "dataset.json", description.model_dump(mode="json"))
     report(total, total, "")
     return description
 

@@ -10,8 +10,9 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from model_pipeline.data.described import ListLines
 from model_pipeline.errors import KwsError
 from model_pipeline.files import read_bytes
 from model_pipeline.words import word_key
@@ -67,9 +68,9 @@ class ListUse:
     lines: int
     unmatched: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def counted(self) -> ListLines:
         """Counts, and the first lines that name nothing."""
-        return {"lines": self.lines, "unmatched": len(self.unmatched), "first_unmatched": list(self.unmatched[:10])}
+        return ListLines(lines=self.lines, unmatched=len(self.unmatched), first_unmatched=list(self.unmatched[:10]))
 
 
 class Splitter:

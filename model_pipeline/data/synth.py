@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from model_pipeline.data.audio import (
     write_wav,
 )
 from model_pipeline.data.dataset import NOISE_FOLDER
+from model_pipeline.data.described import BySplit, EngineUsed, Synthesized
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.near import tokens
 from model_pipeline.data.split import SPLITS, Split, Splitter, speaker_of
@@ -71,7 +71,7 @@ class _Job:
     place: float
 
 
-def synthesize(config: Config, out: Path, progress: ProgressCallback | None = None) -> dict[str, Any]:
+def synthesize(config: Config, out: Path, progress: ProgressCallback | None = None) -> Synthesized:
     """Writes the data folder of ``config`` (its keywords, its ``synth`` part and ``data.recordings``) to ``out``, whole
     or not at all.
 
@@ -106,25 +106,25 @@ def synthesize(config: Config, out: Path, progress: ProgressCallback | None = No
         for split in ("validation", "testing"):
             names = [*(j.path for j in made if j.split == split), *(n for n, s in own.items() if s == split)]
             write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in names))
-        description: dict[str, Any] = {
-            "source": "synth",
-            "licence": "made on this machine; no third party's recordings",
-            "engines": {engine: {"version": version(engine), "voices": n} for engine, n in engines.items()},
-            "missing_engines": [e for e in wanted_engines(config.synth) if e not in engines],
-            "keywords": config.keywords,
-            "unknown_words": sorted({*words, *(set(config.synth.more) - set(config.keywords))}),
-            "settings": config.synth.model_dump(mode="json"),
-            "clips": dict(Counter(job.split for job in made)),
-            "failed": failed,
-            "speakers": {s: len({j.utterance.voice.speaker for j in made if j.split == s}) for s in SPLITS},
-        }
-        if own:
-            description["licence"] += "; and the user's own recordings"
-            description["recordings"] = {
-                "clips": {s: sum(split == s for split in own.values()) for s in SPLITS},
-                "speakers": {s: len({speaker_of(n) for n, split in own.items() if split == s}) for s in SPLITS},
-            }
-        write_json(folder / "dataset.json", description)
+        licence = "made on this machine; no third party's recordings"
+        description = Synthesized(
+            licence=f"{licence}; and the user's own recordings" if own else licence,
+            engines={engine: EngineUsed(version=version(engine), voices=n) for engine, n in engines.items()},
+            missing_engines=[e for e in wanted_engines(config.synth) if e not in engines],
+            keywords=config.keywords,
+            unknown_words=sorted({*words, *(set(config.synth.more) - set(config.keywords))}),
+            settings=config.synth.model_dump(mode="json"),
+            clips=dict(Counter(job.split for job in made)),
+            failed=failed,
+            speakers={s: len({j.utterance.voice.speaker for j in made if j.split == s}) for s in SPLITS},
+            recordings=BySplit(
+                clips={s: sum(split == s for split in own.values()) for s in SPLITS},
+                speakers={s: len({speaker_of(n) for n, split in own.items() if split == s}) for s in SPLITS},
+            )
+            if own
+            else None,
+        )
+        write_json(folder / "dataset.json", description.model_dump(mode="json"))
     return description
 
 

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from model_pipeline.config import Config
 from model_pipeline.data.audio import SAMPLE_RATE, to_int16, write_wav
 from model_pipeline.data.dataset import read_description
+from model_pipeline.data.described import Talk
 from model_pipeline.data.split import Split
 from model_pipeline.data.synth import cast_of, pick_voice
 from model_pipeline.data.transcripts import TABLE, Sayings, words_of
@@ -44,7 +44,7 @@ class _Line:
     level: float
 
 
-def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None = None) -> dict[str, Any]:
+def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None = None) -> Talk:
     """Writes ``config.talk.sentences`` sentences to ``out``, whole or not at all: ``training/<voice>_nohash_<n>.wav``,
     ``validation/…``, and a table of what is said.
 
@@ -92,17 +92,16 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
         for split in shares:
             rows = [f"{Path(s.path).name}\t{s.utterance.text}\n" for s in said if s.split == split]
             write_text(folder / split / TABLE, "file\ttext\n" + "".join(rows))
-        description = {
-            "source": "talk",
-            "settings": c.recipe(),
-            "synth": config.synth.model_dump(mode="json"),
-            "keywords": config.keywords,
-            "texts": used,
-            "licence": "made on this machine; no third party's recordings",
-            "sentences": dict(Counter(line.split for line in said)),
-            "seconds": {split: round(value) for split, value in seconds.items()},
-        }
-        write_json(folder / "corpus.json", description)
+        description = Talk(
+            settings=c.recipe(),
+            synth=config.synth.model_dump(mode="json"),
+            keywords=config.keywords,
+            texts=used,
+            licence="made on this machine; no third party's recordings",
+            sentences=dict(Counter(line.split for line in said)),
+            seconds={split: round(value) for split, value in seconds.items()},
+        )
+        write_json(folder / "corpus.json", description.model_dump(mode="json"))
     return description
 
 

@@ -20,7 +20,14 @@ from model_pipeline.training import head
 from model_pipeline.training.clips import FeatureStream, Speech
 from model_pipeline.training.examples import taught_examples
 from model_pipeline.training.pool import Pool, PoolStream
-from model_pipeline.training.records import PrecomputedStream, ShardedDataset, ShardStream, is_sharded, read_index
+from model_pipeline.training.records import (
+    MadeEpochs,
+    PrecomputedStream,
+    ShardedDataset,
+    ShardStream,
+    is_sharded,
+    read_index,
+)
 from model_pipeline.training.sources import (
     Sources,
     extra_data,
@@ -94,7 +101,7 @@ def prepare(
         return augmented(labelled(audio, some), share)
 
     stream: FeatureStream | PoolStream | ShardStream | PrecomputedStream
-    made = read_index(data)["epochs"] if is_sharded(data) else None
+    made = read_index(data).epochs if is_sharded(data) else None
     size = config.devices.buffer_clips or _quarter_of_memory()
     teacher: dict[str, Any] = {}
     prior: list[float] | None = None
@@ -102,8 +109,8 @@ def prepare(
     linear: Linear | None = None
     if made:
         _check_made(made, config, data)
-        stream, teacher = PrecomputedStream(data, made["files"], config, size), made["teacher"]
-        prior = made.get("prior")
+        stream, teacher = PrecomputedStream(data, made.files, config, size), made.teacher
+        prior = made.prior
     elif config.scenes.examples:
         heard_in = open_corpora(config, trained, report)
         corpora = [corpus.describe() for corpus in heard_in]
@@ -143,9 +150,9 @@ def _quarter_of_memory() -> int:
     return max(1000, memory // 4 // (2 * CLIP_SAMPLES))
 
 
-def _check_made(made: dict[str, Any], config: Config, data: str | Path) -> None:
-    if made["labels"] != config.labels or made["frontend"] != config.frontend.model_dump(mode="json"):
+def _check_made(made: MadeEpochs, config: Config, data: str | Path) -> None:
+    if made.labels != config.labels or made.frontend != config.frontend.model_dump(mode="json"):
         raise KwsError(
-            f"the features in {data} were made for {', '.join(made['labels'])} with another front end or other labels",
+            f"the features in {data} were made for {', '.join(made.labels)} with another front end or other labels",
             hint="kws data shard --epochs makes them for this configuration",
         )

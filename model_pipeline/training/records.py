@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tensorflow as tf
+from pydantic import Field, ValidationError, field_validator
 
-from model_pipeline.config import Config, DataConfig
+from model_pipeline.config import Config, DataConfig, explain
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, labelled_clip
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
-from model_pipeline.files import damaged, parse_json
+from model_pipeline.files import parse_json
+from model_pipeline.strict import Strict
 from model_pipeline.training.augment import vary
 from model_pipeline.training.clips import FeatureStream
 from model_pipeline.training.pool import mixed, trusted
@@ -37,13 +39,67 @@ _BATCH = 64  # records taken from TensorFlow at a time
 Batch = tuple[np.ndarray, ...]
 Batches = Iterator[Batch]
 
+ClipName = Annotated[str, Field(pattern="/")]  # word/file
+
+
+class Shard(Strict):
+    """A file of the set, in the set's own folder."""
+
+    file: Annotated[str, Field(pattern=r"^[^/\\\x00:]*\.tfrecord$")]
+    records: Annotated[int, Field(strict=True, ge=0, le=_MOST_RECORDS)]
+    bytes: int
+    sha256: str
+
+
+class SetOfClips(Strict):
+    """Clips, noise and where they lie. ``hash``: of the folder that they are from; ``description``: its dataset.json;
+    ``words``: clips of each by split; ``clips``: their names by split, in the order of the records."""
+
+    hash: str
+    split_rule: str
+    unused: Annotated[int, Field(strict=True)]
+    description: dict[str, Any]
+    words: dict[str, dict[str, int]]
+    speakers: dict[str, int]
+    noise: list[Shard]
+    shards: dict[Split, list[Shard]]
+    clips: dict[Split, list[ClipName]]
+
+    @field_validator("shards", "clips")
+    @classmethod
+    def _whole(cls, values: dict[Split, Any]) -> dict[Split, Any]:
+        if values.keys() != set(SPLITS):
+            raise ValueError(f"not each of {', '.join(SPLITS)} is there")
+        return values
+
+
+class MadeEpochs(Strict):
+    """Epochs of inputs that were made ahead, and for what: ``frontend`` and ``recipe`` of the configuration; what
+    taught them (``teacher``), and the share of each label where examples have one (``prior``)."""
+
+    labels: list[str]
+    frontend: dict[str, Any]
+    recipe: dict[str, Any]
+    teacher: dict[str, Any]
+    prior: list[float] | None
+    files: list[list[Shard]]
+
+
+class Index(Strict):
+    """What ``index.json`` holds."""
+
+    format: Literal[1] = 1
+    main: SetOfClips
+    extra: SetOfClips | None
+    epochs: MadeEpochs | None
+
 
 def is_sharded(place: str | Path) -> bool:
     """Whether ``place`` is a sharded data set (or a URL, which can be nothing else)."""
     return "://" in str(place) or (Path(place) / INDEX).is_file()
 
 
-def read_index(place: str | Path) -> dict[str, Any]:
+def read_index(place: str | Path) -> Index:
     """The index of the set at ``place``.
 
     Raises:
@@ -56,42 +112,13 @@ def read_index(place: str | Path) -> dict[str, Any]:
     except tf.errors.OpError as error:
         raise KwsError(f"can't read {path}: {_first_line(error)}", hint="kws data shard makes a sharded set") from error
     again = "make the set again with kws data shard"
-    index = parse_json(data, path, again, _LARGEST_INDEX)
-    if index.get("format") != FORMAT:
+    values = parse_json(data, path, again, _LARGEST_INDEX)
+    if values.get("format") != FORMAT:
         raise KwsError(f"{path} is not an index of format {FORMAT}", hint=again)
-    with damaged(path, again):
-        _check_index(index)
-    return index
-
-
-def _check_index(index: dict[str, Any]) -> None:
-    """That all is there which is read later, of its kind; and that each file lies in the set itself."""
-    for name in ("main", "extra"):
-        if (entry := index[name]) is None and name == "extra":
-            continue
-        if not isinstance(entry["unused"], int) or not isinstance(entry["split_rule"], str):
-            raise TypeError(f"{name}: unused or split_rule is of another kind")
-        for split in SPLITS:
-            if not all(isinstance(clip, str) and clip.count("/") >= 1 for clip in entry["clips"][split]):
-                raise TypeError(f"{name}: a clip of {split} is not word/file")
-            _check_files(entry["shards"][split])
-        _check_files(entry["noise"])
-        for key in ("hash", "description", "words", "speakers"):
-            _ = entry[key]
-    if index["epochs"] is not None:
-        for key in ("labels", "frontend", "recipe", "teacher", "prior"):
-            _ = index["epochs"][key]
-        for files in index["epochs"]["files"]:
-            _check_files(files)
-
-
-def _check_files(shards: Any) -> None:
-    for shard in shards:
-        file, records = shard["file"], shard["records"]
-        if not isinstance(file, str) or not file.endswith(".tfrecord") or any(c in file for c in "/\\\0:"):
-            raise ValueError(f"{file!r} is not the name of a file of the set")
-        if type(records) is not int or not 0 <= records <= _MOST_RECORDS:
-            raise ValueError(f"{file} has {records!r} records")
+    try:
+        return Index.model_validate(values)
+    except ValidationError as error:
+        raise KwsError(f"{path} is damaged: {explain(error)[:500]}", hint=again) from error
 
 
 def read_records(place: str | Path, files: Sequence[str], schema: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
@@ -114,11 +141,11 @@ class ShardedDataset(Dataset):
     """As a data folder, but its clips lie in shards. Open it with `ShardedDataset.open_set`."""
 
     place: str | Path
-    entry: dict[str, Any]
+    entry: SetOfClips
 
     @classmethod
     def open_set(
-        cls, place: str | Path, entry: dict[str, Any], keywords: Sequence[str], config: DataConfig
+        cls, place: str | Path, entry: SetOfClips, keywords: Sequence[str], config: DataConfig
     ) -> ShardedDataset:
         """
         Args:
@@ -127,24 +154,24 @@ class ShardedDataset(Dataset):
         Raises:
             KwsError: a keyword has no clips.
         """
-        names = [(name, split) for split in SPLITS for name in entry["clips"][split]]
+        names = [(name, split) for split in SPLITS for name in entry.clips[split]]
         speech = [labelled_clip(name, split, keywords) for name, split in names]
         speech.sort(key=lambda clip: clip.name.split("/", 1))  # a folder's order
         have = {clip.label for clip in speech}
         missing = [word for label, word in enumerate(keywords) if label not in have]
         if missing:
             raise KwsError(f"{place} has no clips of {', '.join(missing)}")
-        result = cls(Path(str(place)), list(keywords), speech, entry["unused"], entry["split_rule"], config)
+        result = cls(Path(str(place)), list(keywords), speech, entry.unused, entry.split_rule, config)
         result.place, result.entry = place, entry
         return result
 
     def files(self, split: Split) -> list[tuple[str, int]]:
         """Name and number of records of each shard of a split."""
-        return [(shard["file"], shard["records"]) for shard in self.entry["shards"][split]]
+        return [(shard.file, shard.records) for shard in self.entry.shards[split]]
 
     def read(self, files: Sequence[str]) -> tuple[list[Clip], np.ndarray]:
         """All clips of some shards: the clips, and their audio int16 [n, 16000]."""
-        counts = {shard["file"]: shard["records"] for shards in self.entry["shards"].values() for shard in shards}
+        counts = {shard.file: shard.records for shards in self.entry.shards.values() for shard in shards}
         audio = np.empty((sum(counts[file] for file in files), CLIP_SAMPLES), np.int16)
         clips: list[Clip] = []
         for rows in read_records(self.place, files, _CLIP):
@@ -171,7 +198,7 @@ class ShardedDataset(Dataset):
     def _holding(self, names: Iterable[str]) -> list[str]:
         wanted, found = set(names), []
         for split in SPLITS:
-            order, start = self.entry["clips"][split], 0
+            order, start = self.entry.clips[split], 0
             for file, count in self.files(split):
                 if not wanted.isdisjoint(order[start : start + count]):
                     found.append(file)
@@ -185,7 +212,7 @@ class ShardedDataset(Dataset):
     @cached_property
     def noise(self) -> list[tuple[str, np.ndarray]]:
         """See `Dataset.noise`."""
-        files = [shard["file"] for shard in self.entry["noise"]]
+        files = [shard.file for shard in self.entry.noise]
         return [
             (name.decode(), np.frombuffer(samples, "<i2").astype(np.int16))
             for rows in read_records(self.place, files, _CLIP)
@@ -194,11 +221,11 @@ class ShardedDataset(Dataset):
 
     def content_hash(self) -> str:
         """That of the folder which the set was made of."""
-        return self.entry["hash"]
+        return self.entry.hash
 
     def description(self) -> dict[str, Any]:
         """See `Dataset.description`."""
-        return self.entry["description"]
+        return self.entry.description
 
 
 class ShardStream:
@@ -301,7 +328,7 @@ class PrecomputedStream:
     """Batches of a set of kind "features": its epochs by turns, each time in another order and with other masks
     (SpecAugment); at most ``buffer`` inputs are held."""
 
-    def __init__(self, place: str | Path, made: list[list[dict[str, Any]]], config: Config, buffer: int) -> None:
+    def __init__(self, place: str | Path, made: list[list[Shard]], config: Config, buffer: int) -> None:
         """
         Args:
             made: the shards of each epoch, from the index.
@@ -311,7 +338,7 @@ class PrecomputedStream:
 
     def representative(self, count: int) -> np.ndarray:
         """``count`` inputs for measuring ranges."""
-        first = [shard["file"] for shard in self.epochs_made[0]]
+        first = [shard.file for shard in self.epochs_made[0]]
         held = []
         for rows in read_records(self.place, first, _FEATURES):
             held.append(self._arrays([rows])[0])
@@ -322,7 +349,7 @@ class PrecomputedStream:
     @property
     def clips(self) -> int:
         """Inputs in an epoch."""
-        return min(sum(shard["records"] for shard in shards) for shards in self.epochs_made)
+        return min(sum(shard.records for shard in shards) for shards in self.epochs_made)
 
     def epochs(self, first: int, last: int) -> Iterator[Batches]:
         """See `FeatureStream.epochs`."""
@@ -333,7 +360,7 @@ class PrecomputedStream:
         settings, augment = self.config.train, self.config.augment
         rng = np.random.default_rng([settings.seed, number, 0x5A])
         shards = self.epochs_made[number % len(self.epochs_made)]
-        files = [shards[i]["file"] for i in rng.permutation(len(shards))]
+        files = [shards[i].file for i in rng.permutation(len(shards))]
         held: list[np.ndarray] = []  # less than a batch
         left = self.clips // settings.batch  # the same number of steps in every epoch
         for block in self._blocks(files):

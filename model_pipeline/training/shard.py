@@ -32,7 +32,7 @@ from model_pipeline.outcomes import Sharded
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.augment import UNVARIED
 from model_pipeline.training.prepare import prepare
-from model_pipeline.training.records import FORMAT, INDEX
+from model_pipeline.training.records import FORMAT, INDEX, Index, MadeEpochs, SetOfClips, Shard
 from model_pipeline.training.sources import extra_data, open_dataset
 
 KIND = "kws data shard"
@@ -73,21 +73,19 @@ def shard(
     sources = {"main": dataset, "extra": extra} if extra else {"main": dataset}
     _keep_of(stage, config, sources, per_shard, epochs)
     writer = _Writer(stage, sum(len(s.speech) for s in sources.values()), report)
-    index: dict[str, Any] = {"format": FORMAT, "main": None, "extra": None, "epochs": None}
-    for name, source in sources.items():
-        splits = [s for s in SPLITS if s != "training" or not epochs]
-        index[name] = _write_clips(writer, name, source, splits, per_shard)
-    if epochs:
-        index["epochs"] = _write_epochs(writer, config, data, stage, epochs, per_shard * _SMALLER)
-    write_json(stage / INDEX, index)
+    splits = [s for s in SPLITS if s != "training" or not epochs]
+    clips = {name: _write_clips(writer, name, source, splits, per_shard) for name, source in sources.items()}
+    made = _write_epochs(writer, config, data, stage, epochs, per_shard * _SMALLER) if epochs else None
+    index = Index(main=clips["main"], extra=clips.get("extra"), epochs=made)
+    write_json(stage / INDEX, index.model_dump(mode="json"))
     (stage / _PLAN).unlink()
     for folder in ("extra", "pool"):  # what the shards were made of
         shutil.rmtree(stage / folder, ignore_errors=True)
     finish_dir(stage, out, KIND, ours=_ours)
-    main = dataset.summary()["splits"]
+    main = dataset.summary().splits
     return Sharded(
-        clips={split: values["clips"] for split, values in main.items()},
-        speakers={split: values["speakers"] for split, values in main.items()},
+        clips={split: values.clips for split, values in main.items()},
+        speakers={split: values.speakers for split, values in main.items()},
         extra=len(extra.speech) if extra else 0,
         epochs=epochs,
         files=writer.files,
@@ -101,7 +99,7 @@ class _Writer:
         self.folder, self.report, self.clips = folder, report, clips
         self.files = self.kept = self.bytes = self.done = 0
 
-    def write(self, file: str, count: int, examples: Iterable[bytes]) -> dict[str, Any]:
+    def write(self, file: str, count: int, examples: Iterable[bytes]) -> Shard:
         """Writes ``count`` records unless the file is there already, and gives its line of the index."""
         path = self.folder / file
         if path.exists():
@@ -117,14 +115,12 @@ class _Writer:
         self.bytes += path.stat().st_size
         self.done += count
         self.report(min(self.done, self.clips), self.clips, file)
-        return {"file": file, "records": count, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        return Shard(file=file, records=count, bytes=path.stat().st_size, sha256=sha256_file(path))
 
 
-def _write_clips(
-    writer: _Writer, name: str, source: Dataset, splits: Sequence[Split], per_shard: int
-) -> dict[str, Any]:
-    shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    order: dict[str, list[str]] = {}
+def _write_clips(writer: _Writer, name: str, source: Dataset, splits: Sequence[Split], per_shard: int) -> SetOfClips:
+    shards: dict[Split, list[Shard]] = {split: [] for split in SPLITS}
+    order: dict[Split, list[str]] = {}
     for split in SPLITS:
         clips = source.clips(split)
         if split == "training":
@@ -144,50 +140,50 @@ def _write_clips(
             shards[split].append(writer.write(file, len(some), examples()))
     noise = (_clip_example(noise_name, samples) for noise_name, samples in source.noise)
     speakers: Counter[str] = Counter(clip.split for clip in {(c.speaker, c.split): c for c in source.speech}.values())
-    return {
-        "hash": source.content_hash(),
-        "split_rule": source.rule,
-        "unused": source.unused,
-        "description": source.description(),
-        "words": {s: dict(sorted(Counter(c.word for c in source.clips(s)).items())) for s in SPLITS},
-        "speakers": dict(speakers),
-        "noise": [writer.write(f"{name}-noise.tfrecord", len(source.noise), noise)] if name == "main" else [],
-        "shards": shards,
-        "clips": order,
-    }
+    return SetOfClips(
+        hash=source.content_hash(),
+        split_rule=source.rule,
+        unused=source.unused,
+        description=source.description(),
+        words={s: dict(sorted(Counter(c.word for c in source.clips(s)).items())) for s in SPLITS},
+        speakers=dict(speakers),
+        noise=[writer.write(f"{name}-noise.tfrecord", len(source.noise), noise)] if name == "main" else [],
+        shards=shards,
+        clips=order,
+    )
 
 
 def _write_epochs(
     writer: _Writer, config: Config, data: str | Path, stage: Path, epochs: int, per_shard: int
-) -> dict[str, Any]:
+) -> MadeEpochs:
     # What is drawn and judged when the inputs are used is not done here.
     train = config.train.model_copy(update={"distrust": 0.0, "batch": 100})
     plain = config.model_copy(update={"train": train, "augment": config.augment.model_copy(update=UNVARIED)})
     prepared = prepare(plain, data, stage, writer.report)
     writer.done, writer.clips = 0, prepared.stream.clips * epochs
-    files: list[list[dict[str, Any]]] = []
+    files: list[list[Shard]] = []
     for number in range(epochs):
         note = stage / f"epoch{number:04d}.json"  # this epoch is whole
         if not _kept(note, "files"):
             for file in stage.glob(f"epoch{number:04d}-*"):
                 file.unlink()
-            made: list[dict[str, Any]] = []
+            made: list[Shard] = []
             for rows in _groups(prepared.stream.epochs(number, number + 1), per_shard):
                 name = f"epoch{number:04d}-{len(made):05d}.tfrecord"
                 made.append(writer.write(name, len(rows), rows))
-            write_json(note, {"files": made})
-        files.append(_kept(note, "files") or [])
+            write_json(note, {"files": [shard.model_dump() for shard in made]})
+        files.append([Shard.model_validate(values) for values in _kept(note, "files") or []])
         writer.done = prepared.stream.clips * (number + 1)
     for number in range(epochs):
         (stage / f"epoch{number:04d}.json").unlink()
-    return {
-        "labels": config.labels,
-        "frontend": config.frontend.model_dump(mode="json"),
-        "recipe": config.recipe(),
-        "teacher": prepared.teacher,
-        "prior": prepared.prior,
-        "files": files,
-    }
+    return MadeEpochs(
+        labels=config.labels,
+        frontend=config.frontend.model_dump(mode="json"),
+        recipe=config.recipe(),
+        teacher=prepared.teacher,
+        prior=prepared.prior,
+        files=files,
+    )
 
 
 def _groups(epochs: Iterable[Iterable[tuple[np.ndarray, ...]]], size: int) -> Iterator[list[bytes]]:

@@ -40,7 +40,7 @@ def open_dataset(data: str | Path, config: Config) -> Dataset:
         KwsError: it is neither, or lacks a keyword.
     """
     if is_sharded(data):
-        return ShardedDataset.open_set(data, read_index(data)["main"], config.keywords, config.data)
+        return ShardedDataset.open_set(data, read_index(data).main, config.keywords, config.data)
     return Dataset.open(data, config.keywords, config.data)
 
 
@@ -54,7 +54,7 @@ def extra_data(config: Config, data: str | Path, trained: Path, report: Progress
     if not config.data.extra:
         return None
     if is_sharded(data):
-        entry = read_index(data)["extra"]
+        entry = read_index(data).extra
         if entry is None:
             raise KwsError(
                 f"{data} was made without extra data",

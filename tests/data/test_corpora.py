@@ -139,7 +139,7 @@ def test_talk_says_no_keyword_and_splits_voices(tmp_path: Path) -> None:
         }
     )
     made = synthesize_talk(config, tmp_path / "talk")
-    assert made["texts"] == ["book"] and set(made["sentences"]) == {"training", "validation"}
+    assert made.texts == ["book"] and set(made.sentences) == {"training", "validation"}
     training, held = (
         open_corpus(CorpusConfig(name=part, folder=str(tmp_path / "talk" / part)))
         for part in ("training", "validation")

@@ -167,16 +167,16 @@ def _recordings(folder: Path) -> Path:
 
 def test_import_takes_any_rate_and_length_and_lists_what_is_broken(tmp_path: Path) -> None:
     result = import_folder(_recordings(tmp_path / "in"), tmp_path / "out", licence="mine")
-    assert result["clips"] == 5 and result["words"] == {"no": 1, "yes": 4}
-    assert result["resampled"] == 1 and result["padded"] == 1 and result["cut"] == 1
-    assert {item["file"] for item in result["skipped_files"]} == {
+    assert result.clips == 5 and result.words == {"no": 1, "yes": 4}
+    assert result.resampled == 1 and result.padded == 1 and result.cut == 1
+    assert {item.file for item in result.skipped_files} == {
         "no/broken.wav",
         "no/empty.flac",
         "no/nothing.wav",
         "no/nan.wav",
         "no/notes.txt",
     }
-    assert result["skipped"] == 5 and all(item["reason"] for item in result["skipped_files"])
+    assert result.skipped == 5 and all(item.reason for item in result.skipped_files)
     dataset = Dataset.open(tmp_path / "out", ["yes", "no"])
     assert len(dataset.speech) == 5 and dataset.rule == "which_set"
     audio = dataset.audio(dataset.speech)
@@ -316,8 +316,8 @@ def test_a_corpus_says_what_it_is(tmp_path: Path, archive: bytes, serve) -> None
     url, _ = serve(archive)
     wanted = Archive(url, f"md5:{hashlib.md5(archive).hexdigest()}", "some speech", "CC0", "1 KB")
     described = download(tmp_path / "speech", archive=wanted, pause=0)
-    assert json.loads((tmp_path / "speech" / "corpus.json").read_text()) == described
-    assert described["name"] == "some speech" and described["md5"] and not (tmp_path / "speech.tar.gz.part").exists()
+    assert json.loads((tmp_path / "speech" / "corpus.json").read_text()) == described.model_dump(mode="json")
+    assert described.name == "some speech" and described.md5 and not (tmp_path / "speech.tar.gz.part").exists()
 
 
 def test_download_refuses_another_file(tmp_path: Path, archive: bytes, serve) -> None:

@@ -11,7 +11,7 @@ import soundfile
 
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.data import near, neural, synth, voices
-from model_pipeline.data.dataset import NOISE_FOLDER, Dataset
+from model_pipeline.data.dataset import NOISE_FOLDER, Dataset, read_description
 from model_pipeline.data.split import which_set
 from model_pipeline.data.synth import synthesize
 from model_pipeline.errors import KwsError, MissingTool
@@ -29,11 +29,11 @@ def _config(*settings: str) -> Config:
 def test_the_same_configuration_makes_the_same_files(tmp_path: Path) -> None:
     config = _config('synth.engines=["espeak-ng"]')
     described = synthesize(config, tmp_path / "a")
-    assert described["clips"] == {"training": 9, "validation": 3, "testing": 3} and described["failed"] == 0
+    assert described.clips == {"training": 9, "validation": 3, "testing": 3} and described.failed == 0
     synthesize(config, tmp_path / "b")
     assert sha256_tree([tmp_path / "a"], tmp_path / "a") == sha256_tree([tmp_path / "b"], tmp_path / "b")
     dataset = Dataset.open(tmp_path / "a", config.keywords)
-    assert dataset.rule == "lists" and described["missing_engines"] == []
+    assert dataset.rule == "lists" and described.missing_engines == []
     assert {c.word for c in dataset.speech if c.label < 2} == {"no", "hey_robot"}
     audio = dataset.audio(dataset.speech)
     assert (np.sqrt(np.mean(audio.astype(float) ** 2, 1)) > 200).all()
@@ -120,7 +120,7 @@ def test_one_engine_is_enough_and_the_others_are_named(tmp_path: Path, monkeypat
     monkeypatch.setattr(shutil, "which", lambda name: which(name) if name == "espeak-ng" else None)
     config = _config('synth.engines=["espeak-ng", "flite", "festival", "piper"]')
     # piper is not missed where no folder of its voices is named.
-    assert synthesize(config, tmp_path / "data")["missing_engines"] == ["flite", "festival"]
+    assert synthesize(config, tmp_path / "data").missing_engines == ["flite", "festival"]
 
 
 @needs_espeak
@@ -159,14 +159,14 @@ def test_own_recordings_go_into_all_splits_by_speaker(tmp_path: Path) -> None:
     ]
     assert len(clips) == 36 and all(which_set(c.name) == c.split for c in clips)
     assert {c.label for c in clips if c.word == "maybe"} == {2}
-    assert sum(described["recordings"]["clips"].values()) == 36
-    assert sum(described["recordings"]["speakers"].values()) == 12
+    assert described.recordings is not None
+    assert sum(described.recordings.clips.values()) == 36
+    assert sum(described.recordings.speakers.values()) == 12
     assert (tmp_path / "data" / NOISE_FOLDER / "00000003_nohash_0.wav").is_file()
     # None yet is not a mistake, as after `kws new`.
     (tmp_path / "none" / "no").mkdir(parents=True)
-    assert "recordings" not in synthesize(
-        with_settings(config, [f"data.recordings={str(tmp_path / 'none')!r}"]), tmp_path / "without"
-    )
+    synthesize(with_settings(config, [f"data.recordings={str(tmp_path / 'none')!r}"]), tmp_path / "without")
+    assert "recordings" not in read_description(tmp_path / "without")
 
 
 def test_a_personal_model_shares_out_takes(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_personal_model_shares_out_takes(tmp_path: Path) -> None:
 def test_another_language_has_its_own_voices_and_sounds(tmp_path: Path) -> None:
     config = _config("synth.language=de", 'keywords=["licht", "halt"]', 'synth.unknown_words=["buch", "tisch", "haus"]')
     described = synthesize(config, tmp_path / "data")
-    assert list(described["engines"]) == ["espeak-ng"] and described["missing_engines"] == []
+    assert list(described.engines) == ["espeak-ng"] and described.missing_engines == []
     spoken = Dataset.open(tmp_path / "data", config.keywords).speech
     assert {c.word for c in spoken} == {"licht", "halt", "buch", "tisch", "haus"}
     assert all(c.speaker.startswith("espeak-de-") for c in spoken)
@@ -232,4 +232,4 @@ def test_single_words_can_have_more_clips(tmp_path: Path) -> None:
     described = synthesize(config, tmp_path / "data")
     counts = {word: len(list((tmp_path / "data" / word).glob("*.wav"))) for word in ("off", "no", "hey_robot")}
     assert counts["off"] >= 20 and counts["no"] == counts["hey_robot"] + 10
-    assert "off" in described["unknown_words"] and "no" not in described["unknown_words"]
+    assert "off" in described.unknown_words and "no" not in described.unknown_words

@@ -13,6 +13,7 @@ import soundfile
 
 from model_pipeline.data.audio import UnreadableAudio, read_audio, read_recording, recording_blocks, to_int16
 from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.described import ListLines
 from model_pipeline.data.doubts import warnings
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.split import Splitter
@@ -70,7 +71,7 @@ class TestLists:
         found = splits_of(tmp_path, "yes")
         assert [name for name, split in found.items() if split == "testing"] == ["yes/s1_nohash_0.wav"]
         done = import_folder(tmp_path, tmp_path.with_name("out"))
-        assert done["lists"]["testing"] == {"lines": 1, "unmatched": 0, "first_unmatched": []}
+        assert done.lists["testing"] == ListLines(lines=1, unmatched=0, first_unmatched=[])
         assert splits_of(tmp_path.with_name("out"), "yes") == found
 
     def test_utf_16_of_windows(self, tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ class TestLists:
         (tmp_path / "testing_list.txt").write_text("yes/s0_nohash_0.wav\nyes/s1_nohash_O.wav\nyess/s2_nohash_0.wav\n")
         dataset = Dataset.open(tmp_path, ["yes"])
         assert dataset.lists["testing"].unmatched == ("yes/s1_nohash_O.wav", "yess/s2_nohash_0.wav")
-        assert "2 of 3 lines name no clip (yes/s1_nohash_O.wav" in dataset.summary()["warnings"][0]
+        assert "2 of 3 lines name no clip (yes/s1_nohash_O.wav" in dataset.summary().warnings[0]
 
     @pytest.mark.parametrize("line", ["wrong/s0_nohash_0.wav", "s0_nohash_0.wav", "yes", "/", "\\", "..", "{}"])
     def test_a_list_that_names_nothing_is_refused(self, tmp_path: Path, line: str) -> None:
@@ -125,7 +126,7 @@ class TestLists:
 def test_a_words_spellings_are_one(tmp_path: Path, folder: str, keyword: str) -> None:
     words(tmp_path / "in", folder, "no", clips=2)
     done = import_folder(tmp_path / "in", tmp_path / "out")
-    assert done["words"] == {"hey_robot": 2, "no": 2}
+    assert done.words == {"hey_robot": 2, "no": 2}
     for place in ("in", "out"):
         dataset = Dataset.open(tmp_path / place, [keyword])
         assert sorted(c.label for c in dataset.speech) == [0, 0, 1, 1]
@@ -137,7 +138,7 @@ class TestLayouts:
             for i in range(3):
                 put(tmp_path / "in" / "yes" / speaker / f"{i}.wav", tone(hash((speaker, i)) % 9999))
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert done["clips"] == 6
+        assert done.clips == 6
         clips = Dataset.open(tmp_path / "out", ["yes"]).speech
         assert {clip.speaker for clip in clips} == {"anna", "bert"}
         assert len({(clip.speaker, clip.split) for clip in clips}) == 2
@@ -162,7 +163,7 @@ class TestLayouts:
             files.append(odd)  # type: ignore[arg-type]
         (tmp_path / "in" / "info.labels").write_text(json.dumps({"version": 1, "files": files}))
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert (done["layout"], done["clips"], done["skipped"]) == ("Edge Impulse", 22, 7)
+        assert (done.layout, done.clips, done.skipped) == ("Edge Impulse", 22, 7)
         dataset = Dataset.open(tmp_path / "out", ["hey_robot"])
         testing = [c for c in dataset.speech if c.split == "testing"]
         assert len(testing) == 6
@@ -193,8 +194,8 @@ class TestLayouts:
         text = json.dumps({"version": 1, "files": tuning})
         (tmp_path / "in" / "post-processing" / "info.labels").write_text(text)
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert (done["layout"], done["clips"], done["skipped"]) == ("Edge Impulse", 10, 4)
-        assert "it is for post-processing" in json.dumps(done)
+        assert (done.layout, done.clips, done.skipped) == ("Edge Impulse", 10, 4)
+        assert "it is for post-processing" in done.model_dump_json()
         found = list(splits_of(tmp_path / "out", "yes").values())
         assert (len(found), found.count("testing")) == (10, 3)
 
@@ -209,7 +210,7 @@ class TestLayouts:
             for i in range(count):
                 put(tmp_path / "in" / split / "yes" / f"{split}{i}.wav", tone(hash((split, i)) % 9999))
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert (done["layout"], done["split_rule"]) == ("splits", "folders")
+        assert (done.layout, done.split_rule) == ("splits", "folders")
         found = list(splits_of(tmp_path / "out", "yes").values())
         assert [found.count(s) for s in ("training", "validation", "testing")] == [5, 2, 3]
 
@@ -221,7 +222,7 @@ class TestLayouts:
             lines = "".join(f"{w}/s{2 if split == 'testing' else 3}_nohash_0.wav\n" for w in ("yes", "other", name))
             (tmp_path / "in" / f"{split}_list.txt").write_text(lines)
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert done["words"]["silence"] == 13
+        assert done.words["silence"] == 13
         for place in ("in", "out"):
             dataset = Dataset.open(tmp_path / place, ["yes"])
             quiet = [c for c in dataset.speech if c.label == dataset.silence]
@@ -238,7 +239,7 @@ class TestSound:
         put(tmp_path / "in" / "yes" / "b.wav", np.stack([left, 0.9 * left], axis=1))
         put(tmp_path / "in" / "yes" / "c.wav", np.stack([left, 0 * left], axis=1))
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert done["opposite_phase"] == 1
+        assert done.opposite_phase == 1
         audio = read_audio(tmp_path / "in" / "yes" / "a.wav")[0]
         assert np.allclose(audio, left, atol=1e-4)
         assert np.allclose(read_audio(tmp_path / "in" / "yes" / "c.wav")[0], left / 2, atol=1e-4)
@@ -248,7 +249,7 @@ class TestSound:
         shape = (0.5 * np.sin(np.arange(RATE) / 7)).astype(np.float32)
         put(tmp_path / "in" / "yes" / "a.wav", factor * shape, subtype="FLOAT")
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert done["scaled_down"] == int(factor * 0.5 > 1.0)
+        assert done.scaled_down == int(factor * 0.5 > 1.0)
         audio = read_audio(tmp_path / "in" / "yes" / "a.wav")[0]
         correlation = np.corrcoef(audio, shape)[0, 1]
         assert correlation > 0.9999
@@ -262,9 +263,9 @@ class TestSound:
         content[24:28] = struct.pack("<I", rate)
         path.write_bytes(content)
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert done["clips"] == 1
-        assert done["skipped_files"][0]["file"] == "yes/odd.wav"
-        assert "rate" in done["skipped_files"][0]["reason"]
+        assert done.clips == 1
+        assert done.skipped_files[0].file == "yes/odd.wav"
+        assert "rate" in done.skipped_files[0].reason
 
     @pytest.mark.parametrize("channels", [1, 2])
     def test_a_header_that_says_0_is_read(self, tmp_path: Path, channels: int) -> None:
@@ -276,7 +277,7 @@ class TestSound:
         content[at + 4 : at + 8] = bytes(4)
         path.write_bytes(content)
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert done["header_without_size"] == 1
+        assert done.header_without_size == 1
         assert (read_audio(path)[0] == whole).all()
         assert (np.concatenate(list(recording_blocks(path))) == to_int16(whole)).all()
 
@@ -289,12 +290,12 @@ class TestSound:
         for name in ("yes/phone.m4a", "yes/notes.txt", "yes/empty.wav", "yes/.DS_Store"):
             (tmp_path / "in" / name).write_bytes(b"")
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        left = {item["file"]: item["reason"] for item in done["skipped_files"]}
+        left = {item.file: item.reason for item in done.skipped_files}
         assert set(left) == {
             *("yes/one_sample.wav", "yes/zeros.wav", "yes/long.wav", "yes/phone.m4a", "yes/notes.txt"),
             *("yes/empty.wav", "loose.wav"),
         }
-        assert done["skipped"] == 7
+        assert done.skipped == 7
         assert "ffmpeg" in left["yes/phone.m4a"]
 
     def test_recording_blocks_are_what_read_audio_gives(self, tmp_path: Path) -> None:
@@ -319,7 +320,7 @@ class TestNames:
             put(tmp_path / "in" / "yes" / f"{name}.wav", tone(hash(name) % 9999))
         done = import_folder(tmp_path / "in", tmp_path / "out")
         clips = Dataset.open(tmp_path / "out", ["yes"]).speech
-        assert done["clips"] == len(clips) == len({c.speaker for c in clips}) == 7
+        assert done.clips == len(clips) == len({c.speaker for c in clips}) == 7
 
     def test_bytes_that_are_no_utf_8(self, tmp_path: Path) -> None:
         words(tmp_path / "in", "yes", clips=2)
@@ -331,9 +332,9 @@ class TestNames:
             pytest.skip("this file system takes UTF-8 alone")
         (tmp_path / "in" / "yes" / os.fsdecode(b"br\xfbl\xe9.m4a")).write_bytes(b"")
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert done["clips"] == 3
-        assert json.dumps(done, ensure_ascii=False).encode()
-        assert [item["file"] for item in done["skipped_files"]] == ["yes/br\\xfbl\\xe9.m4a"]
+        assert done.clips == 3
+        assert done.model_dump_json().encode()
+        assert [item.file for item in done.skipped_files] == ["yes/br\\xfbl\\xe9.m4a"]
         for place in ("in", "out"):
             dataset = Dataset.open(tmp_path / place, ["yes"])
             assert dataset.audio(dataset.speech).shape == (3, 16000)
@@ -345,13 +346,13 @@ class TestNames:
             subtype = "VORBIS" if name.endswith("ogg") else "PCM_16"
             put(tmp_path / "in" / "_background_noise_" / name, tone(3, seconds=3.0), subtype=subtype)
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert done["noise_files"] == len(Dataset.open(tmp_path / "out", ["yes"]).noise) == 3
+        assert done.noise_files == len(Dataset.open(tmp_path / "out", ["yes"]).noise) == 3
 
     def test_a_newline_in_a_folders_name_makes_no_second_label(self, tmp_path: Path) -> None:
         words(tmp_path / "in", "yes", "no\nstop", clips=3)
         (tmp_path / "in" / "testing_list.txt").write_text("yes/s1_nohash_0.wav\n")
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert all("\n" not in word for word in done["words"])
+        assert all("\n" not in word for word in done.words)
         assert len(Dataset.open(tmp_path / "out", ["yes"]).speech) == 6
 
     def test_names_that_become_one_are_kept_apart(self, tmp_path: Path) -> None:
@@ -364,14 +365,14 @@ class TestNames:
 
 class TestDoubts:
     def _said(self, folder: Path, *keywords: str) -> str:
-        return "\n".join(Dataset.open(folder, list(keywords)).summary()["warnings"])
+        return "\n".join(Dataset.open(folder, list(keywords)).summary().warnings)
 
     def test_one_recording_under_thirty_speakers(self, tmp_path: Path) -> None:
         for i in range(30):
             put(tmp_path / "in" / "yes" / f"s{i}.wav", tone(7))
         done = import_folder(tmp_path / "in", tmp_path / "out")
-        assert "30 clips are 1 recordings under several speakers" in done["warnings"][0]
-        assert "too good" in done["warnings"][0]
+        assert "30 clips are 1 recordings under several speakers" in done.warnings[0]
+        assert "too good" in done.warnings[0]
 
     def test_a_speaker_in_two_splits(self, tmp_path: Path) -> None:
         for i in range(2):

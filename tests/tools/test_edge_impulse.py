@@ -309,7 +309,7 @@ def test_up_and_down_again_is_the_same_data(
 ) -> None:
     upload(client, folder)
     result = download(client, tmp_path / "back")
-    assert result["clips"] == 10 and result["project"] == PROJECT and not result["not_taken"]
+    assert result.clips == 10 and result.project == PROJECT and not result.not_taken
     one, other = (Dataset.open(f, ["rise", "fall"], DataConfig()) for f in (folder, tmp_path / "back"))
     assert {(c.name, c.split, c.speaker) for c in one.speech} == {(c.name, c.split, c.speaker) for c in other.speech}
     for clip in one.speech:
@@ -334,8 +334,8 @@ def test_other_peoples_recordings_keep_their_split_and_what_is_no_clip_is_counte
     fake.add("none", "training", " ", wav(0.5, 7))
     fake.add("motion", "training", "yes", b'{"success": false, "error": "no audio axis"}')
     result = download(client, tmp_path / "out", noise="Noise")
-    assert result["words"] == {"yes": 2} and result["noise_files"] == 1
-    assert result["not_taken"] == {
+    assert result.words == {"yes": 2} and result.noise_files == 1
+    assert result.not_taken == {
         "disabled in the project": 1,
         "no sound but image": 1,
         "with several labels": 1,
@@ -385,7 +385,7 @@ def test_a_download_goes_on_with_what_came(
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".n")]
     before = len(fake.requests)
     with Client(fake.environment, wait=waits.append) as again:
-        assert download(again, tmp_path / "out")["clips"] == 6
+        assert download(again, tmp_path / "out").clips == 6
     fetched = [r for r in fake.requests[before:] if r.endswith("/wav")]
     assert 0 < len(fetched) < 6 and not stage_of(tmp_path / "out", PROJECT).exists()
 

@@ -357,7 +357,7 @@ def test_a_damaged_index_is_one_line(tmp_path: Path, what: str) -> None:
 def test_an_index_names_files_of_its_own_set_alone(tmp_path: Path, key: str, value: object) -> None:
     good = index()
     (tmp_path / "index.json").write_text(json.dumps(good))
-    assert read_index(tmp_path) == good
+    assert read_index(tmp_path).model_dump(mode="json") == good
     good["main"]["shards"]["training"][0][key] = value
     (tmp_path / "index.json").write_text(json.dumps(good))
     with pytest.raises(KwsError, match=r"index\.json") as refused:
@@ -372,7 +372,7 @@ def test_an_index_that_lacks_something_says_what(tmp_path: Path, key: str) -> No
     values = index()
     del values["main"][key]
     (tmp_path / "index.json").write_text(json.dumps(values))
-    with pytest.raises(KwsError, match=f"lacks '{key}'"):
+    with pytest.raises(KwsError, match=f"main.{key}"):
         read_index(tmp_path)
 
 
