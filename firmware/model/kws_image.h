@@ -6,7 +6,7 @@
 #include "model_aot.h"
 
 #define KWS_IMAGE_MODELS 1
-#define KWS_IMAGE_ID 0x0744a7703d532addull
+#define KWS_IMAGE_ID 0x29556c7d75fb1cc0ull
 #define KWS_IMAGE_ARENA_BYTES 16720u
 #define KWS_IMAGE_MACS 1103892u
 #define KWS_IMAGE_INPUT_BYTES 1960u

@@ -7,10 +7,10 @@
 /* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h.
  * *_TYPE: of the elements; the functions give their bytes, aligned for that type.
  * KERNELS, KERNELS_ID: of firmware/core/nn, whose packing of weights this code follows. */
-#define KWS_AOT_MODEL_HASH "0744a7703d532add"
+#define KWS_AOT_MODEL_HASH "29556c7d75fb1cc0"
 #define KWS_AOT_KERNELS "255a26f5abc2ddc6"
 #define KWS_AOT_KERNELS_ID 0x255a26f5abc2ddc6ull
-#define KWS_AOT_MODEL_ID 0x0744a7703d532addull
+#define KWS_AOT_MODEL_ID 0x29556c7d75fb1cc0ull
 #define KWS_AOT_ARENA_BYTES 16720u
 #define KWS_AOT_MACS 1103892u
 #define KWS_AOT_INPUT_BYTES 1960u

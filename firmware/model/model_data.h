@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x0744a7703d532addull
+#define KWS_MODEL_DATA_ID 0x29556c7d75fb1cc0ull
 
 #ifdef __cplusplus
 extern "C" {

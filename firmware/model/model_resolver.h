@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x0744a7703d532addull
+#define KWS_RESOLVER_MODEL_ID 0x29556c7d75fb1cc0ull
 
 // Older trees have their names in tflite and outside, newer ones in tflite::micro: found in either.
 namespace tflite {
