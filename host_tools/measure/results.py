@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from host_tools.image.build import BuildResult
+from model_pipeline.limits import LIMITS, Labels
 from model_pipeline.strict import Strict
 
 
@@ -113,11 +114,11 @@ class Classes(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    labels: list[str]
+    labels: Labels
     accuracy: ClipShare
-    confusion: list[list[int]]
-    recall: list[LabelShare]
-    precision: list[LabelShare]
+    confusion: list[list[int]] = Field(max_length=LIMITS["LABELS"])
+    recall: list[LabelShare] = Field(max_length=LIMITS["LABELS"])
+    precision: list[LabelShare] = Field(max_length=LIMITS["LABELS"])
 
 
 class Measurement(Classes):

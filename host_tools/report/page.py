@@ -18,6 +18,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged, read_json, write_json, write_text
 from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import keywords_of
+from model_pipeline.text import shown
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
@@ -91,6 +92,7 @@ def render(results: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_visible,
     )
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f} %"
     environment.filters["count"] = lambda value: "–" if value is None else f"{value:,.0f}"
@@ -107,6 +109,11 @@ def render(results: dict[str, Any]) -> str:
         worst=_worst(results),
         keywords=keywords_of(results["labels"]),
     )
+
+
+def _visible(value: Any) -> Any:
+    """A text of a file as the page may hold it: no character that turns a line round, or that HTML has none of."""
+    return shown(value) if type(value) is str else value  # Markup is ours
 
 
 def memory(results: dict[str, Any]) -> list[dict[str, Any]]:

@@ -62,7 +62,12 @@ def picture(name: str, alt: str, size: tuple[float, float], draw: Callable[[Axes
     svg = svg[svg.index("<svg") :]
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
-    svg = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", svg)  # XML has none of them
+    # XML has none of the first, and the others turn a line round.
+    svg = re.sub(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]",
+        "\ufffd",
+        svg,
+    )
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # Identifiers live in one page: matplotlib calls the groups of every figure alike.
     svg = re.sub(r'(<g id=")', rf"\g<1>{name}-", svg)

@@ -116,10 +116,16 @@ class _Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.comments: list[str] = []
+
+    def handle_comment(self, data: str) -> None:
+        self.comments.append(data)
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         values = dict(attrs)
         self.tags.append(tag)
+        self.attributes |= set(values)
         if "id" in values:
             self.ids.append(values["id"])
         self.links += [v for k, v in values.items() if k in ("src", "href", "xlink:href") and v]
@@ -252,6 +258,53 @@ def test_wrong_clips_can_be_played_and_nothing_outside_their_folder(
 def test_labels_are_escaped(page: str) -> None:
     assert "<b>&" not in page
     assert "&lt;b&gt;&amp;" in page
+
+
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'--></svg></style></title>{{7*7}}${x}$"
+_LONE = "\u202e\x1b[31m\x00"
+
+
+def _injected(value: Any, key: str = "") -> Any:
+    """Every text of some results replaced by a hostile one, labels by what a label may be."""
+    if isinstance(value, dict):
+        return {name: _injected(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_injected(item, key) for item in value]
+    return HOSTILE + _LONE if isinstance(value, str) else value
+
+
+def test_no_text_of_a_file_becomes_markup_wherever_it_stands() -> None:
+    """The page, read as a browser does, has the very elements and addresses of harmless results."""
+    hostile = _injected(example()) | {"labels": [f"{i}<script>alert(1)</script>--><i>" for i in range(5)]}
+    hostile["ticks"]["name"] = "instructions"
+    pages, text = [], ""
+    for results in (example(), hostile):
+        page, text = _Page(), report.render(results)
+        page.feed(text)
+        pages.append(page)
+        assert not [name for name in page.attributes if name.startswith("on")]
+        assert "script" not in page.tags and not page.comments
+        assert all(link.startswith(("#", "data:audio/flac;base64,")) for link in page.links)
+    assert pages[0].tags == pages[1].tags
+    assert "7*7" in text and "49}}" not in text  # no template either
+    assert not set("\u202e\x1b\x00") & set(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("labels", ["a\x00", "b", "c", "d", "e"]),
+        ("labels", ["a" * 5000, "b", "c", "d", "e"]),
+        ("labels", ["\u202eab", "b", "c", "d", "e"]),
+        ("labels", [f"w{i}" for i in range(33)]),
+        ("recall", [{"label": "x", "correct": 1, "total": 2, "value": 0.5, "low": 0.1, "high": 0.9}] * 100_000),
+        ("confusion", [[0]] * 100_000),
+    ],
+)
+def test_results_have_labels_as_a_model_has(tmp_path: Path, key: str, value: object) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(example() | {key: value}))
+    with pytest.raises(KwsError, match=f"is not a results file of kws: {key}"):
+        report.read_results(tmp_path)
 
 
 def test_the_same_results_give_the_same_page(page: str) -> None:
