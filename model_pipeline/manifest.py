@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from model_pipeline.config import SILENCE, UNKNOWN, CompileConfig, DetectorConfig, FrontendConfig, explain
+from model_pipeline.config import SILENCE, UNKNOWN, CompileConfig, CorpusConfig, DetectorConfig, FrontendConfig, explain
 from model_pipeline.errors import KwsError
 from model_pipeline.files import read_json, sha256_file, write_text
 from model_pipeline.limits import LIMITS, Labels, Name, Threshold
@@ -98,6 +98,36 @@ def keywords_of(labels: Sequence[str]) -> list[str]:
     return list(labels[:-2] if list(labels[-2:]) == [UNKNOWN, SILENCE] else labels)
 
 
+def _check_parts(values: dict[str, Any]) -> dict[str, Any]:
+    """``training_data`` or ``accuracy``, of which most is told as it is, if what is computed with is of its kind.
+
+    Raises:
+        ValueError: it is not; with the key.
+    """
+    for key in ("scenes", "extra", "calibration"):
+        part = values.get(key)
+        if not isinstance(part, dict | None):
+            raise ValueError(f"{key}: an object is needed")
+        if not isinstance(part and part.get("source"), dict | str | None):
+            raise ValueError(f"{key}.source: an object is needed")
+        corpora = (part or {}).get("corpora") or []
+        if not isinstance(corpora, list):
+            raise ValueError(f"{key}.corpora: a list is needed")
+        for number, corpus in enumerate(corpora):
+            where = f"{key}.corpora.{number}"
+            if not isinstance(corpus, dict) or not {"name", "training", "calibration"} <= corpus.keys():
+                raise ValueError(f"{where}: an object with name, training and calibration is needed")
+            known = {name: value for name, value in corpus.items() if name in CorpusConfig.model_fields}
+            try:
+                CorpusConfig.model_validate({**known, "folder": ""})
+            except ValidationError as error:
+                raise ValueError(f"{where}: {explain(error)}") from error
+    return values
+
+
+Told = Annotated[dict[str, Any], AfterValidator(_check_parts)]
+
+
 class Manifest(Strict):
     """The manifest. ``window_frames`` x ``frontend.channels`` int8 values make one input."""
 
@@ -123,8 +153,8 @@ class Manifest(Strict):
     parameters: int = 0
     macs: int = 0
     quantization: str = ""  # "ptq" or "qat", whichever was measured better
-    training_data: dict[str, Any] = Field(default_factory=dict)  # source, clip counts, hashes, licences
-    accuracy: dict[str, Any] = Field(default_factory=dict)  # measured; each with its clip count and interval
+    training_data: Told = Field(default_factory=dict)  # source, clip counts, hashes, licences
+    accuracy: Told = Field(default_factory=dict)  # measured; each with its clip count and interval
     tools: dict[str, str] = Field(default_factory=dict)  # versions
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from model_pipeline.files import read_text
 _ENDINGS = frozenset({("I2", "z"), ("I", "z"), ("I2", "d"), ("I", "d"), ("I", "N"), ("I2", "N"), ("I", "n"), ("3",)})
 _VOICELESS = frozenset({"p", "t", "k", "f", "T", "s", "S", "tS", "h"})
 _TOGETHER = 500  # words that espeak-ng is given at once
+_LETTERS = 60  # of a word; espeak-ng takes minutes for a line of nothing but letters
 TABLE = "transcripts.tsv"
 PROMPTS = ("cmuarctic.data", "txt.done.data")
 # A line of Festvox's prompts: ( arctic_a0001 "Author of the danger trail, Philip Steels, etc." )
@@ -45,6 +46,8 @@ class Sayings:
     def learn(self, texts: Iterable[str]) -> None:
         """Looks up all words of ``texts`` at once (espeak-ng takes a moment to start)."""
         new = sorted({word for text in texts for word in words_of(text)} - self._known.keys())
+        self._known |= {word: "" for word in new if len(word) > _LETTERS}
+        new = [word for word in new if len(word) <= _LETTERS]
         for first in range(0, len(new), _TOGETHER):
             for word, sound in sounds(new[first : first + _TOGETHER]).items():
                 self._known[word] = self._which(sound)

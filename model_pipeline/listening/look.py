@@ -25,6 +25,7 @@ from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import Event, Plan, generate, loop
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
+from model_pipeline.limits import LIMITS
 from model_pipeline.listening.calibrate import store
 from model_pipeline.listening.detector import logits
 from model_pipeline.listening.recogniser import Recogniser, Track
@@ -97,9 +98,14 @@ def look(
             hold such voices' sentences; without their keywords it learns that what a synthesiser says is never meant.
 
     Raises:
-        KwsError: no data, or a corpus of which the model's training has heard nothing.
+        KwsError: no data, a corpus of which the model's training has heard nothing, or a shape that there is none of.
     """
     shape, plan, report = shape or LookShape(), plan or Plan(limit=1000), progress or silent
+    if not shape.window <= shape.steps or not shape.stride_hops <= LIMITS["STRIDE_HOPS"]:
+        raise KwsError(
+            f"a second look sees at least {shape.window} results, of every {LIMITS['STRIDE_HOPS']} hops at the most",
+            hint="--steps 24 --stride 4",
+        )
     model = Path(model)
     recogniser = Recogniser(model)
     manifest = recogniser.manifest

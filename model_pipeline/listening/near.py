@@ -19,6 +19,7 @@ from model_pipeline.data.near import homophones, near_words
 from model_pipeline.data.noise import generate
 from model_pipeline.data.synth import held_out_clips
 from model_pipeline.errors import KwsError
+from model_pipeline.files import damaged
 from model_pipeline.intervals import Share
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.results import Near, NearWord
@@ -84,8 +85,9 @@ def settings_of(manifest: Manifest, data: Path | None = None) -> SynthConfig:
     """What made the synthetic speech of ``data``, or of the model's training: by it the held-out voices are known."""
     described = read_description(data) if data else {}
     extra = manifest.training_data.get("extra") or {}
-    found = described.get("settings") or (extra.get("source") or {}).get("settings") or {}
-    return SynthConfig.model_validate({key: found[key] for key in _CASTING if key in found})
+    with damaged(f"what made the speech of {data or manifest.name}", "synthesise it again, or train again"):
+        found = described.get("settings") or (extra.get("source") or {}).get("settings") or {}
+        return SynthConfig.model_validate({key: found[key] for key in _CASTING if key in found})
 
 
 def _row(word: str, heard: Sequence[list[str]], keyword: bool = False) -> NearWord:

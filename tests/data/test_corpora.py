@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model_pipeline.config import Config, CorpusConfig
+from model_pipeline.data import transcripts as transcripts_module
 from model_pipeline.data.audio import write_wav
 from model_pipeline.data.corpora import Part, corpus_of, open_corpus, part_of, speaker_in
 from model_pipeline.data.talk import is_made, synthesize_talk
@@ -124,6 +126,19 @@ def test_keywords_homophones_and_inflections_are_said_and_rhymes_are_not(tmp_pat
     (folder / "t.tsv").write_text("a\tI know\nb\tI see\n", encoding="utf-8")
     without, with_one = open_corpus(CorpusConfig(name="talk", folder=str(folder))).without(None, sayings)
     assert [r.name for r in without] == ["b", "c"] and [r.name for r in with_one] == ["a"]
+
+
+def test_a_line_of_nothing_but_letters_is_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def sounds(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        asked.extend(words)
+        return {word: (word,) for word in words}
+
+    monkeypatch.setattr(transcripts_module, "sounds", sounds)
+    sayings = Sayings(["stop"])
+    assert sayings.said(f"{'a' * 5_000_000} stop {'b' * 60}") == [("stop", "stop")]
+    assert asked == ["stop", "b" * 60, "stop"]
 
 
 @needs_espeak

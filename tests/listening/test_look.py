@@ -42,6 +42,12 @@ def recording(rng: np.random.Generator, count: int, *, alone: bool) -> tuple[Tra
     return track, events
 
 
+@pytest.mark.parametrize("shape", [LookShape(steps=2), LookShape(stride_hops=1001)])
+def test_a_shape_that_there_is_none_of_is_refused_before_anything_is_heard(shape: LookShape, tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="at least 3 results, of every 1000 hops"):
+        look(tmp_path / "none", tmp_path, [], shape)
+
+
 def test_words_that_are_said_for_themselves_fire_and_the_same_amid_speech_do_not():
     rng = np.random.default_rng(1)
     said, events = recording(rng, 80, alone=True)

@@ -79,6 +79,15 @@ WRONG = [
     ("input.scale", 1e300),
     ("input.shape.1", 1 << 40),
     ("frontend.channels", LIMITS["CHANNELS"] + 1),
+    ("training_data.scenes", [1]),
+    ("training_data.scenes", {"corpora": "abc"}),
+    ("training_data.scenes", {"corpora": ["a"]}),
+    ("training_data.scenes", {"corpora": [{"name": "talk", "training": 0.5}]}),
+    ("training_data.scenes", {"corpora": [{"name": "\x1b[31m", "training": 0.5, "calibration": 0.5}]}),
+    ("training_data.scenes", {"corpora": [{"name": "talk", "training": 0.9, "calibration": 0.9}]}),
+    ("training_data.extra", "synth"),
+    ("training_data.extra", {"source": [1]}),
+    ("accuracy.calibration", {"corpora": {"name": "talk"}}),
 ]
 
 
