@@ -97,6 +97,7 @@ def read(kws, board_id, environ, firmware, option):
             "core/frontend",
             "core/detector",
             "core/kws",
+            "core/learn",
             "core/link",
             f"engines/{engine}",
             "app",
