@@ -1,6 +1,7 @@
 """The configuration of a run: one TOML file, checked before anything is started."""
 
 from model_pipeline.config.device import CompileConfig, DetectorConfig, MeasureConfig, Packing
+from model_pipeline.config.federated import FederateConfig
 from model_pipeline.config.read import CONFIGS, PROJECT_FILE, explain, load_config, with_settings
 from model_pipeline.config.run import SILENCE, UNKNOWN, Config
 from model_pipeline.config.speech import DataConfig, FrontendConfig, SynthConfig, TalkConfig, Word
@@ -27,6 +28,7 @@ __all__ = [
     "DataConfig",
     "DetectorConfig",
     "DevicesConfig",
+    "FederateConfig",
     "FrontendConfig",
     "MeasureConfig",
     "MineConfig",

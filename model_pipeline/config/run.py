@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from model_pipeline.config.device import CompileConfig, DetectorConfig, MeasureConfig
+from model_pipeline.config.federated import FederateConfig
 from model_pipeline.config.moved import with_moved_keys
 from model_pipeline.config.speech import DataConfig, FrontendConfig, SynthConfig, TalkConfig, Word
 from model_pipeline.config.training import (
@@ -45,6 +46,7 @@ class Config(Strict):
     devices: DevicesConfig = DevicesConfig()
     scenes: ScenesConfig = ScenesConfig()
     mine: MineConfig = MineConfig()
+    federate: FederateConfig = FederateConfig()
     detector: DetectorConfig = DetectorConfig()
     compile: CompileConfig = CompileConfig()
     measure: MeasureConfig = MeasureConfig()
@@ -58,6 +60,19 @@ class Config(Strict):
         """What of [train] and [augment] the float network depends on, as JSON values."""
         train = self.train.model_dump(mode="json", exclude=set() if self.train.base else {"base"})
         return train | self.augment.model_dump(mode="json")
+
+    def of_clips(self) -> Config:
+        """The recipe without what takes all recordings in one place: scenes, their teacher, mining, data beside the
+        main one, and what is drawn from the examples' shares. Front end, network, augmentation, quantisation stay."""
+        return self.model_copy(
+            update={
+                "scenes": ScenesConfig(),
+                "mine": MineConfig(),
+                "data": self.data.model_copy(update={"extra": ""}),
+                "train": self.train.model_copy(update={"teacher_width": 0.0, "balance": 0.0, "distrust": 0.0}),
+                "quantize": self.quantize.model_copy(update={"lean": 0.0}),
+            }
+        )
 
     @model_validator(mode="after")
     def _plain(self) -> Config:

@@ -41,16 +41,22 @@ class FeatureStream:
     """
 
     def __init__(
-        self, speech: Speech, noise: Sequence[np.ndarray], config: Config, per_epoch: tuple[int, int], workers: int = 2
+        self,
+        speech: Speech,
+        noise: Sequence[np.ndarray] | Noise,
+        config: Config,
+        per_epoch: tuple[int, int],
+        workers: int = 2,
     ) -> None:
         """
         Args:
             speech: of the split. Unknown words are drawn with the square root of their numbers, so that a word with
                 few clips is heard too; synthetic ones get ``config.data.extra_share`` of the unknown draws.
-            noise: int16 [m] each.
+            noise: int16 [m] each, or what was made of them for several streams.
             per_epoch: how many unknown and how many silence clips an epoch holds.
         """
-        self.speech, self.noise, self.config, self.per_epoch = speech, Noise(noise), config, per_epoch
+        self.noise = noise if isinstance(noise, Noise) else Noise(noise)
+        self.speech, self.config, self.per_epoch = speech, config, per_epoch
         unknown = len(config.keywords)
         self.keyword_index = np.flatnonzero(speech.labels != unknown)
         self.unknown_index = np.flatnonzero(speech.labels == unknown)
@@ -81,6 +87,10 @@ class FeatureStream:
 
     def epoch(self, number: int, pool: ThreadPoolExecutor) -> list[Future[tuple[np.ndarray, np.ndarray]]]:
         """Starts to make epoch ``number``; the results, in order, are pairs (int8 [m, frames, channels], int [m])."""
+        return [pool.submit(self._make, chunk, number, i) for i, chunk in enumerate(self._chunks(number))]
+
+    def _chunks(self, number: int) -> list[NDArray[np.int64]]:
+        """Which clips epoch ``number`` is made of, a part after the other; -1: silence."""
         rng = np.random.default_rng([self.config.train.seed, number])
         count, silent = self.per_epoch
         order = [self.keyword_index]
@@ -89,8 +99,11 @@ class FeatureStream:
             order.append(rng.choice(self.unknown_index, count, replace=replace, p=self.unknown_weight))
         order.append(np.full(silent, -1))
         index = rng.permutation(np.concatenate(order))
-        chunks = np.array_split(index, max(1, -(-len(index) // _CHUNK)))
-        return [pool.submit(self._make, chunk, number, i) for i, chunk in enumerate(chunks)]
+        return np.array_split(index, max(1, -(-len(index) // _CHUNK)))
+
+    def make(self, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Epoch ``number``, as `epoch` gives it, made here and now; clips that are none give no pair."""
+        return [self._make(chunk, number, i) for i, chunk in enumerate(self._chunks(number)) if len(chunk)]
 
     def epochs(self, first: int, last: int) -> Iterator[Iterator[tuple[np.ndarray, np.ndarray]]]:
         """One iterator of batches for each epoch from ``first`` to ``last`` - 1; the next epoch is already being

@@ -1,0 +1,183 @@
+"""``kws federate``"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from host_tools import ui
+from host_tools.options import common, recipe
+from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.packages import pip_install
+
+EXAMPLE = (
+    "Example: kws federate --recipe tiny --data data/speech_commands --rounds 100 --strategy fedavgm "
+    "--speakers-per-client 8 --out runs/federated   and then   kws quantize --recipe runs/federated/recipe.toml "
+    "--trained runs/federated --data data/speech_commands --out runs/federated/model"
+)
+
+
+def federate(
+    data: Annotated[Path, typer.Option("--data", "-d", help="A data folder, whose files name their speakers.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.keras, federated.json and log.csv.")],
+    config: recipe.Recipe = "tiny",
+    settings: recipe.Settings = None,
+    clients: Annotated[Literal["speaker"], typer.Option(help="What a client is.")] = "speaker",
+    speakers_per_client: Annotated[
+        int | None, typer.Option(min=1, help="Speakers of a client.", show_default="1")
+    ] = None,
+    keywords_per_client: Annotated[
+        int | None, typer.Option(min=0, help="Keywords that a client has clips of; 0: all.", show_default="0")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds in all.", show_default="50")] = None,
+    fraction: Annotated[
+        float | None, typer.Option(help="Share of the clients that a round asks.", show_default="0.05")
+    ] = None,
+    strategy: Annotated[
+        Literal["fedavg", "fedprox", "fedadam", "fedavgm"] | None,
+        typer.Option(help="How the server makes one network of many.", show_default="fedavg"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Times that a client goes over its clips in a round.", show_default="2")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="A client's learning rate.", show_default="0.1")] = None,
+    upload: Annotated[
+        Literal["float32", "int8", "topk"] | None,
+        typer.Option(help="How a client sends what it learnt.", show_default="int8"),
+    ] = None,
+    dp: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="NOISE CLIP", help="Differential privacy: noise, as a multiple of the length a client is cut to."
+        ),
+    ] = None,
+    secagg: Annotated[bool, typer.Option("--secagg", help="Secure aggregation: the server sees sums alone.")] = False,
+    head_only: Annotated[
+        bool, typer.Option("--head-only", help="Train the last layer alone, as a device can (docs/federated.md).")
+    ] = False,
+    begin: Annotated[
+        Path | None, typer.Option("--from", help="A folder of kws train, whose network is the first.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of clients, rounds and weights.", show_default="1")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that stand for clients; above 1 by Ray.", show_default="1")
+    ] = None,
+    app: Annotated[
+        bool, typer.Option("--app", help="Write Flower's application for `flwr run` to --out, and train nothing.")
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Train variants too, and the recipe in one place, and print a table.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="With --compare: this variant alone; may be repeated.")
+    ] = None,
+    json: common.Json = False,
+) -> None:
+    """Train over the speakers of a data folder as if each were a device of its own, by Flower. No clip leaves a client.
+
+    Goes on from its last round after a stop.
+    """
+    from host_tools.run.steps import write_config
+    from model_pipeline.child import run_step
+    from model_pipeline.config import load_config, with_settings
+
+    if importlib.util.find_spec("flwr") is None:
+        raise MissingTool("Flower is not installed", hint=pip_install(extra="federated"))
+    given = {
+        "speakers_per_client": speakers_per_client, "keywords_per_client": keywords_per_client, "rounds": rounds,
+        "fraction": fraction, "strategy": strategy, "epochs": epochs, "learning_rate": rate, "upload": upload,
+        "seed": seed, "workers": workers, "begin": str(begin.resolve()) if begin else None,
+        "head_only": head_only or None, "secure": secagg or None,
+    }  # fmt: skip
+    if dp:
+        given |= {"noise": dp[0], "clip": dp[1]}
+    if secagg and not upload:
+        given["upload"] = "float32"
+    if only and not compare:
+        raise KwsError("--only belongs to --compare")
+    changes = [*(settings or []), *(f"federate.{k}={_toml(v)}" for k, v in given.items() if v is not None)]
+    whole = with_settings(load_config(config), changes)  # what is wrong is said before a child starts
+    module = ".application" if app else ".compare" if compare else ""
+    arguments = [*recipe.arguments(config, changes, None), "--data", str(data), "--out", str(out)]
+    arguments += [f"--only={name}" for name in only or []]
+    with ui.progress("comparing" if compare else "federated training") as progress:
+        result = run_step(f"model_pipeline.federated{module}", arguments, progress)
+    if not app and not compare:
+        write_config(whole.of_clips(), out / "recipe.toml")
+    show = _written if app else _comparison if compare else _show
+    ui.emit({"out": str(out), "data": str(data), **result}, json, show)
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _written(values: dict[str, Any]) -> None:
+    ui.out.say("{}: Flower's application; docs/federated.md tells how to run it on several machines", values["out"])
+
+
+def _show(values: dict[str, Any]) -> None:
+    rounds = values["rounds"]
+    last = rounds[-1]
+    ui.out.say(
+        "{}: {:.2f} % on the validation clips after {} rounds of {} of {} clients",
+        values["out"],
+        100 * last["validation_accuracy"],
+        last["number"],
+        values["sampled"],
+        values["clients"],
+    )
+    ui.out.say(
+        "  {}, {}: {:,} weights, {:.1f} KB up and {:.1f} KB down a client and round",
+        values["strategy"],
+        "secure aggregation" if values["secure"] else values["upload"],
+        values["weights"],
+        last["up"] / 1000,
+        last["down"] / 1000,
+    )
+    if values["epsilon"] is not None:
+        ui.out.say("  differential privacy: epsilon {:.1f} at delta {:.1e}", values["epsilon"], values["delta"])
+    ui.out.say(
+        "  kws quantize --recipe {}/recipe.toml --trained {} --data {} --out {}/model",
+        values["out"],
+        values["out"],
+        values["data"],
+        values["out"],
+    )
+
+
+def _comparison(values: dict[str, Any]) -> None:
+    table = ui.Table("trained", "clients", "right", "to target", "up, round", "up", "down", "epsilon", spare=(1, 3))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("in one place", "", f"{100 * values['central']:.1f} %", "", "", "", "", "")
+    for v in values["variants"]:
+        table.add_row(
+            v["name"],
+            f"{v['sampled']} of {v['clients']}",
+            f"{100 * v['accuracy']:.1f} %",
+            str(v["rounds_to_target"] or "-"),
+            f"{v['up_kb']:.1f} KB",
+            f"{v['up_mb']:.2f} MB",
+            f"{v['down_mb']:.2f} MB",
+            "" if v["epsilon"] is None else f"{v['epsilon']:.1f}",
+        )
+    ui.out.show(table)
+    ui.out.say(
+        "Right: of {} validation clips, after the last round. To target: rounds to {:.1f} %. Up, down: of a client, in "
+        "a round and in all. In one place: {} epochs, as many examples.",
+        values["validation_clips"],
+        100 * values["target"],
+        values["central_epochs"],
+    )
+    numbers = sorted({int(n) for v in values["variants"] for n in v["by_round"]})
+    step = max(1, len(numbers) // 6)
+    shown = [n for n in numbers if n % step == 0 or n == numbers[-1]]
+    rounds = ui.Table("after round", *map(str, shown), spare=(1,))
+    for v in values["variants"]:
+        by_round = {int(number): accuracy for number, accuracy in v["by_round"].items()}
+        rounds.add_row(v["name"], *(f"{100 * by_round[n]:.1f}" if n in by_round else "" for n in shown))
+    ui.out.show(rounds)

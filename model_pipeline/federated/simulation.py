@@ -1,0 +1,146 @@
+"""All clients on this machine, by Flower's simulation: a process, or several of Ray's, stand for them by turns."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_pipeline.config import Config
+from model_pipeline.data.audio import CLIP_SAMPLES
+from model_pipeline.data.dataset import Dataset
+from model_pipeline.errors import KwsError
+from model_pipeline.federated.job import Federated, Job
+from model_pipeline.files import atomic_path, write_text
+from model_pipeline.folders import claim_dir
+from model_pipeline.progress import ProgressCallback, silent
+
+if TYPE_CHECKING:
+    from flwr.clientapp import ClientApp
+    from flwr.serverapp import ServerApp
+
+KIND = "kws federate"
+MADE = (
+    "model.keras",
+    "train.json",
+    "log.csv",
+    "checkpoint.npz",
+    "federated.json",
+    "recipe.toml",
+    "clips.npy",
+    "clips.key",
+)
+_STORE = 100_000_000  # bytes of Ray's store of objects: what travels is a few hundred KB
+# They would call their makers' servers, and Ray would count this machine's memory as its own.
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def federate(
+    config: Config, data: str | Path, out: Path, progress: ProgressCallback | None = None, *, audio: Path | None = None
+) -> Federated:
+    """Trains by ``config`` over the speakers of ``data``, all of them on this machine. ``out`` then is what `train`
+    leaves, and goes on from its last whole round after a stop.
+
+    Args:
+        audio: what `audio_of` made of ``data``, for several trainings.
+
+    Raises:
+        KwsError: no such data, too few speakers, ``out`` holds what this did not make, or clients that fail.
+        KeyboardInterrupt: stopped; what was learnt so far is in ``out``.
+    """
+    os.environ.update(QUIET)
+    from model_pipeline.federated.client_app import client_app
+    from model_pipeline.federated.engine import simulate
+    from model_pipeline.federated.server_app import Server, server_app
+
+    report = progress or silent
+    config = config.of_clips()
+    claim_dir(out, KIND, MADE, sources=[data], ours=lambda folder: (folder / "federated.json").is_file())
+    audio = audio or audio_of(config, data, out, report)
+    job = Job(recipe=config, data=str(Path(data).resolve()), out=str(out.resolve()), audio=str(audio.resolve()))
+    stop = threading.Event()
+    server = Server(job, report, stop.is_set)
+    if config.federate.rounds > max(0, len(server.state.rounds) - 1):
+        for name in ("flwr", "ray"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        server_half, client_half = server_app(server), client_app(job, secure=config.federate.secure)
+        with _stopped_by_signals(stop):
+            try:
+                if config.federate.workers == 1:
+                    simulate(server_half, client_half, server.clients())
+                else:
+                    _on_ray(server_half, client_half, server.clients(), config.federate.workers)
+            except KeyboardInterrupt:
+                stop.set()
+    if stop.is_set():
+        if server.state.rounds:
+            server.finish(stopped=True)
+        raise KeyboardInterrupt
+    return server.finish()[1]
+
+
+def _on_ray(server: ServerApp, client: ClientApp, clients: int, workers: int) -> None:
+    """Flower's simulation with ``workers`` processes of Ray's."""
+    from flwr.simulation import run_simulation
+
+    quiet = {"include_dashboard": False, "logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        run_simulation(
+            server,
+            client,
+            clients,
+            backend_config={
+                "init_args": {"num_cpus": workers, "object_store_memory": _STORE, **quiet},
+                "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+            },
+        )
+    except RuntimeError as error:
+        raise KwsError(f"Flower's simulation ended: {error.__cause__ or error}", exit_code=1) from error
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """A block in which Ctrl-C and SIGTERM let the round that is played end: Flower's threads hear no exception."""
+    kept = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def audio_of(config: Config, data: str | Path, out: Path, report: ProgressCallback) -> Path:
+    """``out/clips.npy``, int16 [n, 16000] of all training clips, decoded once for all clients; made where it is not
+    there yet.
+
+    Raises:
+        KwsError: no such data.
+    """
+    dataset = Dataset.open(data, config.keywords, config.data)
+    key, path, keyed = dataset.content_hash(), out / "clips.npy", out / "clips.key"
+    if path.is_file() and keyed.is_file() and keyed.read_text(encoding="ascii") == key:
+        return path
+    clips = dataset.clips("training")
+    keyed.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        audio = np.lib.format.open_memmap(temporary, "w+", np.int16, (len(clips), CLIP_SAMPLES))
+        for start in range(0, len(clips), 500):
+            report(start, len(clips), "reading the clips")
+            audio[start : start + 500] = dataset.audio(clips[start : start + 500])
+        audio.flush()
+    write_text(keyed, key)
+    return path
