@@ -27,6 +27,7 @@ class FederateConfig(Strict):
     epochs: int = Field(2, ge=1, le=1000)  # over a client's clips, in a round
     batch: int = Field(16, ge=1, le=65536)  # of a client
     learning_rate: float = Field(0.1, gt=0, le=10)  # of a client's plain gradient descent
+    half_life: float = Field(0.0, ge=0, le=100_000)  # rounds in which that rate halves; 0: it stays
     # How a client sends what it has learnt: the differences as they are; in a byte each, with a scale an array; or the
     # largest of them alone, with their places.
     upload: Upload = "int8"
@@ -42,6 +43,11 @@ class FederateConfig(Strict):
     nodes: int = Field(0, ge=0, le=100_000)
     workers: int = Field(1, ge=1, le=256)  # processes of the simulation
     seed: int = Field(1, ge=0, le=2**31 - 1)
+
+    def rate_of(self, number: int) -> float:
+        """A client's learning rate in round ``number`` (from 1). It knows nothing of how many rounds there will be, so
+        that a training goes on for more rounds as if they had been asked for at first."""
+        return self.learning_rate * (0.5 ** ((number - 1) / self.half_life) if self.half_life else 1.0)
 
     @model_validator(mode="after")
     def _together(self) -> FederateConfig:

@@ -93,6 +93,7 @@ def learn_one(
         start,
         household.examples(number, round_number),
         [job.recipe.federate.seed, 5, number, round_number],
+        job.recipe.federate.rate_of(round_number),
         float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
     )
 
@@ -101,7 +102,11 @@ def learn_one(
 def _learner(text: str) -> tuple[Job, Learner]:
     one_thread()
     job = Job.model_validate_json(text)
-    return job, Learner(job.recipe)
+    recipe = job.recipe
+    if recipe.federate.begin and not recipe.federate.head_only:
+        # All weights come from the server; the folder is on its machine.
+        recipe = recipe.model_copy(update={"federate": recipe.federate.model_copy(update={"begin": ""})})
+    return job, Learner(recipe)
 
 
 @functools.lru_cache(maxsize=1)

@@ -91,12 +91,15 @@ class Learner:
         for variable, value in zip(self._shared, weights, strict=True):
             variable.assign(value)
 
-    def learn(self, start: Sequence[NDArray], examples: Examples, seed: Sequence[int], proximal: float = 0.0) -> Learnt:
+    def learn(
+        self, start: Sequence[NDArray], examples: Examples, seed: Sequence[int], rate: float, proximal: float = 0.0
+    ) -> Learnt:
         """A client's round from the server's weights ``start``.
 
         Args:
             examples: what the client hears in this round, in each of its epochs in another order.
             seed: of the order of examples and of dropout.
+            rate: of its gradient descent.
             proximal: weight of the distance from ``start`` (FedProx; Li and others, arXiv:1812.06127).
         """
         self.put(start)
@@ -112,16 +115,15 @@ class Learner:
             for index in np.array_split(order, parts):
                 if not len(index):
                     continue
-                loss, correct = self._step(
-                    tf.constant(x[index]), tf.constant(y[index]), tf.constant(proximal, tf.float32)
-                )
+                numbers = tf.constant(rate, tf.float32), tf.constant(proximal, tf.float32)
+                loss, correct = self._step(tf.constant(x[index]), tf.constant(y[index]), *numbers)
                 losses.append(float(loss))
                 right += int(correct)
                 heard += len(index)
         mean = float(np.mean(losses)) if losses else 0.0
         return Learnt(self.weights(), len(y), mean, right / max(1, heard))
 
-    def _train_step(self, x: Any, y: Any, proximal: Any) -> Any:
+    def _train_step(self, x: Any, y: Any, rate: Any, proximal: Any) -> Any:
         real = ((tf.cast(x, tf.float32) + 128.0) * self._scale)[..., None]
         smoothing, labels = self.config.train.label_smoothing, len(self.config.labels)
         wanted = tf.one_hot(y, labels) * (1.0 - smoothing) + smoothing / labels
@@ -140,7 +142,7 @@ class Learner:
         gradients = tape.gradient(whole, [w.value for w in self._trained])
         gradients, _ = tf.clip_by_global_norm(gradients, _LONGEST_GRADIENT)
         for weight, gradient in zip(self._trained, gradients, strict=True):
-            weight.value.assign_sub(self.settings.learning_rate * gradient)
+            weight.value.assign_sub(rate * gradient)
         return loss, tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == y, tf.int32))
 
     def judge(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

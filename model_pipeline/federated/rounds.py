@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -39,6 +39,7 @@ from model_pipeline.federated.records import (
 
 TIMEOUT_S = 3600.0
 _LEAST_VARIANCE = 1e-6
+_MOST_EXAMPLES = 10_000_000  # of a client in a round
 
 
 def flowers(settings: FederateConfig, sampled: int) -> tuple[FedAvg, Strategy]:
@@ -112,6 +113,8 @@ class Rounds(Strategy):
         self.asked, self._start = Asked(), from_record(arrays)
         config["round"] = number
         messages = list(self.outer.configure_train(number, arrays, config, cast(Grid, _Only(grid, who))))
+        if not messages:
+            raise KwsError("Flower asked no client", exit_code=1)
         self.asked.down = float(np.mean([size_of(m.content.array_records[ARRAYS]) for m in messages]))
         return messages
 
@@ -141,59 +144,77 @@ class Rounds(Strategy):
         }
 
     def of_mean(
-        self, number: int, mean: ArrayRecord, known: Sequence[tuple[int, dict[str, Any]]]
+        self, number: int, mean: ArrayRecord, known: Sequence[tuple[int, Mapping[str, Any]]]
     ) -> ArrayRecord | None:
         """The server's new weights of a mean that was made elsewhere (secure aggregation).
 
         Args:
             known: each client's examples, and its loss and accuracy.
         """
-        weights = [float(examples) for examples, _ in known]
-        shares = np.array(weights) / max(1.0, sum(weights))
-        self.asked.clients, self.asked.examples = len(known), int(sum(weights))
-        self.asked.loss = float(shares @ np.array([m[LOSS] for _, m in known]))
-        self.asked.accuracy = float(shares @ np.array([m[ACCURACY] for _, m in known]))
+        self.note(known)
         one = Message(RecordDict({ARRAYS: mean, METRICS: MetricRecord({EXAMPLES: 1})}), 0, MessageType.TRAIN)
         means = {place: mean[str(place)].numpy() for place in self.statistics}
         arrays, _ = self.outer.aggregate_train(number + self.done, [one])
         return self.settled(arrays, means if isinstance(self.inner, FedAdam | FedAvgM) else {})
 
     def answers(self, replies: Iterable[Message]) -> list[Message]:
-        """The clients' answers in the order of their numbers, with whole weights in them.
+        """The clients' answers in the order of their numbers, with whole weights in them. A client whose answer makes
+        no sense counts as one that failed.
 
         Raises:
-            KwsError: more than half of the clients failed; the first one's words.
+            KwsError: more than half of the clients failed, or any where privacy is counted; the first one's words.
         """
-        answers, failed = list[Message](), list[Message]()
+        answers, reasons = list[Message](), list[str]()
+        up = list[int]()
         for reply in replies:
-            (failed if reply.has_error() else answers).append(reply)
-        if len(answers) * 2 < self.sampled or not answers:
-            reason = str(failed[0].error.reason) if failed else "they did not answer in time"
-            raise KwsError(
-                f"{self.sampled - len(answers)} of {self.sampled} clients failed: {reason[:300]}", exit_code=1
-            )
+            try:
+                up.append(self._open(reply))
+                answers.append(reply)
+            except (KwsError, LookupError, TypeError, ValueError) as error:
+                reasons.append(str(error) or type(error).__name__)
+        lost = self.sampled - len(answers)
+        # The noise of privacy is for a mean over all of them.
+        if not answers or lost * 2 > self.sampled or (lost and self.settings.clip):
+            reason = reasons[0] if reasons else "they did not answer in time"
+            raise KwsError(f"{lost} of {self.sampled} clients failed: {reason[:300]}", exit_code=1)
         answers.sort(key=lambda reply: int(reply.content.metric_records[METRICS][NUMBER]))  # type: ignore[arg-type]
-        weights = [float(a.content.metric_records[METRICS][EXAMPLES]) for a in answers]  # type: ignore[arg-type]
-        self.note(answers, weights)
-        for answer in answers:
-            sent = answer.content.array_records.pop(UPDATE)
-            data = sent["0"].numpy().tobytes()
-            answer.content[ARRAYS] = to_record(upload.decode(self._start, data, self.settings.upload))
-            metrics = answer.content.metric_records[METRICS]
-            # What is sure of one client's part must hold whoever it is: there all weigh the same.
-            metrics[EXAMPLES] = 1 if self.settings.clip else max(metrics[EXAMPLES], 0)  # type: ignore[type-var]
-        if not any(weights):
+        metrics = [answer.content.metric_records[METRICS] for answer in answers]
+        self.note([(int(m[EXAMPLES]), {LOSS: m[LOSS], ACCURACY: m[ACCURACY]}) for m in metrics])  # type: ignore[arg-type]
+        self.asked.up = float(np.mean(up))
+        if not self.asked.examples:
             raise KwsError("none of the clients has a clip of any kind", exit_code=1)
+        if self.settings.clip:  # what is sure of one client's part must hold whoever it is: there all weigh the same
+            for one in metrics:
+                one[EXAMPLES] = 1
         return answers
 
-    def note(self, answers: Sequence[Message], weights: Sequence[float]) -> None:
-        """Writes down what the clients say of their round."""
-        metrics = [answer.content.metric_records[METRICS] for answer in answers]
-        shares = np.array(weights) / max(1.0, sum(weights))
-        self.asked.clients, self.asked.examples = len(answers), int(sum(weights))
-        self.asked.loss = float(shares @ np.array([m[LOSS] for m in metrics]))
-        self.asked.accuracy = float(shares @ np.array([m[ACCURACY] for m in metrics]))
-        self.asked.up = float(np.mean([size_of(answer.content.array_records[UPDATE]) for answer in answers]))
+    def _open(self, reply: Message) -> int:
+        """Puts whole weights in the place of what a client sent; how many bytes that were.
+
+        Raises:
+            KwsError, LookupError, TypeError, ValueError: it failed, or sent what makes no sense.
+        """
+        if reply.has_error():
+            raise KwsError(str(reply.error.reason))
+        metrics = reply.content.metric_records[METRICS]
+        if not 0 <= int(metrics[EXAMPLES]) <= _MOST_EXAMPLES:  # type: ignore[arg-type]
+            raise KwsError(f"a client says that it heard {metrics[EXAMPLES]} examples")
+        for name in (NUMBER, LOSS, ACCURACY):
+            if not np.isfinite(float(metrics[name])):  # type: ignore[arg-type]
+                raise KwsError(f"a client says {metrics[name]} of its {name}")
+        sent = reply.content.array_records[UPDATE]
+        data = sent["0"].numpy().tobytes()
+        reply.content[ARRAYS] = to_record(upload.decode(self._start, data, self.settings.upload))
+        del reply.content[UPDATE]
+        return size_of(sent)
+
+    def note(self, known: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        """Writes down what the clients say of their round: each one's examples, loss and accuracy."""
+        weights = np.array([float(examples) for examples, _ in known])
+        shares = weights / max(1.0, weights.sum())
+        self.asked.clients, self.asked.examples = len(known), int(weights.sum())
+        self.asked.loss = float(shares @ np.array([float(said[LOSS]) for _, said in known]))
+        self.asked.accuracy = float(shares @ np.array([float(said[ACCURACY]) for _, said in known]))
 
     def settled(self, arrays: ArrayRecord | None, means: dict[int, np.ndarray]) -> ArrayRecord | None:
         """The server's new weights, with ``means`` in their places, and no variance below 0, where noise or rounding

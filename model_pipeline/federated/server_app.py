@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+import shutil
 import time
 import zipfile
 import zlib
@@ -18,6 +19,8 @@ import numpy as np
 from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 
+from model_pipeline import record
+from model_pipeline.config import Config
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.federated.client_app import one_thread
@@ -31,7 +34,7 @@ from model_pipeline.outcomes import Trained
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.sources import features_of
 
-CHECKPOINT, RESULT, LOG = "checkpoint.npz", "federated.json", "log.csv"
+CHECKPOINT, RESULT, LOG, ROUNDS = "checkpoint.npz", "federated.json", "log.csv", "rounds"
 _AROUND = 64 << 20
 _BROKEN = (OSError, ValueError, LookupError, TypeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile)
 _FORMAT = 1
@@ -64,6 +67,8 @@ class Server:
         self.validation = features_of(self.dataset, clips, recipe, self.learner.frames)
         self.key = self._key()
         self.state = self._resume()
+        if not self.state.rounds:
+            shutil.rmtree(self.out / ROUNDS, ignore_errors=True)  # of another training that was here
         self.resumed_at = len(self.state.rounds) - 1 if self.state.rounds else 0
 
     def _key(self) -> str:
@@ -168,8 +173,33 @@ class Server:
         )
         self.state = Progress(weights, rounds.memory(), [*self.state.rounds, found])
         self._save()
+        if found.number:
+            self._record(found)
         self.report(found.number, self.settings.rounds, said(found))
         return MetricRecord({"accuracy": accuracy, "loss": loss})
+
+    def _record(self, r: Round) -> None:
+        """The round's own record, for `kws runs`."""
+        folder = self.out / ROUNDS / f"{r.number:04}"
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = record.exactly(
+            loss=r.validation_loss,
+            rounds=r.number,
+            clients=r.clients,
+            upload_bytes=r.up,
+            download_bytes=r.down,
+            seconds=r.seconds,
+        ) | {"validation_accuracy": record.Figure.of_accuracy(r.validation_accuracy, len(self.validation[1]))}
+        about = {"data_hash": self.dataset.content_hash(), "seconds": r.seconds, "parent": str(self.out)}
+        name = f"{self.job.recipe.name}, round {r.number}"
+        made = record.new(
+            "round", name, self.job.recipe.model_dump(mode="json"), figures, origin=self._origin(), **about
+        )
+        record.write(made, folder)
+
+    def _origin(self) -> str:
+        c = self.settings
+        return f"{c.strategy}, {100 * c.fraction:g} % of clients of {c.speakers_per_client} speakers"
 
     def finish(self, *, stopped: bool = False) -> tuple[Trained, Federated]:
         """Writes the network, ``train.json`` and ``federated.json``, so that `kws quantize` can go on.
@@ -225,7 +255,37 @@ class Server:
         )
         write_json(self.out / RESULT, result.model_dump(mode="json"))
         write_json(self.out / "train.json", trained.model_dump(mode="json"))
+        record.write(_record(recipe, trained, result, self._origin()), self.out)
         return trained, result
+
+
+def _record(recipe: Config, trained: Trained, result: Federated, origin: str) -> record.Record:
+    played = [r for r in result.rounds if r.number]
+    figures = record.exactly(
+        loss=trained.validation_loss,
+        macs=trained.macs,
+        parameters=trained.parameters,
+        rounds=len(played),
+        clients=result.sampled,
+        epsilon=result.epsilon,
+        seconds=trained.seconds,
+    )
+    if played:
+        figures |= record.exactly(
+            upload_bytes=float(np.mean([r.up for r in played])), download_bytes=float(np.mean([r.down for r in played]))
+        )
+    return record.new(
+        "federated",
+        recipe.name,
+        recipe.model_dump(mode="json"),
+        figures
+        | {"validation_accuracy": record.Figure.of_accuracy(trained.validation_accuracy, trained.validation_clips)},
+        seconds=trained.seconds,
+        data_hash=trained.data_hash,
+        model_hash=trained.model_sha256[:16],
+        whole=not trained.stopped,
+        origin=origin,
+    )
 
 
 def said(r: Round) -> str:

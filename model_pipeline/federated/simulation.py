@@ -33,9 +33,11 @@ MADE = (
     "log.csv",
     "checkpoint.npz",
     "federated.json",
+    "record.json",
     "recipe.toml",
     "clips.npy",
     "clips.key",
+    "rounds/**",
 )
 _STORE = 100_000_000  # bytes of Ray's store of objects: what travels is a few hundred KB
 # They would call their makers' servers, and Ray would count this machine's memory as its own.

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from host_tools.records.find import Found, below
+from host_tools.records.find import read as read_run
 from model_pipeline.config import Config, FederateConfig, load_config, with_settings
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import KwsError
@@ -186,7 +189,7 @@ def test_a_client_without_clips_hears_nothing(data: Path) -> None:
     assert len(x) == len(y) == 0
     learner = Learner(config())
     start = learner.weights()
-    found = learner.learn(start, (x, y), [1])
+    found = learner.learn(start, (x, y), [1], 0.1)
     assert found.examples == 0 and all(np.array_equal(a, b) for a, b in zip(found.weights, start, strict=True))
 
 
@@ -195,7 +198,7 @@ def test_a_head_alone_moves_two_arrays(data: Path) -> None:
     body = [np.asarray(w).copy() for w in learner.model.weights]
     start = learner.weights()
     assert [w.shape for w in start] == [(1, 1, 8, 4), (4,)]
-    found = learner.learn(start, household.examples(0, 1), [1])
+    found = learner.learn(start, household.examples(0, 1), [1], 0.1)
     assert not np.array_equal(found.weights[0], start[0])
     after = [np.asarray(w) for w in learner.model.weights]
     assert all(np.array_equal(a, b) for a, b in zip(body[:-2], after[:-2], strict=True))
@@ -206,7 +209,7 @@ def test_fedprox_stays_nearer_to_where_it_began(data: Path) -> None:
     examples, start = Household(config(), data).examples(0, 1), learner.weights()
 
     def moved(proximal: float) -> float:
-        end = learner.learn(start, examples, [1], proximal).weights
+        end = learner.learn(start, examples, [1], 0.1, proximal).weights
         trained = [i for i in range(len(start)) if i not in learner.statistics]
         return float(np.sqrt(sum(np.square(end[i] - start[i]).sum() for i in trained)))
 
@@ -222,7 +225,12 @@ def plain_fedavg(recipe: Config, data: Path) -> list[np.ndarray]:
     weights = learner.weights()
     for number in range(1, c.rounds + 1):
         found = [
-            learner.learn(weights, household.examples(client, number), [c.seed, 5, client, number])
+            learner.learn(
+                weights,
+                household.examples(client, number),
+                [c.seed, 5, client, number],
+                c.learning_rate * 0.5 ** ((number - 1) / 2),
+            )
             for client in chosen(list(household.clients), c, number)
         ]
         total = sum(f.examples for f in found)
@@ -250,7 +258,7 @@ def test_flower_gives_the_weights_of_a_plain_loop_and_goes_on_from_any_round(dat
     _flower()
     from model_pipeline.federated.simulation import federate
 
-    recipe = config("federate.upload=float32")
+    recipe = config("federate.upload=float32", "federate.half_life=2")
     result = federate(recipe, data, tmp_path / "whole")
     assert _equal(_weights(tmp_path / "whole"), plain_fedavg(recipe, data))
     assert [r.number for r in result.rounds] == [0, 1, 2, 3]
@@ -268,9 +276,61 @@ def test_flower_gives_the_weights_of_a_plain_loop_and_goes_on_from_any_round(dat
     assert _equal(_weights(tmp_path / "at once"), _weights(tmp_path / "twice"))
     trained = json.loads((tmp_path / "twice" / "train.json").read_text())
     assert trained["epochs"] == 3 and trained["labels"] == ["rise", "fall", "unknown", "silence"]
+    # `kws runs` sees the training, and its rounds where all is asked for.
+    kinds = [
+        [f.record.kind for f in below([tmp_path / "twice"], every=e) if isinstance(f, Found)] for e in (False, True)
+    ]
+    assert kinds == [["federated"], ["federated", "round", "round", "round"]]
+    figures = read_run(tmp_path / "twice" / "rounds" / "0003").record.figures
+    assert figures["upload_bytes"].value == again.rounds[3].up
+    assert figures["validation_accuracy"] == read_run(tmp_path / "twice").record.figures["validation_accuracy"]
     # What else was trained there begins anew.
     other = federate(with_settings(way, ["federate.seed=9", "federate.rounds=1"]), data, tmp_path / "twice")
     assert other.resumed_at == 0
+    assert [p.name for p in (tmp_path / "twice" / "rounds").iterdir()] == ["0001"]
+
+
+def test_a_client_that_sends_nonsense_counts_as_lost(data: Path) -> None:
+    _flower()
+    from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+
+    from model_pipeline.federated.records import to_record
+    from model_pipeline.federated.rounds import Rounds
+
+    recipe = config("federate.fraction=1", "federate.upload=float32")
+    learner = Learner(recipe)
+    start = learner.weights()
+    whole = upload.encode(start, [w + 1 for w in start], "float32", 0.1, np.random.default_rng(1))
+    broken = upload.encode(start, [w * np.nan for w in start], "float32", 0.1, np.random.default_rng(1))
+
+    def reply(client: int, sent: bytes, **metrics: float) -> Message:
+        said = {"client": client, "num-examples": 3, "loss": 1.0, "accuracy": 0.5} | metrics
+        arrays = ArrayRecord({"0": Array(np.frombuffer(sent, np.uint8))})
+        content = RecordDict({"update": arrays, "metrics": MetricRecord(said)})
+        return Message(content, 0, MessageType.TRAIN)
+
+    def played(answers: list[Message], *more: str) -> tuple[Rounds, ArrayRecord]:
+        rounds = Rounds(with_settings(recipe, list(more)).federate, {i: i for i in range(4)}, 0, learner, lambda: False)
+        grid: Any = None
+        list(rounds.configure_train(1, to_record(start), ConfigRecord(), grid))
+        arrays, _ = rounds.aggregate_train(1, answers)
+        assert arrays is not None
+        return rounds, arrays
+
+    odd = [reply(2, broken), reply(3, whole[:-1])]
+    good = [reply(0, whole), reply(1, whole)]
+    rounds, arrays = played([odd[0], *good, odd[1]])
+    assert rounds.asked.clients == 2 and rounds.asked.examples == 6
+    assert all(np.allclose(arrays[str(i)].numpy(), w + 1, atol=1e-5) for i, w in enumerate(start))
+    for answers in (
+        [reply(0, whole), reply(1, whole, **{"num-examples": -1}), reply(2, broken), reply(3, whole, loss=math.nan)],
+        [],
+    ):
+        with pytest.raises(KwsError, match="of 4 clients failed"):
+            played(answers)
+    with pytest.raises(KwsError, match="1 of 4 clients failed"):  # its noise would be too little
+        three = [reply(i, whole) for i in range(3)]
+        played([*three, reply(3, broken)], "federate.strategy=fedavg", "federate.clip=1", "federate.noise=1")
 
 
 @pytest.mark.slow
