@@ -22,7 +22,7 @@ pytest.importorskip("tensorflow", reason="the training extra is not installed")
 pytest.importorskip("flwr", reason="the extra 'federated' (Flower) is not installed")
 
 BIN = Path(sys.executable).parent
-WAIT_S = 400
+WAIT_S = 900
 
 
 class Processes:

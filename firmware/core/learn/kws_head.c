@@ -12,9 +12,7 @@
 
 int kws_head_init(kws_head_t *head, int32_t *weights, int32_t *bias, uint16_t inputs, uint8_t labels,
                   int8_t zero_point) {
-  if (inputs == 0 || inputs > KWS_HEAD_INPUTS || labels == 0 || labels > KWS_HEAD_LABELS) {
-    return -1;
-  }
+  if (inputs == 0 || inputs > KWS_HEAD_INPUTS || labels == 0 || labels > KWS_HEAD_LABELS) { return -1; }
   head->weights = weights;
   head->bias = bias;
   head->inputs = inputs;
@@ -42,9 +40,7 @@ void kws_head_run(const kws_head_t *head, const int8_t *features, uint32_t *prob
   for (uint32_t i = 0; i < head->labels; i++) {
     const int32_t *row = head->weights + (size_t)i * head->inputs;
     int64_t sum = head->bias[i];
-    for (uint32_t j = 0; j < head->inputs; j++) {
-      sum += (int64_t)row[j] * (features[j] - head->zero_point);
-    }
+    for (uint32_t j = 0; j < head->inputs; j++) { sum += (int64_t)row[j] * (features[j] - head->zero_point); }
     sum >>= 8;
     /* Beyond 2^14 a softmax knows no difference. */
     const int32_t limit = INT32_C(1) << 30;
@@ -68,9 +64,7 @@ static int32_t less(int32_t value, int64_t by) {
 
 int32_t kws_head_step(kws_head_t *head, const int8_t *features, uint8_t label, kws_head_rate_t rate) {
   uint32_t probabilities[KWS_HEAD_LABELS];
-  if (label >= head->labels) {
-    return -1;
-  }
+  if (label >= head->labels) { return -1; }
   kws_head_run(head, features, probabilities);
   for (uint32_t i = 0; i < head->labels; i++) {
     const int32_t slope = (int32_t)probabilities[i] - (i == label ? 65536 : 0);
