@@ -18,7 +18,7 @@ from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.federated.job import Federated, Job
-from model_pipeline.files import atomic_path, write_text
+from model_pipeline.files import atomic_path, read_text, write_text
 from model_pipeline.folders import claim_dir
 from model_pipeline.progress import ProgressCallback, silent
 
@@ -134,7 +134,7 @@ def audio_of(config: Config, data: str | Path, out: Path, report: ProgressCallba
     """
     dataset = Dataset.open(data, config.keywords, config.data)
     key, path, keyed = dataset.content_hash(), out / "clips.npy", out / "clips.key"
-    if path.is_file() and keyed.is_file() and keyed.read_text(encoding="ascii") == key:
+    if path.is_file() and keyed.is_file() and read_text(keyed) == key:
         return path
     clips = dataset.clips("training")
     keyed.unlink(missing_ok=True)
