@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from model_pipeline.files import of_surroundings
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.text import LINES, shown, to_json
 
+Result = BaseModel | Mapping[str, Any]  # of a step or a job
 _for_parent = False  # whether stdout is read by `run_step` or `Worker`
 
 
@@ -56,7 +57,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
     return with_settings(load_config(arguments.config), arguments.set)
 
 
-def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], BaseModel | dict[str, Any]]) -> int:
+def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], Result]) -> int:
     """Runs ``step(progress)`` as a process and returns its exit code."""
     global _for_parent
     _for_parent = arguments.progress
@@ -71,8 +72,7 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
             print(f"{100 * done // max(1, total):3d} %  {shown(text)}", flush=True)
 
     try:
-        found = step(_reporter() if arguments.progress else plain)
-        result = found.model_dump(mode="json") if isinstance(found, BaseModel) else found
+        result = _values(step(_reporter() if arguments.progress else plain))
     except KwsError as error:
         _say_error(error)
         return error.exit_code
@@ -174,7 +174,7 @@ class Worker:
 
 
 Ask = Callable[[dict[str, Any]], Any]
-Job = Callable[[dict[str, Any], ProgressCallback, Ask], dict[str, Any]]
+Job = Callable[[dict[str, Any], ProgressCallback, Ask], Result]
 
 
 def serve(job: Job) -> int:
@@ -193,7 +193,7 @@ def serve(job: Job) -> int:
     try:
         for line in sys.stdin:
             try:
-                _say({"result": job(json.loads(line), _reporter(), ask)})
+                _say({"result": _values(job(json.loads(line), _reporter(), ask))})
             except KwsError as error:
                 _say_error(error)
     except (KeyboardInterrupt, BrokenPipeError):
@@ -301,6 +301,10 @@ def error_line(error: KwsError) -> tuple[str, int]:
         return json.dumps({"error": str(error), "hint": error.hint, "exit_code": error.exit_code}), 1
     hint = f" (try: {shown(error.hint)})" if error.hint else ""
     return f"error: {shown(error, LINES, lines=True)}{hint}", 2
+
+
+def _values(result: Result) -> Mapping[str, Any]:
+    return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
 
 
 def _say_error(error: KwsError) -> None:

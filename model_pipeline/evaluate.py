@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -156,10 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help="write the accuracy into model.json")
     a = parser.parse_args(argv)
 
-    def run(progress: ProgressCallback | None) -> dict[str, Any]:
-        return evaluate(a.model, a.data, a.split, a.engine, progress, record=a.record).model_dump(mode="json")
-
-    return child.main(a, run)
+    return child.main(a, lambda progress: evaluate(a.model, a.data, a.split, a.engine, progress, record=a.record))
 
 
 if __name__ == "__main__":

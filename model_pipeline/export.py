@@ -10,6 +10,7 @@ from typing import Any
 from model_pipeline.compiler import Program, compile_model, constants_by_packing, emit
 from model_pipeline.compiler.emitter import float_bits
 from model_pipeline.compiler.ops import known_operators
+from model_pipeline.compiler.program import LayerRow
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.config import CompileConfig
 from model_pipeline.ctext import c_string, guarded
@@ -46,7 +47,7 @@ class Generated(CompileConfig):
     macs: int
     constant_bytes: int
     constant_bytes_by_packing: dict[str, int]
-    layers: list[dict[str, Any]]
+    layers: list[LayerRow]
 
 
 def export(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model_pipeline.score import Brief
-from model_pipeline.strict import Strict
+from model_pipeline.strict import Sparse, Strict
 
 
 class Trained(Strict):
@@ -54,6 +54,19 @@ class Quantized(Strict):
     validation_clips: int
     float_validation_accuracy: float | None
     validation: dict[str, Brief]
+
+
+class Untrained(Strict):
+    """A network with random weights, made to be measured."""
+
+    macs: int
+
+
+class ShortTraining(Sparse):
+    """One of a search: right on the validation clips after each epoch; or why it diverged."""
+
+    accuracies: list[float] | None = None
+    failed: str | None = None
 
 
 class Sharded(Strict):

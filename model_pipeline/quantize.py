@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -27,6 +26,7 @@ import tensorflow as tf
 
 from model_pipeline import record
 from model_pipeline.config import Config
+from model_pipeline.data.described import TaughtBy
 from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged, read_json
 from model_pipeline.folders import atomic_dir, check_replaceable
@@ -268,7 +268,7 @@ def _manifest(
             shape=[int(n) for n in found.shape],
         )
 
-    summary = prepared.dataset.summary()
+    summary, scenes = prepared.dataset.summary(), _scenes(config, prepared)
     source = summary.source
     return Manifest(
         name=config.name,
@@ -295,7 +295,7 @@ def _manifest(
             "noise_seconds": summary.noise,
             # A path of this machine tells nobody else anything; the hash does.
             "extra": prepared.extra.summary().model_dump(mode="json", exclude={"folder"}) if prepared.extra else {},
-            "scenes": _scenes(config, prepared),
+            "scenes": scenes.model_dump(mode="json") if scenes else {},
         },
         accuracy={
             "float_validation": history.validation_accuracy,
@@ -306,15 +306,11 @@ def _manifest(
     )
 
 
-def _scenes(config: Config, prepared: Prepared) -> dict[str, Any]:
-    c = config.scenes
-    if not c.examples:
-        return {}
-    return {
-        "examples": c.examples,
-        "corpora": prepared.corpora,
-        "teacher": prepared.teacher,
-    }
+def _scenes(config: Config, prepared: Prepared) -> TaughtBy | None:
+    """None for a model of single clips."""
+    if not config.scenes.examples:
+        return None
+    return TaughtBy(examples=config.scenes.examples, corpora=prepared.corpora, teacher=prepared.teacher)
 
 
 def _record(config: Config, manifest: Manifest, result: Score, size: int, seconds: float) -> record.Record:

@@ -35,6 +35,7 @@ from model_pipeline.folders import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
 from model_pipeline.models import network_of
 from model_pipeline.models.load import load_network
+from model_pipeline.outcomes import ShortTraining, Untrained
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.quantize import convert
 from model_pipeline.train import train
@@ -46,7 +47,7 @@ from model_pipeline.training.sources import features_of
 _RANGES = 8  # random inputs that an untrained network's ranges are measured with
 
 
-def untrained(config: Config, out: Path) -> dict[str, Any]:
+def untrained(config: Config, out: Path) -> Untrained:
     """Writes ``model.tflite`` and ``model.json`` of the configuration's network with random weights into ``out``: it
     costs what the trained one will.
 
@@ -89,7 +90,7 @@ def untrained(config: Config, out: Path) -> dict[str, Any]:
     with atomic_dir(out, "kws search") as folder:
         (folder / "model.tflite").write_bytes(tflite)
         save_manifest(manifest, folder / "model.json")
-    return {"macs": net.macs}
+    return Untrained(macs=net.macs)
 
 
 def _quantization(tensor: Tensor) -> Quantization:
@@ -106,7 +107,7 @@ class Trainings:
 
     def train(
         self, config: Config, out: Path, parent: Path | None, progress: ProgressCallback, ask: Ask
-    ) -> dict[str, Any]:
+    ) -> ShortTraining:
         """Trains by ``config`` into folder ``out``; goes on where an earlier call was killed.
 
         Args:
@@ -114,7 +115,7 @@ class Trainings:
             ask: is told the validation accuracies of all epochs so far, and says whether to go on.
 
         Returns:
-            ``accuracies``: on the validation clips, after each epoch; or ``failed``: that it diverged.
+            What it reached, or that it diverged.
         """
         keras.backend.clear_session()
 
@@ -139,8 +140,8 @@ class Trainings:
         except KwsError as error:
             if error.exit_code != 1:  # what the user must mend
                 raise
-            return {"failed": str(error)}
-        return {"accuracies": accuracies()}
+            return ShortTraining(failed=str(error))
+        return ShortTraining(accuracies=accuracies())
 
     def _prepared(self, config: Config, progress: ProgressCallback) -> Prepared:
         first = self._first = self._first or prepare(config, self.data, self.work, progress)
@@ -161,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = child.parser(__doc__ or "", "data", "out", config=False).parse_args(argv)
     trainings = Trainings(arguments.data, arguments.out)
 
-    def job(values: dict[str, Any], progress: ProgressCallback, ask: Ask) -> dict[str, Any]:
+    def job(values: dict[str, Any], progress: ProgressCallback, ask: Ask) -> Untrained | ShortTraining:
         config, out = load_config(values["config"]), Path(values["out"])
         if values["do"] == "network":
             return untrained(config, out)

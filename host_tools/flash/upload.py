@@ -224,12 +224,12 @@ def check_running(running: Running, expected: dict[str, Any]) -> None:
     Raises:
         CheckFailed: it runs something else.
     """
-    said = running.as_dict()
     for name, text in (("board", "board"), ("model_hash", "model"), ("build", "build")):
         wanted = expected.get(name)
-        if wanted and said[name] != wanted:
+        said = getattr(running, name)
+        if wanted and said != wanted:
             raise CheckFailed(
-                f"the board says {text} {said[name]!r}, but {wanted!r} was flashed",
+                f"the board says {text} {said!r}, but {wanted!r} was flashed",
                 hint="press reset; if it stays so, the upload went to another board",
             )
 

@@ -6,9 +6,9 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import serial
 from serial.tools import list_ports
@@ -191,10 +191,6 @@ class Running:
     labels: tuple[str, ...]
     reset_reason: str
     fault: dict[str, int] | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def hello(port: str, timeout: float = 5.0, *, baud: int | None = None) -> Running:

@@ -6,11 +6,11 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from host_tools import ui
 from host_tools.image import build as builder
 from host_tools.image import emulate, models
+from host_tools.image.build import BuildResult
 from host_tools.link.session import Link
 from model_pipeline.errors import DeviceError, KwsError
 
@@ -43,9 +43,9 @@ def target(
     engine: str = "aot",
     baud: int | None = None,
     elf: Path | None = None,
-) -> Iterator[tuple[Link, dict[str, Any] | None]]:
+) -> Iterator[tuple[Link, BuildResult | None]]:
     """A link to ``port``, or to ``board``'s firmware, emulated: ``elf``, or what is built now (with
-    ``model``, of several in one image all); and the build as build.json has it, or None.
+    ``model``, of several in one image all); and the build, where it is known.
 
     Raises:
         KwsError: neither or both are given, or an ELF without a board.
@@ -64,7 +64,7 @@ def target(
         build = builder.load_build(elf.parent) if known else None
         ours = build is not None and Path(build.elf).resolve() == elf.resolve()
         with emulated(board, elf) as link:
-            yield link, build.to_json() if build is not None and ours else None
+            yield link, build if ours else None
         return
     with tempfile.TemporaryDirectory(prefix="kws-") as folder:
         several = [model] if isinstance(model, Path) else model
@@ -72,4 +72,4 @@ def target(
         with ui.progress(f"build firmware for {board}") as progress:
             result = builder.build(board, source, engine=engine, out=Path(folder), progress=progress)
         with emulated(board, Path(result.elf)) as link:
-            yield link, result.to_json()
+            yield link, result

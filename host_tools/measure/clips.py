@@ -163,7 +163,7 @@ def summarize(
             **classes.model_dump(),
             "accuracy": metrics.proportion(classes.accuracy.correct, len(rows)),
             "device": info.as_dict(),
-            "ticks": metrics.tick_unit(info).as_dict(),
+            "ticks": metrics.tick_unit(info),
             "cost": {
                 "frontend_frame": metrics.spread(frames),
                 "frontend_clip": metrics.spread([row.frontend_ticks or 0 for row in known]),

@@ -58,7 +58,7 @@ def bench(link: Link, *, rounds: int = 10, seed: int = 1, progress: ProgressCall
     return Bench.model_validate(
         {
             "device": info.as_dict(),
-            "ticks": metrics.tick_unit(info).as_dict(),
+            "ticks": metrics.tick_unit(info),
             "cost": {
                 "frontend_frame": metrics.spread(frames),
                 "inference": metrics.spread(inferences),

@@ -284,17 +284,17 @@ def _rows(program: Program, calls: Sequence[float], total: float) -> list[LayerC
         activations = sum(t.bytes for t in [*call.inputs, *call.outputs] if t.data is None)
         rows.append(
             LayerCost(
-                call=row["call"],
-                operator=row["operator"],
-                name=row["name"],
-                kernel=row["kernel"],
-                input=row["input"],
-                output=row["output"],
-                macs=row["macs"],
-                weight_bytes=row["constant_bytes"],
+                call=row.call,
+                operator=row.operator,
+                name=row.name,
+                kernel=row.kernel,
+                input=row.input,
+                output=row.output,
+                macs=row.macs,
+                weight_bytes=row.constant_bytes,
                 activation_bytes=activations,
                 cost=amount,
-                per_mac=amount / row["macs"] if row["macs"] else None,
+                per_mac=amount / row.macs if row.macs else None,
                 share=amount / total if total else 0.0,
             )
         )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 
 from host_tools.link.events import Stats
 from host_tools.link.info import Info
-from host_tools.measure.results import Classes, LinkUse
+from host_tools.measure.results import Classes, LinkUse, Ticks
 from model_pipeline.intervals import Share, confusion_matrix
 
 _CALIBRATION_TOLERANCE = 1e-3
@@ -57,21 +56,7 @@ def spread(values: Sequence[float]) -> dict[str, float | int]:
     return {"count": len(array), **{name: round(float(value), 3) for name, value in result.items()}}
 
 
-@dataclass(frozen=True)
-class TickUnit:
-    """What a device's ticks may be called."""
-
-    name: str  # "instructions", "cycles", "ns", or "ticks of SOURCE at N Hz"
-    note: str  # why, in one sentence
-    source: str
-    hz: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """For results.json."""
-        return asdict(self)
-
-
-def tick_unit(info: Info) -> TickUnit:
+def tick_unit(info: Info) -> Ticks:
     """Names the unit of the ticks that this device counts, and never more than is known.
 
     DWT counts core cycles, but in an emulator whose DWT counts instructions: on a core the calibration loop, with a
@@ -83,17 +68,17 @@ def tick_unit(info: Info) -> TickUnit:
     source, hz, expected, ticks = info.timer_source, info.timer_hz, info.calibration_expected, info.calibration_ticks
     exact = bool(expected) and abs(ticks - expected) <= _CALIBRATION_TOLERANCE * expected
     if source == "DWT" and not exact:
-        return TickUnit("cycles", "core cycles, counted by the DWT of a real core", source, hz)
+        return Ticks(name="cycles", note="core cycles, counted by the DWT of a real core", source=source, hz=hz)
     if source == "CLOCK_MONOTONIC" and hz == 1_000_000_000:
-        return TickUnit("ns", "wall time of the host computer, not of a board", source, hz)
+        return Ticks(name="ns", note="wall time of the host computer, not of a board", source=source, hz=hz)
     plain = f"ticks of {source or 'an unnamed timer'}" + (f" at {hz:,} Hz" if hz else "")
     if not expected:
-        return TickUnit(plain, f"{source} has no calibration loop", source, hz)
+        return Ticks(name=plain, note=f"{source} has no calibration loop", source=source, hz=hz)
     if exact:
         note = f"guest instructions: a loop of {expected:,} instructions took {ticks:,} ticks of {source}; not cycles"
-        return TickUnit("instructions", note, source, hz)
+        return Ticks(name="instructions", note=note, source=source, hz=hz)
     note = f"a loop of {expected:,} instructions took {ticks:,} ticks of {source}, so a tick is not an instruction"
-    return TickUnit(plain, note, source, hz)
+    return Ticks(name=plain, note=note, source=source, hz=hz)
 
 
 def link_summary(host: dict[str, int], before: Stats | None, after: Stats | None, missing: int = 0) -> LinkUse:

@@ -44,7 +44,8 @@ class Spread(Strict):
 
 
 class Ticks(Strict):
-    """`metrics.TickUnit`."""
+    """What a device's ticks may be called: "instructions", "cycles", "ns" or "ticks of SOURCE at N Hz"; ``note``: why,
+    in one sentence."""
 
     name: str
     note: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from optuna.trial import FrozenTrial
@@ -13,63 +12,103 @@ from host_tools.run.steps import write_config
 from host_tools.search.study import Search
 from model_pipeline.files import write_json
 from model_pipeline.folders import atomic_dir
+from model_pipeline.strict import Sparse, Strict
 
 FRONT = "front"  # the folder with results, below the search's
 
 
-def write(search: Search) -> dict[str, Any]:
+class Candidate(Sparse):
+    """One trained network: how it came about, what it is (`study.SPACE`), its accuracy on the validation clips, its
+    cost (`cost.Cost`), why it was ended early, and of those of the front the file with its configuration."""
+
+    trial: int
+    origin: str
+    hop_ms: int
+    channels: int
+    front: int
+    body: int
+    blocks: int
+    kernel: int
+    step: int
+    accuracy: float
+    macs: int
+    flash: int
+    ram: int
+    inference: int
+    per_second: int
+    load: float
+    end: str | None = None
+    config: str | None = None
+
+
+class Found(Strict):
+    """``front.json``: the front and all others that were trained, and how many trials there were: trained, ended
+    early, over a limit, the same network again."""
+
+    front: list[Candidate]
+    trials: int
+    trained: int
+    ended_early: int
+    infeasible: int
+    repeated: int
+    plot: str
+    study: str
+    others: list[Candidate]
+
+
+def write(search: Search) -> Found:
     """Writes ``front/``: ``front.svg``, ``front.json`` and a TOML a network, and returns what is in the JSON."""
     front, trained, finished = search.front(), search.trained(), search.finished()
     folder = search.out / FRONT
-    ended = [t for t in trained if "end" in t.user_attrs]
-    result: dict[str, Any] = {
-        "front": [{**row(t), "config": str(folder / f"{_name(search, t)}.toml")} for t in front],
-        "trials": len(finished),
-        "trained": len(trained),
-        "ended_early": len(ended),
-        "infeasible": len([t for t in finished if "cost" not in t.user_attrs and "same_as" not in t.user_attrs]),
-        "repeated": len([t for t in finished if "same_as" in t.user_attrs]),
-        "plot": str(folder / "front.svg"),
-        "study": str(search.out / "study.db"),
-        "others": [row(t) for t in trained if t not in front and t.user_attrs["accuracies"]],
-    }
+    result = Found(
+        front=[candidate(t, str(folder / f"{_name(search, t)}.toml")) for t in front],
+        trials=len(finished),
+        trained=len(trained),
+        ended_early=len([t for t in trained if "end" in t.user_attrs]),
+        infeasible=len([t for t in finished if "cost" not in t.user_attrs and "same_as" not in t.user_attrs]),
+        repeated=len([t for t in finished if "same_as" in t.user_attrs]),
+        plot=str(folder / "front.svg"),
+        study=str(search.out / "study.db"),
+        others=[candidate(t) for t in trained if t not in front and t.user_attrs["accuracies"]],
+    )
     with atomic_dir(folder, "kws search", ours=_ours) as temporary:
         for trial in front:
             name = _name(search, trial)
             write_config(search.configuration(trial.params, name), temporary / f"{name}.toml")
-        (temporary / "front.svg").write_text(picture(result["front"], result["others"]), encoding="utf-8")
-        write_json(temporary / "front.json", result)
+        (temporary / "front.svg").write_text(picture(result.front, result.others), encoding="utf-8")
+        write_json(temporary / "front.json", result.model_dump(mode="json"))
     return result
 
 
-def row(trial: FrozenTrial) -> dict[str, Any]:
-    """One trained network: how it came about, its sizes, its accuracy on the validation clips, its cost."""
-    return {
-        "trial": trial.number,
-        "origin": trial.user_attrs.get("origin", "sampled"),
+def candidate(trial: FrozenTrial, config: str | None = None) -> Candidate:
+    """A trial that was trained."""
+    return Candidate(
+        trial=trial.number,
+        origin=trial.user_attrs.get("origin", "sampled"),
+        accuracy=max(trial.user_attrs["accuracies"]),
+        end=trial.user_attrs.get("end"),
+        config=config,
         **trial.params,
-        "accuracy": max(trial.user_attrs["accuracies"]),
         **trial.user_attrs["cost"],
-        **({"end": trial.user_attrs["end"]} if "end" in trial.user_attrs else {}),
-    }
+    )
 
 
-def picture(front: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
+def picture(front: list[Candidate], others: list[Candidate]) -> str:
     """The front as a stair over instructions, with all that were trained beside it: a whole SVG file."""
 
     def draw(axes: Axes) -> None:
         for rows, colour, size in ((others, pictures.MUTED, 14), (front, pictures.ACCENT, 30)):
             for pruned, marker in ((False, "o"), (True, "v")):
-                some = [r for r in rows if r["origin"].startswith("pruned") == pruned]
+                some = [r for r in rows if r.origin.startswith("pruned") == pruned]
                 label = f"{'front' if rows is front else 'others'}{', pruned' if pruned else ''}"
                 if some:
-                    x, y = [r["per_second"] for r in some], [100 * r["accuracy"] for r in some]
+                    x, y = [r.per_second for r in some], [100 * r.accuracy for r in some]
                     axes.scatter(x, y, s=size, marker=marker, color=colour, label=label, zorder=3)
-        x, y = [r["per_second"] for r in front], [100 * r["accuracy"] for r in front]
+        x, y = [r.per_second for r in front], [100 * r.accuracy for r in front]
         axes.step(x, y, where="post", color=pictures.ACCENT, linewidth=1.2)
         for r in front:
-            at = (r["per_second"], 100 * r["accuracy"])
-            axes.annotate(str(r["trial"]), at, (0, 6), textcoords="offset points", ha="center", color=pictures.INK)
+            at = (r.per_second, 100 * r.accuracy)
+            axes.annotate(str(r.trial), at, (0, 6), textcoords="offset points", ha="center", color=pictures.INK)
         axes.set(xlabel="instructions a second of sound", ylabel="right on validation clips, %")
         axes.xaxis.set_major_formatter(lambda value, _: pictures.short(value))
         axes.margins(x=0.06, y=0.08)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from host_tools.search.study import Train
 from model_pipeline.child import Worker
+from model_pipeline.outcomes import ShortTraining
 from model_pipeline.progress import ProgressCallback
 
 
@@ -23,6 +24,7 @@ def trainer(worker: Worker) -> Train:
             "parent": str(parent) if parent else None,
         }
         result = worker.call(job, progress, lambda question: go_on(question["accuracies"]))
-        return result.get("failed") or result["accuracies"]
+        ended = ShortTraining.model_validate(result)
+        return ended.failed or ended.accuracies or []
 
     return train

@@ -51,7 +51,7 @@ def bench(
         ui.progress("benchmark") as progress,
     ):
         measured = measure(link, rounds=rounds, progress=progress)
-    ui.emit({**measured.to_json(), "build": build}, json, show)
+    ui.emit({**measured.to_json(), "build": build.to_json() if build else None}, json, show)
 
 
 def show_features(speeds: FeatureSpeed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,8 @@ def compile(
         with atomic_dir(out, "kws compile", sources=[model], ours=_ours) as folder:
             for name, text in emit(program).items():
                 (folder / name).write_text(text, encoding="utf-8")
+    layers, edges = program.layers(), program.float_edges
+    plan = program.streaming.told() if program.streaming else None
     result = {
         "model": str(model),
         "model_hash": program.model_hash,
@@ -48,29 +51,29 @@ def compile(
         **choice.model_dump(),
         "constant_bytes": program.constant_bytes,
         "constant_bytes_by_packing": constants_by_packing(tflite, streaming, frames),
-        "layers": program.layers(),
-        "float_edges": program.float_edges,
+        "layers": [asdict(row) for row in layers],
+        "float_edges": [asdict(edge) for edge in edges],
         "out": str(out) if out is not None else None,
-        "streaming": program.streaming.to_json() if program.streaming else None,
+        "streaming": asdict(plan) if plan else None,
     }
 
     def human(values: dict) -> None:
         table = ui.Table("", "operator", "output", "MACs", "constants")
         for column in (3, 4):
             table.columns[column].justify = "right"
-        for row in values["layers"]:
-            shape = "x".join(map(str, row["output"]))
-            macs = f"{row['macs']:,}" if row["macs"] else ""
-            table.add_row(str(row["call"]), row["operator"], shape, macs, f"{row['constant_bytes']:,}")
+        for row in layers:
+            shape = "x".join(map(str, row.output))
+            macs = f"{row.macs:,}" if row.macs else ""
+            table.add_row(str(row.call), row.operator, shape, macs, f"{row.constant_bytes:,}")
         ui.out.show(table)
-        for edge in values["float_edges"]:
+        for edge in edges:
             ui.out.say(
                 "the float32 {} {} is {} in the plan: {:.9g} * (value - {})",
-                edge["edge"],
-                edge["name"],
-                edge["type"].lower(),
-                edge["scale"],
-                f"({edge['zero_point']})" if edge["zero_point"] < 0 else edge["zero_point"],
+                edge.edge,
+                edge.name,
+                edge.type.lower(),
+                edge.scale,
+                f"({edge.zero_point})" if edge.zero_point < 0 else edge.zero_point,
             )
         ui.out.say(
             "arena {:,} B (no plan is below {:,} B), {:,} MACs",
@@ -79,16 +82,16 @@ def compile(
             values["macs"],
         )
         ui.out.say("{}", kernels.constants_line(values))
-        if plan := values["streaming"]:
+        if plan:
             ui.out.say(
                 "streaming: {} of {} frames a call, equal to the window's model from call {} on",
-                plan["hop"],
-                plan["window"],
-                plan["warm_up"],
+                plan.hop,
+                plan.window,
+                plan.warm_up,
             )
-            for layer in plan["layers"]:
-                if layer["reason"]:
-                    ui.out.say("  {} {}: all of it is computed each time", layer["place"], layer["reason"])
+            for layer in plan.layers:
+                if layer.reason:
+                    ui.out.say("  {} {}: all of it is computed each time", layer.place, layer.reason)
         if values["out"]:
             ui.out.say("written to {}", values["out"])
 

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from host_tools import ui
 from host_tools.options import common
 
+if TYPE_CHECKING:
+    from host_tools.flash.usb import Running
+
 EXAMPLE = "Example: kws devices --port /dev/ttyACM0"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something that is connected. ``roles``: as what, by the board that it could be; ``note``: why nothing answers."""
+
+    port: str | None
+    usb: str | None
+    serial_number: str | None
+    product: str | None
+    roles: Mapping[str, str]
+    running: Running | None
+    note: str
 
 
 def devices(
@@ -31,31 +49,24 @@ def devices(
     found = [known.Device(port, None, None, None)] if port else known.connected(list(ids.values()))
     if port:
         found = [d for d in known.ports() if d.port == port] or found
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     with ui.progress("ask the boards") as bar:
         for number, device in enumerate(found):
             bar(number, len(found), device.port or str(device.usb))
             roles = {name: role for name in boards if (role := ids[name].role(device.usb))}
-            row = {
-                "port": device.port,
-                "usb": str(device.usb) if device.usb else None,
-                "serial_number": device.serial_number,
-                "product": device.product,
-                "roles": roles,
-                "running": None,
-                "note": "",
-            }
+            running, note = None, ""
             ask = hello and device.port and "bootloader" not in roles.values()
             if ask and (port or every or roles):
                 bauds = {b.kws.serial.baud for n, b in boards.items() if b.kws.serial and (n in roles or not roles)}
-                row["running"], row["note"] = _ask(str(device.port), sorted(bauds), timeout)
+                running, note = _ask(str(device.port), sorted(bauds), timeout)
             elif "bootloader" in roles.values():
-                row["note"] = "in its boot loader"
-            rows.append(row)
-    ui.emit({"devices": rows}, json, _show)
+                note = "in its boot loader"
+            usb = str(device.usb) if device.usb else None
+            rows.append(Row(device.port, usb, device.serial_number, device.product, roles, running, note))
+    ui.emit({"devices": [asdict(row) for row in rows]}, json, lambda _: _show(rows))
 
 
-def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | None, str]:
+def _ask(port: str, bauds: list[int], timeout: float) -> tuple[Running | None, str]:
     """What answers on ``port``, tried at each of these speeds, or why nothing does."""
     from host_tools.flash.usb import hello
     from host_tools.link.port import CantOpen
@@ -64,7 +75,7 @@ def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | 
     note = ""
     for baud in bauds or [115200]:
         try:
-            return hello(port, timeout, baud=baud).as_dict(), ""
+            return hello(port, timeout, baud=baud), ""
         except CantOpen as error:
             return None, str(error)  # no other speed will do
         except DeviceError as error:
@@ -72,10 +83,9 @@ def _ask(port: str, bauds: list[int], timeout: float) -> tuple[dict[str, Any] | 
     return None, note
 
 
-def _show(values: dict[str, Any]) -> None:
+def _show(rows: Sequence[Row]) -> None:
     from host_tools.link.codes import FaultKind
 
-    rows = values["devices"]
     if not rows:
         ui.out.say("nothing is connected")
         return
@@ -83,15 +93,13 @@ def _show(values: dict[str, Any]) -> None:
     for title in ("port", "USB id", "serial", "could be", "runs"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        could = ", ".join(
-            f"{name}{'' if role == 'application' else f' ({role})'}" for name, role in row["roles"].items()
-        )
-        running = row["running"]
-        runs = row["note"]
+        could = ", ".join(f"{name}{'' if role == 'application' else f' ({role})'}" for name, role in row.roles.items())
+        running = row.running
+        runs = row.note
         if running:
-            runs = f"micro-kws {running['firmware']} ({running['board']}, model {running['model_hash']})"
-            if fault := running["fault"]:  # told once by the device, so it must not be lost here
+            runs = f"micro-kws {running.firmware} ({running.board}, model {running.model_hash})"
+            if fault := running.fault:  # told once by the device, so it must not be lost here
                 runs += f"; the run before ended in a {FaultKind.name_of(fault['kind'])} at {fault['pc']:#010x}"
-        cells = (row["port"] or "–", row["usb"] or "–", row["serial_number"] or "–", could or "–", runs or "–")
+        cells = (row.port or "–", row.usb or "–", row.serial_number or "–", could or "–", runs or "–")
         table.add_row(*cells)
     ui.out.show(table)

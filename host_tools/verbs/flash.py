@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,7 +76,7 @@ def flash(
             device = flashing.come_back(plan)
             if device is not None and device.port is not None:
                 result["port"] = device.port
-                result["running"] = flashing.greet(plan, device, expected).as_dict()
+                result["running"] = asdict(flashing.greet(plan, device, expected))
     ui.emit(result, json, _show)
 
 

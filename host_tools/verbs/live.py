@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,17 @@ EXAMPLE = (
 )
 _BLOCK = 320  # 20 ms
 _FRAMES_A_SECOND = 15
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a live stream."""
+
+    detections: int
+    seconds: float  # of sound
+    clipped_samples: int
+    lost_samples: int
+    lost_frames: int
 
 
 def live(
@@ -68,16 +80,15 @@ def live(
             info = link.info()
         only = model[0] if model and len(model) == 1 else None  # key s saves thresholds there
         summary = _run(link, info, source, only, dump_audio, keep_detections, seconds, projector, json)
-    summary["microphone_overflows"] = len(overflows)
     if json:
-        ui.emit_line({"event": "Summary", **summary})
+        ui.emit_line({"event": "Summary", **asdict(summary), "microphone_overflows": len(overflows)})
     else:
         ui.out.say(
             "{} detections in {:.1f} s of sound; {} samples and {} frames lost",
-            summary["detections"],
-            summary["seconds"],
-            summary["lost_samples"],
-            summary["lost_frames"],
+            summary.detections,
+            summary.seconds,
+            summary.lost_samples,
+            summary.lost_frames,
         )
 
 
@@ -107,7 +118,7 @@ def _run(
     seconds: float | None,
     projector: bool,
     json: bool,
-) -> dict[str, Any]:
+) -> Summary:
     from host_tools.link.stream import SEND_FEATURES
     from host_tools.live import lines, tune
     from host_tools.live.feed import Feed
@@ -139,13 +150,7 @@ def _run(
                 elif not drawn and type(event).__name__ == "Detection":
                     heard = state.found[-1]
                     ui.out.say("{:8.2f} s  [bold green]{}[/]  {:.2f}", heard.second, heard.word, heard.score)
-    return {
-        "detections": state.count,
-        "seconds": round(state.seconds, 3),
-        "clipped_samples": state.clipped,
-        "lost_samples": feed.lost,
-        "lost_frames": state.lost_frames(),
-    }
+    return Summary(state.count, round(state.seconds, 3), state.clipped, feed.lost, state.lost_frames())
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from host_tools.options import common
 from host_tools.options.recipe import Settings
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.packages import pip_install
+
+if TYPE_CHECKING:
+    from host_tools.search.results import Found
 
 EXAMPLE = (
     "Example: kws search --config default --data data/speech_commands --out runs/search --max-macs 1.2M "
@@ -74,7 +77,7 @@ def search(
         study = Search(recipe, data_hash, out, limits, epochs, costs, trainer(worker))
         study.run(trials, minutes, progress, lambda: results.write(study))
         result = results.write(study)
-    ui.emit({"data": str(data), **result}, json, _show)
+    ui.emit({"data": str(data), **result.model_dump(mode="json")}, json, lambda _: _show(result, data))
 
 
 def _number(text: str, thousand: int) -> int:
@@ -85,34 +88,34 @@ def _number(text: str, thousand: int) -> int:
     return round(float(found[1]) * thousand ** " KM".index(found[2].upper() or " "))
 
 
-def _show(values: dict[str, Any]) -> None:
+def _show(found: Found, data: Path) -> None:
     table = ui.Table(
         "trial", "how", "hop, bands", "network", "right", "MACs", "inference", "second", "RAM", "flash", "load",
         spare=(1, 7, 2, 6, 9, 10),
     )  # fmt: skip
     for column in table.columns[4:]:
         column.justify = "right"
-    for r in values["front"]:
+    for r in found.front:
         table.add_row(
-            str(r["trial"]),
-            r["origin"],
-            f"{r['hop_ms']} ms, {r['channels']}",
-            f"{r['front']}-{r['body']}, {r['blocks']}x{r['kernel']}",
-            f"{100 * r['accuracy']:.2f} %",
-            *(f"{r[name] / 1e6:.2f} M" for name in ("macs", "inference", "per_second")),
-            *(f"{r[name] / 1024:.1f} K" for name in ("ram", "flash")),
-            f"{100 * r['load']:.1f} %",
+            str(r.trial),
+            r.origin,
+            f"{r.hop_ms} ms, {r.channels}",
+            f"{r.front}-{r.body}, {r.blocks}x{r.kernel}",
+            f"{100 * r.accuracy:.2f} %",
+            *(f"{getattr(r, name) / 1e6:.2f} M" for name in ("macs", "inference", "per_second")),
+            *(f"{getattr(r, name) / 1024:.1f} K" for name in ("ram", "flash")),
+            f"{100 * r.load:.1f} %",
         )
     ui.out.show(table)
     ui.out.say(
         "{} trained, {} of them not to the end; {} broke a limit. Network: channels of front and body, blocks x "
         "frames. Right: on the validation clips, in float, after a short training. Inference, second (of sound): "
         "instructions. RAM and flash: of the whole image.",
-        values["trained"],
-        values["ended_early"],
-        values["infeasible"],
+        found.trained,
+        found.ended_early,
+        found.infeasible,
     )
-    for r in values["front"]:
-        rest = f"--data {values['data']} --out runs/{Path(r['config']).stem}/train"
-        ui.out.say("  kws train --config {} {}", r["config"], rest)
-    ui.out.say("drawn to {}", values["plot"])
+    for r in found.front:
+        rest = f"--data {data} --out runs/{Path(str(r.config)).stem}/train"
+        ui.out.say("  kws train --config {} {}", r.config, rest)
+    ui.out.say("drawn to {}", found.plot)

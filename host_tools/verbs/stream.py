@@ -67,7 +67,12 @@ def stream(
         assert data is not None
         measured = _clips(link, data, clips, paced, only)
     where = f"an emulated {board}" if board and board != "host" else ""
-    results = {**measured.to_json(), "build": build, "data_folder": str(data.resolve()), "where": where}
+    results = {
+        **measured.to_json(),
+        "build": build.to_json() if build else None,
+        "data_folder": str(data.resolve()),
+        "where": where,
+    }
     result = {key: value for key, value in results.items() if key != "clips"}
     if out:
         from host_tools.report import page as report

@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from model_pipeline.compiler.ir import Call, Graph, Tensor, constant_bytes
 from model_pipeline.compiler.passes.place import Placement, kept_tensors
 from model_pipeline.compiler.planner import Plan
 from model_pipeline.compiler.streaming import Streaming
+
+
+@dataclass(frozen=True)
+class FloatEdge:
+    """An input or output (``edge``) that was float32, and how its integers stand for real numbers."""
+
+    edge: str
+    name: str
+    type: str
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A call of the plan. ``offset``: of its output in the arena; ``constant_bytes``: what it takes of flash."""
+
+    call: int
+    operator: str
+    name: str
+    input: list[int]
+    output: list[int]
+    kernel: str
+    macs: int
+    constant_bytes: int
+    offset: int
 
 
 @dataclass(eq=False)
@@ -50,16 +75,10 @@ class Program:
         return sum(t.bytes for t in self.graph.outputs)
 
     @property
-    def float_edges(self) -> list[dict[str, Any]]:
+    def float_edges(self) -> list[FloatEdge]:
         """Of each edge that was float32: which, and how its integers stand for real numbers."""
         return [
-            {
-                "edge": edge,
-                "name": outside.name,
-                "type": inside.type,
-                "scale": float(inside.scale),
-                "zero_point": inside.zero_point,
-            }
+            FloatEdge(edge, outside.name, inside.type, float(inside.scale), inside.zero_point)
             for edge, outside, inside in self.moved
         ]
 
@@ -87,19 +106,19 @@ class Program:
         """Flash for weights, biases, multipliers and tables (not for parameters and code)."""
         return constant_bytes(self.calls)
 
-    def layers(self) -> list[dict[str, Any]]:
-        """One row for each call: for tables and JSON."""
+    def layers(self) -> list[LayerRow]:
+        """One row for each call."""
         return [
-            {
-                "call": number,
-                "operator": call.operator.name,
-                "name": call.outputs[0].name,
-                "input": list(call.inputs[0].shape),
-                "output": list(call.outputs[0].shape),
-                "kernel": call.function,
-                "macs": call.macs,
-                "constant_bytes": sum(c.array.nbytes for c in call.constants),
-                "offset": self.placement.offset(call.outputs[0]),
-            }
+            LayerRow(
+                call=number,
+                operator=call.operator.name,
+                name=call.outputs[0].name,
+                input=list(call.inputs[0].shape),
+                output=list(call.outputs[0].shape),
+                kernel=call.function,
+                macs=call.macs,
+                constant_bytes=sum(c.array.nbytes for c in call.constants),
+                offset=self.placement.offset(call.outputs[0]),
+            )
             for number, call in enumerate(self.calls)
         ]

@@ -11,7 +11,6 @@ docs/streaming-plan.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor
 from model_pipeline.compiler.ops import lower
@@ -33,6 +32,26 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class StreamedLayer:
+    """Rows of an operator's output, and how many of them a call computes; ``reason``: why it is all of them."""
+
+    place: str
+    computed: int
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A streaming plan's numbers; see `Streaming`."""
+
+    hop: int
+    window: int
+    warm_up: int
+    layers: list[StreamedLayer]
+
+
+@dataclass(frozen=True)
 class Streaming:
     """A streaming plan's numbers, in feature frames, and its layers."""
 
@@ -45,12 +64,10 @@ class Streaming:
         """Calls after a reset until results equal those of the window's model."""
         return -(-self.window // self.hop)
 
-    def to_json(self) -> dict[str, Any]:
-        """For --json and tables."""
-        layers = [
-            {"place": a.operator.place, "computed": a.computed, "rows": a.rows, "reason": a.reason} for a in self.layers
-        ]
-        return {"hop": self.hop, "window": self.window, "warm_up": self.warm_up, "layers": layers}
+    def told(self) -> Streamed:
+        """Its numbers, for people and scripts."""
+        layers = [StreamedLayer(a.operator.place, a.computed, a.rows, a.reason) for a in self.layers]
+        return Streamed(self.hop, self.window, self.warm_up, layers)
 
     @property
     def obstacles(self) -> list[Layer]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from model_pipeline.config import CorpusConfig
 from model_pipeline.data.audio import EXTENSIONS
+from model_pipeline.data.described import UsedCorpus
 from model_pipeline.data.transcripts import Sayings, text_of, transcripts
 from model_pipeline.errors import KwsError
 
@@ -95,12 +96,19 @@ class Corpus:
             digest.update(f"{r.path.name}\0{r.path.stat().st_size}\n".encode())
         return digest.hexdigest()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> UsedCorpus:
         """What the manifest keeps of a corpus that was used."""
         c = self.config
-        counts = {part: len(self.of(part)) for part in PARTS}
-        described = {"name": c.name, "kind": c.kind, "licence": c.licence, "hash": self.content_hash, "files": counts}
-        return described | {"training": c.training, "calibration": c.calibration, "exclude": list(c.exclude)}
+        return UsedCorpus(
+            name=c.name,
+            kind=c.kind,
+            licence=c.licence,
+            hash=self.content_hash,
+            files={part: len(self.of(part)) for part in PARTS},
+            training=c.training,
+            calibration=c.calibration,
+            exclude=list(c.exclude),
+        )
 
     def without(self, part: Part | None, sayings: Sayings | None) -> tuple[list[Recording], list[Recording]]:
         """Recordings of a part in which no keyword is said, as far as transcripts tell, and those in which one is."""

@@ -132,3 +132,25 @@ class Summary(Strict):
     words: dict[str, int]
     noise: dict[str, float]
     source: dict[str, Any]
+
+
+class UsedCorpus(Strict):
+    """A corpus as the manifest keeps it. ``files``: recordings by part; ``training``, ``calibration``: the shares of
+    them that those may hear; ``exclude``: as the configuration has it."""
+
+    name: str
+    kind: str
+    licence: str
+    hash: str
+    files: dict[str, int]
+    training: float
+    calibration: float
+    exclude: list[str]
+
+
+class TaughtBy(Strict):
+    """The scenes that a model has learnt from; ``teacher``: as the pool says who judged them."""
+
+    examples: int
+    corpora: list[UsedCorpus]
+    teacher: dict[str, Any]

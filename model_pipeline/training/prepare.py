@@ -13,6 +13,7 @@ import numpy as np
 from model_pipeline.config import Config
 from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset
+from model_pipeline.data.described import UsedCorpus
 from model_pipeline.errors import KwsError
 from model_pipeline.models.base import Linear
 from model_pipeline.progress import ProgressCallback
@@ -50,7 +51,7 @@ class Prepared:
     teacher: dict[str, Any]  # what is known of the one that the examples' logits are of
     validation: tuple[np.ndarray, np.ndarray]  # int8 [n, frames, channels], int [n]
     prior: list[float] | None = None  # each label's share of the examples, where it is known
-    corpora: list[dict[str, Any]] = field(default_factory=list)  # of the scenes, as `Corpus.describe` has them
+    corpora: list[UsedCorpus] = field(default_factory=list)  # of the scenes, as `Corpus.describe` has them
     head: Linear | None = None  # of the teacher, over the speech embedding as it is
 
     def shares(self, amount: float) -> np.ndarray | None:
@@ -105,7 +106,7 @@ def prepare(
     size = config.devices.buffer_clips or _quarter_of_memory()
     teacher: dict[str, Any] = {}
     prior: list[float] | None = None
-    corpora: list[dict[str, Any]] = []
+    corpora: list[UsedCorpus] = []
     linear: Linear | None = None
     if made:
         _check_made(made, config, data)

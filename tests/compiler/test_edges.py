@@ -47,7 +47,7 @@ def test_a_plan_begins_and_ends_inside_of_float_edges():
     program = compile_model(tflite)
     assert (program.input.type, program.output.type) == ("INT8", "INT8")
     assert [call.operator.name for call in program.calls] == ["FULLY_CONNECTED"]
-    edges = {e["edge"]: (e["name"], e["scale"], e["zero_point"]) for e in program.float_edges}
+    edges = {e.edge: (e.name, e.scale, e.zero_point) for e in program.float_edges}
     assert edges == {"input": ("features", float(SCALE), -7), "output": ("scores", float(np.float32(0.1)), 3)}
     assert "float32" in emit(program)["model_aot.h"]
     inputs = RNG(1).integers(-128, 128, (9, 6)).astype(np.int8)

@@ -61,7 +61,7 @@ def test_a_recordings_part_does_not_depend_on_its_folder_or_ending() -> None:
 def test_a_corpus_that_was_used_is_known_again(tmp_path: Path) -> None:
     folder = recordings(tmp_path / "talk", [f"{i}-1-0000" for i in range(40)])
     used = open_corpus(CorpusConfig(name="talk", folder=str(folder), training=0.4, calibration=0.3, licence="CC0"))
-    entry = used.describe()
+    entry = used.describe().model_dump()
     assert entry["files"] == {part: len(used.of(part)) for part in ("training", "calibration", "reporting")}
     renamed = folder.rename(tmp_path / "other")
     again = corpus_of(renamed, [entry])

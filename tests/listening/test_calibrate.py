@@ -393,7 +393,7 @@ def test_what_a_model_has_used_is_told_and_left_out(world, tmp_path, capfd) -> N
     # As a training would have left it: half of the speakers of "prose" were heard.
     prose = open_corpus(CorpusConfig(name="prose", folder=str(tmp_path / "prose"), training=0.4, calibration=0.3))
     manifest = load_manifest(folder)
-    used = {"scenes": {"examples": 1, "corpora": [prose.describe()]}}
+    used = {"scenes": {"examples": 1, "corpora": [prose.describe().model_dump()]}}
     save_manifest(manifest.model_copy(update={"training_data": used}), folder / "model.json")
     corpora = ("--negative", tmp_path / "prose", "--negative", tmp_path / "wake")
     code, out, err = kws(

@@ -240,10 +240,10 @@ def test_a_study_is_not_mixed_with_another(tmp_path: Path) -> None:
 
 def test_each_network_of_the_front_can_be_trained_in_full(finished: Search) -> None:
     result = results.write(finished)
-    assert json.loads((finished.out / "front" / "front.json").read_text()) == result
-    assert result["trained"] == 15 == len(result["front"]) + len(result["others"])
-    for row, trial in zip(result["front"], finished.front(), strict=True):
-        config = load_config(row["config"])
+    assert json.loads((finished.out / "front" / "front.json").read_text()) == result.model_dump(mode="json")
+    assert result.trained == 15 == len(result.front) + len(result.others)
+    for row, trial in zip(result.front, finished.front(), strict=True):
+        config = load_config(row.config)
         assert config.train.architecture == "tcn" and config.train.epochs == finished.config.train.epochs
         assert config.train.shape.model_dump() == {
             k: trial.params[k] for k in ("front", "body", "blocks", "kernel", "step")
@@ -251,7 +251,7 @@ def test_each_network_of_the_front_can_be_trained_in_full(finished: Search) -> N
         assert (config.frontend.hop_ms, config.frontend.channels) == (trial.params["hop_ms"], trial.params["channels"])
         stride_ms = config.detector.stride_hops * config.frontend.hop_ms
         assert abs(stride_ms - finished.config.detector.stride_hops * 30) <= config.frontend.hop_ms / 2
-    picture = ElementTree.parse(result["plot"])
+    picture = ElementTree.parse(result.plot)
     assert picture.getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
