@@ -65,7 +65,7 @@ def _render_run(manifest: Manifest, checked: Evaluation, expected: dict[str, Any
         {"near": expected["near"]} if expected["near"] else {}
     )
     if expected.get("streaming"):
-        measured["streaming"] = evaluate.brief(Heard.model_validate(expected["streaming"]))
+        measured["streaming"] = evaluate.brief(Heard.model_validate(expected["streaming"])).model_dump(mode="json")
     return render(
         manifest.model_copy(update={"accuracy": manifest.accuracy | measured}),
         [costs.BoardCost.model_validate(row) for row in expected["boards"]],

@@ -8,6 +8,7 @@ from host_tools import ui
 from host_tools.ui import Table
 from model_pipeline.intervals import Rate, Share
 from model_pipeline.listening.results import (
+    Calibration,
     CorpusFigures,
     FreeFigures,
     Judged,
@@ -15,6 +16,7 @@ from model_pipeline.listening.results import (
     Near,
     SessionFigures,
 )
+from model_pipeline.manifest import DetectorDefaults
 from model_pipeline.rate import ms_of
 
 _LISTED = 24  # words that never fired
@@ -25,7 +27,7 @@ def evaluation(result: Listening) -> None:
     """Prints what `model_pipeline.listening.evaluate.evaluate_streaming` gave."""
     ui.out.say("[bold]{}[/] (model {}), a result every {} ms", result.name, result.model, result.stride_ms)
     detector = result.detector
-    _detector(detector.model_dump(), result.labels, result.stride_ms / detector.stride_hops)
+    _detector(detector, result.labels, result.stride_ms / detector.stride_hops)
     figures(result)
 
 
@@ -117,40 +119,40 @@ def near(result: Near, shown: int = 40) -> None:
         ui.out.say("left out, they sound the same as a keyword: {}", pairs)
 
 
-def calibration(result: dict[str, Any]) -> None:
+def calibration(result: Calibration) -> None:
     """Prints what `model_pipeline.listening.calibrate.calibrate` gave."""
-    wish = result["wish"]
+    wish = result.wish
     ui.out.say(
         "[bold]{}[/] (model {}): at most {:g} false accepts an hour, answers within {:g} ms",
-        result["name"],
-        result["model"],
-        wish["rate"],
-        wish["response_ms"],
+        result.name,
+        result.model,
+        wish.rate,
+        wish.response_ms,
     )
-    _detector(result["detector"], result["labels"], result["hop_ms"])
-    expected = result["expected"]
+    _detector(result.detector, result.labels, result.hop_ms)
+    expected = result.expected
     ui.out.say(
         "Chosen so that speech it has not heard gives at most [bold]{:g}[/] false accepts an hour. Since speech "
         "differs, it was allowed {:.2g} an hour on the recordings below; of their keywords {:.0f} are missed, "
         "answered late, or taken for another.",
-        expected["false_accepts_per_hour"],
-        expected["asked_there"],
-        expected["errors"],
+        expected.false_accepts_per_hour,
+        expected.asked_there,
+        expected.errors,
     )
-    if expected["left_out"]:
-        apart = (f"{r['name']} {r['false_accepts']:.0f} in {r['hours']:.2f} h" for r in expected["left_out"])
+    if expected.left_out:
+        apart = (f"{r.name} {r.false_accepts:.0f} in {r.hours:.2f} h" for r in expected.left_out)
         ui.out.say("false accepts on what is left out, of a detector chosen on all the others: {}", ", ".join(apart))
-    if expected["least_shown"] and wish["rate"] < expected["least_shown"]:
+    if expected.least_shown and wish.rate < expected.least_shown:
         ui.out.say(
             "[yellow]so few recordings can't show less than {:.2g} an hour:[/] below it the figure is carried on from "
             "higher rates",
-            expected["least_shown"],
+            expected.least_shown,
         )
     ui.out.say("[dim]on what it was chosen on:[/]")
-    figures(Judged.model_validate(result["calibration"]))
-    if result["measured"]:
+    figures(result.calibration)
+    if result.measured:
         ui.out.say("[dim]on recordings that it was not chosen on:[/]")
-        figures(Judged.model_validate(result["measured"]))
+        figures(result.measured)
 
 
 def second_look(result: dict[str, Any]) -> None:
@@ -169,17 +171,17 @@ def second_look(result: dict[str, Any]) -> None:
     )
 
 
-def _detector(detector: dict[str, Any], labels: list[str], hop_ms: float) -> None:
-    smoothing = detector["window"] * detector["stride_hops"] * hop_ms
-    levels = ", ".join(f"{w} {t}" for w, t in zip(labels, detector["thresholds"], strict=True) if t)
+def _detector(detector: DetectorDefaults, labels: list[str], hop_ms: float) -> None:
+    smoothing = detector.window * detector.stride_hops * hop_ms
+    levels = ", ".join(f"{w} {t}" for w, t in zip(labels, detector.thresholds, strict=True) if t)
     ui.out.say(
         "detector: a result every {:g} ms, mean of {} ({:g} ms), {} in a row, {:g} ms refractory; "
         "thresholds of 256: {}",
-        detector["stride_hops"] * hop_ms,
-        detector["window"],
+        detector.stride_hops * hop_ms,
+        detector.window,
         smoothing,
-        detector["min_count"],
-        ms_of(detector["refractory_samples"]),
+        detector.min_count,
+        ms_of(detector.refractory_samples),
         levels,
     )
 

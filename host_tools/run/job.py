@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from host_tools.boards import load_board
 from host_tools.image import build as builder
 from host_tools.image import targets
 from host_tools.measure.clips import host_engine, measure_model, problems
+from host_tools.measure.results import ClipShare
 from host_tools.report import page as report
 from host_tools.run.results import collect, keep
 from host_tools.run.sources import sources
@@ -22,12 +23,49 @@ from model_pipeline.config import Config
 from model_pipeline.data.described import Imported, Synthesized
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.folders import MARK, atomic_dir
+from model_pipeline.listening.results import Expected
+from model_pipeline.manifest import DetectorDefaults
+from model_pipeline.outcomes import Quantized, Trained
 from model_pipeline.progress import ProgressCallback
+from model_pipeline.strict import Strict
+
+if TYPE_CHECKING:
+    from model_pipeline.export import Generated
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
 _RELAX = 10  # times that calibration may ask for twice the wanted rate: a run ends with a detector that hears something
 # What a build compiles; firmware/model is an input of its own.
 _FIRMWARE = tuple(f"firmware/{part}" for part in ("app", "core", "engines", "platform", "ports"))
+
+
+class LookedAt(Strict):
+    """What a second look has learnt from."""
+
+    words: int
+    hours: float
+    corpora: list[str]
+
+
+class Chosen(Strict):
+    """A calibration: the wanted false accepts an hour, and what became of it."""
+
+    wanted: float
+    detector: DetectorDefaults
+    expected: Expected
+
+
+class Frames(Strict):
+    """Of the link."""
+
+    lost: int
+    repeated: int
+
+
+class Measured(Strict):
+    """What a measurement comes to."""
+
+    accuracy: ClipShare
+    link: Frames
 
 
 @dataclass(frozen=True)
@@ -81,14 +119,15 @@ class Job:
 
         return import_folder(Path(self.config.data.folder), self.within("data"), progress)
 
-    def train(self, progress: ProgressCallback) -> dict[str, Any]:
-        return child.run_step("model_pipeline.train", self.arguments(data="data", out="train"), progress)
+    def train(self, progress: ProgressCallback) -> Trained:
+        found = child.run_step("model_pipeline.train", self.arguments(data="data", out="train"), progress)
+        return Trained.model_validate(found)
 
-    def quantize(self, progress: ProgressCallback) -> dict[str, Any]:
+    def quantize(self, progress: ProgressCallback) -> Quantized:
         arguments = self.arguments(trained="train", data="data", out=self.quantized)
-        return child.run_step("model_pipeline.quantize", arguments, progress)
+        return Quantized.model_validate(child.run_step("model_pipeline.quantize", arguments, progress))
 
-    def look(self, progress: ProgressCallback) -> dict[str, Any]:
+    def look(self, progress: ProgressCallback) -> LookedAt:
         from model_pipeline.data.sessions import Plan
         from model_pipeline.listening.look import LookShape, look
 
@@ -96,9 +135,9 @@ class Job:
         negative = self.not_meant("training", "speech", "noise")
         with self.copied(self.quantized, "looked") as made:
             found = look(made, self.within("data"), negative, shape, Plan(seed=shape.seed, limit=1000), progress)
-        return {"words": found.words, "hours": round(found.hours, 3), "corpora": list(found.corpora)}
+        return LookedAt(words=found.words, hours=round(found.hours, 3), corpora=list(found.corpora))
 
-    def calibrate(self, progress: ProgressCallback) -> dict[str, Any]:
+    def calibrate(self, progress: ProgressCallback) -> Chosen:
         from model_pipeline.data.sessions import Plan
         from model_pipeline.listening.calibrate import Wish, calibrate
 
@@ -109,7 +148,7 @@ class Job:
             found = calibrate(
                 made, self.within("data"), negative, Wish(config.detector.rate), plan, progress, relax=_RELAX
             )
-        return {"wanted": config.detector.rate, "detector": found["detector"], "expected": found["expected"]}
+        return Chosen(wanted=config.detector.rate, detector=found.detector, expected=found.expected)
 
     def not_meant(self, split: str, *kinds: str) -> list[Path]:
         """The folders of the corpora of these kinds, and of that split of the sentences that training made."""
@@ -124,20 +163,19 @@ class Job:
             shutil.copytree(self.within(source), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK))
             yield made
 
-    def check(self, progress: ProgressCallback) -> dict[str, Any]:
+    def check(self, progress: ProgressCallback) -> ClipShare:
         from model_pipeline.evaluate import evaluate
 
         data, model = self.within("data"), self.within("model")
         result = evaluate(model, data, engine=host_engine(), progress=progress, data_config=self.config.data)
         keep(self.within("check") / "check.json", result.model_dump(mode="json"))
-        return result.share.correct()
+        return ClipShare.model_validate(result.share.correct())
 
-    def export(self, progress: ProgressCallback) -> dict[str, Any]:
+    def export(self, progress: ProgressCallback) -> Generated:
         from model_pipeline.export import export
 
         out, config = self.within("firmware_model"), self.config
-        made = export(self.within("model"), out, progress, streaming=config.hop_frames, choice=config.compile)
-        return made.model_dump(mode="json")
+        return export(self.within("model"), out, progress, streaming=config.hop_frames, choice=config.compile)
 
     def expect(self, progress: ProgressCallback) -> None:
         from host_tools.run.expect import expect
@@ -150,13 +188,14 @@ class Job:
         config, out = self.config, self.within("build")
         builder.build(config.board, self.within("firmware_model"), engine=config.engine, out=out, progress=progress)
 
-    def measure(self, progress: ProgressCallback) -> dict[str, Any]:
+    def measure(self, progress: ProgressCallback) -> Measured:
         model, data, config = self.within("model"), self.within("data"), self.config
         with targets.emulated(config.board, self.within("build") / "firmware.elf") as link:
             measured = measure_model(link, model, data, self.clips, PACED_CLIPS, progress, config.data)
         results = {**measured.to_json(), "where": where(config.board)}
         keep(self.within("measure") / "measure.json", results)
-        return {"accuracy": results["accuracy"], "link": {k: results["link"][k] for k in ("lost", "repeated")}}
+        frames = Frames(lost=measured.link.lost, repeated=measured.link.repeated)
+        return Measured(accuracy=measured.accuracy, link=frames)
 
     def report(self, progress: ProgressCallback) -> None:
         progress(0, 1, "drawing")

@@ -33,6 +33,7 @@ from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, pick, to_ask, total
 from model_pipeline.listening.recogniser import Recogniser
+from model_pipeline.listening.results import Calibration, Expected, LeftOut, Wished
 from model_pipeline.manifest import DetectorDefaults, Look, Manifest, load_manifest, save_manifest
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import samples_of
@@ -82,7 +83,7 @@ def calibrate(
     write: bool = True,
     split: Split = "validation",
     relax: int = 0,
-) -> dict[str, Any]:
+) -> Calibration:
     """Chooses smoothing window, thresholds, count, refractory time and stride, and writes them into ``model.json``.
 
     In a folder of `kws export` the generated sources are made anew from it; the folder is replaced as a whole.
@@ -91,11 +92,6 @@ def calibrate(
         relax: where no thresholds reach the wanted rate, or only such that miss more than `USEFUL` of the keywords,
             ask for twice as much, at most this many times. ``expected`` then says what rate it became, and how many
             keywords were missed at the wanted one.
-
-    Returns:
-        ``detector``, ``before`` (the manifest's), ``expected`` (errors in the sessions; false accepts an hour: on other
-        recordings, and on those it was chosen on as estimated and as asked for), ``calibration`` and
-        ``measured`` (figures on what was chosen on and on the reporting part, as `evaluate.judge` gives them).
 
     Raises:
         KwsError: no data, or the wanted rate can't be reached with any threshold.
@@ -108,34 +104,33 @@ def calibrate(
     corpus, held_out = _listen(recogniser, dataset, split, corpora, wish, plan, progress)
     asked = wish.rate
     choice, wish, strict = choose_relaxed(corpus, manifest, wish, relax, progress)
-    result: dict[str, Any] = {
-        "model": manifest.model_hash,
-        "name": manifest.name,
-        "labels": manifest.labels,
-        "wish": {"rate": asked, "response_ms": wish.response_ms, "snr_db": list(wish.snr_db)},
-        "before": manifest.detector.model_dump(),
-        "detector": choice.detector.model_dump(),
-        "hop_ms": manifest.frontend.hop_ms,
-        "expected": {
-            "errors": choice.errors,
-            "said": choice.said,
-            "errors_at_wish": strict,
-            "false_accepts_per_hour": wish.rate,
-            "where_chosen": round(choice.rate, 4),
-            "asked_there": round(choice.asked, 4),
+    result = Calibration(
+        model=manifest.model_hash,
+        name=manifest.name,
+        labels=manifest.labels,
+        wish=Wished(rate=asked, response_ms=wish.response_ms, snr_db=list(wish.snr_db)),
+        before=manifest.detector,
+        detector=choice.detector,
+        hop_ms=manifest.frontend.hop_ms,
+        expected=Expected(
+            errors=choice.errors,
+            said=choice.said,
+            errors_at_wish=strict,
+            false_accepts_per_hour=wish.rate,
+            where_chosen=round(choice.rate, 4),
+            asked_there=round(choice.asked, 4),
             # No false accept in N hours still allows for three in N hours (95 %).
-            "least_shown": round(3.0 / sum(part.hours for part in corpus.speech), 3) if corpus.speech else None,
-            "left_out": [
-                {"name": name, "hours": round(hours, 4), "false_accepts": count}
-                for name, hours, count in choice.left_out
+            least_shown=round(3.0 / sum(part.hours for part in corpus.speech), 3) if corpus.speech else None,
+            left_out=[
+                LeftOut(name=name, hours=round(hours, 4), false_accepts=count) for name, hours, count in choice.left_out
             ],
-        },
-        "corpora": [c.describe() for c in corpora],
-        "calibration": judge(corpus, choice.detector, det=False).model_dump(mode="json"),
-        "measured": (judge(held_out, choice.detector, det=False).model_dump(mode="json") if held_out.speech else None),
-    }
+        ),
+        corpora=[c.describe() for c in corpora],
+        calibration=judge(corpus, choice.detector, det=False),
+        measured=judge(held_out, choice.detector, det=False) if held_out.speech else None,
+    )
     if write:
-        store(Path(model), choice.detector, _record(result))
+        store(Path(model), choice.detector, result.kept().model_dump(mode="json"))
     return result
 
 
@@ -388,17 +383,3 @@ def _listen(
     for stretch in reported:
         listener.speech(stretch)
     return chosen, held_out
-
-
-def _record(result: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest keeps."""
-    kept: dict[str, Any] = {"wish": result["wish"], "expected": result["expected"], "corpora": result["corpora"]}
-    for snr, values in result["calibration"]["sessions"].items():
-        kept[f"validation_{snr}_db"] = {
-            "misses": round(values["misses"]["value"] or 0.0, 5),
-            "response_ms": {k: values["response_ms"].get(k) for k in ("median", "p95")},
-        }
-    if result["measured"]:
-        rate = result["measured"]["speech"]["false_accepts"]
-        kept["reporting"] = {"hours": rate["hours"], "false_accepts": rate["count"]}
-    return kept

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from model_pipeline.data import connected as negatives
 from model_pipeline.data.corpora import Corpus as NamedCorpus
@@ -19,7 +18,22 @@ from model_pipeline.errors import KwsError
 from model_pipeline.intervals import Rate, Share
 from model_pipeline.listening.corpus import Corpus, KeywordFree, Listener
 from model_pipeline.listening.recogniser import Recogniser
-from model_pipeline.listening.results import CorpusFigures, DetPoint, FreeFigures, Heard, Judged, Listening, Place
+from model_pipeline.listening.results import (
+    CorpusFigures,
+    CorpusKept,
+    DetPoint,
+    FreeFigures,
+    Heard,
+    Judged,
+    Listening,
+    ListeningKept,
+    Place,
+    RateKept,
+    ResponseKept,
+    SessionFigures,
+    SessionKept,
+    UnheardKept,
+)
 from model_pipeline.listening.scoring import summary
 from model_pipeline.manifest import DetectorDefaults, Manifest, keywords_of, record_accuracy
 from model_pipeline.progress import ProgressCallback
@@ -90,21 +104,21 @@ def evaluate_streaming(
         **dict(judged.model_copy(update={"corpora": corpora})),
     )
     if record:
-        record_accuracy(model, "streaming", brief(result))
+        record_accuracy(model, "streaming", brief(result).model_dump(mode="json"))
         if other := unheard(result):
-            record_accuracy(model, "other_speech", other)
+            record_accuracy(model, "other_speech", other.model_dump(mode="json"))
     return result
 
 
-def unheard(result: Heard) -> dict[str, Any]:
+def unheard(result: Heard) -> UnheardKept | None:
     """False accepts on all corpora of which neither training nor calibration has heard anything, as the manifest keeps
-    them; {} without any."""
+    them; None without any."""
     rows = [row for row in result.corpora if not row.used]
     if not rows:
-        return {}
+        return None
     rate = Rate.of(sum(row.false_accepts.count for row in rows), sum(row.false_accepts.hours for row in rows))
     what = "connected speech that neither training nor calibration has heard: " + ", ".join(r.name for r in rows)
-    return {"what": what, "detector": result.detector.model_dump(), **_brief_rate(rate)}
+    return UnheardKept(what=what, detector=result.detector, **dict(RateKept.of(rate)))
 
 
 @dataclass(frozen=True)
@@ -281,32 +295,27 @@ def _false(parts: Sequence[KeywordFree], detector: DetectorDefaults, labels: Seq
     )
 
 
-def brief(result: Heard) -> dict[str, Any]:
+def brief(result: Heard) -> ListeningKept:
     """What the manifest keeps."""
-    kept: dict[str, Any] = {"split": result.split, "detector": result.detector.model_dump()}
-    for snr, values in result.sessions.items():
-        kept[f"sessions_{snr}_db" if snr != "own" else "own_sessions"] = {
-            "keywords": values.keywords,
-            "misses": round(values.misses.value or 0.0, 5),
-            "interval95": [round(values.misses.low, 5), round(values.misses.high, 5)],
-            "false_accepts_per_hour": round(values.false_accepts.per_hour or 0.0, 3),
-            "response_ms": {"median": values.response_ms.median, "p95": values.response_ms.p95},
-        }
-    for name, free in (("speech", result.speech), ("noise", result.noise)):
-        if free:
-            kept[name] = _brief_rate(free.false_accepts)
-    if result.corpora:
-        kept["corpora"] = [
-            {"name": c.name, "used": c.used, "aside": c.aside, "hash": c.hash, **_brief_rate(c.false_accepts)}
-            for c in result.corpora
-        ]
-    return kept
 
+    def session(found: SessionFigures) -> SessionKept:
+        return SessionKept(
+            keywords=found.keywords,
+            misses=round(found.misses.value or 0.0, 5),
+            interval95=(round(found.misses.low, 5), round(found.misses.high, 5)),
+            false_accepts_per_hour=round(found.false_accepts.per_hour or 0.0, 3),
+            response_ms=ResponseKept(median=found.response_ms.median, p95=found.response_ms.p95),
+        )
 
-def _brief_rate(rate: Rate) -> dict[str, Any]:
-    return {
-        "hours": rate.hours,
-        "false_accepts": rate.count,
-        "per_hour": round(rate.per_hour or 0.0, 3),
-        "interval95": [round(rate.low, 3), round(rate.high or 0.0, 3)],
-    }
+    corpora = [
+        CorpusKept(name=c.name, used=c.used, aside=c.aside, hash=c.hash, **dict(RateKept.of(c.false_accepts)))
+        for c in result.corpora
+    ]
+    return ListeningKept(
+        split=result.split,
+        detector=result.detector,
+        sessions={snr: session(found) for snr, found in result.sessions.items()},
+        speech=RateKept.of(result.speech.false_accepts) if result.speech else None,
+        noise=RateKept.of(result.noise.false_accepts) if result.noise else None,
+        corpora=corpora or None,
+    )

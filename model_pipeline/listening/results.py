@@ -3,11 +3,14 @@ of the detector."""
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from typing import Any
 
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from model_pipeline.data.described import UsedCorpus
 from model_pipeline.intervals import Rate, Share
 from model_pipeline.manifest import DetectorDefaults
-from model_pipeline.strict import Strict
+from model_pipeline.strict import Sparse, Strict
 
 
 class Response(Strict):
@@ -158,3 +161,193 @@ class Near(Strict):
     near: list[NearWord]
     same_sound: dict[str, str]
     fired: Share
+
+
+class RateKept(Strict):
+    """A rate of false accepts as the manifest has it."""
+
+    hours: float
+    false_accepts: int
+    per_hour: float
+    interval95: tuple[float, float]
+
+    @classmethod
+    def of(cls, rate: Rate) -> RateKept:
+        """It, rounded."""
+        return cls(
+            hours=rate.hours,
+            false_accepts=rate.count,
+            per_hour=round(rate.per_hour or 0.0, 3),
+            interval95=(round(rate.low, 3), round(rate.high or 0.0, 3)),
+        )
+
+
+class CorpusKept(Strict):
+    """One corpus, as the manifest has it: `CorpusFigures`, and `RateKept`."""
+
+    name: str
+    used: list[str] | None
+    aside: int
+    hash: str
+    hours: float
+    false_accepts: int
+    per_hour: float
+    interval95: tuple[float, float]
+
+
+class ResponseKept(Strict):
+    """Of a word, in milliseconds, as the manifest has it."""
+
+    median: float | None
+    p95: float | None
+
+
+class SessionKept(Strict):
+    """Sessions of one SNR, as the manifest has them; ``misses``: the share of the keywords."""
+
+    keywords: int
+    misses: float
+    interval95: tuple[float, float]
+    false_accepts_per_hour: float
+    response_ms: ResponseKept
+
+
+class ListeningKept(Sparse):
+    """What the manifest keeps of `Heard` (``accuracy.streaming``). In JSON each of ``sessions`` is a key:
+    ``sessions_10_db``, ``own_sessions``."""
+
+    split: str
+    detector: DetectorDefaults
+    sessions: dict[str, SessionKept]
+    speech: RateKept | None
+    noise: RateKept | None
+    corpora: list[CorpusKept] | None
+
+    @model_serializer(mode="wrap")
+    def _there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = write(self)
+        names = {snr: f"sessions_{snr}_db" if snr != "own" else "own_sessions" for snr in self.sessions}
+        head = {key: values.pop(key) for key in ("split", "detector")}
+        sessions = {names[snr]: session for snr, session in values.pop("sessions").items()}
+        return {**head, **sessions, **{key: value for key, value in values.items() if value is not None}}
+
+
+class UnheardKept(Strict):
+    """False accepts on all corpora of which neither training nor calibration has heard anything, as the manifest has
+    them (``accuracy.other_speech``)."""
+
+    what: str
+    detector: DetectorDefaults
+    hours: float
+    false_accepts: int
+    per_hour: float
+    interval95: tuple[float, float]
+
+
+class Wished(Strict):
+    """What a calibration was asked for: false accepts an hour, milliseconds to an answer, SNR of the sessions."""
+
+    rate: float
+    response_ms: float
+    snr_db: list[float]
+
+
+class LeftOut(Strict):
+    """False accepts on a corpus (or part of the only one) of a detector that was chosen on the others."""
+
+    name: str
+    hours: float
+    false_accepts: float
+
+
+class Expected(Strict):
+    """What is expected of the detector that was chosen.
+
+    Attributes:
+        errors: of the ``said`` keywords in the sessions; ``errors_at_wish``: of a detector of the wanted rate, None
+            where no thresholds reach it.
+        false_accepts_per_hour: on speech that it has not heard, at most: the wanted rate or what became of it.
+        where_chosen, asked_there: an hour on what it was chosen on, and how many were allowed there.
+        least_shown: an hour, as little as these recordings can show; None without speech.
+    """
+
+    errors: float
+    said: int
+    errors_at_wish: float | None
+    false_accepts_per_hour: float
+    where_chosen: float
+    asked_there: float
+    least_shown: float | None
+    left_out: list[LeftOut]
+
+
+class HoursKept(Strict):
+    """False accepts in hours of speech."""
+
+    hours: float
+    false_accepts: int
+
+
+class ValidationKept(Strict):
+    """Sessions that a detector was chosen on, as the manifest has them."""
+
+    misses: float
+    response_ms: ResponseKept
+
+
+class CalibrationKept(Sparse):
+    """What the manifest keeps of `Calibration` (``accuracy.calibration``). In JSON each of ``sessions`` is a key:
+    ``validation_10_db``; ``reporting``: on speech that it was not chosen on."""
+
+    wish: Wished
+    expected: Expected
+    corpora: list[UsedCorpus]
+    sessions: dict[str, ValidationKept]
+    reporting: HoursKept | None
+
+    @model_serializer(mode="wrap")
+    def _there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = write(self)
+        sessions = {f"validation_{snr}_db": session for snr, session in values.pop("sessions").items()}
+        reporting = values.pop("reporting")
+        return {**values, **sessions, **({"reporting": reporting} if reporting else {})}
+
+
+class Calibration(Strict):
+    """What `calibrate.calibrate` gives.
+
+    Attributes:
+        wish: as it was asked for; ``before``, ``detector``: the manifest's, and the one that was chosen.
+        calibration, measured: figures on what it was chosen on, and on the reporting part (None without speech).
+    """
+
+    model: str
+    name: str
+    labels: list[str]
+    wish: Wished
+    before: DetectorDefaults
+    detector: DetectorDefaults
+    hop_ms: int
+    expected: Expected
+    corpora: list[UsedCorpus]
+    calibration: Judged
+    measured: Judged | None
+
+    def kept(self) -> CalibrationKept:
+        """For the manifest."""
+        speech = self.measured.speech if self.measured else None
+        return CalibrationKept(
+            wish=self.wish,
+            expected=self.expected,
+            corpora=self.corpora,
+            sessions={
+                snr: ValidationKept(
+                    misses=round(found.misses.value or 0.0, 5),
+                    response_ms=ResponseKept(median=found.response_ms.median, p95=found.response_ms.p95),
+                )
+                for snr, found in self.calibration.sessions.items()
+            },
+            reporting=HoursKept(hours=speech.false_accepts.hours, false_accepts=speech.false_accepts.count)
+            if speech
+            else None,
+        )
