@@ -15,8 +15,8 @@ from model_pipeline.packages import pip_install
 
 EXAMPLE = (
     "Example: kws federate --recipe tiny --data data/speech_commands --rounds 100 --strategy fedavgm "
-    "--speakers-per-client 8 --out runs/federated   and then   kws quantize --recipe runs/federated/recipe.toml "
-    "--trained runs/federated --data data/speech_commands --out runs/federated/model"
+    "--speakers-per-client 8 --out runs/federated   and then   kws quantize runs/federated "
+    "--recipe runs/federated/recipe.toml --data data/speech_commands --out runs/federated/model"
 )
 
 
@@ -141,7 +141,7 @@ def _show(values: dict[str, Any]) -> None:
     if values["epsilon"] is not None:
         ui.out.say("  differential privacy: epsilon {:.1f} at delta {:.1e}", values["epsilon"], values["delta"])
     ui.out.say(
-        "  kws quantize --recipe {}/recipe.toml --trained {} --data {} --out {}/model",
+        "  kws quantize {} --recipe {}/recipe.toml --data {} --out {}/model",
         values["out"],
         values["out"],
         values["data"],

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from host_tools import verbs
+from host_tools.cli import build_app
 from model_pipeline.config import Config, TalkConfig
 from model_pipeline.native import ROOT
 from tests.support import configuration_doc, report_picture
@@ -47,3 +54,55 @@ def test_a_page_names_files_that_are_there(page: Path) -> None:
 def test_the_picture_of_a_report_is_not_older_than_the_page() -> None:
     again = "python -m tests.support.report_picture RUN, with a run of make demo"
     assert report_picture.look_of(report_picture.PICTURE.read_bytes()) == report_picture.look(), again
+
+
+def _commands(text: str) -> list[list[str]]:
+    """Each `kws` command that a text shows, as words: in blocks, in spans of code, and in a verb's example."""
+    text = re.sub(r"\\\n\s*", " ", text)
+    code = re.findall(r"^(?: {4}|\$ )(.*)$|`([^`\n]+)`|^Example: (.*)$", text, re.M)
+    code += [
+        (line, "", "") for block in re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S) for line in block.split("\n")
+    ]
+    found = []
+    for line in filter(None, (part for parts in code for part in parts)):
+        for rest in re.split(r"(?:^|(?<=[\s/(;]))kws (?=[a-z]+(?:[^a-z:]|$))", line)[1:]:
+            found.append(re.split(r"\s#|[|;&)`]| {2,}", rest)[0].split())
+    return found
+
+
+@functools.cache
+def _application() -> Any:
+    return typer.main.get_command(build_app())
+
+
+def _unknown(words: list[str]) -> list[str]:
+    """What a command says that kws does not know."""
+    command: Any = _application()
+    while words and hasattr(command, "commands"):
+        name, *words = words
+        if name.rstrip(",") not in command.commands:
+            return [] if command.name == "evaluate" else [name]  # kws evaluate MODEL is understood as it was of old
+        command = command.commands[name.rstrip(",")]
+    known = {o for p in command.params for o in [*p.opts, *p.secondary_opts]} | {"--help", "-h"}
+    given = [re.split(r"[=,.:]", word)[0] for word in words if re.match(r"--?[a-z]", word)]
+    return [option for option in given if option not in known]
+
+
+def _examples() -> list[tuple[str, str]]:
+    found = []
+    for name in (module.name for module in pkgutil.iter_modules(verbs.__path__)):
+        module = importlib.import_module(f"{verbs.__name__}.{name}")
+        group = getattr(module, "GROUP", None)
+        texts = [c.epilog or "" for c in group.registered_commands] if group else [module.EXAMPLE]
+        found += [(name, text) for text in texts if text]
+    return found
+
+
+def test_every_command_that_is_shown_is_one_with_options_that_there_are() -> None:
+    """In pages and in the verbs' examples."""
+    shown = [(page.name, page.read_text(encoding="utf-8")) for page in PAGES] + _examples()
+    commands = [(where, words) for where, text in shown for words in _commands(text)]
+    assert len(commands) > 300
+    wrong = [(where, " ".join(words), unknown) for where, words in commands if (unknown := _unknown(list(words)))]
+    assert not wrong
+    assert _unknown(["quantize", "runs/mine", "--trained", "x"]) == ["--trained"] and _unknown(["flush"]) == ["flush"]
