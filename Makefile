@@ -2,7 +2,7 @@
 KWS := .venv/bin/kws
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint bench bench-words pictures fuzz clean
+.PHONY: help setup demo test lint bench bench-train bench-words pictures fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -30,6 +30,9 @@ bench: setup ## instructions, RAM and flash of models on the emulated board, bes
 
 pictures: setup ## the terminal's pictures in docs/, taken of the emulated board
 	@$(PY) -m tests.pictures
+
+bench-train: setup ## training examples a second on 1, 2, … devices, and what the limit is (ARGS="--devices 1,2,4")
+	@$(PY) -m tests.bench_train $(ARGS)
 
 bench-words: setup ## people's accuracy of own words that only synthesisers said (ARGS="--only b --takes 0")
 	@$(PY) -m tests.bench_words $(ARGS)
