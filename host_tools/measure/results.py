@@ -156,6 +156,15 @@ class PartCost(Strict):
     detector: Spread
 
 
+class Memory(Strict):
+    """Flash or RAM in bytes: ``used`` of ``limit``, and named parts."""
+
+    name: str
+    used: int
+    limit: int
+    parts: list[tuple[str, int]]
+
+
 class Burst(Strict):
     """Milliseconds to an answer at full speed; ``streaming``: at a microphone's pace, which is not tried."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from host_tools.measure.results import Results
+from host_tools.measure.results import Memory, Results
 from model_pipeline.config import explain
 from model_pipeline.data.audio import SAMPLE_RATE, read_clip
 from model_pipeline.data.near import spelling
@@ -116,11 +118,20 @@ def _visible(value: Any) -> Any:
     return shown(value) if type(value) is str else value  # Markup is ours
 
 
-def memory(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Flash and RAM from build.json: ``name``, ``used``, ``limit`` and named parts in bytes. Empty without the build
-    of a board (a process of this computer has no budget)."""
+@dataclass(frozen=True)
+class WrongClip:
+    """A clip that was heard wrong; ``sound``: a data URL, or empty."""
+
+    name: str
+    sound: str
+    said: str
+    heard: str
+
+
+def memory(results: Mapping[str, Any]) -> list[Memory]:
+    """Flash and RAM from build.json. Empty without the build of a board (a process of this computer has no budget)."""
     build = results.get("build") or {}
-    rows = []
+    rows: list[Memory] = []
     for name, kind, parts in (
         ("Flash", "flash", (("code", "code"), ("constants", "constants"), ("initial values", "data"))),
         ("RAM", "ram", (("arena", "arena"), ("stack", "stack"), ("other variables", "bss"), ("initialised", "data"))),
@@ -128,7 +139,7 @@ def memory(results: dict[str, Any]) -> list[dict[str, Any]]:
         limit = build.get(f"{kind}_budget")
         if limit:
             pieces = [(text, build[f"{kind}_{key}"]) for text, key in parts if build[f"{kind}_{key}"]]
-            rows.append({"name": name, "used": build[f"{kind}_total"], "limit": limit, "parts": pieces})
+            rows.append(Memory(name=name, used=build[f"{kind}_total"], limit=limit, parts=pieces))
     return rows
 
 
@@ -204,7 +215,7 @@ def tiles(results: dict[str, Any]) -> list[tuple[str, str, str]]:
             )
             break
     for row in memory(results):
-        found.append((f"{row['used'] / 1024:.1f} KB", row["name"], f"of {row['limit'] / 1024:.0f} KB allowed"))
+        found.append((f"{row.used / 1024:.1f} KB", row.name, f"of {row.limit / 1024:.0f} KB allowed"))
     agreement = results.get("agreement")
     if agreement:
         found.append(
@@ -229,7 +240,7 @@ def _figures(results: dict[str, Any]) -> dict[str, str]:
     groups = [("sent at full speed", burst), ("at a microphone's pace", results["response_ms"]["paced"])]
     if any(values for _, values in groups):
         found["response"] = pictures.response(groups)
-    rows = [row for row in memory(results) if row["parts"]]
+    rows = [row for row in memory(results) if row.parts]
     if rows:
         found["memory"] = pictures.memory(rows)
     return found
@@ -252,17 +263,17 @@ def second(results: dict[str, Any]) -> list[tuple[str, float]]:
     ]
 
 
-def _worst(results: dict[str, Any]) -> list[dict[str, Any]]:
+def _worst(results: dict[str, Any]) -> list[WrongClip]:
     """The clips that were heard wrong, for listening to; at most 20."""
     labels = results["labels"]
     wrong = [row for row in results["clips"] if row["predicted"] != row["label"]]
     return [
-        {
-            "name": row["name"],
-            "sound": _sound(results.get("data_folder"), row["name"]),
-            "said": labels[row["label"]],
-            "heard": "no answer" if row["predicted"] is None else labels[row["predicted"]],
-        }
+        WrongClip(
+            name=row["name"],
+            sound=_sound(results.get("data_folder"), row["name"]),
+            said=labels[row["label"]],
+            heard="no answer" if row["predicted"] is None else labels[row["predicted"]],
+        )
         for row in wrong[:20]
     ]
 

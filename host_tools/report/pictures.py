@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from host_tools.measure.results import Memory
 from model_pipeline.text import PICTURES, shown
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "templates" / "report.html.j2"
@@ -192,18 +193,18 @@ def response(groups: Sequence[tuple[str, Sequence[float]]]) -> str:
     return picture("response", "Histogram of response times", (WIDTH, 2.4 + 0.2 * len(groups)), draw)
 
 
-def memory(rows: Sequence[dict[str, Any]]) -> str:
-    """Stacked bars of used bytes in a memory. ``rows``: name, limit, parts [(name, bytes)]."""
+def memory(rows: Sequence[Memory]) -> str:
+    """Stacked bars of used bytes, a memory each."""
 
     def draw(axes: Axes) -> None:
         for place, row in enumerate(rows):
-            limit = row["limit"]
+            limit = row.limit
             axes.barh(place, 100, height=0.42, color=TRACK)
             left = 0.0
-            for (_, size), colour in zip(row["parts"], (ACCENT, SECOND, THIRD, MUTED), strict=False):
+            for (_, size), colour in zip(row.parts, (ACCENT, SECOND, THIRD, MUTED), strict=False):
                 axes.barh(place, 100 * size / limit, left=left, height=0.42, color=colour, alpha=0.9)
                 left += 100 * size / limit
-            text = f"{row['name']}: {row['used'] / 1024:.1f} of {limit / 1024:.0f} KB"
+            text = f"{row.name}: {row.used / 1024:.1f} of {limit / 1024:.0f} KB"
             axes.text(0, place - 0.34, text, fontsize=9, color=INK)
         axes.set(xlim=(0, 100), ylim=(len(rows) - 0.4, -0.65))
         axes.set_axis_off()

@@ -67,8 +67,8 @@ def results(values: dict[str, Any]) -> None:
                 f"({times['count']} clips)",
             )
     for row in report.memory(values):
-        parts = ", ".join(f"{name} {size:,}" for name, size in row["parts"])
-        table.add_row(row["name"], f"{row['used']:,} of {row['limit']:,} B  ({parts})")
+        parts = ", ".join(f"{name} {size:,}" for name, size in row.parts)
+        table.add_row(row.name, f"{row.used:,} of {row.limit:,} B  ({parts})")
     link = values["link"]
     colour = "red" if link["lost"] or link["repeated"] else "green"
     table.add_row("frames", Text(f"{link['lost']} lost, {link['repeated']} repeated", colour))

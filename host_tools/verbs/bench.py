@@ -102,6 +102,6 @@ def show(values: dict[str, Any]) -> None:
         ui.out.say("response over the link: median {:.1f} ms, most {:.1f} ms", times["p50"], times["max"])
     ui.out.say("audio taken: {:.1f} KB/s (real time is 32.0)", values["throughput_bytes_per_second"] / 1000)
     for row in report.memory(values):
-        parts = ", ".join(f"{name} {size:,}" for name, size in row["parts"])
-        ui.out.say("{}: {:,} of {:,} B ({})", row["name"], row["used"], row["limit"], parts)
+        parts = ", ".join(f"{name} {size:,}" for name, size in row.parts)
+        ui.out.say("{}: {:,} of {:,} B ({})", row.name, row.used, row.limit, parts)
     ui.out.say("frames: {} lost, {} repeated", values["link"]["lost"], values["link"]["repeated"])
