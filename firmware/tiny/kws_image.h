@@ -6,7 +6,7 @@
 #include "model_aot.h"
 
 #define KWS_IMAGE_MODELS 1
-#define KWS_IMAGE_ID 0x88530a83edba614eull
+#define KWS_IMAGE_ID 0x2c8a13762928f663ull
 #define KWS_IMAGE_ARENA_BYTES 9888u
 #define KWS_IMAGE_MACS 398064u
 #define KWS_IMAGE_INPUT_BYTES 1960u

@@ -7,10 +7,10 @@
 /* MODEL_ID: the hash as a number. *_SCALE_BITS: float32, as its bits. STEP_FRAMES: see engine.h.
  * *_TYPE: of the elements; the functions give their bytes, aligned for that type.
  * KERNELS, KERNELS_ID: of firmware/core/nn, whose packing of weights this code follows. */
-#define KWS_AOT_MODEL_HASH "88530a83edba614e"
+#define KWS_AOT_MODEL_HASH "2c8a13762928f663"
 #define KWS_AOT_KERNELS "255a26f5abc2ddc6"
 #define KWS_AOT_KERNELS_ID 0x255a26f5abc2ddc6ull
-#define KWS_AOT_MODEL_ID 0x88530a83edba614eull
+#define KWS_AOT_MODEL_ID 0x2c8a13762928f663ull
 #define KWS_AOT_ARENA_BYTES 9888u
 #define KWS_AOT_MACS 398064u
 #define KWS_AOT_INPUT_BYTES 1960u

@@ -2,7 +2,7 @@
 #ifndef KWS_MODEL_DATA_H
 #define KWS_MODEL_DATA_H
 
-#define KWS_MODEL_DATA_ID 0x88530a83edba614eull
+#define KWS_MODEL_DATA_ID 0x2c8a13762928f663ull
 
 #ifdef __cplusplus
 extern "C" {

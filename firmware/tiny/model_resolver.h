@@ -4,7 +4,7 @@
 
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-#define KWS_RESOLVER_MODEL_ID 0x88530a83edba614eull
+#define KWS_RESOLVER_MODEL_ID 0x2c8a13762928f663ull
 
 // Older trees have their names in tflite and outside, newer ones in tflite::micro: found in either.
 namespace tflite {
