@@ -24,6 +24,7 @@ TOP1_TARGET = 0.90  # of the closed division, keyword spotting (rules v1.2)
 _PROBE = 10
 _MARGIN = 1.03  # a window shorter than its 10 s does not count
 _TRIES = 3
+_LONGEST_S = 6 * 3600  # of this machine's time, of a window
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,13 @@ def performance(
 
 def _window(device: Device, iterations: int, warm_up: int, seconds: float, wall: float) -> Window:
     for _ in range(_TRIES):
-        window = _clocked(device, iterations, warm_up, 3 * wall * (iterations + warm_up))
+        expected = wall * (iterations + warm_up)
+        if expected > _LONGEST_S:  # then its clock says much less than passes here
+            raise DeviceError(
+                f"{device.name}: by its clock a window of {seconds:g} s would take {expected / 3600:,.0f} hours here",
+                hint="a shorter --seconds, or a firmware whose clock is right",
+            )
+        window = _clocked(device, iterations, warm_up, 3 * expected)
         if window.microseconds >= 1e6 * seconds:
             return window
         iterations = max(iterations + 1, _enough(seconds, window.microseconds / iterations))

@@ -64,7 +64,7 @@ def below(folders: Sequence[Path], *, every: bool = False) -> Iterator[Found | K
     Raises:
         KwsError: a folder is not there.
     """
-    seen = 0
+    seen, cut = 0, False
     for folder in folders:
         if not folder.is_dir():
             raise KwsError(
@@ -75,6 +75,9 @@ def below(folders: Sequence[Path], *, every: bool = False) -> Iterator[Found | K
             seen += 1
             depth = len(here.relative_to(folder).parts)
             names[:] = sorted(n for n in names if not n.startswith(".") and not is_part(n))
+            if names and seen >= _MOST and not cut:
+                cut = True
+                yield KwsError(f"what lies below {here} and after it: more than {_MOST:,} folders")
             if depth >= _DEEPEST or seen >= _MOST:
                 names[:] = []
             if not _is_one(here, files):

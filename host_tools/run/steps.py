@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -270,7 +271,9 @@ def lock_folder(folder: Path) -> TextIO:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_regular(folder / ".lock")
-        stream = (folder / ".lock").open("a")
+        # Through a link, a file would be made out of the folder.
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        stream = os.fdopen(os.open(folder / ".lock", flags, 0o666), "r+")
     except OSError as error:
         raise KwsError(f"can't write {folder}: {error.strerror}", hint="another folder by --out") from error
     if not try_lock(stream):

@@ -140,6 +140,7 @@ def compare(
 
 
 _NARROWEST = 16  # columns of a run in a comparison
+_ROWS = 300  # of differences; a configuration of ours has fewer keys
 
 
 def _compare(result: Comparison) -> None:
@@ -165,11 +166,14 @@ def _parts(labels: Sequence[str], names: Sequence[str]) -> list[list[int]]:
 
 
 def _differences(title: str, labels: Sequence[str], rows: Sequence[Any]) -> None:
-    for part in _parts(labels, [row.name for row in rows]) if rows else []:
+    some = rows[:_ROWS]
+    for part in _parts(labels, [row.name for row in some]) if some else []:
         table = ui.Table(title, *(labels[n] for n in part), box=None, pad_edge=False)
-        for row in rows:
+        for row in some:
             table.add_row(row.name, *(_value(row.values[n]) for n in part))
         ui.out.show(table)
+    if len(rows) > len(some):
+        ui.out.say("… and {:,} more; --json tells all", len(rows) - len(some))
 
 
 def _value(value: Any) -> str:

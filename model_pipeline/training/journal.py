@@ -33,6 +33,8 @@ class Journal:
     def __init__(self, folder: Path, lines: list[str]) -> None:
         self.folder, self.lines = folder, lines
         self.board = folder / "tensorboard"
+        if self.board.is_symlink():  # nothing is written through a link out of the folder
+            self.board.unlink()
         if not lines:  # what lies there is another training's
             shutil.rmtree(self.board, ignore_errors=True)
         self._writer = tf.summary.create_file_writer(str(self.board))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from host_tools.cli import main
 from host_tools.image.build import build
 from host_tools.mlperf import device as devices
+from host_tools.mlperf import scripts
 from host_tools.mlperf.device import Device
 from host_tools.mlperf.inputs import TRUTH, as_the_model_takes, samples
 from host_tools.mlperf.scripts import Accuracy, accuracy, area, performance, printed
@@ -251,6 +252,13 @@ def test_results_that_are_none(results: str):
 def test_a_clock_that_is_none(laps: tuple, words: str):
     with pytest.raises(DeviceError, match=words):
         performance(_device(_good(laps)), INPUTS, seconds=1.0)
+
+
+def test_a_window_that_would_take_days_is_not_begun(monkeypatch: pytest.MonkeyPatch):
+    """A device whose clock hardly moves asks for millions of inferences, and could then be waited for that long."""
+    monkeypatch.setattr(scripts, "_LONGEST_S", 1e-9)
+    with pytest.raises(DeviceError, match=r"by its clock a window of 10 s would take [\d,]+ hours here"):
+        performance(_device(_good((1, 2))), INPUTS, seconds=10.0)
 
 
 def test_energy_mode_has_no_times_to_measure():

@@ -80,6 +80,69 @@ def test_a_walk_ends_where_a_link_leads_back(place: Path) -> None:
         list(find.below([place / "absent"]))
 
 
+def test_a_walk_that_ends_before_its_time_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "_MOST", 2)
+    errors = [f for f in find.below([place / "runs"]) if isinstance(f, KwsError)]
+    assert any("more than 2 folders" in str(error) for error in errors)
+
+
+def _nested(levels: int) -> dict:
+    value: dict = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+HOSTILE: dict[str, Any] = {
+    "deep": {"config": _nested(400)},  # more than pydantic writes
+    "not a number": {"seconds": "nan"},
+    "5,000 digits": {"seconds": "9" * 5000},
+    "beyond a table": {"figures": {"accuracy": {"value": 1e300}}},
+    "a kind that there is none of": {"kind": "../../x"},
+    "another key": {"evil": 1},
+    "5 MB": {"config": {"x": "y" * 5_000_000}},
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_record_is_one_line_and_hides_no_other(
+    change: dict, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = put(tmp_path / "good", one("good", accuracy=ACCURATE)), tmp_path / "bad"
+    bad.mkdir()
+    (bad / "record.json").write_text(json.dumps(one("bad", accuracy=ACCURATE).model_dump(mode="json") | change))
+    for words in (["show", bad], ["gate", bad, "--require", "accuracy>=0.1"], ["compare", good, bad]):
+        code, _, error = kws("runs", *words, capfd=capfd)
+        assert code == 2 and "record.json" in error and error.count("\n") <= 3
+    code, text, _ = kws("runs", "list", tmp_path, "--json", capfd=capfd)
+    assert code == 0 and [Path(run["place"]).name for run in json.loads(text)] == ["good"]
+
+
+def test_what_a_record_says_is_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    hostile = "\x1b]52;c;eA==\x07[red]x[/foo]\r\u202e"
+    changes = {"name": hostile, "parent": hostile, "origin": hostile, "board": hostile, "config": {hostile: [hostile]}}
+    bad = one("x", accuracy=ACCURATE.model_copy(update={"sample": hostile})).model_copy(update=changes)
+    put(tmp_path / "bad", bad)
+    good = put(tmp_path / "good", one("good", accuracy=ACCURATE))
+    for words in (
+        ["show", str(tmp_path / "bad")],
+        ["show", str(tmp_path / "bad"), "--json"],
+        ["list", str(tmp_path / "bad")],
+        ["compare", str(tmp_path / "bad"), str(good)],
+        ["gate", str(tmp_path / "bad"), "--require", "accuracy>=0.1"],
+    ):
+        code, text, error = kws("runs", *words, capfd=capfd)
+        assert code == 0 and not set(text + error) & set("\x1b\x07\r\u202e")
+
+
+def test_a_comparison_shows_so_many_differences(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    many = one("many").model_copy(update={"config": {f"k{n}": n for n in range(2000)}})
+    put(tmp_path / "many", many)
+    good = put(tmp_path / "good", one("good", accuracy=ACCURATE))
+    code, text, _ = kws("runs", "compare", tmp_path / "many", good, capfd=capfd)
+    assert code == 0 and "more; --json tells all" in text and text.count("\n") < 700
+
+
 def test_figures_of_results_are_what_the_report_has() -> None:
     values = example()
     values["expect"] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,6 +84,32 @@ def test_fresh_does_everything(bench: Bench) -> None:
     bench.go()
     bench.go(fresh=True)
     assert bench.ran == ["a", "b", "c"]
+
+
+def test_a_run_neither_removes_nor_writes_through_a_link(bench: Bench, tmp_path: Path) -> None:
+    bench.go()
+    write_text(tmp_path / "theirs" / "out.txt", "a recording")
+    os.link(bench.folder / "c" / "out.txt", tmp_path / "a copy")
+    before = (tmp_path / "a copy").read_text()
+    for name in "ab":
+        shutil.rmtree(bench.folder / name)
+        (bench.folder / name).symlink_to(tmp_path / "theirs")
+    bench.settings.update(a=2, b=2)
+    bench.text.update(a="other", c="new")
+    bench.go()
+    assert bench.ran == ["a", "b", "c"] and not any((bench.folder / name).is_symlink() for name in "abc")
+    assert os.listdir(tmp_path / "theirs") == ["out.txt"]
+    assert (tmp_path / "theirs" / "out.txt").read_text() == "a recording"
+    assert (tmp_path / "a copy").read_text() == before != (bench.folder / "c" / "out.txt").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system opens links alone")
+def test_no_lock_is_made_through_a_link(bench: Bench, tmp_path: Path) -> None:
+    bench.folder.mkdir()
+    (bench.folder / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(KwsError, match="can't write"):
+        bench.go()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def _edit_result(bench: Bench) -> None:
