@@ -178,7 +178,7 @@ def read_json(path: Path, hint: str = "", most: int = 64 << 20) -> dict[str, Any
 
     Raises:
         FileNotFoundError: there is none.
-        KwsError: it can't be read, is no JSON, too deep or too long, or holds no object.
+        KwsError: it can't be read, is not JSON, too deep or too long, or does not hold an object.
     """
     path = Path(path)
     try:
@@ -198,7 +198,7 @@ def parse_json(data: bytes, what: object, hint: str = "", most: int = 64 << 20) 
         what: where it comes from, for the message.
 
     Raises:
-        KwsError: it is no JSON, too deep or too long, or holds no object.
+        KwsError: it is not JSON, too deep or too long, or does not hold an object.
     """
     try:
         if len(data) > most:

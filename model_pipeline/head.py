@@ -57,7 +57,7 @@ class DeviceHead:
             weights: [inputs, labels] and bias [labels], of the real values.
 
         Raises:
-            KwsError: it is larger than a device's may be, or its scale is no number.
+            KwsError: it is larger than a device's may be, or its scale is not a number.
         """
         inputs, labels = weights.shape
         if not (0 < inputs <= INPUTS and 0 < labels <= LABELS and scale > 0 and np.isfinite(scale)):

@@ -15,7 +15,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict, Unpack
 
 from host_tools.edgeimpulse.address import Key, Server
 from host_tools.edgeimpulse.wire import LASTING, SAID, connect, cut, read_body, retry_after, why
@@ -37,6 +37,16 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Asked(TypedDict, total=False):
+    """What a request may have beside its path. ``repeat``: whether it may be asked again where it is not known if it
+    was done; by default GET alone."""
+
+    query: Mapping[str, Any] | None
+    headers: Mapping[str, str] | None
+    body: bytes | None
+    repeat: bool | None
 
 
 class Broken(Exception):
@@ -73,25 +83,13 @@ class Http:
         for connection in connections:
             cut(connection)
 
-    def json(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        repeat: bool | None = None,
-    ) -> dict[str, Any]:
+    def json(self, method: str, path: str, **asked: Unpack[Asked]) -> dict[str, Any]:
         """The JSON object that a request is answered with.
-
-        Args:
-            repeat: whether it may be asked again where it is not known if it was done; by default GET alone.
 
         Raises:
             KwsError: as `request`; or the answer is not a JSON object, or says that it failed.
         """
-        reply = self.request(method, path, query=query, headers=headers, body=body, repeat=repeat)
+        reply = self.request(method, path, **asked)
         value = self.parsed(reply.body, path)
         if value.get("success") is not True:
             raise KwsError(f"Edge Impulse refuses {_plain(path)}: {self.said(reply.body) or 'without a reason'}")
@@ -118,14 +116,11 @@ class Http:
         method: str,
         path: str,
         *,
-        query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        repeat: bool | None = None,
         most: int = JSON_BYTES,
         into: BinaryIO | None = None,
         deadline: float = DEADLINE_S,
         refusals: tuple[int, ...] = (),
+        **asked: Unpack[Asked],
     ) -> Reply:
         """One request, tried again after 429, a server's fault and a broken connection.
 
@@ -138,6 +133,7 @@ class Http:
         Raises:
             KwsError: exit code 2 where the key or the request is not accepted, 4 where server or link fail.
         """
+        repeat, query = asked.get("repeat"), asked.get("query")
         again = method == "GET" if repeat is None else repeat
         target = f"{self.server.path}{path}"
         if query:
@@ -149,7 +145,7 @@ class Http:
                 # On a connection that the server may have closed it would not be known whether it was done.
                 if not again:
                     self._drop(self._connection())
-                reply = self._try(method, target, headers or {}, body, most, into, deadline)
+                reply = self._try(method, target, asked.get("headers") or {}, asked.get("body"), most, into, deadline)
             except Broken as error:
                 problem = str(error)
                 if error.lasting or self._closed or (error.sent and not again):

@@ -20,6 +20,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.manifest import FeatureManifest, ForeignFrontEnd, Quantization, save_manifest
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.rate import SAMPLE_RATE
 from model_pipeline.text import shown
 
 KIND = "kws edgeimpulse model"
@@ -199,7 +200,7 @@ def _describe(
             foreign_front_end=ForeignFrontEnd(
                 maker="Edge Impulse",
                 kind=_KINDS.get(dsp[0].type, shown(dsp[0].type, 40)),
-                sample_rate=round(sound.frequency or 16000),
+                sample_rate=round(sound.frequency or SAMPLE_RATE),
                 window_ms=sound.window_ms or 1000,
                 stride_ms=sound.stride_ms,
                 parameters=parameters,

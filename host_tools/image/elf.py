@@ -30,7 +30,7 @@ def check_image(board: Board, elf: Path, *, ours: bool = True) -> None:
     except OSError as error:
         raise KwsError(f"can't read {elf}: {error.strerror}", hint=hint) from error
     if content[:4] != b"\x7fELF" or len(content) < 52:
-        raise KwsError(f"{elf} is not an ELF for {board.id}: it is no ELF file at all", hint=hint)
+        raise KwsError(f"{elf} is not an ELF for {board.id}: it is not an ELF file at all", hint=hint)
     machine = int.from_bytes(content[18:20], "little")
     if content[4:6] != b"\x01\x01" or machine != _ARM:
         kind = _MACHINES.get(machine, f"machine {machine}")

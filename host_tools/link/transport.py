@@ -54,7 +54,7 @@ class Counters:
     received: int = 0
     lost: int = 0  # gaps in the device's sequence
     repeated: int = 0
-    bad: int = 0  # runs of bytes that were no frame, and events that can't be this device's
+    bad: int = 0  # runs of bytes that were not a frame, and events that can't be this device's
     dropped: int = 0  # events that came faster than anybody took them
 
     @property

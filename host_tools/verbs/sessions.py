@@ -130,7 +130,7 @@ def _audio(
 
     if (data is None) == (wav is None):
         raise KwsError("give either --data DIR or --wav FILE")
-    count = int(seconds * 16000)
+    count = int(seconds * SAMPLE_RATE)
     if wav is not None:
         samples, rate = read_audio(wav)
         return to_int16(resample(samples, rate))[:count]

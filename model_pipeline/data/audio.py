@@ -152,7 +152,7 @@ class _Sized(io.FileIO):
 
     @classmethod
     def of(cls, path: Path) -> _Sized | None:
-        """None for a file that is no WAV with an empty data chunk and something behind it."""
+        """None for a file that is not a WAV with an empty data chunk and something behind it."""
         length = path.stat().st_size
         with path.open("rb") as stream:
             start = stream.read(12)

@@ -101,7 +101,7 @@ class Server:
             if [w.shape for w in weights] != [w.shape for w in begin.weights]:
                 raise ValueError("its weights have other shapes")
             if not all(np.all(np.isfinite(w)) for w in [*weights, *memory.values()]):
-                raise ValueError("its weights are no numbers")
+                raise ValueError("its weights are not numbers")
         except _BROKEN as error:
             raise KwsError(f"{path} is broken: {error}", hint=f"rm {path} and train again") from error
         return Progress(weights, memory, rounds)
@@ -157,7 +157,7 @@ class Server:
             return None  # where it goes on, that was judged before
         weights = from_record(arrays)
         if not all(np.all(np.isfinite(w)) for w in weights):
-            raise KwsError("training diverged: weights that are no numbers", hint="a lower --rate", exit_code=1)
+            raise KwsError("training diverged: weights that are not numbers", hint="a lower --rate", exit_code=1)
         self.learner.put(weights)
         accuracy, loss = self.learner.judge(*self.validation)
         if not math.isfinite(loss):

@@ -72,7 +72,7 @@ def decode(start: Sequence[NDArray], data: bytes, kind: Upload) -> Arrays:
             at += size * each + head
         flat = np.concatenate(parts).astype(np.float32)
     if not np.all(np.isfinite(flat)):
-        raise _broken("weights that are no numbers")
+        raise _broken("weights that are not numbers")
     ends = np.cumsum(sizes)
     arrays = [flat[end - size : end].reshape(shape) for size, end, shape in zip(sizes, ends, shapes, strict=True)]
     if kind == "float32":

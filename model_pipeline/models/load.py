@@ -100,7 +100,7 @@ def _check_weights(content: bytes) -> None:
                     raise ValueError(f"{name!r} of its weights lies elsewhere")
                 left -= value.nbytes
                 if value.dtype.kind not in "fiub" or left < 0:
-                    raise ValueError(f"{name!r} of its weights is no array of numbers, or too large")
+                    raise ValueError(f"{name!r} of its weights is not an array of numbers, or too large")
 
 
 def _check_class(value: dict[str, Any], ours: set[str]) -> None:

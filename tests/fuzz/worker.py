@@ -1,4 +1,4 @@
-"""What a worker process of ``make fuzz`` does (apart, because spawned processes import it by name)."""
+"""What a worker process of ``make fuzz`` does (a module of its own, because spawned processes import it by name)."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from host_tools.check.selftest import Reference
 from host_tools.measure.clips import open_dataset
+from model_pipeline.manifest import keywords_of
 from model_pipeline.native import ROOT
 
 RATE = 16000
@@ -43,7 +44,7 @@ def spoken(reference: Reference, wanted: int = 2) -> tuple[NDArray[np.int16], li
     quiet = (np.random.default_rng(1).standard_normal(RATE) * 10).astype(np.int16)
     speech, words = quiet, []
     labels = reference.manifest.labels
-    for label, word in enumerate(labels[:-2]):
+    for label, word in enumerate(keywords_of(labels)):
         for voice in VOICES:
             longer = np.concatenate([speech, say(word, voice), quiet])
             if [found for _, found, _ in reference.listen(longer, stride)[1]] == [*map(labels.index, words), label]:
@@ -63,7 +64,7 @@ def many(reference: Reference, wanted: int, people: Path | None = None) -> tuple
     """
     labels, stride = reference.manifest.labels, reference.manifest.detector.stride_hops
     quiet = (np.random.default_rng(1).standard_normal(RATE) * 10).astype(np.int16)
-    clips = _of_people(people, labels) if people else [[say(word, v) for v in VOICES] for word in labels[:-2]]
+    clips = _of_people(people, labels) if people else [[say(word, v) for v in VOICES] for word in keywords_of(labels)]
     speech, spoken_labels = quiet, []
     for turn in range(max(map(len, clips))):
         for label, of_word in enumerate(clips):
@@ -78,7 +79,7 @@ def many(reference: Reference, wanted: int, people: Path | None = None) -> tuple
 
 def _of_people(folder: Path, labels: list[str]) -> list[list[NDArray[np.int16]]]:
     dataset = open_dataset(folder, tuple(labels))
-    found: list[list[NDArray[np.int16]]] = [[] for _ in labels[:-2]]
+    found: list[list[NDArray[np.int16]]] = [[] for _ in keywords_of(labels)]
     for clip in dataset.clips("testing"):
         if clip.label < len(found) and len(found[clip.label]) < 4:
             samples = dataset.audio([clip])[0].astype(np.float64)

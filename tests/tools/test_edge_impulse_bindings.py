@@ -1,4 +1,4 @@
-"""The project that the tests talk to satisfies Edge Impulse's own client too, so it is no invention of ours.
+"""The project that the tests talk to satisfies Edge Impulse's own client too, so it is not an invention of ours.
 
 The bindings check what they read only where they are asked to, so every answer goes through their types once more.
 """

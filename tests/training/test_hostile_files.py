@@ -195,7 +195,7 @@ def _loop(file: h5py.File) -> None:
         (_virtual, "lies elsewhere"),
         (_linked(h5py.ExternalLink("/tmp/other.h5", "/x")), "lies elsewhere"),
         (_linked(h5py.SoftLink("/x")), "lies elsewhere"),
-        (_text, "no array of numbers"),
+        (_text, "not an array of numbers"),
         (_huge, "too large"),
         (_loop, "twice"),
     ],
