@@ -1,7 +1,8 @@
 """``make bench-words``: how well people are understood by projects of words that only synthesisers said in training.
 
-Three projects, with 0, 5 and 20 takes a word by other people (as many as there are), are made by `kws new` and taken
-through the steps of `kws run` up to the check on this computer. Then people's test clips are put to each, words in
+Three projects, with 0, 5 and 20 takes a word by other people (as many as there are), and one with ten takes a word by
+the one person that it is for (`--only one`), are made by `kws new` and taken through the steps of `kws run` up to the
+check on this computer. Then people's test clips are put to each, words in
 noise, and connected speech that nothing was trained or chosen on. Nothing here is chosen by what comes out. The base
 that a project begins with is made first, as the shipped one is but of data without these words. A second run goes on
 where the first one stopped.
@@ -13,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -43,7 +45,12 @@ WORDS = {
     "a": ["yes", "no", "up", "down", "left", "right", "stop", "go"],
     "b": ["marvin", "seven", "house", "on", "off"],
     "c": ["amelia", "hadouken", "dracarys"],
+    "one": ["hadouken", "dracarys"],
 }
+# Of `wake_words`: the numbered series that one person recorded of each word, as far as the files' names tell.
+SERIES = re.compile(r"(hadouken__|dracarys__(?:rpi|zoom)-)(\d{3,4})\.ogg")
+_ME = "me_nohash_"
+OWN_TAKES = 10  # those with the lowest numbers are the project's, those of higher numbers are asked
 # What settings were chosen by (docs/own-words.md): the base has not heard these either.
 CHOSEN_BY = ["bed", "cat", "happy", "zero", "three", "five"]
 TAKES = (0, 5, 20)
@@ -71,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         begin = arguments.base if arguments.base is not None else str(base(arguments.work))
         settings = [f"train.base={json.dumps(begin)}", *arguments.set]
         for name in arguments.only or sorted(WORDS):
-            for takes in arguments.takes or TAKES:
+            for takes in (OWN_TAKES,) if name == "one" else arguments.takes or TAKES:
                 rows.append(bench(name, takes, arguments.quality, settings, arguments.work))
     except KwsError as error:
         ui.err.print(f"[red]{error}[/]")
@@ -107,7 +114,7 @@ def bench(name: str, takes: int, quality: str, settings: list[str], work: Path) 
     made = folder / "project"
     if not (made / "kws.toml").is_file():
         with ui.progress(f"{name}: kws new"):
-            project.create(WORDS[name], made)
+            project.create(WORDS[name], made, personal=name == "one")
         given = give(people, made / project.RECORDINGS, WORDS[name], takes)
         write_json(folder / "given.json", given)
     config = with_quality(load_config(made), quality, settings)
@@ -147,24 +154,42 @@ def measure(model: Path, people: Path) -> dict[str, Any]:
 
 def recordings(name: str, work: Path) -> Path:
     """A data folder of people for the project: Speech Commands, or the wake words in its layout."""
-    if name != "c":
+    if name not in ("c", "one"):
         return SHARED / "speech_commands"
-    out = work / "wake_words"
+    out = work / ("wake_words" if name == "c" else "one_speaker")
     if not (out / "dataset.json").is_file():
-        with atomic_dir(work / "wake_words_raw", "make bench-words") as raw:
+        with atomic_dir(work / f"{out.name}_raw", "make bench-words") as raw:
             for path in sorted((SHARED / "wake_words").glob("*/*.ogg")):
-                word = path.name.replace("-", "_").split("_")[0] if "not-wake" not in path.parent.name else "other"
-                word = word if word in WORDS["c"] else "other"
-                (raw / word).mkdir(exist_ok=True)
-                shutil.copyfile(path, raw / word / path.name)
-        import_folder(work / "wake_words_raw", out, name="wake words", licence="public domain; CC BY 4.0")
+                if into := _called(path, name):
+                    (raw / into).parent.mkdir(exist_ok=True)
+                    shutil.copyfile(path, raw / into)
+        import_folder(work / f"{out.name}_raw", out, name="wake words", licence="public domain; CC BY 4.0")
         # All are for reporting but the takes that a project is given.
         every = sorted(p.relative_to(out).as_posix() for p in out.glob("*/*.wav"))
-        keep = {n for word in WORDS["c"] for n in [n for n in every if n.startswith(f"{word}/")][:20]}
+        if name == "c":
+            keep = {n for word in WORDS["c"] for n in [n for n in every if n.startswith(f"{word}/")][: max(TAKES)]}
+        else:
+            keep = {f"{word}/{_ME}{number}.wav" for word in WORDS[name] for number in range(OWN_TAKES)}
         write_text(out / "training_list.txt", "".join(f"{n}\n" for n in every if n in keep))
         write_text(out / "testing_list.txt", "".join(f"{n}\n" for n in every if n not in keep))
         write_text(out / "validation_list.txt", "")
     return out
+
+
+def _called(path: Path, name: str) -> str:
+    """What a recording of `wake_words` is called in a project's data, ``word/file``; "" where it has no place there."""
+    word = path.name.replace("-", "_").split("_")[0] if "not-wake" not in path.parent.name else "other"
+    if word not in WORDS[name]:
+        return f"other/{path.name}"
+    if name == "c":
+        return f"{word}/{path.name}"
+    series = SERIES.fullmatch(path.name)
+    if series is None:  # another person's
+        return ""
+    number, second = int(series.group(2)), "zoom" in series.group(1)
+    if second and number < OWN_TAKES:  # takes of equal numbers by two microphones may be the same sayings
+        return ""
+    return f"{word}/{_ME}{number + 1000 * second}.ogg"
 
 
 def give(people: Path, target: Path, words: list[str], takes: int) -> dict[str, int]:
