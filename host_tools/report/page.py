@@ -236,6 +236,10 @@ def _figures(results: dict[str, Any]) -> dict[str, str]:
     parts = second(results)
     if parts:
         found["cost"] = pictures.cost(parts, results["ticks"]["name"])
+    stream = (results.get("expect") or {}).get("streaming") or {}
+    curve: list[dict[str, Any]] = next(iter((stream.get("det") or {}).values()), [])
+    if len(curve) > 1:
+        found["tradeoff"] = pictures.tradeoff(curve, "speech" if stream.get("speech") else "words in noise")
     burst = [row["response_ms"] for row in results["clips"] if row["response_ms"] is not None]
     groups = [("sent at full speed", burst), ("at a microphone's pace", results["response_ms"]["paced"])]
     if any(values for _, values in groups):

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from host_tools.measure.results import Memory
 from model_pipeline.text import PICTURES, shown
@@ -191,6 +191,33 @@ def response(groups: Sequence[tuple[str, Sequence[float]]]) -> str:
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), labelcolor=INK)  # above the bars, never over them
 
     return picture("response", "Histogram of response times", (WIDTH, 2.4 + 0.2 * len(groups)), draw)
+
+
+def tradeoff(points: Sequence[dict[str, Any]], source: str) -> str:
+    """Misses over false accepts an hour as all thresholds move together; the detector's own point has its 95 %
+    intervals. ``points``: as `DetPoint` in JSON."""
+    hours = max(point["false_accepts"]["hours"] for point in points)
+    edge = 0.5 / max(hours, 1e-3)  # half of the least rate that can be seen: where none fired
+
+    def draw(axes: Axes) -> None:
+        rates = [max(edge, point["false_accepts"]["per_hour"] or 0.0) for point in points]
+        axes.plot(rates, [100 * (point["misses"]["value"] or 0.0) for point in points], color=ACCENT)
+        for point, rate in zip(points, rates, strict=True):
+            missed, false = point["misses"], point["false_accepts"]
+            if point["offset"] or missed["value"] is None:
+                continue
+            y = 100 * missed["value"]
+            axes.plot([max(edge, false["low"]), max(edge, false["high"])], [y, y], color=SECOND)
+            axes.plot([rate, rate], [100 * missed["low"], 100 * missed["high"]], color=SECOND)
+            axes.plot([rate], [y], "o", color=SECOND, label="the detector")
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), labelcolor=INK)
+        axes.set_xscale("log")
+        axes.set(xlim=(edge, max(2 * edge, *rates) * 1.2), ylim=(0, 100))
+        axes.set(xlabel=f"false accepts an hour of {source} ({hours:.2f} h)", ylabel="words missed, %")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # matplotlib's own writes formulas
+        axes.xaxis.set_minor_formatter(NullFormatter())
+
+    return picture("tradeoff", "Words missed over false accepts an hour", (WIDTH, 2.8), draw)
 
 
 def memory(rows: Sequence[Memory]) -> str:

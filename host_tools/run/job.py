@@ -181,7 +181,7 @@ class Job:
         from host_tools.run.expect import expect
 
         data, model, exported = (self.within(name) for name in ("data", "model", "firmware_model"))
-        found = expect(self.config, data, model, exported, progress)
+        found = expect(self.config, data, model, exported, self.not_meant("validation", "speech"), progress)
         keep(self.within("expect") / "expect.json", found.model_dump(mode="json"))
 
     def build(self, progress: ProgressCallback) -> None:
@@ -305,9 +305,10 @@ class Job:
                 "what to expect: in a stream, at near words, on each board",
                 ("expect",),
                 self.expect,
-                inputs=(first.name, last, "export"),
+                inputs=(first.name, "train", last, "export"),
                 settings={
                     "synth": settings["synth"],
+                    "corpora": self.settings["scenes"]["corpora"],
                     "takes": config.measure.near_takes,
                     "session_keywords": config.measure.session_keywords,
                     "engine": config.engine,

@@ -36,6 +36,7 @@ from model_pipeline.rate import SAMPLE_RATE, samples_of
 LEAST = 8  # KWS_LOOK_LEAST
 SNRS = (10.0, 4.0, 18.0, 35.0)  # dB, of the sessions that it learns from
 _FASTER = 1.07  # what is heard in noise
+_NOISES = (2, 3, 4, 5)  # seeds of noise alone; 1 is what detectors are chosen by and judged on
 _UNIT = 20.0  # of `logits`
 _NEVER = -1
 _BATCH = 512
@@ -90,8 +91,8 @@ def look(
     extra: Path | None = None,
 ) -> Learnt:
     """Learns a second look on sessions of the training split at `SNRS` and on the training part of each corpus, as it
-    is and in noise, and writes it into ``model.json``; an exported folder is made anew. Thresholds are put in the
-    middle: `calibrate` chooses them.
+    is and in noise, on the training part of the data's noise and noise made by formula, and writes it into
+    ``model.json``; an exported folder is made anew. Thresholds are put in the middle: `calibrate` chooses them.
 
     Args:
         extra: a folder like ``data`` with words of synthetic voices: sessions of its training split too. Corpora often
@@ -117,7 +118,7 @@ def look(
     sayings = Sayings(manifest.keywords)
     parts: list[Rows] = []
     hours = 0.0
-    steps = len(folders) + len(speakers) * len(SNRS)
+    steps = len(folders) + 1 + len(speakers) * len(SNRS)
 
     def hear(samples: NDArray[np.int16], events: Sequence[Event] = ()) -> None:
         nonlocal hours
@@ -140,8 +141,11 @@ def look(
         if kind == "speech":
             faster = negatives.join(corpus.name, audio, files, _FASTER).samples
             hear(in_noise(faster, dataset.noise_part("training"), number))
+    report(len(folders), steps, "noise")
+    for seed in _NOISES:
+        hear(negatives.noise(dataset, "training", seed=seed).samples)
     for i, ((source, name, others, added), snr) in enumerate(itertools.product(speakers, SNRS)):
-        report(len(folders) + i, steps, f"{name} at {snr:g} dB")
+        report(len(folders) + 1 + i, steps, f"{name} at {snr:g} dB")
         own = replace(plan, seed=plan.seed + added + i % len(SNRS), unknown_share=others)
         for session in generate(source, "training", snr, own):
             hear(session.samples, session.events)

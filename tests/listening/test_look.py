@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from model_pipeline.data.audio import write_wav
+from model_pipeline.data.connected import noise
+from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import Event, Plan
 from model_pipeline.errors import KwsError
 from model_pipeline.listening.look import LookShape, in_noise, learn, look, rows
@@ -127,3 +130,29 @@ def test_words_of_synthetic_voices_are_learnt_beside_those_of_people(tmp_path: P
     made = load_manifest(tmp_path / "second").look
     assert made and made.made["words"] == both.words and made.made["synthetic"] is True
     assert load_manifest(model).look.made["synthetic"] is False
+
+
+def test_noise_alone_is_learnt_as_what_is_never_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that of the data's training part, and none that detectors are chosen by."""
+    module = importlib.import_module("model_pipeline.listening.look")
+    seen: list[tuple[int, bool]] = []
+
+    def spy(track: Track, events: list[Event], labels: list[str], shape: LookShape) -> object:
+        seen.append((track.samples, bool(events)))
+        return rows(track, events, labels, shape)
+
+    monkeypatch.setattr(module, "rows", spy)
+    corpora = [{"name": "talk", "kind": "speech", "training": 1.0, "calibration": 0.0}]
+    model = model_folder(
+        tmp_path / "model", sliding_net(), ["rise", "fall", "flat", "unknown", "silence"],
+        training_data={"scenes": {"corpora": corpora}},
+    )  # fmt: skip
+    data = tiny_data.make(tmp_path / "data", speakers=10)
+    (tmp_path / "talk").mkdir()
+    write_wav(tmp_path / "talk" / "a.wav", speech_like(np.random.default_rng(1), 20))
+    look(model, data, [tmp_path / "talk"], LookShape(steps=8, hidden=2, members=1, passes=2), Plan(seed=1))
+    dataset = Dataset.open(data, ["rise", "fall", "flat"])
+    for seed in (2, 3, 4, 5):
+        assert (len(noise(dataset, "training", seed=seed).samples), False) in seen
+    free = [samples for samples, said in seen if not said]
+    assert sum(samples > 600_000 for samples in free) == 4  # the corpus, as it is and faster, is 20 s

@@ -21,7 +21,7 @@ from host_tools.report import page as report
 from model_pipeline.data.audio import write_wav
 from model_pipeline.data.sessions import Event
 from model_pipeline.errors import KwsError
-from model_pipeline.intervals import Rate
+from model_pipeline.intervals import Rate, Share
 from model_pipeline.listening.detector import Detection
 from model_pipeline.listening.scoring import match, summary
 
@@ -195,6 +195,22 @@ def _stream() -> dict:
         "sessions": {"10": summary(outcome, LABELS).model_dump()},
         "noise": {"false_accepts": Rate.of(0, 0.5).model_dump()},
     }
+
+
+def test_the_trade_off_is_a_curve_with_the_detectors_own_point() -> None:
+    points = [
+        {"offset": o, "misses": Share.of(m, 100).model_dump(), "false_accepts": Rate.of(f, 2.0).model_dump()}
+        for o, m, f in ((-40, 10, 60), (0, 30, 6), (40, 70, 0))
+    ]
+    speech = Rate.of(6, 2.0)
+    corpora = [{"name": "<b>talk", "false_accepts": speech.model_dump()}]
+    stream = _stream() | {"speech": {"false_accepts": speech.model_dump()}, "corpora": corpora, "det": {"10": points}}
+    page = report.render(example() | {"expect": {"streaming": stream, "near": None, "boards": []}})
+    assert "false accepts an hour of speech (2.00 h)" in page and "the detector" in page and "&lt;b&gt;talk" in page
+    curve = page[page.index('aria-label="Words missed over false accepts an hour"') :]
+    assert re.search(r'id="tradeoff-line2d', curve)
+    without = report.render(example() | {"expect": {"streaming": _stream(), "near": None, "boards": []}})
+    assert "Words missed over false accepts" not in without
 
 
 def test_what_a_user_will_notice_stands_first() -> None:
