@@ -46,9 +46,20 @@ _REPRESENTATIVE = 500
 
 
 def quantize(
-    config: Config, trained: Path, data: str | Path, out: Path, progress: ProgressCallback | None = None
+    config: Config,
+    trained: Path,
+    data: str | Path,
+    out: Path,
+    progress: ProgressCallback | None = None,
+    *,
+    prepared: Prepared | None = None,
+    teacher: keras.Model | None = None,
 ) -> Quantized:
     """Makes the int8 model of ``trained`` (`train`'s folder) and writes folder ``out``, whole or not at all.
+
+    Args:
+        prepared: the data, where it is already read.
+        teacher: whose answers quantisation-aware training learns, instead of the one that ``trained`` had.
 
     Returns:
         The chosen way, and each way's accuracy on the validation clips (int8, in TFLite Micro).
@@ -61,15 +72,14 @@ def quantize(
     check_replaceable(out, KIND, sources=[trained, data])
     keras.utils.set_random_seed(config.train.seed)
     model, history = load_trained(config, trained)
-    prepared = prepare(config, data, trained, report)
+    prepared = prepared or prepare(config, data, trained, report)
     ways: dict[str, bytes] = {}
     wanted = config.quantize.method
     if wanted in ("ptq", "best"):
         report(0, 1, "post-training quantisation")
         ways["ptq"] = post_training(config, model, prepared)
     if wanted in ("qat", "best"):
-        teacher = None
-        if config.train.teacher_width:
+        if teacher is None and config.train.teacher_width:
             teacher = load_network(trained / "teacher" / "model.keras")
         ways["qat"] = aware(config, model, prepared, report, teacher)
     results = {}

@@ -39,9 +39,9 @@ from model_pipeline.outcomes import ShortTraining, Untrained
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.quantize import convert
 from model_pipeline.train import train
-from model_pipeline.training.clips import FeatureStream
 from model_pipeline.training.prepare import Prepared, prepare
 from model_pipeline.training.prune import prune
+from model_pipeline.training.records import ShardStream
 from model_pipeline.training.sources import features_of
 
 _RANGES = 8  # random inputs that an untrained network's ranges are measured with
@@ -106,26 +106,32 @@ class Trainings:
         self._validation: dict[FrontendConfig, tuple[np.ndarray, np.ndarray]] = {}
 
     def train(
-        self, config: Config, out: Path, parent: Path | None, progress: ProgressCallback, ask: Ask
+        self,
+        config: Config,
+        out: Path,
+        parent: Path | None,
+        progress: ProgressCallback,
+        ask: Ask,
+        teacher: keras.Model | None = None,
     ) -> ShortTraining:
         """Trains by ``config`` into folder ``out``; goes on where an earlier call was killed.
 
         Args:
             parent: a folder of an earlier training; its channels that matter most are what the network begins with.
             ask: is told the validation accuracies of all epochs so far, and says whether to go on.
+            teacher: as of `model_pipeline.train.train`.
 
         Returns:
             What it reached, or that it diverged.
         """
-        keras.backend.clear_session()
 
         def accuracies() -> list[float]:
             with (out / "log.csv").open(encoding="utf-8", newline="") as stream:
                 return [float(row["validation_accuracy"]) for row in csv.DictReader(stream)]
 
         def begin(model: keras.Model) -> None:
-            if parent:
-                prune(load_network(parent / "model.keras"), model)
+            assert parent is not None
+            prune(load_network(parent / "model.keras"), model)
 
         try:
             train(
@@ -133,9 +139,10 @@ class Trainings:
                 self.data,
                 out,
                 progress,
-                prepared=self._prepared(config, progress),
-                begin=begin,
+                prepared=self.prepared(config, progress),
+                begin=begin if parent else None,
                 after_epoch=lambda: bool(ask({"accuracies": accuracies()})),
+                teacher=teacher,
             )
         except KwsError as error:
             if error.exit_code != 1:  # what the user must mend
@@ -143,15 +150,24 @@ class Trainings:
             return ShortTraining(failed=str(error))
         return ShortTraining(accuracies=accuracies())
 
-    def _prepared(self, config: Config, progress: ProgressCallback) -> Prepared:
-        first = self._first = self._first or prepare(config, self.data, self.work, progress)
+    def prepared(self, config: Config, progress: ProgressCallback) -> Prepared:
+        """The data as a training by ``config`` reads it. Of [data], [scenes] and [augment] all configurations have the
+        same; a front end of its own only where there are no [scenes].
+
+        Raises:
+            KwsError: as `prepare`.
+        """
+        if self._first is None:
+            self._first = prepare(config, self.data, self.work, progress)
+            self._validation[config.frontend] = self._first.validation
+        first = self._first
         frontend, frames = config.frontend, config.frontend.frames(CLIP_SAMPLES)
         if frontend not in self._validation:
             clips = first.dataset.evaluation("validation")
             self._validation[frontend] = features_of(first.dataset, clips, config, frames)
         stream = copy.copy(first.stream)
-        assert isinstance(stream, FeatureStream)  # a search trains on single clips
-        stream.config = config
+        if not isinstance(stream, ShardStream):  # it knows the first one's, which differs in nothing that it reads
+            stream.config = config
         return dataclasses.replace(first, frames=frames, stream=stream, validation=self._validation[frontend])
 
 
@@ -167,6 +183,7 @@ def main(argv: list[str] | None = None) -> int:
         if values["do"] == "network":
             return untrained(config, out)
         parent = Path(values["parent"]) if values["parent"] else None
+        keras.backend.clear_session()
         return trainings.train(config, out, parent, progress, ask)
 
     return child.serve(job)

@@ -69,6 +69,7 @@ def train(
     prepared: Prepared | None = None,
     begin: Callable[[keras.Model], object] | None = None,
     after_epoch: Callable[[], bool] | None = None,
+    teacher: keras.Model | None = None,
 ) -> Trained:
     """Trains by ``config`` on ``data``; the weights with the least loss on the validation clips are kept. (Accuracy
     stands long before the loss does: the first epoch that has a clip more right may be far from the best.)
@@ -80,6 +81,7 @@ def train(
         prepared: the data, where it is already read.
         begin: gives the new network the weights to begin with.
         after_epoch: is called when an epoch is written to ``out``; False ends the training there.
+        teacher: a trained network whose answers are learnt, instead of one that the recipe asks for.
 
     Returns:
         What is in ``train.json``.
@@ -96,7 +98,7 @@ def train(
         )
     training = _Training(config, data, out, progress or silent, replicas)
     if not (config.mine.rounds and config.scenes.examples) or prepared:
-        return training.run(prepared, begin, after_epoch)
+        return training.run(prepared, begin, after_epoch, teacher)
     return _rounds(training)
 
 
@@ -151,6 +153,7 @@ class _Training:
         prepared: Prepared | None = None,
         begin: Callable[[keras.Model], object] | None = None,
         after_epoch: Callable[[], bool] | None = None,
+        teacher: keras.Model | None = None,
     ) -> Trained:
         """See `train`."""
         self.replicas.check_batch(self.config.train.batch)
@@ -158,7 +161,7 @@ class _Training:
         claim_dir(made, "kws train", _MADE, sources=[self.data], ours=_ours)
         # A killed kws tells its training to end, which then writes the best so far: not while the next one is at work.
         with held(made, self.report):
-            return self._run(made, prepared, begin, after_epoch)
+            return self._run(made, prepared, begin, after_epoch, teacher)
 
     def _run(
         self,
@@ -166,10 +169,12 @@ class _Training:
         prepared: Prepared | None,
         begin: Callable[[keras.Model], object] | None,
         after_epoch: Callable[[], bool] | None,
+        teacher: keras.Model | None,
     ) -> Trained:
         started = time.monotonic()
         config, out, replicas = self.config, self.out, self.replicas
-        teacher = _teacher(self, made) if config.train.teacher_width else None
+        if teacher is None and config.train.teacher_width:
+            teacher = _teacher(self, made)
         keras.utils.set_random_seed(config.train.seed)
         prepared = prepared or prepare(config, self.data, made, self.report)
         trainer, macs = self._trainer(prepared, teacher, begin)

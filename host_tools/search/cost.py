@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ from model_pipeline.native import CODE, cache_dir, project_file
 
 # All that decides what a network of a given shape costs.
 _SOURCES = ("firmware", "boards", "model_pipeline/compiler", "model_pipeline/models", "model_pipeline/features")
+
+
+def sources_hash() -> str:
+    """Of what decides what a network costs."""
+    return sha256_tree([project_file(source) for source in _SOURCES], CODE)
 
 
 @dataclass(frozen=True)
@@ -66,22 +72,71 @@ class Infeasible(Exception):
         self.excess = excess
 
 
+def check_ahead(board: str) -> None:
+    """
+    Raises:
+        MissingTool: no cross compiler or no QEMU.
+        KwsError: no such board, or one without a clock.
+    """
+    if load_board(board).kws.clock is None:
+        raise KwsError(f"{board} has no clock to keep up with", hint="kws boards lists those that have")
+    if tool := m4.missing_tool():
+        raise MissingTool(f"{tool} is not in PATH, so costs can't be measured", hint="make setup")
+
+
+def cost_of(
+    model: Path,
+    generated: Path,
+    config: Config,
+    board: str,
+    build: Path,
+    early: Callable[[dict[str, Any]], None] = lambda values: None,
+) -> Cost:
+    """What the int8 model in folder ``model`` costs, packed as ``config.compile`` says: its firmware is built and run.
+
+    Args:
+        generated: the folder that is made of it (`export`).
+        build: where it is built.
+        early: is told MACs and, as ``ram`` and ``flash``, bytes of arena and constants before there is firmware.
+
+    Raises:
+        Infeasible: the compiler refuses it, or it is too large for the board.
+    """
+    try:
+        program = compile_model(read_bytes(model / "model.tflite"), **config.compile.model_dump())
+    except KwsError as error:  # more constants than compile.max_constants, for one
+        raise Infeasible(f"the compiler refuses it: {error}", {"compiler": 1.0}) from error
+    early({"macs": program.macs, "ram": program.arena_bytes, "flash": program.constant_bytes})
+    export(model, generated, streaming=config.hop_frames, choice=config.compile)
+    try:
+        image = builder.build(board, generated, "aot", build)
+    except KwsError as error:
+        if error.exit_code != 1:  # anything but an image over the board's budget
+            raise
+        raise Infeasible(str(error), {"board": 1.0}) from error
+    verdict = realtime.check(board, generated, elf=Path(image.elf))
+    assert verdict is not None
+    return Cost(
+        macs=program.macs,
+        flash=image.flash_total,
+        ram=image.ram_total,
+        inference=verdict.inference_instructions,
+        per_second=round(verdict.instructions_per_hop * 1000 / verdict.hop_ms),
+        load=verdict.load,
+    )
+
+
 class Costs:
     """Costs of candidates on one board, kept by architecture across searches."""
 
     def __init__(self, board: str, limits: Limits, worker: Worker, work: Path) -> None:
         """
         Raises:
-            MissingTool: no cross compiler or no QEMU.
-            KwsError: no such board, or one without a clock.
+            KwsError: as `check_ahead`.
         """
         self.board, self.limits, self.worker, self.work = board, limits, worker, work
-        target = load_board(board)
-        if target.kws.clock is None:
-            raise KwsError(f"{board} has no clock to keep up with", hint="kws boards lists those that have")
-        if tool := m4.missing_tool():
-            raise MissingTool(f"{tool} is not in PATH, so costs can't be measured", hint="make setup")
-        self._sources = sha256_tree([project_file(source) for source in _SOURCES], CODE)
+        check_ahead(board)
+        self._sources = sources_hash()
 
     def __call__(self, config: Config, folder: Path) -> Cost:
         """Measures the network of ``config``, whose TOML is ``folder``/config.toml.
@@ -106,28 +161,7 @@ class Costs:
     def _measure(self, config: Config, folder: Path) -> Cost:
         model, generated = folder / "untrained", folder / "firmware_model"
         self.worker.call({"do": "network", "config": str(folder / "config.toml"), "out": str(model)})
-        try:
-            program = compile_model(read_bytes(model / "model.tflite"), **config.compile.model_dump())
-        except KwsError as error:  # more constants than compile.max_constants, for one
-            raise Infeasible(f"the compiler refuses it: {error}", {"compiler": 1.0}) from error
-        self._check({"macs": program.macs, "ram": program.arena_bytes, "flash": program.constant_bytes})
-        export(model, generated, streaming=config.hop_frames)
-        try:
-            image = builder.build(self.board, generated, "aot", self.work / "build" / self.board)
-        except KwsError as error:
-            if error.exit_code != 1:  # anything but an image over the board's budget
-                raise
-            raise Infeasible(str(error), {"board": 1.0}) from error
-        verdict = realtime.check(self.board, generated, elf=Path(image.elf))
-        assert verdict is not None
-        return Cost(
-            macs=program.macs,
-            flash=image.flash_total,
-            ram=image.ram_total,
-            inference=verdict.inference_instructions,
-            per_second=round(verdict.instructions_per_hop * 1000 / verdict.hop_ms),
-            load=verdict.load,
-        )
+        return cost_of(model, generated, config, self.board, self.work / "build" / self.board, self._check)
 
     def _check(self, values: dict[str, Any]) -> None:
         excess = self.limits.excess(values)

@@ -23,21 +23,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from host_tools.run.steps import write_config
 from host_tools.search.cost import Cost, Infeasible, Limits
+from host_tools.search.space import SPACE, narrower
 from model_pipeline import record
 from model_pipeline.config import Config, ScenesConfig, ShapeConfig
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback
 
-# Lowest, highest, step. Channels are multiples of 4, which the kernels take at once.
-SPACE: dict[str, tuple[int, int, int]] = {
-    "hop_ms": (10, 30, 5),
-    "channels": (16, 40, 4),
-    "front": (4, 32, 4),
-    "body": (16, 128, 4),
-    "blocks": (1, 7, 1),
-    "kernel": (3, 9, 2),
-    "step": (1, 2, 1),
-}
 SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)  # of the channels that pruning keeps
 PRUNE_EVERY = 4  # trained trials
 PEERS = 4  # trials that cost no more, below which none is ended early
@@ -68,15 +59,6 @@ def falls_behind(accuracies: Sequence[float], cost: float, others: Sequence[tupl
     epoch = len(accuracies)
     peers = [max(theirs[:epoch]) for theirs, price in others if price <= cost and len(theirs) >= epoch]
     return epoch > 1 and len(peers) >= PEERS and max(accuracies) < statistics.median(peers)
-
-
-def narrower(params: dict[str, int], shares: tuple[float, float]) -> dict[str, int]:
-    """``params`` with these shares of the channels of front and body, in steps of `SPACE`."""
-    result = dict(params)
-    for name, share in zip(("front", "body"), shares, strict=True):
-        low, _, step = SPACE[name]
-        result[name] = max(min(low, params[name]), int(params[name] * share) // step * step)
-    return result
 
 
 class Search:
@@ -292,7 +274,7 @@ class Search:
         """A trial's training: few epochs over single clips, no teacher; a pruned network needs half of them, at half
         the rate."""
         config = self.configuration(params)
-        changes: dict[str, Any] = {"epochs": self.epochs, "teacher_width": 0.0}
+        changes: dict[str, Any] = {"epochs": self.epochs, "teacher_width": 0.0, "base": ""}
         if pruned:
             rate = config.train.learning_rate / 2
             changes |= {"epochs": max(1, self.epochs // 2), "learning_rate": rate, "warmup_epochs": 0}

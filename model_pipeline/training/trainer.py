@@ -102,7 +102,8 @@ class Trainer:
             loss = tf.reduce_mean(self._loss(y, logits + self.balance))
             teaching = self.teaching
             if teaching.network is not None:
-                teacher_logits = teaching.network(real, training=False)
+                # It was trained by the same method, so the labels' shares are out of its answers; others' have them.
+                teacher_logits = teaching.network(real, training=False) + self.balance
             if teacher_logits.shape[-1]:
                 # Hinton and others, arXiv:1503.02531; the square keeps the gradients' size.
                 soft = tf.nn.softmax((teacher_logits - self.balance) / teaching.temperature)

@@ -315,6 +315,27 @@ def test_balance_takes_the_labels_shares_out_of_what_is_learnt() -> None:
     np.testing.assert_allclose(said(np.log(share).astype(np.float32)), np.full(3, 1 / 3), atol=0.02)
 
 
+def test_a_teacher_of_the_same_method_has_no_shares_in_its_answers() -> None:
+    import keras
+
+    from model_pipeline.training.trainer import Method, Teaching, Trainer
+
+    def network(bias: list[float]) -> keras.Model:
+        inputs = keras.Input((2, 2, 1))
+        model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+        model.layers[-1].set_weights([np.zeros((4, 3)), np.array(bias)])
+        return model
+
+    answers = [1.0, 0.0, -1.0]
+    balance = np.log([0.1, 0.1, 0.8]).astype(np.float32)
+    teaching = Teaching(share=1.0, network=network(answers))
+    trainer = Trainer(network([0.0, 0.0, 0.0]), 1.0, Method(0.05, balance=balance), teaching)
+    for _ in range(150):
+        trainer.step(np.full((10, 2, 2), -128, np.int8), np.repeat([0, 1, 2], [1, 1, 8]))
+    said = np.exp(trainer.logits(np.full((1, 2, 2), -128, np.int8))[0])
+    np.testing.assert_allclose(said / said.sum(), np.exp(answers) / np.exp(answers).sum(), atol=0.02)
+
+
 def test_warp_moves_values_and_makes_none_up() -> None:
     rng = np.random.default_rng(0)
     x = rng.permuted(np.tile(np.arange(1, 9, dtype=np.int8), (20, 6, 5)), axis=2)
