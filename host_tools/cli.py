@@ -31,7 +31,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same sums on every CP
 
 
 PANELS = {
-    "Model": "run new import train federate quantize evaluate look calibrate search export compile compare report runs",
+    "Model": "run new import train federate quantize evaluate look calibrate search study export compile compare "
+    "report runs",
     "Firmware": "boards build emulate profile bench mlperf",
     "Device": "devices flash live monitor stream web selftest",
     "Data": "data record sessions edgeimpulse",

@@ -88,6 +88,12 @@ def standalone(svg: str) -> str:
     return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
 
 
+def style() -> str:
+    """The report's style sheet, for other pages."""
+    text = TEMPLATE.read_text(encoding="utf-8")
+    return text[text.index("<style>") + len("<style>") : text.index("</style>")]
+
+
 def confusion(results: dict[str, Any]) -> str:
     """Rows: what was said. A cell's shade is its share of the row; its number is clips."""
     labels = results["labels"]
