@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from model_pipeline.strict import Strict
-from model_pipeline.words import check_said
+from model_pipeline.words import as_text, check_said
 
 
 class FrontendConfig(Strict):
@@ -66,6 +66,9 @@ class SynthConfig(Strict):
     # Words near the keywords in sound, three times as many clips of each; empty: those of the usual commands, unless
     # unknown_words is given. `kws new` writes those of its words; [[…]] is espeak-ng's notation.
     near_words: list[Said] = Field(default_factory=list)
+    # How voices are told to say a word that no dictionary has: dracarys = "druh kahriss". In espeak-ng's notation [[…]]
+    # its American voices alone say it.
+    spoken: dict[Word, Said] = Field(default_factory=dict)
     # So many clips more of single words, keywords or others: for one that is said often and sounds like a keyword.
     more: dict[Word, Annotated[int, Field(ge=0, le=20000)]] = Field(default_factory=dict)
     # Those that are not installed are left out; kokoro and hibari come with micro-kws[voices].
@@ -77,6 +80,10 @@ class SynthConfig(Strict):
     # time by far, a second for a word.
     shares: dict[Engine, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     seed: int = Field(1, ge=0)
+
+    def text_of(self, word: str) -> str:
+        """What a voice is given to say for a word."""
+        return as_text(self.spoken.get(word, word))
 
     def made(self, described: object) -> bool:
         """Whether speech that is ``described`` by its settings was made by these; ones that it did not know yet had

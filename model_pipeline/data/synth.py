@@ -48,7 +48,7 @@ from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.progress import ProgressCallback, silent
-from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
+from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, folder_name
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
 # Of the clips, in proportion where not all are there.
@@ -258,7 +258,8 @@ class _Casting:
 
     def add(self, word: str, split: Split) -> None:
         rng, voices = self._rng, self._cast[split]
-        if word.startswith("[["):
+        text = self._settings.text_of(word)
+        if text.startswith("[["):
             voices = {
                 "espeak-ng": [v for v in voices.get("espeak-ng", []) if reads_phonemes(v, self._settings.language)]
             }
@@ -267,7 +268,7 @@ class _Casting:
         voice = pick_voice(voices, self._settings, rng)
         name = f"{folder_name(word)}/{voice.speaker}_nohash_"
         pitch, rate = float(rng.uniform(0.7, 1.35)), float(rng.uniform(0.75, 1.35))
-        spoken = Utterance(voice, as_text(word), pitch, rate)
+        spoken = Utterance(voice, text, pitch, rate)
         level, place = float(rng.uniform(-26, -12)), float(rng.uniform(0.3, 0.7))
         self.jobs.append(_Job(word, split, f"{name}{self._takes[name]}.wav", spoken, level, place))
         self._takes[name] += 1
@@ -295,8 +296,9 @@ def _unknown_words(config: Config) -> list[str]:
     settings = config.synth
     near = settings.near_words or ([] if settings.unknown_words else list(NEAR_WORDS))
     wanted = [w for w in [*(settings.unknown_words or OTHER_WORDS), *near] if w not in config.keywords]
-    spoken = phonemes([as_text(w) for w in [*wanted, *config.keywords]], settings.language)
-    sounds = {w: tokens(spoken.get(as_text(w), f"?_{w}")) for w in [*wanted, *config.keywords]}
+    text = {w: settings.text_of(w) for w in [*wanted, *config.keywords]}
+    spoken = phonemes(list(text.values()), settings.language)
+    sounds = {w: tokens(spoken.get(said, f"?_{w}")) for w, said in text.items()}
     taken = {sounds[w] for w in config.keywords}
     words = [w for w in wanted if sounds[w] not in taken]
     if not words:

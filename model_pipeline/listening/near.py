@@ -27,7 +27,8 @@ from model_pipeline.manifest import Manifest, record_accuracy
 from model_pipeline.progress import ProgressCallback
 
 _NOISE_DB = -30.0  # of noise.generate's level: a quiet room's
-_CASTING = ("engines", "seed", "language", "piper_voices")  # settings by which voices are shared out
+# Settings by which voices are shared out, and what they say.
+_CASTING = ("engines", "seed", "language", "piper_voices", "spoken")
 _MORE = 4  # times as many takes of a keyword: its misses matter most, and keywords are few
 
 

@@ -98,6 +98,20 @@ def test_voices_of_kokoro_are_blended_within_a_split() -> None:
 
 
 @needs_espeak
+def test_voices_say_a_word_as_it_is_spelt_for_them() -> None:
+    """Its folder keeps the word's name; what sounds like it as it is said is none of the other words."""
+    settings = ('synth.spoken={"hadouken" = "huh doken", "no" = "[[n\'oU]]"}', 'keywords=["hadouken", "no"]')
+    config = _config(*settings, 'synth.unknown_words=["huh_doken", "hadoken", "banana"]')
+    cast = synth.cast_of(config.synth)
+    jobs = synth._plan(config, cast, ["banana"], np.random.default_rng(1))
+    said = {(job.word, job.utterance.text) for job in jobs}
+    assert said == {("hadouken", "huh doken"), ("no", "[[n'oU]]"), ("banana", "banana")}
+    assert {job.path.split("/")[0] for job in jobs} == {"hadouken", "no", "banana"}
+    assert {job.utterance.voice.engine for job in jobs if job.word == "no"} == {"espeak-ng"}, "it alone reads phonemes"
+    assert synth._unknown_words(config) == ["hadoken", "banana"]
+
+
+@needs_espeak
 def test_unknown_words_never_sound_like_a_keyword() -> None:
     words = ["know", "write", "nose", "no", "hay", "banana"]
     config = _config(f"synth.unknown_words={words}", 'keywords=["no", "right"]')
