@@ -238,67 +238,6 @@ def test_package_managers_take_their_files(flavour, tmp_path):
         assert (out / module["build"]["kconfig"]).read_text().startswith("config FRONT_DOOR\n\tbool ")
 
 
-def test_the_sketch_compiles_against_arduinos_headers(tmp_path):
-    """As Arduino's builder does it: the sketch with Arduino.h before it, the library's sources as they lie."""
-    export_library([TINY], tmp_path / "lib", "arduino", "front_door")
-    sketch = tmp_path / "listen.cpp"
-    text = (tmp_path / "lib" / "examples" / "listen" / "listen.ino").read_text()
-    sketch.write_text("#include <Arduino.h>\n" + text)
-    includes = [f"-I{ROOT / 'tests' / 'firmware' / 'arduino_stub'}", f"-I{tmp_path / 'lib' / 'src'}"]
-    command = ["g++", "-std=gnu++14", "-fno-exceptions", "-Wall", "-Wextra", "-Werror", *includes, "-fsyntax-only"]
-    done = subprocess.run([*command, str(sketch)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-ZEPHYR = """cmake_minimum_required(VERSION 3.13)
-project(stub C)
-set(CONFIG_FRONT_DOOR {enabled})
-macro(zephyr_library_named name)
-  set(ZEPHYR_CURRENT_LIBRARY ${{name}})
-  add_library(${{name}} STATIC)
-endmacro()
-macro(zephyr_library_sources)
-  target_sources(${{ZEPHYR_CURRENT_LIBRARY}} PRIVATE ${{ARGN}})
-endmacro()
-macro(zephyr_library_compile_options)
-  target_compile_options(${{ZEPHYR_CURRENT_LIBRARY}} PRIVATE ${{ARGN}})
-endmacro()
-macro(zephyr_include_directories)
-  include_directories(${{ARGN}})
-endmacro()
-add_subdirectory({folder}/zephyr module)
-if(NOT TARGET front_door)
-  message(STATUS "left out")
-endif()
-"""
-IDF = """cmake_minimum_required(VERSION 3.16)
-project(stub C)
-macro(idf_component_register)
-  cmake_parse_arguments(C "" "" "SRCS;INCLUDE_DIRS;PRIV_REQUIRES" ${{ARGN}})
-  set(COMPONENT_LIB component)
-  add_library(component STATIC ${{C_SRCS}})
-  target_include_directories(component PUBLIC ${{C_INCLUDE_DIRS}})
-endmacro()
-add_subdirectory({folder} library)
-"""
-
-
-@pytest.mark.parametrize(("flavour", "text"), [("zephyr", ZEPHYR), ("esp-idf", IDF)])
-def test_the_cmake_of_frameworks_builds_against_their_macros(flavour, text, tmp_path):
-    if not shutil.which("cmake"):
-        pytest.skip("cmake is not installed (apt-get install cmake)")
-    export_library([TINY], tmp_path / "lib", flavour, "front_door")
-    for enabled in ("1", "0") if flavour == "zephyr" else ("1",):
-        project = tmp_path / f"project{enabled}"
-        project.mkdir()
-        (project / "CMakeLists.txt").write_text(text.format(folder=tmp_path / "lib", enabled=enabled))
-        command = ["cmake", "-S", project, "-B", project / "build"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert ("left out" in done.stdout) == (enabled == "0")
-        if enabled == "1":
-            subprocess.run(["cmake", "--build", project / "build"], check=True, capture_output=True)
-
-
 def test_a_bad_prefix_flavour_or_folder_is_refused(tmp_path, library):
     for prefix in ("9lives", "Front", "a-b", "x" * 40, "int", "_a", "a__b", ""):
         with pytest.raises(KwsError, match="prefix"):

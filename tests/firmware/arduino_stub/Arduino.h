@@ -61,7 +61,7 @@ public:
   void flush(void);
   size_t write(uint8_t c);
   size_t write(const uint8_t *, size_t);
-  /* Of Print, which a sketch uses; declared alone. */
+  /* Of Print, which a sketch uses. */
   size_t print(const char[]);
   size_t print(char);
   size_t println(const char[]);

@@ -226,6 +226,16 @@ size_t UART::write(const uint8_t *data, size_t size) {
   return size;
 }
 
+/* Print's, on top of write(). */
+size_t UART::print(const char text[]) { return write(reinterpret_cast<const uint8_t *>(text), strlen(text)); }
+size_t UART::print(char c) { return write(static_cast<uint8_t>(c)); }
+size_t UART::println(const char text[]) { return print(text) + print("\r\n"); }
+size_t UART::println(unsigned char value, int base) {
+  char text[9];
+  snprintf(text, sizeof text, base == 16 ? "%X" : "%u", static_cast<unsigned>(value));
+  return println(text);
+}
+
 int main() {
   prctl(PR_SET_PDEATHSIG, 15);
   sockaddr_in address = {};
@@ -243,6 +253,8 @@ int main() {
   setup();
   for (;;) {
     loop();
+    pdm_interrupt();
+    if (line < 0) accept_one(); /* USB's interrupt */
     if (slow_ms) delay(slow_ms);
   }
 }

@@ -41,13 +41,22 @@ def missing() -> str:
     return next((tool for tool in TOOLS if not shutil.which(tool)), "")
 
 
+def machine_flags(core: Core) -> list[str]:
+    """For compiler and linker."""
+    return [f"-mcpu={core.cpu}", "-mthumb", "-mfloat-abi=soft"]
+
+
+def link_flags(core: Core) -> list[str]:
+    """For the linker alone."""
+    places = zip(("CODE_ORIGIN", "CODE_LENGTH", "RAM_ORIGIN", "RAM_LENGTH"), (*core.code, *core.ram), strict=True)
+    defined = [f"-Wl,--defsym={name}={value:#x}" for name, value in places]
+    return ["-nostartfiles", "--specs=nano.specs", f"-Wl,-T,{HERE / 'core.ld'}", "-Wl,--gc-sections", *defined]
+
+
 def build(library: Path, core: Core, out: Path) -> Path:
     """The firmware, by CMake: ``library`` is taken in by ``add_subdirectory()``."""
-    cpu = f"-mcpu={core.cpu} -mthumb -mfloat-abi=soft"
-    places = zip(("CODE_ORIGIN", "CODE_LENGTH", "RAM_ORIGIN", "RAM_LENGTH"), (*core.code, *core.ram), strict=True)
-    link = f"{cpu} -nostartfiles --specs=nano.specs -Wl,-T,{HERE / 'core.ld'} -Wl,--gc-sections " + " ".join(
-        f"-Wl,--defsym={name}={value:#x}" for name, value in places
-    )
+    cpu = " ".join(machine_flags(core))
+    link = f"{cpu} {' '.join(link_flags(core))}"
     options = {
         "CMAKE_SYSTEM_NAME": "Generic",
         "CMAKE_SYSTEM_PROCESSOR": "arm",
