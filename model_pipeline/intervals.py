@@ -83,6 +83,13 @@ class Rate(Strict):
             high=high / hours if hours else None,
         )
 
+    @property
+    def described(self) -> str:
+        """``2.50 an hour (95 %: 0.52 to 7.31)``, or a dash where there is no audio."""
+        if self.per_hour is None or self.high is None:
+            return "–"
+        return f"{self.per_hour:.2f} an hour (95 %: {self.low:.2f} to {self.high:.2f})"
+
 
 def wilson(count: int, total: int) -> tuple[float, float]:
     """The 95 % score interval of a share (E. B. Wilson, JASA 22, 1927), as fractions. (0, 1) for no trials."""

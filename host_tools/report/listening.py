@@ -236,6 +236,4 @@ def _share(found: Share) -> str:
 
 
 def _rate(found: Rate) -> str:
-    if found.per_hour is None:
-        return "no audio"
-    return f"{found.per_hour:.2f} an hour (95 %: {found.low:.2f} to {found.high:.2f})"
+    return "no audio" if found.per_hour is None else found.described

@@ -30,6 +30,7 @@ from model_pipeline.progress import ProgressCallback
 from model_pipeline.strict import Strict
 
 if TYPE_CHECKING:
+    from host_tools.run.esphome import WakeWords
     from model_pipeline.export import Generated
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
@@ -144,10 +145,11 @@ class Job:
         config = self.config
         negative = self.not_meant("validation", "speech")
         plan = Plan(limit=config.measure.session_keywords or 200)
+        wish = Wish(config.detector.rate)
+        if config.esphome:  # there is a result each step, and its detector counts none in a row
+            wish = Wish(config.detector.rate, strides=(config.hop_frames,), counts=(1,))
         with self.copied(self.looked, "model") as made:
-            found = calibrate(
-                made, self.within("data"), negative, Wish(config.detector.rate), plan, progress, relax=_RELAX
-            )
+            found = calibrate(made, self.within("data"), negative, wish, plan, progress, relax=_RELAX)
         return Chosen(wanted=config.detector.rate, detector=found.detector, expected=found.expected)
 
     def not_meant(self, split: str, *kinds: str) -> list[Path]:
@@ -183,6 +185,17 @@ class Job:
         data, model, exported = (self.within(name) for name in ("data", "model", "firmware_model"))
         found = expect(self.config, data, model, exported, self.not_meant("validation", "speech"), progress)
         keep(self.within("expect") / "expect.json", found.model_dump(mode="json"))
+
+    def wake_words(self, progress: ProgressCallback) -> WakeWords:
+        from host_tools.run.esphome import wake_words
+        from model_pipeline.data.sessions import Plan
+
+        plan = Plan(limit=self.config.measure.session_keywords or 200)
+        negative = self.not_meant("validation", "speech")
+        out = self.within("esphome")
+        languages = [self.config.synth.language] if self.config.data.source == "synth" else []
+        model, data = self.within("model"), self.within("data")
+        return wake_words(model, data, negative, out, plan, languages, progress)
 
     def build(self, progress: ProgressCallback) -> None:
         config, out = self.config, self.within("build")
@@ -245,8 +258,22 @@ class Job:
                 "rate": config.detector.rate,
                 "session_keywords": config.measure.session_keywords,
                 "corpora": self.settings["scenes"]["corpora"],
+                **({"esphome": config.hop_frames} if config.esphome else {}),
             },
             sources=sources("model_pipeline.listening.calibrate"),
+        )
+        wake_words = Step(
+            "esphome",
+            "wake words for ESPHome, and their false accepts",
+            ("esphome",),
+            self.wake_words,
+            inputs=(first.name, "train", last),
+            settings={
+                "session_keywords": config.measure.session_keywords,
+                "corpora": self.settings["scenes"]["corpora"],
+            },
+            sources=sources("host_tools.run.esphome"),
+            tools=("tflite-micro",),
         )
         return [
             first,
@@ -315,6 +342,7 @@ class Job:
                 },
                 sources=(*sources("host_tools.run.expect"), *_FIRMWARE, "boards"),
             ),
+            *([wake_words] if config.esphome else []),
             Step(
                 "build",
                 f"build firmware for {config.board}",
@@ -397,12 +425,17 @@ def check_ahead(config: Config) -> None:
         KwsError: no such board, or it can't be emulated.
         MissingTool: no compiler or no emulator for it.
     """
+    from model_pipeline.data.audio import CLIP_SAMPLES
+
     builder.check_place()
     if config.detector.look and not (config.detector.rate and any(c.kind == "speech" for c in config.scenes.corpora)):
         raise KwsError(
             "detector.look needs detector.rate, and a corpus of connected speech to learn from",
             hint='set detector.rate=1, and have folder = "talk" or recordings under [[scenes.corpora]]',
         )
+    frames = config.frontend.frames(CLIP_SAMPLES)
+    if config.hop_frames and frames % config.hop_frames:
+        raise KwsError(f"hop_frames = {config.hop_frames} does not divide the model's window of {frames} frames")
     board = load_board(config.board)
     emulators = board.kws.emulators
     if emulators.qemu is None and emulators.process is None:

@@ -100,23 +100,27 @@ def export(
 def _esphome(
     model: Path, out: Path, word: str, hop: int | None, cutoff: float | None, window: int | None, json: bool
 ) -> None:
-    from model_pipeline.esphome import export_esphome
+    from model_pipeline.esphome import EsphomeResult, export_esphome
 
     with ui.progress("exporting"):
         done = export_esphome(model, out, word=word, hop=hop, cutoff=cutoff, window=window)
 
-    def human(values: dict) -> None:
-        name = next(file for file in values["files"] if file.endswith(".json") and not file.startswith("."))
-        ui.out.say("{}: {!r} for ESPHome, {:,} B", str(out / name), values["wake_word"], values["bytes"])
+    def human(made: EsphomeResult) -> None:
+        name = next(file for file in made.files if file.endswith(".json") and not file.startswith("."))
+        ui.out.say("{}: {!r} for ESPHome, {:,} B", str(out / name), made.wake_word, made.bytes)
         ui.out.say(
             "  heard above a mean of {} over {} results, one each {} ms",
-            values["probability_cutoff"],
-            values["sliding_window_size"],
-            10 * values["step_frames"],
+            made.probability_cutoff,
+            made.sliding_window_size,
+            10 * made.step_frames,
         )
-        ui.out.say("  {:,} B of arena (tflm, this host)", values["tensor_arena_size"])
+        ui.out.say("  {:,} B of arena (tflm, this host)", made.tensor_arena_size)
+        if made.measured:
+            ui.out.say("  false accepts: {}", made.measured.false_accepts.described)
+        else:
+            ui.out.say("  false accepts: not measured so; kws import and kws evaluate stream do")
 
-    ui.emit(asdict(done), json, human)
+    ui.emit(done, json, human)
 
 
 def _together(models: list[Path], out: Path, streaming: int | None, choice: CompileConfig | None, json: bool) -> None:

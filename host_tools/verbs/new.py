@@ -11,7 +11,10 @@ import typer
 from host_tools import ui
 from host_tools.options import common
 
-EXAMPLE = "Example: kws new hey_robot lights_on   or   kws new licht_an licht_aus --language de"
+EXAMPLE = (
+    "Example: kws new hey_robot lights_on   or   kws new licht_an licht_aus --language de\n\n"
+    "Or, a wake word for Home Assistant's devices: kws new --esphome hey_robot"
+)
 
 
 def new(
@@ -24,13 +27,16 @@ def new(
     personal: Annotated[
         bool, typer.Option("--personal", help="For those alone who record (kws record), ten takes a word or more.")
     ] = False,
+    esphome: Annotated[
+        bool, typer.Option("--esphome", help="Wake words for ESPHome's micro_wake_word, and for boards as ever.")
+    ] = False,
     json: common.Json = False,
 ) -> None:
     """Make a project of your own words: a configuration with words near them in sound, a place for recordings."""
     from host_tools.words import project
 
     with ui.progress("looking for near words"):
-        result = project.create(words, folder or Path(words[0]), board, language, personal)
+        result = project.create(words, folder or Path(words[0]), board, language, personal, esphome)
 
     def human(made: project.Project) -> None:
         ui.out.say("[bold]{}[/]: {}", made.config, ", ".join(made.keywords))

@@ -47,12 +47,14 @@ def create(
     board: str = "disco_f407vg",
     language: str = "en",
     personal: bool = False,
+    esphome: bool = False,
 ) -> Project:
     """Makes project ``folder``, whole or not at all.
 
     Args:
         language: of the words, as espeak-ng names it.
         personal: the model is for those alone who record.
+        esphome: the words become wake words of ESPHome too: heard by its front end, with a detector that it can have.
 
     Raises:
         MissingTool: espeak-ng, which knows how words sound, is not installed.
@@ -79,10 +81,12 @@ def create(
         "unknown": 600 + 200 * len(words),
         "sentences": 1000,
         "examples": 20_000,
-        "base": (CODE / "model_pipeline" / "models" / "bases" / "people.npz").is_file(),
+        # The shipped base hears with another front end than ESPHome's.
+        "base": not esphome and (CODE / "model_pipeline" / "models" / "bases" / "people.npz").is_file(),
         "teacher": importlib.util.find_spec("pyopen_wakeword") is not None,
         "language": language,
         "personal": personal,
+        "esphome": esphome,
         "near_words": near_words(words, 24 if len(words) <= 4 else 12, language),
     }
     environment = jinja2.Environment(

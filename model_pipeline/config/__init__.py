@@ -4,7 +4,7 @@ from model_pipeline.config.device import CompileConfig, DetectorConfig, MeasureC
 from model_pipeline.config.federated import FederateConfig
 from model_pipeline.config.read import CONFIGS, PROJECT_FILE, explain, load_config, with_settings
 from model_pipeline.config.run import SILENCE, UNKNOWN, Config
-from model_pipeline.config.speech import DataConfig, FrontendConfig, SynthConfig, TalkConfig, Word
+from model_pipeline.config.speech import STOCK_FRONTEND, DataConfig, FrontendConfig, SynthConfig, TalkConfig, Word
 from model_pipeline.config.training import (
     AugmentConfig,
     CorpusConfig,
@@ -20,6 +20,7 @@ __all__ = [
     "CONFIGS",
     "PROJECT_FILE",
     "SILENCE",
+    "STOCK_FRONTEND",
     "UNKNOWN",
     "AugmentConfig",
     "CompileConfig",

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from model_pipeline.config.device import CompileConfig, DetectorConfig, MeasureConfig
 from model_pipeline.config.federated import FederateConfig
 from model_pipeline.config.moved import with_moved_keys
-from model_pipeline.config.speech import DataConfig, FrontendConfig, SynthConfig, TalkConfig, Word
+from model_pipeline.config.speech import STOCK_FRONTEND, DataConfig, FrontendConfig, SynthConfig, TalkConfig, Word
 from model_pipeline.config.training import (
     AugmentConfig,
     DevicesConfig,
@@ -36,6 +36,9 @@ class Config(Strict):
     # Engine aot: 0, each inference takes the whole window; n, it computes only what n new feature frames change
     # (n divides the window; docs/streaming-plan.md).
     hop_frames: int = Field(0, ge=0)
+    # The keywords become wake words of ESPHome's micro_wake_word too (`kws new --esphome`): with its front end, a
+    # result each hop_frames, and a detector that it can have.
+    esphome: bool = False
     frontend: FrontendConfig = FrontendConfig()
     synth: SynthConfig = SynthConfig()
     talk: TalkConfig = TalkConfig()
@@ -80,6 +83,20 @@ class Config(Strict):
             raise ValueError(
                 "augment.level_db and augment.colour_db need frontend.noise_reduction = false and frontend.pcan = false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _as_esphome(self) -> Config:
+        if not self.esphome:
+            return self
+        if self.frontend != STOCK_FRONTEND:
+            raise ValueError(
+                f"esphome: [frontend] is hop_ms = {STOCK_FRONTEND.hop_ms}, and all else left to its default"
+            )
+        if not self.hop_frames:
+            raise ValueError("esphome: hop_frames is how many frames a step takes, such as 2")
+        if self.detector.look or (self.detector.min_count > 1 and not self.detector.rate):
+            raise ValueError("esphome: its detector has detector.look = 0 and detector.min_count = 1")
         return self
 
     @field_validator("keywords")

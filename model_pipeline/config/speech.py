@@ -52,6 +52,7 @@ class FrontendConfig(Strict):
         return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.hop_samples
 
 
+STOCK_FRONTEND = FrontendConfig(hop_ms=10)  # as pymicro-features and ESPHome have it
 Said = Annotated[str, AfterValidator(check_said)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
 Engine = Literal["espeak-ng", "flite", "festival", "kokoro", "hibari", "piper"]

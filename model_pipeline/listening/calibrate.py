@@ -56,6 +56,7 @@ class Wish:
     response_ms: float = 400.0
     snr_db: tuple[float, ...] = (10.0,)
     strides: tuple[int, ...] = (3, 4, 5)
+    counts: tuple[int, ...] = _COUNTS  # results in a row that a word may need
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def choose(
     hop_ms, look = manifest.frontend.hop_ms, manifest.look
     if look:
         wish = replace(wish, strides=(look.stride_hops,))
-    steps = len(wish.strides) * (len(_SMOOTHING_MS) * len(_COUNTS) + len(_REFRACTORY_MS))
+    steps = len(wish.strides) * (len(_SMOOTHING_MS) * len(wish.counts) + len(_REFRACTORY_MS))
     done = 0
     words = len(manifest.labels) - 2
     seen = {} if known is None else known
@@ -216,7 +217,7 @@ def choose(
     for stride in wish.strides:
         windows = sorted({min(MAX_WINDOW, max(1, round(ms / (stride * hop_ms)))) for ms in _SMOOTHING_MS})
         windows = [look.window] if look else windows  # it does the smoothing
-        tried[stride] = [attempt(stride, w, n, 1000) for w in windows for n in _COUNTS]
+        tried[stride] = [attempt(stride, w, n, 1000) for w in windows for n in wish.counts]
     if progress:
         progress(done, steps, "comparing with other recordings")
     sweeps = [found for each in tried.values() for _, found in each]

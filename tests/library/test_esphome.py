@@ -13,17 +13,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import example, given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from host_tools.cli import build_app
+from model_pipeline.config import STOCK_FRONTEND
 from model_pipeline.errors import KwsError
-from model_pipeline.esphome import MAX_VARIABLES, OPERATORS, STOCK, export_esphome
+from model_pipeline.esphome import MAX_VARIABLES, OPERATORS, cutoff_of, export_esphome
 from model_pipeline.features import quantize
+from model_pipeline.intervals import Rate
 from model_pipeline.listening.detector import run_detector
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.manifest import Manifest, Quantization, input_scale, load_manifest, save_manifest
 from model_pipeline.microwakeword import import_model, threshold_of
 from model_pipeline.native import FIRMWARE, ROOT
+from tests.support.listening_models import model_folder, sliding_net
 
 schema = pytest.importorskip("tflite_micro.tensorflow.lite.micro.python.schema_py_generated")
 SPEECH = ROOT.parent / "shared" / "data" / "speech_commands"
@@ -37,7 +42,7 @@ def with_stock_input(tflite: bytes) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(tflite, 0)
     graph = model.subgraphs[0]
     source = graph.tensors[graph.inputs[0]].quantization
-    factor = np.float32(input_scale(STOCK)) / source.scale[0]
+    factor = np.float32(input_scale(STOCK_FRONTEND)) / source.scale[0]
     first = next(o for o in graph.operators if graph.inputs[0] in o.inputs)
     for quantization in (source, graph.tensors[first.inputs[2]].quantization):
         quantization.scale = (np.asarray(quantization.scale) * factor).astype(np.float32)
@@ -56,9 +61,11 @@ def source(tmp_path_factory) -> Path:
     shipped = load_manifest(FIRMWARE / "model")
     changes = {
         "model_sha256": hashlib.sha256(tflite).hexdigest(),
-        "frontend": STOCK,
-        "input": Quantization(**{**shipped.input.model_dump(), "scale": float(np.float32(input_scale(STOCK)))}),
-        "detector": shipped.detector.model_copy(update={"min_count": 1, "window": 4, "rest": 1}),
+        "frontend": STOCK_FRONTEND,
+        "input": Quantization(
+            **{**shipped.input.model_dump(), "scale": float(np.float32(input_scale(STOCK_FRONTEND)))}
+        ),
+        "detector": shipped.detector.model_copy(update={"min_count": 1, "window": 4, "rest": 1, "stride_hops": 7}),
         "look": None,
     }
     save_manifest(shipped.model_copy(update=changes), folder / "model.json")
@@ -86,12 +93,27 @@ def sound() -> np.ndarray:
     return np.concatenate([*parts, np.clip(noise, -32768, 32767).astype(np.int16)])[: 16000 * 30]
 
 
+def check_manifest(values: dict) -> None:
+    """What ESPHome 2026.6.5 takes for a manifest of version 2: these keys, no others, of these types."""
+    assert values.pop("website", "https://x.org/").startswith(("http://", "https://"))
+    kinds = {"type": str, "model": str, "author": str, "version": int, "wake_word": str, "trained_languages": list}
+    assert {key: type(value) for key, value in values.items()} == {**kinds, "micro": dict}
+    assert (values["type"], values["version"]) == ("micro", 2)
+    micro = values["micro"]
+    numbers = {"feature_step_size": int, "tensor_arena_size": int, "sliding_window_size": int}
+    others = {"probability_cutoff": float, "minimum_esphome_version": str}
+    assert {key: type(value) for key, value in micro.items()} == {**numbers, **others}
+    assert 0 <= micro["feature_step_size"] <= 30 and micro["sliding_window_size"] > 0
+    assert all(part.isdigit() for part in micro["minimum_esphome_version"].split("."))
+
+
 def posteriors(folder: Path, sound: np.ndarray) -> np.ndarray:
     return Recogniser(folder).track(sound).outputs[:, 0].astype(int) + 128
 
 
 def test_the_file_is_what_esphome_takes(exported):
     described = json.loads((exported / "yes.json").read_text())
+    check_manifest(described)
     assert (described["type"], described["version"], described["model"]) == ("micro", 2, "yes.tflite")
     micro = described["micro"]
     assert micro["feature_step_size"] == 10 and micro["sliding_window_size"] == 4
@@ -168,9 +190,57 @@ def test_the_probability_is_that_against_the_strongest_rival(source, imported, s
     assert (made - probability).min() > -0.06
 
 
-def test_the_detector_comes_back_as_it_was(source, imported):
+def test_the_detector_comes_back_as_strict_as_it_was(source, imported):
     before, after = load_manifest(source).detector, load_manifest(imported).detector
-    assert (after.window, after.thresholds, after.rest) == (before.window, before.thresholds[:1], before.rest)
+    assert after.window == before.window and after.stride_hops == before.stride_hops
+    sums = [d.thresholds[0] * d.window + d.rest for d in (before, after)]
+    assert sums[0] <= sums[1] <= sums[0] + 2 * before.window  # a step of 1/255 more, rounded up
+
+
+@given(st.integers(1, 32).flatmap(lambda window: st.tuples(st.integers(window, 255 * window), st.just(window))))
+@example((255 * 5, 5))
+@example((1, 1))
+@example((254 * 32 + 1, 32))
+def test_nobody_hears_a_word_at_a_smaller_sum(case):
+    """ESPHome compares sums with int(cutoff * 255), the package means with the cutoff."""
+    total, window = case
+    cutoff = cutoff_of(total, window)
+    device = int(cutoff * 255) * window + 1  # the least sum above
+    threshold, rest = threshold_of(cutoff, window)
+    for least in (device, threshold * window + rest):
+        assert min(total, 254 * window + 1) <= least <= min(total + 2 * window, 255 * window)
+
+
+def test_results_at_another_pace_are_averaged_over_as_long(source, tmp_path):
+    detector = load_manifest(source).detector.model_dump()
+    slow = changed(source, tmp_path / "slow", detector={**detector, "stride_hops": 4, "window": 7})
+    assert export_esphome(slow, tmp_path / "x", word="yes").sliding_window_size == 4
+
+
+def test_false_accepts_that_were_measured_stand_beside_it_and_not_in_it(tmp_path):
+    """ESPHome's manifest has no key for them, and refuses keys that it does not know."""
+    record = {
+        "corpora": [{"name": n, "training": 0.0, "calibration": 0.5} for n in ("talk", "prose")],
+        "reporting": {"hours": 2.0, "false_accepts": 3},
+    }
+    detector = load_manifest(FIRMWARE / "model").detector
+    changes = {"min_count": 1, "window": 4, "stride_hops": 7, "thresholds": [200, 0, 0]}
+    folder = model_folder(
+        tmp_path / "one",
+        sliding_net(1, 3),
+        ["yes", "unknown", "silence"],
+        frontend=STOCK_FRONTEND,
+        detector=detector.model_copy(update=changes),
+        accuracy={"calibration": record},
+    )
+    done = export_esphome(folder, tmp_path / "out")
+    assert done.measured and done.measured.false_accepts == Rate.of(3, 2.0) and not done.measured.of_file
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "| false accepts | 3 in 2.00 h: 1.50 an hour (95 %: 0.31 to 4.38) |" in readme
+    assert "the model that this file is made of" in readme and "talk, prose |" in readme
+    check_manifest(json.loads((tmp_path / "out" / "yes.json").read_text()))
+    other = export_esphome(folder, tmp_path / "out", window=3)
+    assert other.measured is None and "not measured with this" in (tmp_path / "out" / "README.md").read_text()
 
 
 def changed(source: Path, folder: Path, **changes) -> Path:
@@ -210,7 +280,7 @@ def test_features_are_quantised_as_esphome_does():
     """value = ((feature * 256) + 333) / 666 - 128, as its firmware has it: within a step of ours."""
     features = np.arange(660, dtype=np.uint16)
     esphome = np.clip((features.astype(int) * 256 + 333) // 666 - 128, -128, 127)
-    assert np.abs(quantize(features, input_scale(STOCK), -128, 20) - esphome).max() <= 1
+    assert np.abs(quantize(features, input_scale(STOCK_FRONTEND), -128, 20) - esphome).max() <= 1
 
 
 def test_the_verb(source, tmp_path):

@@ -1,5 +1,5 @@
-"""The libraries for Zephyr, ESP-IDF and Arduino with their own examples: built by the frameworks' rules, against stubs as
-strict as they are, and run. Each hears what the host hears.
+"""The libraries for Zephyr, ESP-IDF and Arduino with their own examples: built by the frameworks' rules, against stubs
+as strict as they are, and run. Each hears what the host hears.
 """
 
 from __future__ import annotations

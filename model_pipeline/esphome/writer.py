@@ -1,18 +1,13 @@
-"""A word of a model of ours as a model for ESPHome (microWakeWord): a stateful .tflite and its manifest.
+"""Writes the file of a stateful network.
 
-ESPHome's ``micro_wake_word`` computes 40 features every 10 ms by the stock micro front end, hands them to a network
-that keeps its past in variables, and takes one probability, uint8. The network here is our streaming plan's
-(`compiler.streaming`) in the file's own terms: each ring is a variable that is read, joined with the newest rows, and
-assigned what the next step needs. ESPHome has no SOFTMAX. The probability is that of the word against its strongest
-rival, ``sigmoid(logit - max(other logits))``: with one rival that is the softmax, with several a little more than it.
+Each ring of the plan is a variable that is read, joined with the newest rows, and assigned what the next step needs.
+ESPHome has no SOFTMAX. The probability is that of the word against its strongest rival, ``sigmoid(logit - max(other
+logits))``: with one rival that is the softmax, with several a little more than it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,23 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.compiler.ir import DTYPES, TYPE_NAMES, Call, Graph, Operator, Tensor
-from model_pipeline.compiler.ops import check
-from model_pipeline.compiler.passes.edges import trim
-from model_pipeline.compiler.passes.fold import fold_shapes
-from model_pipeline.compiler.passes.prune import prune
-from model_pipeline.compiler.reader import read_model
-from model_pipeline.compiler.streaming import stream
-from model_pipeline.config import FrontendConfig
+from model_pipeline.config import STOCK_FRONTEND
 from model_pipeline.errors import KwsError
-from model_pipeline.files import read_bytes
-from model_pipeline.folders import MARK, atomic_dir, check_replaceable
-from model_pipeline.manifest import Manifest, input_scale, load_manifest
-from model_pipeline.tflm import measure_arena, schema
-from model_pipeline.words import folder_name
 
-KIND = "kws export --library esphome"
-STOCK = FrontendConfig(hop_ms=10)
-MINIMUM_VERSION = "2024.7.0"  # of ESPHome: the first with manifests of version 2
 MAX_VARIABLES = 20  # of a model in ESPHome
 # What ESPHome's interpreter has.
 OPERATORS = {
@@ -48,189 +29,7 @@ _RIVAL_SCALE = 1 / 16  # of differences of logits, as int8: the sigmoid of 8 is 
 _TYPES = {name: number for number, name in TYPE_NAMES.items()}
 
 
-@dataclass(frozen=True)
-class EsphomeResult:
-    """What was written."""
-
-    folder: str
-    files: list[str]
-    wake_word: str
-    bytes: int  # of the .tflite
-    step_frames: int
-    probability_cutoff: float
-    sliding_window_size: int
-    tensor_arena_size: int
-
-
-def export_esphome(
-    model: Path,
-    out: Path,
-    *,
-    word: str = "",
-    hop: int | None = None,
-    cutoff: float | None = None,
-    window: int | None = None,
-    author: str = "",
-) -> EsphomeResult:
-    """Writes ``<word>.tflite`` and ``<word>.json`` into folder ``out``, whole or not at all.
-
-    Args:
-        word: which keyword; "" where the model has one alone.
-        hop: feature frames of a step, a part of the window; None: the manifest's, else the stride or the least that
-            the network can move by.
-        cutoff, window: mean probability above which the word is heard, and results in that mean; None: by the
-            model's detector.
-
-    Raises:
-        KwsError: another front end than ESPHome's, no such word, a detector that ESPHome has not, or an operator that
-            it has not.
-        MissingTool: ``tflite_micro`` is not installed.
-    """
-    model, out = Path(model), Path(out)
-    check_replaceable(out, KIND, sources=[model])
-    manifest = load_manifest(model)
-    check_front_end(manifest)
-    label = _label(manifest, word)
-    cutoff, window = _detector(manifest, label, cutoff, window)
-    tflite = read_bytes(model / "model.tflite")
-    made, step = _smallest(tflite, manifest, label, hop)
-    arena = measure_arena(made)
-    name = folder_name(manifest.labels[label])
-    described = {
-        "type": "micro",
-        "wake_word": manifest.labels[label],
-        "author": author or "micro-kws",
-        "website": "",
-        "model": f"{name}.tflite",
-        "trained_languages": [],
-        "version": 2,
-        "micro": {
-            "probability_cutoff": cutoff,
-            "sliding_window_size": window,
-            "feature_step_size": STOCK.hop_ms,
-            "tensor_arena_size": arena,
-            "minimum_esphome_version": MINIMUM_VERSION,
-        },
-    }
-    with atomic_dir(out, KIND, sources=[model]) as folder:
-        (folder / f"{name}.tflite").write_bytes(made)
-        (folder / f"{name}.json").write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    return EsphomeResult(
-        folder=str(out),
-        files=sorted([f"{name}.tflite", f"{name}.json", MARK]),
-        wake_word=manifest.labels[label],
-        bytes=len(made),
-        step_frames=step,
-        probability_cutoff=cutoff,
-        sliding_window_size=window,
-        tensor_arena_size=arena,
-    )
-
-
-def check_front_end(manifest: Manifest) -> None:
-    """
-    Raises:
-        KwsError: the model hears with another front end than ESPHome's, with the settings that it has.
-    """
-    differ = [
-        f"{key} = {json.dumps(wanted)}"
-        for key, wanted in STOCK.model_dump().items()
-        if getattr(manifest.frontend, key) != wanted
-    ]
-    if differ:
-        raise KwsError(
-            f"{manifest.name} was trained with another front end than ESPHome's",
-            hint=f"train it with [frontend] {', '.join(differ)}",
-        )
-    if abs(manifest.input.scale - input_scale(STOCK)) > 1e-6 or manifest.input.zero_point != -128:
-        raise KwsError(
-            f"the model's input has scale {manifest.input.scale:.6g} and zero point {manifest.input.zero_point}; "
-            f"ESPHome gives it {input_scale(STOCK):.6g} and -128",
-            hint="quantize again",
-        )
-
-
-def _label(manifest: Manifest, word: str) -> int:
-    words = manifest.keywords
-    if manifest.architecture == "microWakeWord" or len(manifest.labels) < 2:
-        raise KwsError(
-            f"{manifest.name} is a model of one probability already", hint="ESPHome takes its .tflite as it is"
-        )
-    if not word and len(words) > 1:
-        raise KwsError(f"{manifest.name} has {len(words)} keywords", hint=f"--word: one of {', '.join(words)}")
-    if word and word not in words:
-        raise KwsError(f"{manifest.name} has no keyword {word!r}", hint=f"it has {', '.join(words)}")
-    return manifest.labels.index(word or words[0])
-
-
-def _detector(manifest: Manifest, label: int, cutoff: float | None, window: int | None) -> tuple[float, int]:
-    """ESPHome's cutoff and window: given, or those that fire at the same sums as the model's detector."""
-    detector = manifest.detector
-    if cutoff is None or window is None:
-        asked = "give --cutoff and --window, and measure: kws import it, then kws evaluate stream"
-        if manifest.look:
-            raise KwsError("ESPHome's detector has no second look, which this model's thresholds are of", hint=asked)
-        if detector.min_count > 1:
-            raise KwsError(f"ESPHome can't wait for {detector.min_count} results in a row", hint=asked)
-        if not detector.thresholds[label]:
-            raise KwsError(f"{manifest.labels[label]!r} has no threshold: it never fires", hint=asked)
-    size = detector.window if window is None else window
-    if cutoff is None:
-        total = detector.thresholds[label] * detector.window + detector.rest  # the least sum over its own window
-        cutoff = round((total - 0.5) / (256 * detector.window), 4)
-    return cutoff, size
-
-
-def _smallest(tflite: bytes, manifest: Manifest, label: int, hop: int | None) -> tuple[bytes, int]:
-    """The network with the hop asked for, or the first of the likely ones with which it moves at every layer."""
-    frames = manifest.window_frames
-    possible = [n for n in range(1, frames) if frames % n == 0]
-    asked = hop or manifest.streaming
-    if asked and asked not in possible:
-        raise KwsError(f"a step of {asked} frames does not divide the model's window of {frames}",
-                       hint=f"possible: {', '.join(map(str, possible))}")  # fmt: skip
-    candidates = [asked] if asked else sorted(possible, key=lambda n: (n < 2, n))  # a step every 10 ms is much work
-    best: tuple[bytes, int] | None = None
-    fewest = 1 << 30
-    for step in candidates:
-        made, whole = stateful(tflite, step, frames, label)
-        if whole < fewest:
-            best, fewest = (made, step), whole
-        if not whole:
-            break
-    assert best is not None
-    return best
-
-
-def stateful(tflite: bytes, hop: int, frames: int, label: int) -> tuple[bytes, int]:
-    """The network as one that takes ``hop`` frames a step and keeps its past, and how many of its operators are
-    computed over the whole window all the same.
-
-    Args:
-        tflite: a model of ours: int8 [1, frames, 40, 1] in, SOFTMAX out.
-        label: of which the result is the probability, uint8 [1, 1].
-
-    Raises:
-        KwsError: it is of another kind, or needs an operator or more variables than ESPHome has.
-    """
-    graph = read_model(tflite)[0]
-    trim(graph)
-    operators = prune(graph)
-    for operator in operators:
-        check(operator)
-    operators = fold_shapes(operators)
-    last = operators[-1] if operators else None
-    if last is None or last.name != "SOFTMAX" or last.outputs[0] is not graph.outputs[0] or last.inputs[0] is None:
-        raise KwsError("the model does not end with a softmax", hint="a model that kws quantize made does")
-    logits = last.inputs[0]
-    cut = Graph(graph.name, graph.tensors, operators[:-1], graph.inputs, [logits])
-    moved, items, streaming = stream(cut, operators[:-1], hop, frames)
-    writer = _Writer(tflite, schema())
-    made = writer.write(moved, items, label)
-    return made, len(streaming.obstacles)
-
-
-class _Writer:
+class Writer:
     """Makes the file: two subgraphs, the second of which gives every variable its first value."""
 
     def __init__(self, tflite: bytes, names: ModuleType) -> None:
@@ -253,8 +52,10 @@ class _Writer:
         once.initSubgraphIndex = 1
         self._op(self.main, "CALL_ONCE", [], [], "CallOnceOptions", once)
         source = graph.inputs[0]
-        frames = source.size // STOCK.channels
-        given = self._new((1, frames, STOCK.channels), "INT8", float(source.scale), source.zero_point, "features")
+        frames = source.size // STOCK_FRONTEND.channels
+        given = self._new(
+            (1, frames, STOCK_FRONTEND.channels), "INT8", float(source.scale), source.zero_point, "features"
+        )
         self._reshape(given, self._tensor(source), source.shape)
         for item in items:
             if isinstance(item, Operator):
