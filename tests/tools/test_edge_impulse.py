@@ -283,7 +283,7 @@ def test_a_record_whose_last_line_is_half_is_gone_on_with(fake: FakeEdgeImpulse,
     upload(client, folder)
     record = record_of(folder, PROJECT)
     whole = record.read_bytes()
-    for cut in (1, 30, 100):
+    for cut in (1, 30, len(whole.splitlines()[-1])):  # more would be what no kill takes away: each line is on the disk
         record.write_bytes(whole[:-cut])
         assert upload(client, folder).before == 10 and set(fake.done.values()) == {1}
     assert record.read_bytes().endswith(b"\n")
