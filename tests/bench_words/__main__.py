@@ -47,7 +47,8 @@ WORDS = {
     "c": ["amelia", "hadouken", "dracarys"],
     "one": ["hadouken", "dracarys"],
 }
-# Of `wake_words`: the numbered series that one person recorded of each word, as far as the files' names tell.
+# Of `wake_words`: the numbered series of each word, which one person recorded as far as the files' names tell (those of
+# "hadouken" differ so much in pitch that it may have been several).
 SERIES = re.compile(r"(hadouken__|dracarys__(?:rpi|zoom)-)(\d{3,4})\.ogg")
 _ME = "me_nohash_"
 OWN_TAKES = 10  # those with the lowest numbers are the project's, those of higher numbers are asked
