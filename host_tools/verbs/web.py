@@ -27,7 +27,8 @@ PORT = 8017
 
 def web(
     model: Annotated[
-        Path | None, typer.Option(help="An exported model (kws export).", show_default="the shipped default model")
+        list[Path] | None,
+        typer.Option(help="An exported model (kws export).", show_default="the shipped default model"),
     ] = None,
     port: Annotated[
         str | None, typer.Option(help="The page may reach the board on this port, for browsers without Web Serial.")
@@ -51,7 +52,12 @@ def web(
         raise KwsError("give either --port URL or --board ID", hint="--board disco_f407vg emulates that board")
     if elf is not None and board is None:
         raise KwsError("--elf is a firmware to emulate", hint="say for which board: --board disco_f407vg")
-    exported = model or builder.DEFAULT_MODEL
+    if model and len(model) > 1:
+        raise KwsError(
+            f"the page hears one model, and --model is given {len(model)} times",
+            hint="kws web for each of them; kws live takes several",
+        )
+    exported = model[0] if model else builder.DEFAULT_MODEL
     if out is not None:
         if port or board:
             raise KwsError("--out writes a folder for any host of files, which brings no board", hint="leave one out")

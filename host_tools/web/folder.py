@@ -62,9 +62,10 @@ def files(model: Path) -> dict[str, bytes]:
         MissingTool: no compiler for WebAssembly.
         KwsError: not an exported model, or one that can't be built.
     """
+    module = wasm.module(model)  # first: it knows best what is wrong with a folder
     found = {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.suffix in _KINDS}
     found[MODEL_FILE] = to_json(about(model), indent=1).encode()
-    found[MODULE_FILE] = wasm.module(model)
+    found[MODULE_FILE] = module
     return found
 
 

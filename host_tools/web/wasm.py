@@ -45,6 +45,11 @@ def module(model: Path) -> bytes:
         KwsError: not an exported model, one that was exported for other kernels, or the compiler refuses it.
     """
     exported = Exported.open(model)
+    if exported.models > 1:
+        raise KwsError(
+            f"{model} has {exported.models} models, and the page hears one",
+            hint="kws export each of them by itself; kws live takes several",
+        )
     if exported.kernels != kernels_hash(FIRMWARE):
         raise KwsError(
             f"{model} was exported for other kernels than those of this kws", hint=f"kws export {model} --out {model}"

@@ -290,6 +290,20 @@ def test_what_makes_no_sense_is_refused(
     assert code == 2 and words in " ".join(said.split())
 
 
+def test_several_models_are_refused_with_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shipped, page = ROOT / "firmware" / "tiny", tmp_path / "page"
+    code, said = run(capsys, "--model", str(shipped), "--model", str(shipped), "--out", str(page))
+    assert code == 2 and "hears one model" in " ".join(said.split())
+    both = tmp_path / "both"
+    both.mkdir()
+    plan = json.loads((shipped / "plan.json").read_text())
+    (both / "plan.json").write_text(json.dumps({**plan, "models": 2}))
+    code, said = run(capsys, "--model", str(both), "--out", str(page))
+    said = " ".join(said.split())
+    assert code == 2 and "has 2 models" in said and "kws live takes several" in said
+    assert not page.exists()
+
+
 def test_a_folder_of_somebody_is_not_replaced(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     code, said = run(capsys, "--out", str(tmp_path))
