@@ -35,9 +35,14 @@ from flwr.superlink.grid import InMemoryGrid
 class Here(Backend):
     """A pool of one: clients are run by turns where they are called."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[], bool]) -> None:
+        """
+        Args:
+            ended: whether no client is to begin any more.
+        """
         super().__init__({})
         self._app: ClientApp | None = None
+        self._ended = ended
 
     def build(self, app_fn: Callable[[], ClientApp]) -> None:
         self._app = app_fn()
@@ -54,12 +59,14 @@ class Here(Backend):
 
     def process_message(self, message: Message, context: Context) -> tuple[Message, Context]:
         assert self._app is not None
+        if self._ended():
+            raise RuntimeError("the training is to stop")  # which the loop answers for the client
         # As between processes: what a client does to its message is seen by nobody else.
         return self._app(message=pickle.loads(pickle.dumps(message)), context=context), context
 
 
-def simulate(server: ServerApp, client: ClientApp, clients: int) -> None:
-    """Runs both applications with so many nodes, until the server's is done.
+def simulate(server: ServerApp, client: ClientApp, clients: int, ended: Callable[[], bool]) -> None:
+    """Runs both applications with so many nodes, until the server's is done. From when on ``ended`` no client begins.
 
     Raises:
         BaseException: what the server's application raised.
@@ -80,7 +87,7 @@ def simulate(server: ServerApp, client: ClientApp, clients: int) -> None:
     context = Context(run_id=run.run_id, node_id=0, node_config={}, state=RecordDict(), run_config={})
     thread = run_serverapp_th(None, server, context, grid, "", stop, raised, False, done)
     try:
-        vce_api.run_api(lambda: client, Here, nodes, factory, stores, stop, VceMetrics())
+        vce_api.run_api(lambda: client, lambda: Here(ended), nodes, factory, stores, stop, VceMetrics())
     finally:
         stop.set()
         thread.join()

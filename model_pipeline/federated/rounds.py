@@ -42,6 +42,10 @@ _LEAST_VARIANCE = 1e-6
 _MOST_EXAMPLES = 10_000_000  # of a client in a round
 
 
+class Stopped(Exception):
+    """The training is to stop: raised in Flower's thread, which hands on no KeyboardInterrupt."""
+
+
 def flowers(settings: FederateConfig, sampled: int) -> tuple[FedAvg, Strategy]:
     """Flower's own strategy of the settings, and the same inside of Flower's differential privacy where wanted."""
     # Whom they ask is decided by `Rounds`: of those that it shows them they take all.
@@ -91,7 +95,7 @@ class Rounds(Strategy):
         Args:
             nodes: Flower's node of each client.
             learner: knows which weights are which.
-            stop: whether the training is to end before the next round.
+            stop: whether the training is to end; the round that is played is not kept then.
         """
         self.settings, self.nodes, self.done, self.stop = settings, nodes, done, stop
         self.variances, self.statistics = learner.variances, learner.statistics
@@ -103,11 +107,18 @@ class Rounds(Strategy):
     def summary(self) -> None:
         self.outer.summary()
 
+    def go_on(self) -> None:
+        """
+        Raises:
+            Stopped: it is to stop.
+        """
+        if self.stop():
+            raise Stopped
+
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        if self.stop():
-            raise KeyboardInterrupt
+        self.go_on()
         number = server_round + self.done
         who = [self.nodes[client] for client in chosen(list(self.nodes), self.settings, number)]
         self.asked, self._start = Asked(), from_record(arrays)
@@ -164,14 +175,14 @@ class Rounds(Strategy):
         Raises:
             KwsError: more than half of the clients failed, or any where privacy is counted; the first one's words.
         """
-        answers, reasons = list[Message](), list[str]()
-        up = list[int]()
+        answers, reasons, up = list[Message](), list[str](), list[int]()
         for reply in replies:
             try:
                 up.append(self._open(reply))
                 answers.append(reply)
             except (KwsError, LookupError, TypeError, ValueError) as error:
                 reasons.append(str(error) or type(error).__name__)
+        self.go_on()  # those who were not asked any more are no failures
         lost = self.sampled - len(answers)
         # The noise of privacy is for a mean over all of them.
         if not answers or lost * 2 > self.sampled or (lost and self.settings.clip):

@@ -119,6 +119,7 @@ def play(
             quantization_range=1 << 24,
         )
         workflow(counted, context)  # type: ignore[arg-type]
+        rounds.go_on()
         if whom.result is None:
             raise KwsError("a round could not be unmasked: too many clients were lost", exit_code=1)
         arrays = whom.result

@@ -67,6 +67,7 @@ def federate(
     os.environ.update(QUIET)
     from model_pipeline.federated.client_app import client_app
     from model_pipeline.federated.engine import simulate
+    from model_pipeline.federated.rounds import Stopped
     from model_pipeline.federated.server_app import Server, server_app
 
     report = progress or silent
@@ -83,11 +84,14 @@ def federate(
         with _stopped_by_signals(stop):
             try:
                 if config.federate.workers == 1:
-                    simulate(server_half, client_half, server.clients())
+                    simulate(server_half, client_half, server.clients(), stop.is_set)
                 else:
                     _on_ray(server_half, client_half, server.clients(), config.federate.workers)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Stopped):
                 stop.set()
+            except KwsError:
+                if not stop.is_set():
+                    raise
     if stop.is_set():
         if server.state.rounds:
             server.finish(stopped=True)
@@ -116,7 +120,8 @@ def _on_ray(server: ServerApp, client: ClientApp, clients: int, workers: int) ->
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """A block in which Ctrl-C and SIGTERM let the round that is played end: Flower's threads hear no exception."""
+    """A block in which Ctrl-C and SIGTERM let the client that learns end, and no other begin: Flower's threads hear no
+    exception."""
     kept = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +333,33 @@ def test_a_client_that_sends_nonsense_counts_as_lost(data: Path) -> None:
     with pytest.raises(KwsError, match="1 of 4 clients failed"):  # its noise would be too little
         three = [reply(i, whole) for i in range(3)]
         played([*three, reply(3, broken)], "federate.strategy=fedavg", "federate.clip=1", "federate.noise=1")
+
+
+@pytest.mark.slow
+def test_a_signal_ends_it_after_the_client_that_learns_and_whole_rounds_stay(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _flower()
+    from model_pipeline.federated import client_app
+    from model_pipeline.federated.simulation import federate
+
+    learnt, plain = list[int](), client_app.learn_one
+
+    def learn_one(*arguments: Any) -> Any:
+        learnt.append(arguments[5])
+        if arguments[5] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*arguments)
+
+    monkeypatch.setattr(client_app, "learn_one", learn_one)
+    recipe = config("federate.fraction=1")
+    with pytest.raises(KeyboardInterrupt):
+        federate(recipe, data, tmp_path / "out")
+    assert learnt == [1] * len(Household(recipe, data).clients) + [2]
+    found = read_run(tmp_path / "out").record
+    assert found.kind == "federated" and not found.whole and found.figures["rounds"].value == 1
+    monkeypatch.undo()
+    assert federate(with_settings(recipe, ["federate.rounds=2"]), data, tmp_path / "out").resumed_at == 1
 
 
 @pytest.mark.slow
