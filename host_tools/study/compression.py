@@ -26,7 +26,7 @@ from model_pipeline.config import Config
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged, read_json, write_json
-from model_pipeline.folders import claim_dir, remove_made
+from model_pipeline.folders import claim_dir, foreign_files, remove_made
 from model_pipeline.listening.results import Judged
 from model_pipeline.manifest import load_manifest
 from model_pipeline.outcomes import ShortTraining, Trained
@@ -103,7 +103,14 @@ def _clear(out: Path) -> None:
     Raises:
         KwsError: something lies there that no study made.
     """
-    for name, made in (("networks", _IN_NETWORKS), ("points", _IN_POINTS), *((name, ("**",)) for name in _BESIDE)):
+    parts = {"networks": _IN_NETWORKS, "points": _IN_POINTS, **dict.fromkeys(_BESIDE, ("**",))}
+    for name, made in parts.items():  # before anything is removed
+        if others := foreign_files(out / name, made):
+            raise KwsError(
+                f"{out / name} holds {', '.join(others[:3])}, which no study made",
+                hint="move it elsewhere, or another --out",
+            )
+    for name, made in parts.items():
         if (out / name).exists():
             remove_made(out / name, made)
     for path in (out / STUDY, out / page.PAGE, out / record.RECORD, *out.glob(page.PICTURES)):

@@ -192,7 +192,7 @@ def test_only_what_is_missing_is_done_again(data: Path, studied: Path, capfd: py
     assert code == 2 and "begun with another configuration, other data or other epochs" in " ".join(err.split())
     (studied / "points" / "base-ptq-size" / "mine.txt").write_text("a user's note")
     code, _, err = kws(*call(data, studied, *negative, "--fresh", "--minutes", "0.00001"), capfd=capfd)
-    assert code == 2 and "mine.txt" in err
+    assert code == 2 and "mine.txt" in err and (studied / "networks" / BASE / "ptq" / "model.tflite").is_file()
     (studied / "points" / "base-ptq-size" / "mine.txt").unlink()
     code, text, err = kws(*call(data, studied, *negative, "--fresh", "--minutes", "0.00001"), capfd=capfd)
     assert code == 0 and json.loads(text)["left"] == 12, err
