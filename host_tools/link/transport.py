@@ -40,6 +40,9 @@ RESEND_TCP_S = 3.0
 # Events that nobody has taken yet; of more the oldest go, and are counted. A clip or a second of sound gives hundreds.
 MAX_EVENTS = 20_000
 MAX_LOGS = 256  # of them LOG, which a device may send without end
+# LOG frames that nobody took, in so many seconds: more than a line of 1 Mbaud carries. All else waits behind them.
+LOG_FLOOD = 10_000
+_FLOOD_S = 2.0
 _E = TypeVar("_E", bound=Event)
 
 
@@ -92,6 +95,7 @@ class Transport:
         self._changed = threading.Condition()
         self._events: deque[Event] = deque()
         self._logs = 0  # of them LOG
+        self._flood = (0.0, 0)  # since when, and how many LOG were dropped
         self._came = 0  # events in all, taken or not
         self._outputs = 0  # of this device's model, once known
         self._claim: socket.socket | None = None
@@ -313,6 +317,13 @@ class Transport:
         is_log = isinstance(event, Log)
         if is_log and self._logs >= MAX_LOGS:
             self.counters.dropped += 1  # what was said first tells most
+            since, count = self._flood
+            self._flood = (since, count + 1) if event.at - since < _FLOOD_S else (event.at, 1)
+            if count >= LOG_FLOOD:
+                self._failure = self._failure or DeviceError(
+                    f"{self.name}: the device sends log lines faster than anything else gets through",
+                    hint="kws monitor shows them",
+                )
             return
         if len(self._events) >= MAX_EVENTS:
             self._taken(self._events.popleft())

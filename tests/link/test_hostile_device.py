@@ -176,6 +176,15 @@ def test_a_flood_of_logs_is_bounded_counted_and_stands_in_nobodys_way() -> None:
         assert link.report()["dropped"] == link.counters.dropped
 
 
+def test_logs_in_which_all_else_drowns_end_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LOG_FLOOD", 1000)
+    with plugged(Flood((0x87, b"\1x"), 2000)) as port, Link(port) as link:
+        link.hello(5)
+        with pytest.raises(DeviceError, match="log lines faster than anything else"):
+            for _ in range(20):
+                link.stats()
+
+
 def test_a_flood_of_events_keeps_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MAX_EVENTS", 100)
     with plugged(Flood((0x86, struct.pack("<IBB", 7, 0, 9)), 500)) as port, Link(port) as link:
