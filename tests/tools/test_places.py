@@ -28,9 +28,9 @@ class TestImage:
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            (b"RIFF\x24\0\0\0WAVEfmt " + bytes(200), "no ELF file at all"),
-            (b"", "no ELF file at all"),
-            (b"\x7fELF", "no ELF file at all"),
+            (b"RIFF\x24\0\0\0WAVEfmt " + bytes(200), "not an ELF file at all"),
+            (b"", "not an ELF file at all"),
+            (b"\x7fELF", "not an ELF file at all"),
             (Path(sys.executable).resolve().read_bytes()[:4096], "is a program for"),
             (image(machine=243), "RISC-V"),
             (image(kind=1), "nothing to load"),
@@ -66,7 +66,7 @@ class TestImage:
             check=False,
         )
         assert done.returncode == 2
-        assert "no ELF file at all" in done.stderr
+        assert "not an ELF file at all" in done.stderr
 
 
 class TestPlaces:
