@@ -21,6 +21,7 @@ from model_pipeline.progress import ProgressCallback
 _GAP_S = (0.3, 1.0)
 _GAP_RMS = 8.0  # of 32768: a quiet room
 _LEVELS_DBFS = (-45.0, -30.0)
+_DRAWS: dict[Split, tuple[int, ...]] = {"training": (2,), "validation": (1,), "testing": ()}  # of noise by formula
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ def speech(paths: Sequence[Path], name: str, progress: ProgressCallback | None =
 
 def noise(dataset: Dataset, split: Split, seconds: float = 20.0, seed: int = 1) -> Stretch:
     """Every noise of the split's part of the folder, and every kind that `data.noise` makes, ``seconds`` each at two
-    levels (-45 and -30 dB of full scale)."""
-    rng = np.random.default_rng([seed, 7])
+    levels (-45 and -30 dB of full scale). Each split has a draw of its own: what a detector is judged on is not what it
+    was chosen by."""
+    rng = np.random.default_rng([seed, 7, *_DRAWS[split]])
     recorded = [name for name, _ in dataset.noise]
     sources = list(zip(recorded, dataset.noise_part(split), strict=True))
     sources += [(f"made_{kind}", noises.generate(kind, seconds, rng)) for kind in noises.KINDS]

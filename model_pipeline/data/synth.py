@@ -53,6 +53,7 @@ from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, folder_name
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
 # Of the clips, in proportion where not all are there.
 _ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3, "piper": 0.6}
+_NOISE_S = 120  # of each; a tenth chooses the detector, another tells what to expect
 _BATCH = 24  # utterances to one worker at a time
 _BLENDS = 60  # voices between those of Kokoro that one split has
 _LONGEST = int(0.92 * CLIP_SAMPLES)
@@ -389,11 +390,11 @@ def _add_recordings(source: Path, folder: Path, personal: bool) -> dict[str, Spl
 
 
 def _write_noise(target: Path, jobs: Sequence[_Job], keywords: Sequence[str], folder: Path, seed: int) -> None:
-    """20 s of each formula noise, and babble of the training voices, in which no keyword is said."""
+    """Each formula noise, and babble of the training voices, in which no keyword is said."""
     target.mkdir()
     rng = np.random.default_rng([seed, 1])
     for kind in noise.KINDS:
-        write_wav(target / f"{kind}.wav", noise.generate(kind, 20, rng))
+        write_wav(target / f"{kind}.wav", noise.generate(kind, _NOISE_S, rng))
     others = [folder / job.path for job in jobs if job.split == "training" and job.word not in keywords]
     some = [others[i] for i in rng.permutation(len(others))[:200]]
-    write_wav(target / "babble.wav", noise.babble(read_clips(some), 20, rng))
+    write_wav(target / "babble.wav", noise.babble(read_clips(some), _NOISE_S, rng))

@@ -190,6 +190,16 @@ def test_noise_without_keywords_comes_at_two_levels(dataset: Dataset) -> None:
         assert 20 * np.log10(rms / 32768) == pytest.approx(level, abs=2)
 
 
+def test_a_detector_is_judged_on_other_noise_than_it_was_chosen_by(dataset: Dataset) -> None:
+    first, second = (negatives.noise(dataset, split, seconds=2.5) for split in ("validation", "testing"))
+    assert first.names == second.names
+    made = [number for number, name in enumerate(first.names) if name.startswith("made_")]
+    assert made
+    for number in made:
+        one, other = (stretch.samples[number * 40000 :][:40000] for stretch in (first, second))
+        assert not np.array_equal(one, other), first.names[number]
+
+
 def test_a_session_is_a_recording_with_events() -> None:
     session = Session("x", np.zeros(32000, np.int16), [Event("a", 1, 2)], {})
     assert session.seconds == 2.0
