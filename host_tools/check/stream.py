@@ -19,14 +19,14 @@ from model_pipeline.rate import SAMPLE_RATE
 from model_pipeline.strict import Strict
 
 _BLOCK = 4000  # samples: 0.25 s
-Heard = tuple[int, str, int]  # a detection: its position in samples, label, score
+Detected = tuple[int, str, int]  # a detection: its position in samples, label, score
 
 
 class Detections(Strict):
     """Of one stream, by the two sides."""
 
-    host: list[Heard]
-    device: list[Heard]
+    host: list[Detected]
+    device: list[Detected]
 
 
 class StreamComparison(Strict):

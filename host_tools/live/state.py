@@ -27,7 +27,7 @@ _SENT = 4000  # blocks whose time is kept: 80 s
 
 
 @dataclass(frozen=True)
-class Heard:
+class HeardWord:
     """A detection for people."""
 
     second: float
@@ -49,7 +49,7 @@ class State:
         self.level_db = self.peak_db = -90.0
         self.clipped = 0  # samples since the start
         self.strip: deque[tuple[int, ...]] = deque(maxlen=_STRIP)
-        self.found: deque[Heard] = deque(maxlen=_FOUND)
+        self.found: deque[HeardWord] = deque(maxlen=_FOUND)
         self.count = 0  # of detections
         self.fired_at = -1e9
         self.lag_s: float | None = None
@@ -102,7 +102,7 @@ class State:
             self._result(event)
         elif isinstance(event, Detection):
             second = near(event.position, self._result_at) / SAMPLE_RATE
-            self.found.append(Heard(second, shown(told(event.label, self.info)), event.score / 256))
+            self.found.append(HeardWord(second, shown(told(event.label, self.info)), event.score / 256))
             self.count += 1
             self.fired_at = event.at
         elif isinstance(event, Log):

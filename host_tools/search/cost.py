@@ -45,7 +45,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Cost:
+class NetworkCost:
     """What the firmware takes with a candidate in it.
 
     Attributes:
@@ -91,7 +91,7 @@ def cost_of(
     board: str,
     build: Path,
     early: Callable[[dict[str, Any]], None] = lambda values: None,
-) -> Cost:
+) -> NetworkCost:
     """What the int8 model in folder ``model`` costs, packed as ``config.compile`` says: its firmware is built and run.
 
     Args:
@@ -116,7 +116,7 @@ def cost_of(
         raise Infeasible(str(error), {"board": 1.0}) from error
     verdict = realtime.check(board, generated, elf=Path(image.elf))
     assert verdict is not None
-    return Cost(
+    return NetworkCost(
         macs=program.macs,
         flash=image.flash_total,
         ram=image.ram_total,
@@ -138,7 +138,7 @@ class Costs:
         check_ahead(board)
         self._sources = sources_hash()
 
-    def __call__(self, config: Config, folder: Path) -> Cost:
+    def __call__(self, config: Config, folder: Path) -> NetworkCost:
         """Measures the network of ``config``, whose TOML is ``folder``/config.toml.
 
         Raises:
@@ -151,14 +151,14 @@ class Costs:
             raise Infeasible(f"{config.hop_frames} frames do not divide the window of {frames}", {"streaming": 1.0})
         path = cache_dir() / "search" / f"{self._key(config)}.json"
         try:
-            cost = Cost(**read_json(path))
+            cost = NetworkCost(**read_json(path))
         except (FileNotFoundError, KwsError, TypeError):
             cost = self._measure(config, folder)  # not measured yet
             write_json(path, asdict(cost))
         self._check(asdict(cost))
         return cost
 
-    def _measure(self, config: Config, folder: Path) -> Cost:
+    def _measure(self, config: Config, folder: Path) -> NetworkCost:
         model, generated = folder / "untrained", folder / "firmware_model"
         self.worker.call({"do": "network", "config": str(folder / "config.toml"), "out": str(model)})
         return cost_of(model, generated, config, self.board, self.work / "build" / self.board, self._check)

@@ -19,7 +19,7 @@ FRONT = "front"  # the folder with results, below the search's
 
 class Candidate(Sparse):
     """One trained network: how it came about, what it is (`study.SPACE`), its accuracy on the validation clips, its
-    cost (`cost.Cost`), why it was ended early, and of those of the front the file with its configuration."""
+    cost (`cost.NetworkCost`), why it was ended early, and of those of the front the file with its configuration."""
 
     trial: int
     origin: str

@@ -22,7 +22,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from host_tools.run.steps import write_config
-from host_tools.search.cost import Cost, Infeasible, Limits
+from host_tools.search.cost import Infeasible, Limits, NetworkCost
 from host_tools.search.space import SPACE, narrower
 from model_pipeline import record
 from model_pipeline.config import Config, ScenesConfig, ShapeConfig
@@ -71,7 +71,7 @@ class Search:
         out: Path,
         limits: Limits,
         epochs: int,
-        cost: Callable[[Config, Path], Cost],
+        cost: Callable[[Config, Path], NetworkCost],
         train: Train,
     ) -> None:
         """
@@ -252,7 +252,7 @@ class Search:
         self._record(trial, config, cost, folder)
         return True
 
-    def _record(self, trial: optuna.Trial, config: Config, cost: Cost, folder: Path) -> None:
+    def _record(self, trial: optuna.Trial, config: Config, cost: NetworkCost, folder: Path) -> None:
         """Beside the candidate, for `kws runs`. A training that diverged has no accuracy."""
         accuracies = trial.user_attrs["accuracies"]
         figures = record.exactly(

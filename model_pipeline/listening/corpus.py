@@ -23,7 +23,7 @@ from model_pipeline.rate import SAMPLE_RATE
 
 
 @dataclass(frozen=True)
-class Heard:
+class TrackedSession:
     """A session and what the model made of it (its audio is not kept)."""
 
     name: str
@@ -58,7 +58,7 @@ class Corpus:
     """Everything under one model. ``sessions``: by SNR in dB (None: a user's own recordings)."""
 
     labels: list[str]
-    sessions: dict[float | None, list[Heard]] = field(default_factory=dict)
+    sessions: dict[float | None, list[TrackedSession]] = field(default_factory=dict)
     speech: list[KeywordFree] = field(default_factory=list)
     noise: list[KeywordFree] = field(default_factory=list)
 
@@ -98,7 +98,7 @@ class Listener:
         """Sessions that are there."""
         kept = self.corpus.sessions.setdefault(snr, [])
         for session in sessions:
-            kept.append(Heard(session.name, session.events, self._track(session.samples, session.name)))
+            kept.append(TrackedSession(session.name, session.events, self._track(session.samples, session.name)))
 
     def speech(self, stretch: Stretch) -> None:
         """Connected speech without keywords."""

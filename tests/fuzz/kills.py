@@ -50,7 +50,7 @@ class Target:
 
 
 @dataclass
-class Outcome:
+class KillsOutcome:
     """How many kills hit, how many calls came to their end, and what was wrong."""
 
     killed: int = 0
@@ -69,13 +69,13 @@ def kills(
     say: bool = False,
     work: Path | None = None,
     keep: Path | None = None,
-) -> Outcome:
+) -> KillsOutcome:
     """Kills ``count`` times; see above. With ``keep``, a folder that came out wrong is moved there.
 
     Raises:
         RuntimeError: undisturbed calls fail, or differ.
     """
-    chance, outcome = random.Random(seed), Outcome()
+    chance, outcome = random.Random(seed), KillsOutcome()
 
     def judge(wrong: list[str]) -> None:
         outcome.wrong += wrong

@@ -34,7 +34,7 @@ def driver(tmp_path_factory) -> Path:
 
 
 @dataclass
-class Outcome:
+class Received:
     acted: list[tuple[int, int, bytes]] = field(default_factory=list)
     sent: bytearray = field(default_factory=bytearray)
     stats: dict[str, int] = field(default_factory=dict)
@@ -48,12 +48,12 @@ class Outcome:
 STATS = "rx_frames rx_malformed rx_crc rx_oversized rx_length rx_missing rx_duplicate rx_version tx_frames tx_dropped"
 
 
-def run(driver: Path, chunks: Iterable[bytes], window: int = 15) -> Outcome:
+def run(driver: Path, chunks: Iterable[bytes], window: int = 15) -> Received:
     """Hands the chunks over one by one; an empty chunk says that no input waits."""
     data = b"".join(struct.pack("<I", len(c)) + c for c in chunks)
     done = subprocess.run([driver, str(window)], input=data, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    outcome, at = Outcome(), 0
+    outcome, at = Received(), 0
     while at < len(done.stdout):
         what, size = struct.unpack_from("<cI", done.stdout, at)
         body = done.stdout[at + 5 : at + 5 + size]
@@ -108,7 +108,7 @@ class Receiver:
             self.gap_told = False
 
 
-def agree(outcome: Outcome, stream: bytes) -> Receiver:
+def agree(outcome: Received, stream: bytes) -> Receiver:
     receiver = Receiver()
     for item in Decoder().feed(stream):
         receiver.take(item)

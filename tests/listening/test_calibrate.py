@@ -26,7 +26,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.export import export
 from model_pipeline.listening import calibrate as module
 from model_pipeline.listening.calibrate import NOISY, USEFUL, Wish, choose, choose_relaxed, store, sweep
-from model_pipeline.listening.corpus import Corpus, Heard, KeywordFree
+from model_pipeline.listening.corpus import Corpus, KeywordFree, TrackedSession
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask, total
 from model_pipeline.manifest import Manifest, load_manifest, save_manifest
@@ -64,7 +64,7 @@ def made_corpus(
         talk[row : row + hold, int(rng.random() < 0.1)] = level
     track = track_of(talk, 1)
     speech = KeywordFree("talk", Stretch("talk", np.zeros(0, np.int16), np.array([0]), ["a"]), track)
-    return Corpus(LABELS, {10.0: [Heard("s", events, track_of(said, 1))]}, [speech])
+    return Corpus(LABELS, {10.0: [TrackedSession("s", events, track_of(said, 1))]}, [speech])
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from scipy import stats
 from model_pipeline.data.connected import Stretch
 from model_pipeline.data.sessions import Event
 from model_pipeline.intervals import Rate
-from model_pipeline.listening.corpus import Corpus, Heard, KeywordFree
+from model_pipeline.listening.corpus import Corpus, KeywordFree, TrackedSession
 from model_pipeline.listening.detector import Detection
 from model_pipeline.listening.evaluate import det_curve, judge, shifted
 from model_pipeline.listening.results import Confusion, Response
@@ -119,7 +119,7 @@ def corpus() -> Corpus:
         return round((seconds * 16000 - first) / step)
 
     said = posteriors(80, {row(2.7): (YES, 240), row(6.49): (NO, 240), row(7.49): (YES, 110)})
-    session = Heard("s", EVENTS, track_of(said))
+    session = TrackedSession("s", EVENTS, track_of(said))
     talk = track_of(posteriors(3600, {100: (YES, 100), 2000: (NO, 180)}))
     stretch = Stretch("talk", np.zeros(talk.samples, np.int16), np.array([0, 1600000]), ["a.ogg", "b.ogg"])
     return Corpus(LABELS, {10.0: [session]}, [KeywordFree("talk", stretch, talk)])

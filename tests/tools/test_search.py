@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from host_tools.run.steps import write_config
 from host_tools.search import results
 from host_tools.search import study as study_module
-from host_tools.search.cost import Cost, Costs, Infeasible, Limits
+from host_tools.search.cost import Costs, Infeasible, Limits, NetworkCost
 from host_tools.search.study import PEERS, PRUNE_EVERY, SPACE, Search, falls_behind, narrower
 from host_tools.search.training import trainer
 from host_tools.verbs.search import _number
@@ -38,13 +38,13 @@ SETTINGS += ["frontend.hop_ms=30", "frontend.channels=16", "train.shape={front=8
 LIMITS = Limits(macs=400_000)
 
 
-def price(config: Config, folder: Path) -> Cost:
+def price(config: Config, folder: Path) -> NetworkCost:
     """A made-up cost that grows with every size."""
     shape = config.train.shape
     macs = 100 * shape.front * config.frontend.channels + 40 * shape.body**2 * shape.blocks * shape.kernel // 10
     if (excess := LIMITS.excess({"macs": macs}))["macs"] > 0:
         raise Infeasible(f"macs {macs}", excess)
-    return Cost(macs, 2 * macs, macs // 10, macs, macs * 100 // config.frontend.hop_ms, 0.1)
+    return NetworkCost(macs, 2 * macs, macs // 10, macs, macs * 100 // config.frontend.hop_ms, 0.1)
 
 
 def learn(folder: Path, parent: Path | None, go_on: Callable[[list[float]], bool], progress: object) -> list[float]:
@@ -157,7 +157,7 @@ def test_a_narrower_network_is_in_the_space(share: float, front: int, body: int)
 def test_nothing_within_the_limits_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_module, "FRUITLESS", 5)
 
-    def never(config: Config, folder: Path) -> Cost:
+    def never(config: Config, folder: Path) -> NetworkCost:
         raise Infeasible("ram 50,000", {"ram": 1.0})
 
     with pytest.raises(KwsError, match=r"no network within the limits .*ram 50,000"):
