@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import logging
 import math
 import shutil
 import time
@@ -32,6 +33,7 @@ from model_pipeline.federated.rounds import TIMEOUT_S, Rounds, nodes_of
 from model_pipeline.files import atomic_path, check_archive, sha256_file, write_json, write_text
 from model_pipeline.outcomes import Trained
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.text import shown
 from model_pipeline.training.sources import features_of
 
 CHECKPOINT, RESULT, LOG, ROUNDS = "checkpoint.npz", "federated.json", "log.csv", "rounds"
@@ -326,4 +328,4 @@ def server_app(server: Server | None = None) -> ServerApp:
 
 
 def _printed(done: int, total: int, text: str) -> None:
-    print(text, flush=True)
+    logging.getLogger("flwr").info("%s", shown(text))  # to where Flower writes what an app says

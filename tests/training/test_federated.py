@@ -147,7 +147,7 @@ def test_topk_sends_the_largest(seed: int, size: int, top: float) -> None:
     kept = np.flatnonzero(got)
     assert len(kept) <= count
     assert np.abs(delta[kept]).min() >= np.sort(np.abs(delta))[size - count] * 0.999
-    assert np.allclose(got[kept], delta[kept], rtol=1e-3)
+    assert np.allclose(got[kept], delta[kept], rtol=1e-3, atol=2.0**-24)  # float16, whose smallest steps are so long
     assert len(sent) <= 1 + 6 * count
 
 
