@@ -37,7 +37,7 @@ def test_the_same_configuration_makes_the_same_files(tmp_path: Path) -> None:
     assert {c.word for c in dataset.speech if c.label < 2} == {"no", "hey_robot"}
     audio = dataset.audio(dataset.speech)
     assert (np.sqrt(np.mean(audio.astype(float) ** 2, 1)) > 200).all()
-    assert len(dataset.noise) == 9 and all(len(x) == 20 * 16000 for _, x in dataset.noise)
+    assert len(dataset.noise) == 9 and all(len(x) == 120 * 16000 for _, x in dataset.noise)
 
 
 @needs_espeak
