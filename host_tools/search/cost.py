@@ -12,6 +12,7 @@ from typing import Any
 from host_tools.boards import load_board
 from host_tools.image import build as builder
 from host_tools.measure import m4, realtime
+from model_pipeline import record
 from model_pipeline.child import Worker
 from model_pipeline.compiler import compile_model
 from model_pipeline.config import Config
@@ -62,6 +63,17 @@ class NetworkCost:
     inference: int
     per_second: int
     load: float
+
+    def figures(self) -> dict[str, record.Figure | None]:
+        """For a record, by the names that `kws runs` has for them."""
+        return record.exactly(
+            macs=self.macs,
+            flash=self.flash,
+            ram=self.ram,
+            inference_instructions=self.inference,
+            instructions_per_second=self.per_second,
+            load=self.load,
+        )
 
 
 class Infeasible(Exception):

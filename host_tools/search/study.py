@@ -255,16 +255,8 @@ class Search:
     def _record(self, trial: optuna.Trial, config: Config, cost: NetworkCost, folder: Path) -> None:
         """Beside the candidate, for `kws runs`. A training that diverged has no accuracy."""
         accuracies = trial.user_attrs["accuracies"]
-        figures = record.exactly(
-            macs=cost.macs,
-            flash=cost.flash,
-            ram=cost.ram,
-            inference_instructions=cost.inference,
-            instructions_per_second=cost.per_second,
-            load=cost.load,
-            validation_accuracy=max(accuracies) if accuracies else None,
-            epochs=len(accuracies),
-        )
+        accuracy = max(accuracies) if accuracies else None
+        figures = cost.figures() | record.exactly(validation_accuracy=accuracy, epochs=len(accuracies))
         about = {"parent": str(self.out), "origin": trial.user_attrs.get("origin", "sampled"), "board": config.board}
         record.write(
             record.new("trial", f"trial-{trial.number}", config.model_dump(mode="json"), figures, **about), folder

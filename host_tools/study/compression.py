@@ -343,14 +343,7 @@ class _Study:
         except Infeasible as broken:
             self.failed[point.name] = str(broken)
             return
-        figures |= record.exactly(
-            macs=cost.macs,
-            flash=cost.flash,
-            ram=cost.ram,
-            inference_instructions=cost.inference,
-            instructions_per_second=cost.per_second,
-            load=cost.load,
-        )
+        figures |= cost.figures()
         about: dict[str, Any] = {
             "seconds": round(time.monotonic() - started, 1),
             "data_hash": self.data_hash,
