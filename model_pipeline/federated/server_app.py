@@ -64,6 +64,7 @@ class Server:
         recipe = job.recipe
         self.settings = recipe.federate
         self.dataset = Dataset.open(job.data, recipe.keywords, recipe.data)
+        self.data_hash = self.dataset.content_hash()
         self.learner = Learner(recipe)
         clips = self.dataset.evaluation("validation")
         self.validation = features_of(self.dataset, clips, recipe, self.learner.frames)
@@ -84,7 +85,7 @@ class Server:
             self.settings.model_dump(mode="json", exclude={"rounds", "workers", "begin"}),
             sha256_file(begin) if begin else "",
             recipe.keywords,
-            self.dataset.content_hash(),
+            self.data_hash,
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -192,7 +193,7 @@ class Server:
             download_bytes=r.down,
             seconds=r.seconds,
         ) | {"validation_accuracy": record.Figure.of_accuracy(r.validation_accuracy, len(self.validation[1]))}
-        about = {"data_hash": self.dataset.content_hash(), "seconds": r.seconds, "parent": str(self.out)}
+        about = {"data_hash": self.data_hash, "seconds": r.seconds, "parent": str(self.out)}
         name = f"{self.job.recipe.name}, round {r.number}"
         made = record.new(
             "round", name, self.job.recipe.model_dump(mode="json"), figures, origin=self._origin(), **about
@@ -221,7 +222,7 @@ class Server:
             macs=self.learner.net.macs,
             frames=self.learner.frames,
             labels=recipe.labels,
-            data_hash=self.dataset.content_hash(),
+            data_hash=self.data_hash,
             data_folder=self.job.data,
             resumed_at=self.resumed_at,
             key=self.key,
