@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+
+_LINE = 118  # columns, at most, of a line of generated data
 
 
 def c_string(text: str) -> str:
     """A C string literal: everything but plain ASCII as octal escapes of its UTF-8 bytes."""
     plain = set(range(32, 127)) - set(b'"\\?')
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode("utf-8")) + '"'
+
+
+def rows(items: Iterable[object], *, indent: str = "  ", between: str = "") -> list[str]:
+    """The elements of a brace list, each with its comma, as lines that are as long as they may be.
+
+    Numbers need nothing between them: an exported model is mostly these.
+    """
+    lines, line = [], ""
+    for item in items:
+        text = f"{item},"
+        if line and len(indent) + len(line) + len(between) + len(text) > _LINE:
+            lines.append(indent + line)
+            line = text
+        else:
+            line += between + text if line else text
+    return [*lines, indent + line] if line else lines
+
+
+def braces(items: Iterable[object]) -> str:
+    """A brace list of numbers on one line."""
+    return "{" + ",".join(str(item) for item in items) + "}"
 
 
 def guarded(name: str, lines: list[str]) -> str:

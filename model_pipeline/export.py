@@ -13,7 +13,7 @@ from model_pipeline.compiler.ops import known_operators
 from model_pipeline.compiler.program import LayerRow
 from model_pipeline.compiler.reader import read_model
 from model_pipeline.config import CompileConfig
-from model_pipeline.ctext import c_string, guarded
+from model_pipeline.ctext import braces, c_string, guarded
 from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
 from model_pipeline.files import kernels_hash, read_bytes, read_json, stamp_kernels
@@ -241,7 +241,7 @@ def config_macros(manifest: Manifest, tflm_arena_bytes: int) -> dict[str, str | 
         "DET_MIN_COUNT": detector.min_count,
         "DET_REST": detector.rest,
         "DET_REFRACTORY": f"{detector.refractory_samples}u",
-        "DET_THRESHOLDS": "{" + ", ".join(map(str, detector.thresholds)) + "}",
+        "DET_THRESHOLDS": braces(detector.thresholds),
         **_look_macros(manifest.look),
         "STRIDE_HOPS": detector.stride_hops,
         "TFLM_ARENA_BYTES": f"{tflm_arena_bytes}u",
@@ -262,7 +262,7 @@ def _look_macros(look: Look | None) -> dict[str, str | int]:
     if not look:
         return {}
     numbers = {f"LOOK_{key.upper()}": getattr(look, key) for key in _LOOK_NUMBERS}
-    return numbers | {f"LOOK_{name.upper()}": text for name, text in look_arrays(look).items()}
+    return numbers | {f"LOOK_{name.upper()}": braces(values) for name, values in look_arrays(look).items()}
 
 
 def data_header(manifest: Manifest) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from model_pipeline.compiler import Program
 from model_pipeline.config import FrontendConfig
-from model_pipeline.ctext import c_string, guarded
+from model_pipeline.ctext import braces, c_string, guarded, rows
 from model_pipeline.errors import KwsError
 from model_pipeline.manifest import Look, Manifest, feature_quantization
 from model_pipeline.native import FIRMWARE
@@ -144,17 +144,18 @@ def image_source(parts: Sequence[Part], *, whole_windows: bool = True) -> str:
             f'{detector_window(manifest)} <= KWS_DET_MAX_WINDOW, "detector");',
             "",
             f"static const char *const labels{n}[] = {{",
-            *(f"    {c_string(label)}," for label in manifest.labels),
+            *rows((c_string(label) for label in manifest.labels), between=" "),
             "};",
-            f"static const kws_network_t network{n} = {{{part.prefix}_input, {part.prefix}_invoke, "
-            f"{part.prefix}_output, {part.prefix}_reset}};",
+            f"static const kws_network_t network{n} = {{",
+            *rows((f"{part.prefix}_{name}" for name in ("input", "invoke", "output", "reset")), between=" "),
+            "};",
             *(_look(manifest.look, n) if manifest.look else ()),
             "",
         ]
     lines.append("static const kws_model_t models[] = {")
     for n, part in enumerate(parts):
         fields = _model(n, part, whole_windows, all_ears.index(heard(part)))
-        lines += ["    {", *(f"        .{key} = {value}," for key, value in fields), "    },"]
+        lines += ["  {", *rows((f".{key} = {value}" for key, value in fields), indent="    ", between=" "), "  },"]
     rest = f", more, {len(all_ears) - 1}, offsetof(kws_state_t, more)" if len(all_ears) > 1 else ", NULL, 0, 0"
     lines += ["};", ""]
     lines += [f"const kws_image_t kws_image = {{&{_tables(0)}, models, {len(parts)}{rest}}};", ""]
@@ -166,25 +167,26 @@ def detector_window(manifest: Manifest) -> int:
     return max(manifest.detector.window, manifest.look.steps if manifest.look else 1)
 
 
-def look_arrays(look: Look) -> dict[str, str]:
-    """The second look's arrays as C's brace lists: ``weights``, ``bias``, ``out``."""
+def look_arrays(look: Look) -> dict[str, list[int]]:
+    """The second look's arrays: ``weights``, ``bias``, ``out``."""
     weights, bias, out = look.arrays()
-    lists = {"weights": weights.ravel().tolist(), "bias": bias.tolist(), "out": out.tolist()}
-    return {name: "{" + ", ".join(map(str, values)) + "}" for name, values in lists.items()}
+    return {"weights": weights.ravel().tolist(), "bias": bias.tolist(), "out": out.tolist()}
 
 
 def _look(look: Look, n: int) -> list[str]:
     types = {"weights": "int8_t", "bias": "int32_t", "out": "int8_t"}
-    lines = [f"static const {types[name]} look{n}_{name}[] = {text};" for name, text in look_arrays(look).items()]
+    lines: list[str] = []
+    for name, values in look_arrays(look).items():
+        lines += [f"static const {types[name]} look{n}_{name}[] = {{", *rows(values), "};"]
     fields: dict[str, object] = {
         key: getattr(look, key) for key in ("steps", "hidden", "shift", "out_shift", "frames", "out_bias")
     }
     fields |= {name: f"look{n}_{name}" for name in types}
     return [
         *lines,
-        f"static const kws_look_t look{n} = {{"
-        + ", ".join(f".{key} = {value}" for key, value in fields.items())
-        + "};",
+        f"static const kws_look_t look{n} = {{",
+        *rows((f".{key} = {value}" for key, value in fields.items()), between=" "),
+        "};",
     ]
 
 
@@ -204,7 +206,7 @@ def _model(n: int, part: Part, whole_windows: bool, ear: int) -> list[tuple[str,
         "min_count": detector.min_count,
         "rest": detector.rest,
         "refractory_samples": f"{detector.refractory_samples}u",
-        "threshold": "{" + ", ".join(map(str, detector.thresholds)) + "}",
+        "threshold": braces(detector.thresholds),
     }
     if manifest.look:
         fields["look"] = f"&look{n}"

@@ -11,6 +11,7 @@ import numpy as np
 from model_pipeline.compiler.ir import DTYPES, Call, Constant, Tensor
 from model_pipeline.compiler.passes.place import kept_tensors
 from model_pipeline.compiler.program import Program
+from model_pipeline.ctext import braces, rows
 from model_pipeline.files import KERNELS_HEADER, kernels_hash
 from model_pipeline.native import FIRMWARE
 
@@ -41,17 +42,10 @@ def float_bits(value: float | np.floating) -> str:
     return f"0x{struct.unpack('<I', struct.pack('<f', float(value)))[0]:08x}u"
 
 
-def c_array(values: np.ndarray) -> str:
+def c_array(values: np.ndarray) -> list[str]:
     """The elements as lines of a brace list."""
-    lines, line = [], " "
-    for value in values.reshape(-1):
-        # INT32_MIN has no literal of its own type in C.
-        text = f" {value}," if int(value) != -(1 << 31) else " -2147483647 - 1,"
-        if len(line) + len(text) > 118:
-            lines.append(line)
-            line = " "
-        line += text
-    return "\n".join([*lines, line])
+    # INT32_MIN has no literal of its own type in C.
+    return rows("-2147483647-1" if value == -(1 << 31) else value for value in values.reshape(-1).tolist())
 
 
 def edge_names(tensors: list[Tensor]) -> list[str]:
@@ -240,7 +234,7 @@ class _Source:
         if not self.separate:
             return []
         memories = enumerate(self.program.placement.memories)
-        return [*(f"static _Alignas(8) int8_t {self.prefix}_m{n}[{m.size}];" for n, m in memories), ""]
+        return [*(f"static _Alignas(8) int8_t m{n}[{m.size}];" for n, m in memories), ""]
 
     def _pointer(self, tensor: Tensor) -> str:
         if tensor.data is not None:
@@ -253,7 +247,7 @@ class _Source:
         return self._at(number, 0) + (f" + {inside}" if inside else "")
 
     def _at(self, number: int, offset: int) -> str:
-        return f"{self.prefix}_m{number}" if self.separate else f"arena + {offset}"
+        return f"m{number}" if self.separate else f"arena + {offset}"
 
     def _call(self, number: int, call: Call) -> list[str]:
         result = self._pointer(call.outputs[0])
@@ -279,22 +273,20 @@ class _Source:
         for name, value in call.params.items():
             if isinstance(value, Constant):
                 constant = Constant(f"{number}_{value.name}", value.array, value.ctype)
-                fields.append(f"    .{name} = {self._constant(constant)},")
-            elif isinstance(value, list):
-                fields.append(f"    .{name} = {{{', '.join(map(str, value))}}},")
+                fields.append(f".{name} = {self._constant(constant)}")
             else:
-                fields.append(f"    .{name} = {value},")
-        name = f"{self.prefix}_p{number}"
-        self.constants += [f"static const {call.params_type} {name} = {{", *fields, "};", ""]
+                fields.append(f".{name} = {braces(value) if isinstance(value, list) else value}")
+        name = f"p{number}"
+        self.constants += [f"static const {call.params_type} {name} = {{", *rows(fields, between=" "), "};", ""]
         return name
 
     def _constant(self, constant: Constant) -> str:
         """The name of an array, shared by constants of the same content."""
         key = (constant.ctype, constant.array.tobytes())
         if key not in self.names:
-            name = self.names[key] = f"{self.prefix}_c{constant.name}"
+            name = self.names[key] = f"c{constant.name}"
             size = constant.array.size
-            self.constants += [f"static const {constant.ctype} {name}[{size}] = {{", c_array(constant.array), "};", ""]
+            self.constants += [f"static const {constant.ctype} {name}[{size}] = {{", *c_array(constant.array), "};", ""]
         return self.names[key]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.config import FrontendConfig
+from model_pipeline.ctext import rows
 
 WINDOW_BITS = 12
 FILTERBANK_BITS = 12
@@ -283,14 +284,7 @@ def tables_c(config: FrontendConfig, name: str = "kws_frontend_tables") -> str:
     for field in ARRAYS:
         array = getattr(values, field)
         lines.append(f"static const {types[array.dtype.name]} {field}[{array.size}] = {{")
-        text = [f"0x{v:08X}u" if array.dtype == np.uint32 else str(v) for v in array.tolist()]
-        row = ""
-        for item in text:
-            if len(row) + len(item) + 2 > 118:
-                lines.append(f" {row}")
-                row = ""
-            row += f" {item},"
-        lines += [f" {row}", "};", ""]
+        lines += [*rows(f"0x{v:x}u" if array.dtype == np.uint32 else v for v in array.tolist()), "};", ""]
     lines.append(f"const kws_fe_tables_t {name} = {{")
     lines += [f"    .{field} = {values.scalar(field)}," for field in SCALARS]
     lines += [f"    .{field} = {field}," for field in ARRAYS]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.together import part_of, plan_sources
 
 KIND = "kws export --library"
-MAX_FILES, MAX_BYTES = 60, 250_000  # bytes beside the plans of the models, which are as large as these are
-_BETWEEN = re.compile(r"(?<=[\du]), (?=[-\d])")  # two numbers of an array, which need no space
+# Bytes beside the plans of the models, which are as large as these are; with the longest prefix, as every name has it.
+MAX_FILES, MAX_BYTES = 60, 230_000
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,6 @@ def export_library(
     }
     for name, text in plan_sources(parts).items():
         generated[name] = text
-    generated = {name: _BETWEEN.sub(",", text) if name.endswith(".c") else text for name, text in generated.items()}
     report(1, 2, "writing")
     sources = library_files(parts, generated, prefix)
     sources[f"{prefix}.h"] = public_header(parts, prefix)

@@ -21,9 +21,13 @@ FAST = {
     "kws_fast_add": ("add.c",),
     "kws_fast_average_pool": ("pool.c",),
     "kws_fast_depthwise": ("depthwise.c", "depthwise_m4.c"),
-    "kws_fast_planes": ("planes.c", "planes_m4.c"),
-    "kws_fast_matrix": ("matrix.c", "matrix8.c", "matrix16.c"),
-    "kws_fast_conv": ("conv.c", "matrix8.c", "matrix16.c"),
+    "kws_fast_planes_3x3": ("planes.c", "planes_3x3.c"),
+    "kws_fast_planes_x5": ("planes.c", "planes_x5.c"),
+    "kws_fast_planes_line": ("planes.c", "planes_line.c"),
+    "kws_fast_matrix8": ("matrix.c", "matrix8.c"),
+    "kws_fast_matrix16": ("matrix.c", "matrix16.c"),
+    "kws_fast_conv8": ("conv.c", "conv8.c", "matrix.c", "matrix8.c"),
+    "kws_fast_conv16": ("conv.c", "conv16.c", "matrix.c", "matrix16.c"),
 }
 _RESERVED = {"int", "auto", "main", "std", "char", "long", "void", "case", "enum", "else", "goto", "this", "new"}
 _INCLUDE = re.compile(r'^(\s*#\s*include\s+)"([^"]+)"', re.M)
@@ -78,6 +82,9 @@ def library_files(parts: Sequence[Part], generated: dict[str, str], prefix: str)
             if flat not in texts:
                 texts[flat] = headers[flat].read_text(encoding="utf-8")
                 waiting.append(texts[flat])
+    for name in ("kws_nn.h", "kws_fast.h"):
+        if name in texts:
+            texts[name] = _declared(texts[name], [text for other, text in texts.items() if other != name])
     texts["kws_ring.h"] = headers["kws_ring.h"].read_text(encoding="utf-8")
     limits = {
         "KWS_FE_MAX_FFT": max(part.manifest.frontend.fft_size for part in parts),
@@ -86,6 +93,36 @@ def library_files(parts: Sequence[Part], generated: dict[str, str], prefix: str)
         "KWS_DET_MAX_WINDOW": max(detector_window(part.manifest) for part in parts),
     }
     return {_renamed(name, prefix): _adapted(text, prefix, limits) for name, text in texts.items()}
+
+
+def _declared(header: str, others: Sequence[str]) -> str:
+    """A header of kernels without the paragraphs, comments included, whose functions and types all are unused.
+
+    Args:
+        header: its paragraphs have an empty line between them.
+        others: the texts that may use what it declares.
+    """
+    paragraphs = header.split("\n\n")
+    used = "\n".join(others)
+    kept = [not _declares(paragraph) for paragraph in paragraphs]
+    while True:
+        text = used + "".join(p for p, keep in zip(paragraphs, kept, strict=True) if keep)
+        more = [
+            keep or any(re.search(rf"\b{name}", text) for name in _declares(paragraph))
+            for paragraph, keep in zip(paragraphs, kept, strict=True)
+        ]
+        if more == kept:
+            break
+        kept = more
+    return "\n\n".join(p for p, keep in zip(paragraphs, kept, strict=True) if keep)
+
+
+def _declares(paragraph: str) -> list[str]:
+    """Beginnings of the names of functions and types that a paragraph of a kernels' header declares, as patterns."""
+    types = [f"{name}\\b" for name in re.findall(r"^\} (kws_\w+);", paragraph, re.M)]
+    functions = [f"{name}\\b" for name in re.findall(r"^void (kws_\w+)\(", paragraph, re.M)]
+    kinds = [f"kws_fast_{name}_" for name in re.findall(r"^KWS_FAST_KINDS\(\w+, (\w+)\)", paragraph, re.M)]
+    return [*types, *functions, *kinds]
 
 
 def _flat(path: Path) -> str:

@@ -1,5 +1,5 @@
 """What libraries of `kws export --library cmake` cost, as docs/library.md has it: flash on each core, the state, and
-instructions a second on the emulated Cortex-M4.
+instructions a second on the emulated Cortex-M4; and how large the folders are.
 
     python -m tests.bench_library
 """
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from host_tools import ui
 from host_tools.measure.m4 import run_on_m4
-from model_pipeline.library import export_library
+from model_pipeline.library import FLAVOURS, export_library
 from model_pipeline.microwakeword import import_model
 from model_pipeline.native import FIRMWARE
 from tests.support import cores
@@ -63,8 +63,16 @@ def cost(models: Sequence[Path], folder: Path, **options: Any) -> list[int]:
     return [*flash, state, round(done.instructions["feed"] / SECONDS)]
 
 
+def folder_bytes(model: Path, flavour: str, out: Path) -> str:
+    """Bytes of all files of a library's folder, and how many these are."""
+    export_library([model], out, flavour, "front_door")
+    files = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
+    return f"{sum(files):,} ({len(files)})"
+
+
 def main() -> None:
-    """Prints the table, a row a library."""
+    """Prints both tables: a row a library."""
+    sizes = Table("library", *FLAVOURS)
     table = Table(
         *("library", *(core.cpu.removeprefix("cortex-") for core in cores.CORES), "state", "instructions a second")
     )
@@ -94,8 +102,11 @@ def main() -> None:
             work = folder / f"row{number}"
             work.mkdir()
             table.add_row(name, *(f"{value:,}" for value in cost(models, work, **options)))
+            if len(models) == 1 and not options:
+                sizes.add_row(name, *(folder_bytes(models[0], flavour, work / flavour) for flavour in FLAVOURS))
         progress(len(rows), len(rows), "done")
     ui.out.show(table)
+    ui.out.show(sizes)
 
 
 if __name__ == "__main__":

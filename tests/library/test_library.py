@@ -22,6 +22,7 @@ from model_pipeline.library import FLAVOURS, export_library
 from model_pipeline.library.export import MAX_BYTES, MAX_FILES
 from model_pipeline.library.sources import FAST, KERNELS, kernel_files
 from model_pipeline.listening.recogniser import Recogniser
+from model_pipeline.microwakeword import import_model
 from model_pipeline.native import FIRMWARE, ROOT
 from tests.support import cores
 
@@ -149,12 +150,41 @@ def test_it_compiles_for_every_core(library, core, tmp_path):
     compile_all(library, tmp_path / "x.elf", *flags, compiler="arm-none-eabi-gcc")
 
 
-@pytest.mark.parametrize("prefix", ["kws", "a_prefix_of_thirty_one_charactrs"[:31]])
-def test_the_shipped_default_is_small_enough(tmp_path, prefix):
-    """With the longest prefix that there may be, too."""
-    result = export_library([FIRMWARE / "model"], tmp_path / "library", "cmake", prefix)
+def folder_bytes(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("model", ["model", "tiny"])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_both_shipped_models_are_small_enough_in_every_flavour(model, flavour, tmp_path):
+    """With the folder's mark, and all that package managers want."""
+    result = export_library([FIRMWARE / model], tmp_path / "library", flavour, "front_door")
+    assert len(result.files) <= 60 and folder_bytes(tmp_path / "library") <= 300_000
+
+
+@pytest.mark.parametrize("name", ["alexa", "hey_jarvis", "hey_mycroft", "okay_nabu"])
+def test_what_imported_models_make_is_small_enough(name, tmp_path):
+    package = pytest.importorskip("pymicro_wakeword")
+    manifest = Path(package.__file__).parent / "models" / f"{name}.json"
+    import_model(manifest, tmp_path / "model")
+    result = export_library([tmp_path / "model"], tmp_path / "library", "esp-idf", "front_door")
+    assert len(result.files) <= 60 and folder_bytes(tmp_path / "library") <= 300_000
+
+
+def test_the_longest_prefix_is_taken_too(tmp_path):
+    prefix = "a_prefix_of_thirty_one_letters_"[:30] + "x"
+    result = export_library([FIRMWARE / "model"], tmp_path / "library", "zephyr", prefix)
     plan = tmp_path / "library" / "src" / f"{prefix}_aot.c"
-    assert len(result.files) <= MAX_FILES and result.bytes - plan.stat().st_size <= MAX_BYTES + 2000  # and the mark
+    assert len(result.files) <= MAX_FILES and result.bytes - plan.stat().st_size <= MAX_BYTES
+
+
+def test_only_what_is_called_is_declared(library):
+    """Neither a kernel's file nor its parameters, where the plan does not call it."""
+    texts = {p.name: p.read_text() for p in (library / "src").iterdir()}
+    plan = texts["front_door_aot.c"]
+    assert "front_door_fast_conv8_" in plan and "front_door_fast_conv16_" not in plan
+    assert "front_door_fast_matrix16.c" not in texts and "front_door_fast_planes_3x3.c" not in texts
+    assert "lstm" not in texts["front_door_nn.h"] and "front_door_nn_softmax_t" in texts["front_door_nn.h"]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,6 @@
 #ifndef KWS_NN_KERNELS_H
 #define KWS_NN_KERNELS_H
 
-#define KWS_NN_KERNELS 0x255a26f5abc2ddc6ull
+#define KWS_NN_KERNELS 0x76ac402cb58e9d3bull
 
 #endif

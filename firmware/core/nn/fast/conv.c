@@ -64,7 +64,8 @@ static void conv_band(const kws_tiles_t *tiles, const kws_fast_conv_t *p, int32_
   }
 }
 
-static void conv(const kws_tiles_t *tiles, const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) {
+void kws_conv_tiles(const kws_tiles_t *tiles, const kws_fast_conv_t *p, const int8_t *in, int8_t *out,
+                    int8_t *scratch) {
   int32_t *a = (int32_t *)(void *)scratch;
   int16_t *rows = (int16_t *)(a + 3 * p->matrix.pairs);
   const int32_t held = (p->band - 1) * p->stride_h + p->k_h;
@@ -87,14 +88,3 @@ static void conv(const kws_tiles_t *tiles, const kws_fast_conv_t *p, const int8_
     }
   }
 }
-
-#define CONV(format, kind)                                                                                        \
-  void kws_fast_conv##format##_##kind(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) { \
-    conv(&kws_tiles##format##_##kind, p, in, out, scratch);                                                       \
-  }
-CONV(16, relu)
-CONV(16, linear)
-CONV(16, any)
-CONV(8, relu)
-CONV(8, linear)
-CONV(8, any)

@@ -39,8 +39,8 @@ static void expand(int32_t count, const int8_t *in, int32_t step, int32_t k, int
   }
 }
 
-static void matrix(const kws_tiles_t *tiles, const kws_fast_matrix_t *p, const int8_t *in, int8_t *out,
-                   int8_t *scratch) {
+void kws_matrix_tiles(const kws_tiles_t *tiles, const kws_fast_matrix_t *p, const int8_t *in, int8_t *out,
+                      int8_t *scratch) {
   int32_t *a = (int32_t *)(void *)scratch;
   int32_t left = p->positions;
   for (; left >= 3; left -= 3, in += 3 * p->in_step, out += 3 * p->out_c) {
@@ -52,14 +52,3 @@ static void matrix(const kws_tiles_t *tiles, const kws_fast_matrix_t *p, const i
     kws_matrix_block(tiles, p, left, a, out);
   }
 }
-
-#define MATRIX(format, kind)                                                                                          \
-  void kws_fast_matrix##format##_##kind(const kws_fast_matrix_t *p, const int8_t *in, int8_t *out, int8_t *scratch) { \
-    matrix(&kws_tiles##format##_##kind, p, in, out, scratch);                                                         \
-  }
-MATRIX(16, relu)
-MATRIX(16, linear)
-MATRIX(16, any)
-MATRIX(8, relu)
-MATRIX(8, linear)
-MATRIX(8, any)

@@ -23,6 +23,21 @@ typedef struct {
 extern const kws_tiles_t kws_tiles16_relu, kws_tiles16_linear, kws_tiles16_any;
 extern const kws_tiles_t kws_tiles8_relu, kws_tiles8_linear, kws_tiles8_any;
 
+/* kws_fast_matrix<format>_<kind> and kws_fast_conv<format>_<kind>. Those of a format lie in a file of their own, so that a
+ * program that calls one format needs no file of the other. */
+void kws_matrix_tiles(const kws_tiles_t *tiles, const kws_fast_matrix_t *p, const int8_t *in, int8_t *out,
+                      int8_t *scratch);
+void kws_conv_tiles(const kws_tiles_t *tiles, const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch);
+
+#define KWS_MATRIX(format, kind)                                                                                      \
+  void kws_fast_matrix##format##_##kind(const kws_fast_matrix_t *p, const int8_t *in, int8_t *out, int8_t *scratch) { \
+    kws_matrix_tiles(&kws_tiles##format##_##kind, p, in, out, scratch);                                               \
+  }
+#define KWS_CONV(format, kind)                                                                                    \
+  void kws_fast_conv##format##_##kind(const kws_fast_conv_t *p, const int8_t *in, int8_t *out, int8_t *scratch) { \
+    kws_conv_tiles(&kws_tiles##format##_##kind, p, in, out, scratch);                                             \
+  }
+
 /* All output channels of `count` positions. */
 static inline void kws_matrix_block(const kws_tiles_t *t, const kws_fast_matrix_t *p, int32_t count, const int32_t *a,
                                     int8_t *out) {

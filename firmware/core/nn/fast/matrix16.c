@@ -139,3 +139,7 @@ KWS_TILES_C(16, relu, KWS_RQ_RELU)
 KWS_TILES_C(16, linear, KWS_RQ_LINEAR)
 #endif
 KWS_TILES_C(16, any, KWS_RQ_ANY)
+
+KWS_MATRIX(16, relu)
+KWS_MATRIX(16, linear)
+KWS_MATRIX(16, any)

@@ -129,3 +129,7 @@ KWS_TILES_C(8, relu, KWS_RQ_RELU)
 KWS_TILES_C(8, linear, KWS_RQ_LINEAR)
 #endif
 KWS_TILES_C(8, any, KWS_RQ_ANY)
+
+KWS_MATRIX(8, relu)
+KWS_MATRIX(8, linear)
+KWS_MATRIX(8, any)
