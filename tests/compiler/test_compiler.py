@@ -185,7 +185,7 @@ def test_equal_constants_are_stored_once():
     for source, target in itertools.pairwise(tensors):
         b.op("FULLY_CONNECTED", [source, w, -1], [target], "FullyConnectedOptions")
     program = compile_model(b.build(tensors[:1], tensors[-1:]), "portable")
-    assert emit(program)["model_aot.c"].count("-8, -7, -6") == 1
+    assert emit(program)["model_aot.c"].count("-8,-7,-6") == 1
     assert program.constant_bytes == 16 + 4 * 4 + 4
 
 
