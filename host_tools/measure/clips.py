@@ -232,24 +232,23 @@ def _even_shares(available: dict[int, int], count: int) -> dict[int, int]:
     return {label: share for label, share in shares.items() if share}
 
 
-def problems(results: dict[str, Any]) -> list[str]:
-    """What is wrong with a measurement, as results.json has it; empty if it can be relied on."""
+def problems(results: Measurement) -> list[str]:
+    """What is wrong with a measurement; empty if it can be relied on."""
     found = []
-    link = results["link"]
-    if link["lost"] or link["repeated"]:
-        found.append(f"{link['lost']} frames were lost and {link['repeated']} repeated on the link")
-    clips = results.get("clips", [])  # results that were read again may be without
-    silent = sum(row["predicted"] is None for row in clips)
+    link = results.link
+    if link.lost or link.repeated:
+        found.append(f"{link.lost} frames were lost and {link.repeated} repeated on the link")
+    silent = sum(row.predicted is None for row in results.clips)
     if silent:
-        found.append(f"the device gave no answer to {silent} of {len(clips)} clips")
-    agreement = results.get("agreement")
-    if agreement and agreement["equal"] != agreement["compared"]:
-        wrong = agreement["compared"] - agreement["equal"]
-        found.append(f"{wrong} of {agreement['compared']} clips differ between host and device")
+        found.append(f"the device gave no answer to {silent} of {len(results.clips)} clips")
+    agreement = results.agreement
+    if agreement and agreement.equal != agreement.compared:
+        wrong = agreement.compared - agreement.equal
+        found.append(f"{wrong} of {agreement.compared} clips differ between host and device")
     return found
 
 
-def verdict(results: dict[str, Any], where_to_look: Path | str) -> None:
+def verdict(results: Measurement, where_to_look: Path | str) -> None:
     """
     Raises:
         CheckFailed: frames were lost, or host and device disagree.

@@ -1,15 +1,12 @@
-"""What is measured on a device, and what ``results.json`` holds: checked when it is written and when it is read.
-
-The parts that a run adds (``config``, ``training``, ``model``, ``expect`` …) are as their own steps wrote them.
-"""
+"""What is measured on a device, as types. What a run adds to it is in `host_tools.report.results`."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from host_tools.image.build import BuildResult
+from model_pipeline.intervals import Share
 from model_pipeline.limits import LIMITS, Labels
 from model_pipeline.strict import Strict
 
@@ -22,6 +19,11 @@ class ClipShare(Strict):
     value: float | None
     low: float
     high: float
+
+    @property
+    def share(self) -> Share:
+        """The same as the others are, with its interval anew."""
+        return Share.of(self.correct, self.total)
 
 
 class LabelShare(ClipShare):
@@ -122,10 +124,65 @@ class Classes(BaseModel):
     precision: list[LabelShare] = Field(max_length=LIMITS["LABELS"])
 
 
+class Said(BaseModel):
+    """A device's INFO (`host_tools.link.info.Info`, field by field); 0 or "" for what it does not say."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")  # of a firmware that says more
+
+    firmware: str = ""
+    board: str = ""
+    engine: str = ""
+    model_hash: str = ""
+    labels: list[str] = []
+    sample_rate: int = 0
+    window_samples: int = 0
+    hop_samples: int = 0
+    channels: int = 0
+    window_frames: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    default_stride: int = 0
+    timer_hz: int = 0
+    core_hz: int = 0
+    calibration_expected: int = 0
+    calibration_ticks: int = 0
+    timer_source: str = ""
+    arena_bytes: int = 0
+    macs: int = 0
+    stack_bytes: int = 0
+    stack_used: int = 0
+    free_ram: int = 0
+    detector: SaidDetector | None = None
+    build: str = ""
+    parts: list[SaidPart] = []
+
+
+class SaidDetector(Strict):
+    """Its detector's settings, as `host_tools.link.info.Detector` has them."""
+
+    window: int
+    min_count: int
+    refractory_samples: int
+    thresholds: list[int]
+    rest: int = 0
+
+
+class SaidPart(Strict):
+    """One of several models in its image, as `host_tools.link.info.Part` has it."""
+
+    name: str
+    labels: int
+    role: int
+    window: int
+    rest: int
+    hop_samples: int
+    stride: int
+
+
 class Measurement(Classes):
     """Labelled clips through a device. ``device``: its INFO; ``agreement``: where the host was asked too."""
 
-    device: dict[str, Any]
+    device: Said
     ticks: Ticks
     cost: Cost
     response_ms: Response
@@ -137,15 +194,6 @@ class Measurement(Classes):
     def to_json(self) -> dict[str, Any]:
         """As results.json holds it: without what was not measured."""
         return self.model_dump(mode="json", exclude_unset=True)
-
-
-class Results(Measurement):
-    """A measurement, and what a run adds to it."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    format: Literal[1] = 1
-    build: BuildResult | None = None
 
 
 class PartCost(Strict):
@@ -175,7 +223,7 @@ class Burst(Strict):
 class Bench(Strict):
     """What the parts take on a device, each separately."""
 
-    device: dict[str, Any]
+    device: Said
     ticks: Ticks
     cost: PartCost
     response_ms: Burst

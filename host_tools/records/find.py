@@ -11,13 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from host_tools.report.page import read_results
+from host_tools.report.results import Results, TrainingTold, read_results
 from model_pipeline import record
 from model_pipeline.config import explain
 from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged, is_part, read_json
 from model_pipeline.folders import MARK, read_mark
-from model_pipeline.intervals import Rate, Share
+from model_pipeline.intervals import Share
+from model_pipeline.listening.results import Judged
 from model_pipeline.manifest import load_manifest
 from model_pipeline.outcomes import Trained
 from model_pipeline.record import Figure, Record, exactly
@@ -129,92 +130,82 @@ def _of_results(folder: Path) -> Record | None:
     return _from_results(read_results(folder), folder / "results.json")
 
 
-def _from_results(results: dict[str, Any], path: Path) -> Record:
+def _from_results(results: Results, path: Path) -> Record:
     """What a run or a measurement found."""
     with damaged(path, "kws run again, or kws stream --out DIR"):
-        config = results.get("config") or {}
-        steps = results.get("steps") or []
-        model = results.get("model") or {}
+        config = results.config or {}
         return Record(
             kind="run" if config else "measurement",
-            name=results.get("name") or config.get("name") or path.parent.name,
-            made=_as_iso(results.get("created") or ""),
-            seconds=round(sum(step["seconds"] for step in steps), 1),
-            kws=results.get("kws") or "",
-            tools=model.get("tools") or {},
+            name=results.name or config.get("name") or path.parent.name,
+            made=_as_iso(results.created),
+            seconds=results.seconds or 0.0,
+            kws=results.kws,
+            tools=results.model.tools if results.model else {},
             config=config,
             config_hash=record.hash_of(config),
-            data_hash=(results.get("training") or {}).get("data_hash", ""),
-            model_hash=results["device"]["model_hash"],
-            board=results["device"]["board"],
+            data_hash=results.training.data_hash if results.training else "",
+            model_hash=results.device.model_hash,
+            board=results.device.board,
             figures=figures_of(results),
         )
 
 
-def figures_of(results: dict[str, Any]) -> dict[str, Figure]:
+def figures_of(results: Results) -> dict[str, Figure]:
     """Those that a results.json has.
 
     Raises:
-        LookupError, TypeError, ValueError: it is damaged.
+        ValueError: what is to be expected of the model is damaged.
     """
-    found: dict[str, Figure | None] = {"device_accuracy": Figure.of_share(Share.read(results["accuracy"]))}
-    if host := results.get("host"):
-        found["accuracy"] = Figure.of_share(Share.read(host["accuracy"]))
-    if training := results.get("training"):
-        found |= _training_figures(training)
-    expected = results.get("expect") or {}
-    if stream := expected.get("streaming"):
-        found |= listening_figures(stream)
-    if near := expected.get("near"):
-        found["near_words"] = Figure.of_share(Share.read(near["fired"]), "takes")
-    if agreement := results.get("agreement"):
-        share = Share.of(agreement["equal"], agreement["compared"])
+    found: dict[str, Figure | None] = {"device_accuracy": Figure.of_share(results.accuracy.share)}
+    if results.host:
+        found["accuracy"] = Figure.of_share(results.host.accuracy.share)
+    if results.training:
+        found |= _training_figures(results.training)
+    expected, device = results.expected, results.device
+    if expected and expected.streaming:
+        found |= listening_figures(expected.streaming)
+    if expected and expected.near:
+        found["near_words"] = Figure.of_share(expected.near.fired, "takes")
+    if agreement := results.agreement:
+        share = Share.of(agreement.equal, agreement.compared)
         found["host_agreement"] = None if share.value is None else Figure(value=share.value)
-    link, build, cost = results["link"], results.get("build") or {}, results["cost"]
-    counted = results["ticks"]["name"] == "instructions"
-    inference = cost["inference"] if counted else {}
-    row: dict[str, Any] = next(
-        (b for b in expected.get("boards") or [] if b["board"] == results["device"]["board"]), {}
-    )
-    verdict = row.get("realtime") or {}
-    per_hop = verdict.get("instructions_per_hop")
+    counted = results.ticks.name == "instructions"
+    boards = {row.board: row.realtime for row in expected.boards} if expected else {}
+    verdict, build = boards.get(device.board), results.build
     found |= exactly(
-        lost_frames=link["lost"] + link["repeated"],
-        flash=build.get("flash_total"),
-        ram=build.get("ram_total"),
-        constants=build.get("model_constants"),
-        arena=results["device"].get("arena_bytes"),
-        macs=results["device"].get("macs"),
-        inference_instructions=inference.get("mean"),
-        instructions_per_second=per_hop and round(per_hop * 1000 / verdict["hop_ms"]),
-        load=verdict.get("load"),
-        seconds=round(sum(s["seconds"] for s in results["steps"]), 1) if results.get("steps") else None,
+        lost_frames=results.link.lost + results.link.repeated,
+        flash=build.flash_total if build else None,
+        ram=build.ram_total if build else None,
+        constants=build.model_constants if build else None,
+        arena=device.arena_bytes or None,
+        macs=device.macs or None,
+        inference_instructions=results.cost.inference.mean if counted else None,
+        instructions_per_second=round(verdict.instructions_per_hop * 1000 / verdict.hop_ms) if verdict else None,
+        load=verdict.load if verdict else None,
+        seconds=results.seconds,
     )
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def listening_figures(heard: dict[str, Any]) -> dict[str, Figure | None]:
-    """Of what `evaluate_streaming` found, as JSON."""
+def listening_figures(heard: Judged) -> dict[str, Figure | None]:
+    """Of what `evaluate_streaming` found."""
     found: dict[str, Figure | None] = {}
-    for session in list(heard["sessions"].values())[:1]:
-        found["misses"] = Figure.of_share(Share.read(session["misses"]), "keywords")
-        found["false_accepts_per_hour"] = Figure.of_rate(Rate.model_validate(session["false_accepts"]))
-        median = session["response_ms"].get("median")
+    for session in list(heard.sessions.values())[:1]:
+        found["misses"] = Figure.of_share(session.misses, "keywords")
+        found["false_accepts_per_hour"] = Figure.of_rate(session.false_accepts)
+        median = session.response_ms.median
         found["answer_ms"] = None if median is None else Figure(value=median)
-    for key in ("speech", "noise"):
-        if heard.get(key):
-            found[f"{key}_false_accepts_per_hour"] = Figure.of_rate(Rate.model_validate(heard[key]["false_accepts"]))
+    for name, free in (("speech", heard.speech), ("noise", heard.noise)):
+        if free:
+            found[f"{name}_false_accepts_per_hour"] = Figure.of_rate(free.false_accepts)
     return found
 
 
-def _training_figures(values: dict[str, Any]) -> dict[str, Figure | None]:
-    """Of a train.json; results of before have fewer of its keys."""
-    accuracy = values.get("validation_accuracy")
+def _training_figures(values: Trained | TrainingTold) -> dict[str, Figure | None]:
+    accuracy = values.validation_accuracy
     return {
-        "validation_accuracy": None
-        if accuracy is None
-        else Figure.of_accuracy(accuracy, values.get("validation_clips", 0)),
-        **exactly(parameters=values.get("parameters"), epochs=values.get("epochs"), loss=values.get("validation_loss")),
+        "validation_accuracy": None if accuracy is None else Figure.of_accuracy(accuracy, values.validation_clips),
+        **exactly(parameters=values.parameters, epochs=values.epochs, loss=values.validation_loss),
     }
 
 
@@ -225,7 +216,7 @@ def _of_training(folder: Path) -> Record | None:
         return None
     with damaged(path, "kws train makes one"):
         values = Trained.model_validate(read_json(path))
-        figures = _training_figures(values.model_dump()) | exactly(macs=values.macs, seconds=values.seconds)
+        figures = _training_figures(values) | exactly(macs=values.macs, seconds=values.seconds)
         return Record(
             kind="training",
             name=folder.name,

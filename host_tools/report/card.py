@@ -13,13 +13,13 @@ import jinja2
 from host_tools.measure import boards as costs
 from host_tools.report.front_matter import front_matter
 from host_tools.report.page import TEMPLATES
+from host_tools.report.results import Expectation
 from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import Evaluation
 from model_pipeline.exported import Exported
 from model_pipeline.files import damaged, read_json
 from model_pipeline.intervals import Share
 from model_pipeline.listening import evaluate
-from model_pipeline.listening.results import Heard
 from model_pipeline.manifest import Manifest, load_manifest
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.score import brief
@@ -52,24 +52,19 @@ def card(model: Path, progress: ProgressCallback | None = None) -> str:
 def _of_run(folder: Path) -> str:
     try:
         checked = Evaluation.model_validate(read_json(folder / "check" / "check.json", hint="kws run again"))
-        expected = read_json(folder / "expect" / "expect.json", hint="kws run again")
+        expected = Expectation.model_validate(read_json(folder / "expect" / "expect.json", hint="kws run again"))
     except (OSError, ValueError) as error:
         raise KwsError(f"the run in {folder} is not whole: {error}", hint="kws run again") from error
-    manifest = load_manifest(folder / "model")
-    with damaged(folder / "expect" / "expect.json", "kws run again", (jinja2.TemplateError,)):
-        return _render_run(manifest, checked, expected)
+    return _render_run(load_manifest(folder / "model"), checked, expected)
 
 
-def _render_run(manifest: Manifest, checked: Evaluation, expected: dict[str, Any]) -> str:
-    measured = {"testing": brief(checked).model_dump(mode="json")} | (
-        {"near": expected["near"]} if expected["near"] else {}
-    )
-    if expected.get("streaming"):
-        measured["streaming"] = evaluate.brief(Heard.model_validate(expected["streaming"])).model_dump(mode="json")
-    return render(
-        manifest.model_copy(update={"accuracy": manifest.accuracy | measured}),
-        [costs.BoardCost.model_validate(row) for row in expected["boards"]],
-    )
+def _render_run(manifest: Manifest, checked: Evaluation, expected: Expectation) -> str:
+    measured = {"testing": brief(checked).model_dump(mode="json")}
+    if expected.near:
+        measured["near"] = expected.near.model_dump(mode="json")
+    if expected.streaming:
+        measured["streaming"] = evaluate.brief(expected.streaming).model_dump(mode="json")
+    return render(manifest.model_copy(update={"accuracy": manifest.accuracy | measured}), expected.boards)
 
 
 def render(manifest: Manifest, boards: Sequence[costs.BoardCost]) -> str:

@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from host_tools import ui
 from host_tools.measure.boards import BoardCost
 from host_tools.report import listening
 from host_tools.report.page import relaxed
+from host_tools.report.results import Results
 from host_tools.ui import Table
 from model_pipeline.intervals import Share
-from model_pipeline.listening.results import Heard, Near
 
 
-def show(results: dict[str, Any]) -> None:
+def show(results: Results) -> None:
     """Prints it, with the accuracy of each word on the clips that training has not seen."""
-    host, expected = results.get("host"), results.get("expect")
+    host, expected = results.host, results.expected
     if not host or not expected:
         return
-    synthetic = results["config"]["data"]["source"] == "synth"
-    what = "voices that training has not heard" if synthetic else "speakers that training has not heard"
+    what = "voices that training has not heard" if results.synthetic else "speakers that training has not heard"
     ui.out.say("\n[bold]What to expect[/], by {}", what)
     table = Table(box=None, pad_edge=False)
     for title in ("word", "right", "of", "95 % interval"):
         table.add_column(title, justify="left" if title == "word" else "right")
-    for i, (label, row) in enumerate(zip(results["labels"], host["confusion"], strict=True)):
+    for i, (label, row) in enumerate(zip(results.labels, host.confusion, strict=True)):
         found = Share.of(row[i], sum(row))
         if found.total:
             table.add_row(label, found.percent, str(found.total), found.interval)
     ui.out.show(table)
-    groups = host.get("speakers", {}).get("groups", {})
+    groups = host.speakers.groups
     for name, group in groups.items() if len(groups) > 1 else ():
         text = "recordings of people" if name == "people" else f"voices of {name}"
-        found = Share.read(group)
+        found = Share.of(group.correct, group.clips)
         ui.out.say("  {}: {} of {} ({})", text, found.percent, found.total, found.interval)
     if (chosen := relaxed(results)) is not None:
         ui.out.say("[yellow]the detector[/]: {}", chosen)
-    if expected["streaming"]:
-        listening.figures(Heard.model_validate(expected["streaming"]), words=False)
-    if expected["near"]:
-        listening.near(Near.model_validate(expected["near"]), shown=10)
-    boards([BoardCost.model_validate(row) for row in expected["boards"]])
-    if synthetic and "people" not in groups:
+    if expected.streaming:
+        listening.figures(expected.streaming, words=False)
+    if expected.near:
+        listening.near(expected.near, shown=10)
+    boards(expected.boards)
+    if results.synthetic and "people" not in groups:
         ui.out.say(
             "[yellow]All of this is synthetic speech[/]: it shows that the words can be told apart and what they cost, "
             "not how well people will be understood. Record some (kws record) to know that."

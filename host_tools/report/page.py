@@ -5,19 +5,17 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from host_tools.measure.results import Memory, Results
-from model_pipeline.config import explain
+from host_tools.image.build import BuildResult
+from host_tools.measure.results import Memory
+from host_tools.report.results import Epoch, Results, read_results
 from model_pipeline.data.audio import SAMPLE_RATE, read_clip
 from model_pipeline.data.near import spelling
 from model_pipeline.errors import KwsError
-from model_pipeline.files import damaged, read_json, write_json, write_text
+from model_pipeline.files import damaged, write_json, write_text
 from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import keywords_of
 from model_pipeline.text import shown
@@ -25,12 +23,9 @@ from model_pipeline.text import shown
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
 
-def write_report(results: dict[str, Any], out: Path) -> tuple[Path, Path]:
-    """Writes ``results.json`` and ``report.html`` into ``out``; each whole or not at all.
-
-    Args:
-        results: what `host_tools.measure.clips.measure_clips` returns, with what a run adds (``name``, ``steps``,
-            ``training``, ``model``, ``host``, ``build``, ``config``); parts that are missing are left out.
+def write_report(results: Results, out: Path) -> tuple[Path, Path]:
+    """Writes ``results.json`` and ``report.html`` into ``out``; each whole or not at all. Parts that are missing are
+    left out of the page.
 
     Returns:
         The two paths.
@@ -40,32 +35,10 @@ def write_report(results: dict[str, Any], out: Path) -> tuple[Path, Path]:
     """
     out = Path(out)
     claim_dir(out, "kws report", ("results.json", "report.html"), ours=_ours)
-    Results.model_validate(results)  # nothing is written that can't be read again
     html = render(results)
-    write_json(out / "results.json", results)
+    write_json(out / "results.json", results.to_json())
     write_text(out / "report.html", html)
     return out / "results.json", out / "report.html"
-
-
-def read_results(folder: Path) -> dict[str, Any]:
-    """``results.json`` of a run's folder (or the file itself).
-
-    Raises:
-        KwsError: it is not there, or is not a results file.
-    """
-    path = Path(folder) / "results.json" if Path(folder).is_dir() else Path(folder)
-    try:
-        value = read_json(path, hint="kws run again, or kws stream --out DIR")
-    except FileNotFoundError as error:
-        raise KwsError(f"there is no {path}", hint="kws run or kws stream --out DIR makes one") from error
-    try:
-        Results.model_validate(value)
-    except ValidationError as error:
-        raise KwsError(
-            f"{path} is not a results file of kws: {explain(error)[:200]}",
-            hint="kws run or kws stream --out DIR makes one",
-        ) from error
-    return value
 
 
 def of_a_file(run: Path) -> contextlib.AbstractContextManager[None]:
@@ -84,7 +57,7 @@ def _ours(folder: Path) -> bool:
     return True
 
 
-def render(results: dict[str, Any]) -> str:
+def render(results: Results) -> str:
     """The page. Imports matplotlib, which takes a second."""
     import jinja2
 
@@ -103,13 +76,13 @@ def render(results: dict[str, Any]) -> str:
     environment.filters["spelling"] = spelling
     environment.filters["kb"] = lambda value: "–" if value is None else f"{value / 1024:.1f} KB"
     return environment.get_template("report.html.j2").render(
-        r={"name": "", "where": "", "created": ""} | results,
+        r=results,
         figures=_figures(results),
         tiles=tiles(results),
         relaxed=relaxed(results),
-        memory=memory(results),
+        memory=memory(results.build),
         worst=_worst(results),
-        keywords=keywords_of(results["labels"]),
+        keywords=keywords_of(results.labels),
     )
 
 
@@ -128,59 +101,64 @@ class WrongClip:
     heard: str
 
 
-def memory(results: Mapping[str, Any]) -> list[Memory]:
-    """Flash and RAM from build.json. Empty without the build of a board (a process of this computer has no budget)."""
-    build = results.get("build") or {}
-    rows: list[Memory] = []
-    for name, kind, parts in (
-        ("Flash", "flash", (("code", "code"), ("constants", "constants"), ("initial values", "data"))),
-        ("RAM", "ram", (("arena", "arena"), ("stack", "stack"), ("other variables", "bss"), ("initialised", "data"))),
-    ):
-        limit = build.get(f"{kind}_budget")
-        if limit:
-            pieces = [(text, build[f"{kind}_{key}"]) for text, key in parts if build[f"{kind}_{key}"]]
-            rows.append(Memory(name=name, used=build[f"{kind}_total"], limit=limit, parts=pieces))
-    return rows
+def memory(build: BuildResult | None) -> list[Memory]:
+    """Flash and RAM. Empty without the build of a board (a process of this computer has no budget)."""
+    if build is None:
+        return []
+    flash = [
+        ("code", build.flash_code), ("constants", build.flash_constants), ("initial values", build.flash_data)
+    ]  # fmt: skip
+    ram = [
+        ("arena", build.ram_arena), ("stack", build.ram_stack), ("other variables", build.ram_bss),
+        ("initialised", build.ram_data),
+    ]  # fmt: skip
+    rows = (
+        ("Flash", build.flash_total, build.flash_budget, flash),
+        ("RAM", build.ram_total, build.ram_budget, ram),
+    )
+    return [
+        Memory(name=name, used=used, limit=limit, parts=[part for part in parts if part[1]])
+        for name, used, limit, parts in rows
+        if limit
+    ]
 
 
-def felt(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+def felt(results: Results) -> list[tuple[str, str, str]]:
     """What somebody who speaks to the device will notice: words missed, false accepts, how soon it answers; each as
     value, what it is, and a small line below. Empty without a stream test."""
-    stream = (results.get("expect") or {}).get("streaming")
-    if not stream or not stream["sessions"]:
+    stream = results.heard
+    if not stream or not stream.sessions:
         return []
-    snr, session = next(iter(stream["sessions"].items()))
-    misses, times = session["misses"], session["response_ms"]
+    snr, session = next(iter(stream.sessions.items()))
+    misses, times = session.misses, session.response_ms
     where = "own recordings" if snr == "own" else f"noise at {snr} dB SNR"
     found = []
-    if misses["value"] is not None:
-        interval = f"95 %: {100 * misses['low']:.1f} to {100 * misses['high']:.1f} %"
-        found.append((f"{100 * misses['value']:.1f} %", f"of words missed in {where}", interval))
-    speech = stream.get("speech")
-    rate, kind = (
-        (speech["false_accepts"], "of speech") if speech else (session["false_accepts"], "among words in noise")
-    )
-    if rate["per_hour"] is not None:
-        below = f"{kind}, {rate['hours']:.2f} h; 95 %: {rate['low']:.1f} to {rate['high']:.1f}"
-        found.append((f"{rate['per_hour']:.1f}", "false accepts an hour", below))
-    if times["count"]:
-        found.append((f"{times['median']:.0f} ms", "from a word's end to its answer", f"95 %: {times['p95']:.0f} ms"))
+    if misses.value is not None:
+        found.append((misses.percent, f"of words missed in {where}", f"95 %: {misses.interval}"))
+    rate, kind = session.false_accepts, "among words in noise"
+    if stream.speech:
+        rate, kind = stream.speech.false_accepts, "of speech"
+    if rate.per_hour is not None:
+        below = f"{kind}, {rate.hours:.2f} h; 95 %: {rate.low:.1f} to {rate.high:.1f}"
+        found.append((f"{rate.per_hour:.1f}", "false accepts an hour", below))
+    if times.count:
+        found.append((f"{times.median:.0f} ms", "from a word's end to its answer", f"95 %: {times.p95:.0f} ms"))
     return found
 
 
-def relaxed(results: dict[str, Any]) -> str | None:
+def relaxed(results: Results) -> str | None:
     """A sentence, where the detector could not be chosen for the wanted rate; None where it was."""
-    calibration = ((results.get("model") or {}).get("accuracy") or {}).get("calibration")
-    if not calibration or "said" not in calibration["expected"]:  # of a run before this was kept
+    calibration = results.model.accuracy.calibration if results.model else None
+    if calibration is None or calibration.expected.said is None:  # of a run before this was kept
         return None
-    wanted, expected = calibration["wish"]["rate"], calibration["expected"]
-    became, missed = expected["false_accepts_per_hour"], expected["errors_at_wish"]
+    wanted, expected = calibration.wish.rate, calibration.expected
+    became, missed = expected.false_accepts_per_hour, expected.errors_at_wish
     if became <= wanted:
         return None
     why = (
         "no thresholds reach it"
         if missed is None
-        else f"{min(1.0, missed / expected['said']):.0%} of the words would be missed, late or wrong"
+        else f"{min(1.0, missed / calibration.expected.said):.0%} of the words would be missed, late or wrong"
     )
     return (
         f"chosen for {became:g} false accepts an hour, as at the wanted {wanted:g} {why}. Recordings of connected "
@@ -188,101 +166,89 @@ def relaxed(results: dict[str, Any]) -> str | None:
     )
 
 
-def tiles(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+def tiles(results: Results) -> list[tuple[str, str, str]]:
     """The numbers at the top: value, what it is, and a small line below."""
-    accuracy = results["accuracy"]
-    unit = results["ticks"]["name"]
-    inference = results["cost"]["inference"]
+    accuracy, unit = results.accuracy, results.ticks.name
     found = felt(results)
     found += [
         (
-            "–" if accuracy["value"] is None else f"{100 * accuracy['value']:.1f} %",
+            "–" if accuracy.value is None else f"{100 * accuracy.value:.1f} %",
             "of test clips right on the device",
-            f"{accuracy['correct']} of {accuracy['total']}; 95 %: {100 * accuracy['low']:.1f} to "
-            f"{100 * accuracy['high']:.1f} %",
+            f"{accuracy.correct} of {accuracy.total}; 95 %: {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %",
         )
     ]
-    if inference["count"]:
-        found.append((_big(inference["mean"]), f"{unit} per inference", f"{inference['mean']:,.0f}"))
-    frame = results["cost"]["frontend_frame"]
-    if frame["count"]:
-        found.append((_big(frame["mean"]), f"{unit} per front-end frame", f"{frame['mean']:,.0f}"))
-    for key, text in (("streaming", "response, at a microphone's pace"), ("burst", "response, sent at full speed")):
-        times = results["response_ms"].get(key, {"count": 0})
-        if times["count"]:
-            found.append(
-                (f"{times['p50']:.0f} ms", text, f"median; 95 %: {times['p95']:.0f}, most {times['max']:.0f} ms")
-            )
+    for spread, what in ((results.cost.inference, "inference"), (results.cost.frontend_frame, "front-end frame")):
+        if spread.mean is not None:
+            found.append((_big(spread.mean), f"{unit} per {what}", f"{spread.mean:,.0f}"))
+    paced, burst = results.response_ms.streaming, results.response_ms.burst
+    for times, what in ((paced, "response, at a microphone's pace"), (burst, "response, sent at full speed")):
+        if times.count:
+            found.append((f"{times.p50:.0f} ms", what, f"median; 95 %: {times.p95:.0f}, most {times.max:.0f} ms"))
             break
-    for row in memory(results):
+    for row in memory(results.build):
         found.append((f"{row.used / 1024:.1f} KB", row.name, f"of {row.limit / 1024:.0f} KB allowed"))
-    agreement = results.get("agreement")
-    if agreement:
-        found.append(
-            (f"{agreement['equal']} of {agreement['compared']}", "clips equal on host and device", "value by value")
-        )
-    link = results["link"]
-    found.append((str(link["lost"]), "frames lost", f"{link['repeated']} repeated"))
+    if agreement := results.agreement:
+        found.append((f"{agreement.equal} of {agreement.compared}", "clips equal on host and device", "value by value"))
+    found.append((str(results.link.lost), "frames lost", f"{results.link.repeated} repeated"))
     return found
 
 
-def _figures(results: dict[str, Any]) -> dict[str, str]:
+def _figures(results: Results) -> dict[str, str]:
     from host_tools.report import pictures
 
     found = {"confusion": pictures.confusion(results), "recall": pictures.recall(results)}
-    history = (results.get("training") or {}).get("history")
-    if history and len(history) > 1:
+    history: list[Epoch] = results.training.history if results.training else []
+    if len(history) > 1:
         found["training"] = pictures.training(history)
     parts = second(results)
     if parts:
-        found["cost"] = pictures.cost(parts, results["ticks"]["name"])
-    stream = (results.get("expect") or {}).get("streaming") or {}
-    curve: list[dict[str, Any]] = next(iter((stream.get("det") or {}).values()), [])
-    if len(curve) > 1:
-        found["tradeoff"] = pictures.tradeoff(curve, "speech" if stream.get("speech") else "words in noise")
-    burst = [row["response_ms"] for row in results["clips"] if row["response_ms"] is not None]
-    groups = [("sent at full speed", burst), ("at a microphone's pace", results["response_ms"]["paced"])]
+        found["cost"] = pictures.cost(parts, results.ticks.name)
+    stream = results.heard
+    curve = next(iter(stream.det.values()), []) if stream and stream.det else []
+    if stream and len(curve) > 1:
+        found["tradeoff"] = pictures.tradeoff(curve, "speech" if stream.speech else "words in noise")
+    burst = [row.response_ms for row in results.clips if row.response_ms is not None]
+    groups = [("sent at full speed", burst), ("at a microphone's pace", results.response_ms.paced)]
     if any(values for _, values in groups):
         found["response"] = pictures.response(groups)
-    rows = [row for row in memory(results) if row.parts]
+    rows = [row for row in memory(results.build) if row.parts]
     if rows:
         found["memory"] = pictures.memory(rows)
     return found
 
 
-def second(results: dict[str, Any]) -> list[tuple[str, float]]:
+def second(results: Results) -> list[tuple[str, float]]:
     """What each part costs in a second of sound: the front end, its inferences, the detector as often."""
-    cost, device = results["cost"], results["device"]
-    stride = device.get("default_stride") or 1
-    hop = device["hop_samples"] * stride
-    often = device["sample_rate"] / hop if hop and device["sample_rate"] else 1.0
+    cost, device = results.cost, results.device
+    hop = device.hop_samples * (device.default_stride or 1)
+    often = device.sample_rate / hop if hop and device.sample_rate else 1.0
     return [
-        (name, float(cost[key]["mean"]) * times)
-        for name, key, times in (
-            ("front end", "frontend_clip", 1.0),
-            (f"{often:.3g} inferences", "inference", often),
-            ("detector", "detector", often),
+        (name, spread.mean * times)
+        for name, spread, times in (
+            ("front end", cost.frontend_clip, 1.0),
+            (f"{often:.3g} inferences", cost.inference, often),
+            ("detector", cost.detector, often),
         )
-        if cost[key]["count"]
+        if spread.mean is not None
     ]
 
 
-def _worst(results: dict[str, Any]) -> list[WrongClip]:
+def _worst(results: Results) -> list[WrongClip]:
     """The clips that were heard wrong, for listening to; at most 20."""
-    labels = results["labels"]
-    wrong = [row for row in results["clips"] if row["predicted"] != row["label"]]
+    labels = results.labels
+    wrong = [row for row in results.clips if row.predicted != row.label]
     return [
         WrongClip(
-            name=row["name"],
-            sound=_sound(results.get("data_folder"), row["name"]),
-            said=labels[row["label"]],
-            heard="no answer" if row["predicted"] is None else labels[row["predicted"]],
+            name=row.name,
+            sound=_sound(results.data_folder, row.name),
+            said=labels[row.label],
+            heard="no answer" if row.predicted is None else labels[row.predicted],
         )
         for row in wrong[:20]
     ]
 
 
-def _sound(folder: str | None, name: str) -> str:
+def _sound(folder: str, name: str) -> str:
     """A clip of the data folder as FLAC in a data URL; empty where it is no longer there."""
     if not folder:
         return ""

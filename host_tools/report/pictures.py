@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from host_tools.measure.results import Memory
+from host_tools.measure.results import Classes, Memory
+from host_tools.report.results import Epoch
+from model_pipeline.listening.results import DetPoint
 from model_pipeline.text import PICTURES, shown
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "templates" / "report.html.j2"
@@ -94,10 +96,10 @@ def style() -> str:
     return text[text.index("<style>") + len("<style>") : text.index("</style>")]
 
 
-def confusion(results: dict[str, Any]) -> str:
+def confusion(results: Classes) -> str:
     """Rows: what was said. A cell's shade is its share of the row; its number is clips."""
-    labels = results["labels"]
-    matrix = np.asarray(results["confusion"])
+    labels = results.labels
+    matrix = np.asarray(results.confusion)
     share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     n = len(labels)
 
@@ -122,19 +124,19 @@ def confusion(results: dict[str, Any]) -> str:
     return picture("confusion", f"Confusion matrix of {matrix.sum()} clips", (size, size), draw)
 
 
-def recall(results: dict[str, Any]) -> str:
+def recall(results: Classes) -> str:
     """Per word: share of its clips that were heard right, with the 95 % interval."""
-    rows = [r for r in results["recall"] if r["total"]]
+    rows = [row for row in results.recall if row.total]
 
     def draw(axes: Axes) -> None:
         places = list(range(len(rows)))
-        values = np.array([100 * r["value"] for r in rows])
+        values = np.array([100 * (row.value or 0.0) for row in rows])
         axes.barh(places, [100] * len(rows), height=0.62, color=TRACK)
         axes.barh(places, values, height=0.62, color=ACCENT, alpha=0.85)
         for place, row in zip(places, rows, strict=True):
-            axes.plot([100 * row["low"], 100 * row["high"]], [place, place], color=INK, linewidth=1.1)
-            axes.text(103, place, f"{row['correct']}/{row['total']}", va="center", fontsize=8.5, color=MUTED)
-        axes.set_yticks(places, [r["label"] for r in rows])
+            axes.plot([100 * row.low, 100 * row.high], [place, place], color=INK, linewidth=1.1)
+            axes.text(103, place, f"{row.correct}/{row.total}", va="center", fontsize=8.5, color=MUTED)
+        axes.set_yticks(places, [row.label for row in rows])
         axes.set(xlim=(0, 117), ylim=(len(rows) - 0.4, -0.6), xlabel="heard right, %; line: 95 % interval")
         axes.set_xticks([0, 25, 50, 75, 100])
         axes.tick_params(length=0)
@@ -144,12 +146,12 @@ def recall(results: dict[str, Any]) -> str:
     return picture("recall", "Recall of each word", (WIDTH, 0.9 + 0.25 * len(rows)), draw)
 
 
-def training(history: Sequence[dict[str, float]]) -> str:
-    """Validation accuracy over epochs. ``history`` rows: epoch, validation_accuracy (a fraction)."""
+def training(history: Sequence[Epoch]) -> str:
+    """Validation accuracy over epochs."""
 
     def draw(axes: Axes) -> None:
-        epochs = [row["epoch"] for row in history]
-        values = [100 * row["validation_accuracy"] for row in history]
+        epochs = [row.epoch for row in history]
+        values = [100 * row.validation_accuracy for row in history]
         axes.plot(epochs, values, color=ACCENT)
         best = int(np.argmax(values))
         axes.plot(epochs[best], values[best], "o", color=ACCENT)
@@ -199,22 +201,22 @@ def response(groups: Sequence[tuple[str, Sequence[float]]]) -> str:
     return picture("response", "Histogram of response times", (WIDTH, 2.4 + 0.2 * len(groups)), draw)
 
 
-def tradeoff(points: Sequence[dict[str, Any]], source: str) -> str:
+def tradeoff(points: Sequence[DetPoint], source: str) -> str:
     """Misses over false accepts an hour as all thresholds move together; the detector's own point has its 95 %
-    intervals. ``points``: as `DetPoint` in JSON."""
-    hours = max(point["false_accepts"]["hours"] for point in points)
+    intervals."""
+    hours = max(point.false_accepts.hours for point in points)
     edge = 0.5 / max(hours, 1e-3)  # half of the least rate that can be seen: where none fired
 
     def draw(axes: Axes) -> None:
-        rates = [max(edge, point["false_accepts"]["per_hour"] or 0.0) for point in points]
-        axes.plot(rates, [100 * (point["misses"]["value"] or 0.0) for point in points], color=ACCENT)
+        rates = [max(edge, point.false_accepts.per_hour or 0.0) for point in points]
+        axes.plot(rates, [100 * (point.misses.value or 0.0) for point in points], color=ACCENT)
         for point, rate in zip(points, rates, strict=True):
-            missed, false = point["misses"], point["false_accepts"]
-            if point["offset"] or missed["value"] is None:
+            missed, false = point.misses, point.false_accepts
+            if point.offset or missed.value is None:
                 continue
-            y = 100 * missed["value"]
-            axes.plot([max(edge, false["low"]), max(edge, false["high"])], [y, y], color=SECOND)
-            axes.plot([rate, rate], [100 * missed["low"], 100 * missed["high"]], color=SECOND)
+            y = 100 * missed.value
+            axes.plot([max(edge, false.low), max(edge, false.high or 0.0)], [y, y], color=SECOND)
+            axes.plot([rate, rate], [100 * missed.low, 100 * missed.high], color=SECOND)
             axes.plot([rate], [y], "o", color=SECOND, label="the detector")
             axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), labelcolor=INK)
         axes.set_xscale("log")

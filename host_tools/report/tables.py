@@ -3,78 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from host_tools import ui
 from host_tools.link.events import Result
 from host_tools.report import page as report
+from host_tools.report.results import Results
 from host_tools.ui import Table, Text
 from model_pipeline.config import SILENCE, UNKNOWN
 from model_pipeline.rate import SAMPLE_RATE
 
 
-def results(values: dict[str, Any]) -> None:
+def results(values: Results) -> None:
     """Prints a measurement: what a user will notice, then clips, confusion matrix, costs, memory, link."""
     for value, text, below in report.felt(values):
         ui.out.say("[bold]{}[/] {}  [dim]{}[/]", value, text, below)
-    if values["clips"]:
-        ui.out.show(confusion(values["labels"], values["confusion"]))
-        said = zip(values["labels"], values["confusion"], strict=True)
+    if values.clips:
+        ui.out.show(confusion(values.labels, values.confusion))
+        said = zip(values.labels, values.confusion, strict=True)
         ui.some_words([word for word, row in said if not sum(row) and word not in (UNKNOWN, SILENCE)])
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    accuracy = values["accuracy"]
-    if accuracy["total"]:
+    accuracy = values.accuracy
+    if accuracy.value is not None:
         table.add_row(
             "clips right on the device",
             ui.styled(
                 "[bold]{:.1f} %[/]  {} of {}, 95 % interval {:.1f} to {:.1f} %",
-                100 * accuracy["value"],
-                accuracy["correct"],
-                accuracy["total"],
-                100 * accuracy["low"],
-                100 * accuracy["high"],
+                100 * accuracy.value,
+                accuracy.correct,
+                accuracy.total,
+                100 * accuracy.low,
+                100 * accuracy.high,
             ),
         )
-    host = values.get("host")
-    if host:
+    if values.host:
+        right = values.host.accuracy
         table.add_row(
             "clips right on this computer",
-            f"{100 * host['accuracy']['value']:.1f} %  {host['accuracy']['correct']} of {host['accuracy']['total']} "
-            f"(all test clips, in {host['engine']})",
+            f"{right.share.percent}  {right.correct} of {right.total} (all test clips, in {values.host.engine})",
         )
-    agreement = values.get("agreement")
-    if agreement:
-        table.add_row(
-            "host and device agree", f"on {agreement['equal']} of {agreement['compared']} clips, value by value"
-        )
-    unit = values["ticks"]["name"]
-    for text, key in (
-        ("front end, a frame", "frontend_frame"),
-        ("inference", "inference"),
-        ("detector, a result", "detector"),
+    if agreement := values.agreement:
+        table.add_row("host and device agree", f"on {agreement.equal} of {agreement.compared} clips, value by value")
+    unit, cost = values.ticks.name, values.cost
+    for text, ticks in (
+        ("front end, a frame", cost.frontend_frame),
+        ("inference", cost.inference),
+        ("detector, a result", cost.detector),
     ):
-        cost = values["cost"].get(key, {"count": 0})
-        if cost["count"]:
-            table.add_row(text, f"{cost['mean']:,.0f} {unit}  (most {cost['max']:,.0f})")
-    for text, key in (("response, microphone's pace", "streaming"), ("response, sent at full speed", "burst")):
-        times = values["response_ms"].get(key, {"count": 0})
-        if times["count"]:
+        if ticks.count:
+            table.add_row(text, f"{ticks.mean:,.0f} {unit}  (most {ticks.max:,.0f})")
+    paced, burst = values.response_ms.streaming, values.response_ms.burst
+    for text, times in (("response, microphone's pace", paced), ("response, sent at full speed", burst)):
+        if times.count:
             table.add_row(
                 text,
-                f"median {times['p50']:.1f} ms, 95 % {times['p95']:.1f} ms, most {times['max']:.1f} ms "
-                f"({times['count']} clips)",
+                f"median {times.p50:.1f} ms, 95 % {times.p95:.1f} ms, most {times.max:.1f} ms ({times.count} clips)",
             )
-    for row in report.memory(values):
+    for row in report.memory(values.build):
         parts = ", ".join(f"{name} {size:,}" for name, size in row.parts)
         table.add_row(row.name, f"{row.used:,} of {row.limit:,} B  ({parts})")
-    link = values["link"]
-    colour = "red" if link["lost"] or link["repeated"] else "green"
-    table.add_row("frames", Text(f"{link['lost']} lost, {link['repeated']} repeated", colour))
+    link = values.link
+    colour = "red" if link.lost or link.repeated else "green"
+    table.add_row("frames", Text(f"{link.lost} lost, {link.repeated} repeated", colour))
     ui.out.show(table)
-    ui.out.say("[dim]{}: {}[/]", unit, values["ticks"]["note"])
-    if values.get("expect"):
+    ui.out.say("[dim]{}: {}[/]", unit, values.ticks.note)
+    if values.expect:
         from host_tools.report import expect
 
         expect.show(values)

@@ -6,27 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from host_tools.measure import boards as costs
+from host_tools.report.results import Expectation
 from model_pipeline.config import Config
 from model_pipeline.data.sessions import Plan
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.listening.evaluate import Audio, evaluate_streaming, open_heard
 from model_pipeline.listening.near import evaluate_near
-from model_pipeline.listening.results import Heard, Near
+from model_pipeline.listening.results import Heard
 from model_pipeline.manifest import load_manifest
 from model_pipeline.progress import ProgressCallback
-from model_pipeline.strict import Strict
 
 SNR_DB = 10.0  # of the sessions
 SENTENCES = "sentences by other voices"  # what a report calls those that training made
-
-
-class Expectation(Strict):
-    """``streaming``: over long audio of the test split, None if not asked for; ``near``: None if not asked for or
-    without a synthesiser."""
-
-    streaming: Heard | None
-    near: Near | None
-    boards: list[costs.BoardCost]
 
 
 def expect(

@@ -15,6 +15,7 @@ from host_tools.image import targets
 from host_tools.measure.clips import host_engine, measure_model, problems
 from host_tools.measure.results import ClipShare
 from host_tools.report import page as report
+from host_tools.report.results import Results, StepRow, read_results
 from host_tools.run.results import collect, keep
 from host_tools.run.sources import sources
 from host_tools.run.steps import Run, Step, StepBar, StepDone, folder_stamp, write_config
@@ -67,6 +68,14 @@ class Measured(Strict):
 
     accuracy: ClipShare
     link: Frames
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that has come to its end: what is in results.json, and what each step took now."""
+
+    results: Results
+    outcomes: list[StepRow]
 
 
 @dataclass(frozen=True)
@@ -383,11 +392,8 @@ def steps(config: Config, folder: Path, *, clips: int, done: list[StepDone]) -> 
 
 def run(
     config: Config, folder: Path, *, clips: int | None = None, fresh: bool = False, bar: StepBar | None = None
-) -> dict[str, Any]:
-    """Runs everything that is not done yet and returns the results.
-
-    Returns:
-        What is in results.json, with ``outcomes``: what each step took now.
+) -> Done:
+    """Runs everything that is not done yet.
 
     Raises:
         KwsError: the step that failed says what and why. A result that is wrong (frames lost, host and device at
@@ -411,11 +417,10 @@ def run(
         if fresh:
             builder.clean(folder / "build")
         state.execute(todo, fresh=fresh, bar=bar, outcomes=done)
-        results = report.read_results(folder)
+        results = read_results(folder)
         if problems(results):
             state.forget("measure")  # a repetition shall measure, not repeat an old complaint
-    results["outcomes"] = [{"name": o.name, "title": o.title, "seconds": o.seconds, "reused": o.reused} for o in done]
-    return results
+    return Done(results, [outcome.row() for outcome in done])
 
 
 def check_ahead(config: Config) -> None:

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from host_tools.report.results import Results
 from host_tools.run.steps import KIND, StepDone
 from model_pipeline.config import Config
 from model_pipeline.files import read_json, write_json
@@ -26,21 +27,21 @@ def keep(path: Path, value: Any) -> None:
     write_json(path, value)
 
 
-def collect(config: Config, folder: Path, done: Sequence[StepDone]) -> dict[str, Any]:
+def collect(config: Config, folder: Path, done: Sequence[StepDone]) -> Results:
     """results.json: the measurement, with what the other steps found."""
     from model_pipeline.evaluate import Evaluation
 
     results = _read(folder / "measure" / "measure.json")
     manifest = load_manifest(folder / "model")
     checked = Evaluation.model_validate(_read(folder / "check" / "check.json"))
-    return {
+    values = {
         "format": 1,
         "name": config.name,
         "created": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "kws": metadata.version("micro-kws"),
         "computer": {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
         "config": config.model_dump(mode="json"),
-        "steps": [{"name": o.name, "title": o.title, "seconds": o.seconds, "reused": o.reused} for o in done],
+        "steps": [o.row().model_dump() for o in done],
         "training": {**_read(folder / "train" / "train.json"), "history": _history(folder / "train" / "log.csv")},
         "model": manifest.model_dump(mode="json", exclude={"frontend"}),
         "host": {
@@ -54,6 +55,7 @@ def collect(config: Config, folder: Path, done: Sequence[StepDone]) -> dict[str,
         "build": _read(folder / "build" / "build.json"),
         **results,
     }
+    return Results.of(values)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 from pydantic import BaseModel
 
+from host_tools.report.results import StepRow
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import held, read_json, sha256_tree, try_lock, write_json, write_text
@@ -69,6 +70,10 @@ class StepDone:
     seconds: float
     reused: bool
     detail: dict[str, Any] = field(default_factory=dict)
+
+    def row(self) -> StepRow:
+        """For results.json."""
+        return StepRow(name=self.name, title=self.title, seconds=self.seconds, reused=self.reused)
 
 
 class Run:

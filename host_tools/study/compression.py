@@ -365,4 +365,4 @@ class _Study:
         figures: dict[str, record.Figure | None] = {n: trained.figures[n] for n in names if n in trained.figures}
         both = ("int8_validation_accuracy", "model_bytes")
         figures |= {n: quantized.figures[n] for n in both if n in quantized.figures}
-        return figures | listening_figures(heard.model_dump(mode="json"))
+        return figures | listening_figures(heard)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,9 @@ from host_tools import ui
 from host_tools.options import common
 
 if TYPE_CHECKING:
+    from host_tools.image.build import BuildResult
     from host_tools.measure.features import FeatureSpeed
+    from host_tools.measure.results import Bench
 
 EXAMPLE = (
     "Example: kws bench --board disco_f407vg   or   kws bench --port /dev/ttyACM0 --rounds 50   or   "
@@ -51,7 +53,8 @@ def bench(
         ui.progress("benchmark") as progress,
     ):
         measured = measure(link, rounds=rounds, progress=progress)
-    ui.emit({**measured.to_json(), "build": build.to_json() if build else None}, json, show)
+    values = {**measured.to_json(), "build": build.to_json() if build else None}
+    ui.emit(values, json, lambda _: show(measured, build))
 
 
 def show_features(speeds: FeatureSpeed) -> None:
@@ -68,40 +71,32 @@ def show_features(speeds: FeatureSpeed) -> None:
         )
 
 
-def show(values: dict[str, Any]) -> None:
+def show(measured: Bench, build: BuildResult | None) -> None:
     """Prints the figures."""
     from host_tools.report import page as report
 
-    device, unit = values["device"], values["ticks"]
-    ui.out.say(
-        "{}, engine {}, model {}, firmware {}",
-        device["board"],
-        device["engine"],
-        device["model_hash"],
-        device["firmware"],
-    )
+    device, unit, cost = measured.device, measured.ticks, measured.cost
+    ui.out.say("{}, engine {}, model {}, firmware {}", device.board, device.engine, device.model_hash, device.firmware)
     table = ui.Table(box=None, pad_edge=False)
     table.add_column("", style="dim")
     for name in ("mean", "least", "most", "of"):
         table.add_column(name, justify="right")
-    rows = (
-        ("front end, a frame", "frontend_frame"),
-        ("inference", "inference"),
-        ("detector, a result", "detector"),
-    )
-    for text, key in rows:
-        cost = values["cost"][key]
-        table.add_row(text, *(f"{cost[k]:,.0f}" for k in ("mean", "min", "max", "count")))
+    for text, ticks in (
+        ("front end, a frame", cost.frontend_frame),
+        ("inference", cost.inference),
+        ("detector, a result", cost.detector),
+    ):
+        table.add_row(text, *(f"{value:,.0f}" for value in (ticks.mean, ticks.min, ticks.max, ticks.count)))
     ui.out.show(table)
-    ui.out.say("unit: {} [dim]({})[/]", unit["name"], unit["note"])
-    if device["macs"] and unit["name"] in ("instructions", "cycles"):
-        each = values["cost"]["inference"]["mean"] / device["macs"]
-        ui.out.say("{:,} multiply-accumulates an inference: {:.2f} {} each", device["macs"], each, unit["name"])
-    times = values["response_ms"]["burst"]
-    if times["count"]:
-        ui.out.say("response over the link: median {:.1f} ms, most {:.1f} ms", times["p50"], times["max"])
-    ui.out.say("audio taken: {:.1f} KB/s (real time is 32.0)", values["throughput_bytes_per_second"] / 1000)
-    for row in report.memory(values):
+    ui.out.say("unit: {} [dim]({})[/]", unit.name, unit.note)
+    if device.macs and cost.inference.mean and unit.name in ("instructions", "cycles"):
+        each = cost.inference.mean / device.macs
+        ui.out.say("{:,} multiply-accumulates an inference: {:.2f} {} each", device.macs, each, unit.name)
+    times = measured.response_ms.burst
+    if times.count:
+        ui.out.say("response over the link: median {:.1f} ms, most {:.1f} ms", times.p50, times.max)
+    ui.out.say("audio taken: {:.1f} KB/s (real time is 32.0)", measured.throughput_bytes_per_second / 1000)
+    for row in report.memory(build):
         parts = ", ".join(f"{name} {size:,}" for name, size in row.parts)
         ui.out.say("{}: {:,} of {:,} B ({})", row.name, row.used, row.limit, parts)
-    ui.out.say("frames: {} lost, {} repeated", values["link"]["lost"], values["link"]["repeated"])
+    ui.out.say("frames: {} lost, {} repeated", measured.link.lost, measured.link.repeated)

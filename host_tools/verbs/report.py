@@ -32,8 +32,9 @@ def report(
         return
     from host_tools.report import page as reports
     from host_tools.report import tables as show
+    from host_tools.report.results import read_results
 
-    results = reports.read_results(run)
+    results = read_results(run)
     folder = out or (run if run.is_dir() else run.parent)
     with ui.progress("drawing the report"), reports.of_a_file(run):
         _, page = reports.write_report(results, folder)
@@ -43,7 +44,7 @@ def report(
             show.results(results)
         ui.out.say("report: [bold]{}[/]", page)
 
-    ui.emit({**results, "report": str(page)}, json, human)
+    ui.emit({**results.to_json(), "report": str(page)}, json, human)
 
 
 def _card(model: Path, out: Path | None, *, json: bool) -> None:

@@ -49,19 +49,20 @@ def run(
     wanted = with_quality(load_config(config, board=board, engine=engine), quality, settings or [])
     folder = out or Path("runs") / wanted.name
     told = tracker(track)
-    results = mainjob.run(wanted, folder, clips=clips, fresh=fresh, bar=step_bar)
+    done = mainjob.run(wanted, folder, clips=clips, fresh=fresh, bar=step_bar)
+    results = done.results
     result = {
         "results": str(folder / "results.json"),
         "report": str(folder / "report.html"),
-        "outcomes": results.pop("outcomes"),
-        **{key: value for key, value in results.items() if key not in ("clips", "config")},
+        "outcomes": [row.model_dump() for row in done.outcomes],
+        **{key: value for key, value in results.to_json().items() if key not in ("clips", "config")},
     }
 
     def human(values: dict[str, Any]) -> None:
         from host_tools.report import tables as show
 
         show.results(results)
-        for warning in results.get("training", {}).get("warnings", []):
+        for warning in results.training.warnings if results.training else ():
             ui.out.say("warning: {}", warning)
         ui.out.say("report: [bold]{}[/]", values["report"])
         if told:

@@ -49,6 +49,7 @@ def stream(
     if sum((data is not None, wav is not None, mic)) != 1:
         raise KwsError("give one of --data DIR, --wav FILE and --mic", hint=EXAMPLE.removeprefix("Example: "))
     from host_tools.image import models, targets
+    from host_tools.report.results import Results
     from host_tools.words import microphone
     from model_pipeline.data.audio import recording_blocks
 
@@ -67,13 +68,15 @@ def stream(
         assert data is not None
         measured = _clips(link, data, clips, paced, only)
     where = f"an emulated {board}" if board and board != "host" else ""
-    results = {
-        **measured.to_json(),
-        "build": build.to_json() if build else None,
-        "data_folder": str(data.resolve()),
-        "where": where,
-    }
-    result = {key: value for key, value in results.items() if key != "clips"}
+    results = Results.of(
+        {
+            **measured.to_json(),
+            "build": build.to_json() if build else None,
+            "data_folder": str(data.resolve()),
+            "where": where,
+        }
+    )
+    result = {key: value for key, value in results.to_json().items() if key != "clips"}
     if out:
         from host_tools.report import page as report
 

@@ -16,7 +16,7 @@ from host_tools.link.events import Detection, Result, StreamDone
 from host_tools.link.session import Link
 from host_tools.measure import clips as measuring
 from host_tools.measure import device as bench
-from host_tools.measure.results import Results
+from host_tools.report.results import Results
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import DeviceError, KwsError
 from tests.support.fake_device import LABELS, FakeFirmware, Faults, expected_output, plugged
@@ -46,7 +46,8 @@ def test_clips_are_measured_and_summed_up(folder: Path) -> None:
         dataset = measuring.open_dataset(folder, info.labels)
         clips = measuring.choose_clips(dataset, 8)
         results = measuring.measure_clips(link, info, dataset, clips, realtime=1)
-        Results.model_validate(json.loads(json.dumps(results.to_json())))  # as results.json holds it
+        Results.of(json.loads(json.dumps(results.to_json())))  # as results.json holds it
+        assert results.to_json()["device"] == json.loads(json.dumps(info.as_dict()))
     audio = dataset.audio(clips)
     truth = [expected_output(a.tobytes()) for a in audio]
     assert [row.output for row in results.clips] == truth

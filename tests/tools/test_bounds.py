@@ -13,7 +13,7 @@ from host_tools.boards import boards_dir, load_board
 from host_tools.cli import main
 from host_tools.flash.uploaders import Job
 from host_tools.report import card
-from host_tools.report.page import read_results
+from host_tools.report.results import read_results
 from model_pipeline.data.dataset import read_description
 from model_pipeline.errors import KwsError
 from model_pipeline.export import recorded_arena

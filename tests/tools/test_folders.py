@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from host_tools.cli import build_app
 from host_tools.image import build as builder
 from host_tools.report.page import write_report
+from host_tools.report.results import Results
 from host_tools.run import job
 from host_tools.run.steps import Run, Step
 from host_tools.words import project
@@ -42,6 +43,7 @@ from model_pipeline.folders import (
     write_mark,
 )
 from model_pipeline.native import FIRMWARE, ROOT
+from tests.tools.test_report import example
 
 KIND = "kws test"
 
@@ -344,7 +346,7 @@ STEPS: dict[str, Callable[[Path, Path], object]] = {
     "export": lambda source, out: export(FIRMWARE / "model", out),
     "new": lambda source, out: project.create(["marvin"], out),
     "build": lambda source, out: builder.build("host", FIRMWARE / "model", out=out),
-    "report": lambda source, out: write_report({}, out),
+    "report": lambda source, out: write_report(Results.of(example()), out),
     "sessions": lambda source, out: write_sessions(
         [Session("thesis", np.zeros(16000, np.int16), [], {})], _with(out, "thesis.wav")
     ),

@@ -14,18 +14,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from host_tools.measure.boards import BoardCost
+from host_tools.measure.realtime import Verdict
 from host_tools.records import find
 from host_tools.records.compare import compare, flat, verdict
 from host_tools.records.gate import Requirement, against, require
 from host_tools.report.page import write_report
+from host_tools.report.results import Expectation, Results
 from model_pipeline import record
 from model_pipeline.config import load_config, with_settings
 from model_pipeline.errors import DeviceError, KwsError
+from model_pipeline.intervals import Rate, Share
+from model_pipeline.listening.results import Response
 from model_pipeline.native import ROOT
 from model_pipeline.record import FIGURES, Figure, Record
 from tests.support.terminal import same_as_snapshot, shown
 from tests.tools.test_cli import kws
-from tests.tools.test_report import example
+from tests.tools.test_report import example, stream
 
 
 def one(name: str = "one", settings: tuple[str, ...] = (), **figures: Figure) -> Record:
@@ -54,7 +59,7 @@ def place(tmp_path: Path) -> Path:
         tmp_path / "runs" / "deep" / "b",
         one("b", ("train.width=0.5",), accuracy=small, flash=Figure(value=70_000), macs=Figure(value=0.4e6)),
     )
-    write_report(example(), tmp_path / "runs" / "measured")
+    write_report(Results.of(example()), tmp_path / "runs" / "measured")
     (tmp_path / "runs" / "broken").mkdir()
     (tmp_path / "runs" / "broken" / "record.json").write_text('{"kind": "training"')
     (tmp_path / "runs" / "notes").mkdir()
@@ -145,40 +150,42 @@ def test_a_comparison_shows_so_many_differences(tmp_path: Path, capfd: pytest.Ca
 
 def test_figures_of_results_are_what_the_report_has() -> None:
     values = example()
-    values["expect"] = {
-        "near": None,
-        "streaming": {
-            "sessions": {
-                "10": {
-                    "misses": {"count": 20, "total": 100, "value": 0.2, "low": 0.1, "high": 0.3},
-                    "false_accepts": {"count": 2, "hours": 0.5, "per_hour": 4.0, "low": 0.5, "high": 14.4},
-                    "response_ms": {"count": 80, "median": 210.0},
-                }
-            },
-            "speech": None,
-            "noise": {"false_accepts": {"count": 0, "hours": 0.5, "per_hour": 0.0, "low": 0.0, "high": 7.4}},
-        },
-        "boards": [{"board": "disco_f407vg", "realtime": {"instructions_per_hop": 1000, "hop_ms": 20.0, "load": 0.25}}],
-    }
-    figures = find.figures_of(values)
+    heard = stream()
+    session = heard.sessions["10"].model_copy(
+        update={
+            "misses": Share.of(20, 100),
+            "false_accepts": Rate.of(2, 0.5),
+            "response_ms": Response(count=80, median=210.0),
+        }
+    )
+    verdict = Verdict("disco_f407vg", 168_000_000, 20.0, 1000, 500, 0.1, 0.25, True, 1.4, True, "")
+    expected = Expectation(
+        streaming=heard.model_copy(update={"sessions": {"10": session}}),
+        near=None,
+        boards=[BoardCost(board="disco_f407vg", name="a board", realtime=verdict, memory=None, why_not="")],
+    )
+    values["expect"] = expected.model_dump(mode="json")
+    figures = find.figures_of(Results.of(values))
     assert figures["device_accuracy"].value == values["accuracy"]["value"]
     assert figures["device_accuracy"].low == pytest.approx(values["accuracy"]["low"])
-    assert (figures["false_accepts_per_hour"].value, figures["false_accepts_per_hour"].high) == (4.0, 14.4)
-    assert figures["noise_false_accepts_per_hour"].high == 7.4 and "speech_false_accepts_per_hour" not in figures
+    rate = figures["false_accepts_per_hour"]
+    assert (rate.value, rate.low, rate.high) == (4.0, pytest.approx(0.4844, abs=1e-4), pytest.approx(14.449, abs=1e-3))
+    assert figures["noise_false_accepts_per_hour"].high == pytest.approx(7.378, abs=1e-3)
+    assert "speech_false_accepts_per_hour" not in figures
     assert figures["instructions_per_second"].value == 50_000 and figures["load"].value == 0.25
     assert figures["inference_instructions"].value == values["cost"]["inference"]["mean"]
     assert figures["misses"].sample == "100 keywords" and figures["answer_ms"].value == 210
     values["ticks"]["name"] = "nanoseconds"  # of this computer: no count of instructions
-    assert "inference_instructions" not in find.figures_of(values)
+    assert "inference_instructions" not in find.figures_of(Results.of(values))
     assert set(figures) <= set(FIGURES)
 
 
 def test_damaged_results_are_one_line(tmp_path: Path) -> None:
     values = example()
-    write_report(values, tmp_path / "run")
+    write_report(Results.of(values), tmp_path / "run")
     broken = copy.deepcopy(values) | {"steps": [{"title": "no seconds"}]}
     (tmp_path / "run" / "results.json").write_text(json.dumps(broken))
-    with pytest.raises(KwsError, match=r"results\.json lacks 'seconds'"):
+    with pytest.raises(KwsError, match=r"not a results file of kws: steps\.0\.seconds: Field required"):
         find.read(tmp_path / "run")
     (tmp_path / "run" / "record.json").write_text(json.dumps({"kind": "training", "name": 3}))
     with pytest.raises(KwsError, match="not a record of a run: name"):

@@ -36,6 +36,7 @@ REASONS = {
         "host_tools/measure/results.py Bench.to_json",
         "host_tools/measure/results.py Measurement.to_json",
         "host_tools/records/find.py Found.as_json",
+        "host_tools/report/results.py Results.to_json",
         "model_pipeline/exported.py Exported.to_json",
         "model_pipeline/listening/results.py CalibrationKept._there",
         "model_pipeline/listening/results.py ListeningKept._there",
@@ -57,12 +58,7 @@ REASONS = {
         "model_pipeline/models/net.py QuantConv.get_config",
         "model_pipeline/training/trainer.py WarmCosine.get_config",
     ],
-    "a results.json or manifest of any version, of which a report shows what is there": [
-        "host_tools/report/card.py _sessions",
-        "host_tools/report/page.py read_results",
-        "host_tools/run/job.py run",
-        "host_tools/run/results.py collect",
-    ],
+    "of a manifest of any version, of which a card shows what is there": ["host_tools/report/card.py _sessions"],
 }
 
 
