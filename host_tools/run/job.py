@@ -406,13 +406,13 @@ def run(
     with Run(folder, fresh=fresh) as state:
         done: list[StepDone] = []
         todo = steps(config, folder, clips=clips or config.measure.clips, done=done)
-        state.check_ahead(todo, read)
+        state.check_ahead(todo, read, beside=["config.toml"])
         builder.check_out(folder / "build")
-        state.claim("config.toml")
         if data.source == "folder":
             from model_pipeline.data.importer import check_splits
 
             check_splits(_existing(data.folder, "data.folder"), config.keywords)
+        state.claim("config.toml")
         write_config(config, folder / "config.toml")
         if fresh:
             builder.clean(folder / "build")

@@ -88,21 +88,30 @@ class Run:
         self.root = root
         self.fresh = fresh
         self._lock: TextIO | None = None
+        self._made: list[Path] = []  # by this run before it claimed anything
         self._before_marks = False  # a run of then, whose state alone told what it made
         self._state: dict[str, Any] = {"format": _FORMAT, "steps": {}, "begun": {}}
 
     def __enter__(self) -> Run:
+        self._made = [path for path in (self.folder / ".lock", self.folder) if not os.path.lexists(path)]
         self._lock = lock_folder(self.folder)
         try:
             self._state = self._load()
             self._before_marks = bool(self._state["steps"] or self._state["begun"]) and not read_mark(self.folder)
         except BaseException:
-            self._lock.close()
+            self._leave()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Gives the folder free. Where nothing was claimed in it, it is as it was: somebody else's, mostly."""
         if self._lock:
+            for path in self._made:  # before the lock is given up: see `lock_folder`
+                with contextlib.suppress(OSError):
+                    path.rmdir() if path == self.folder else path.unlink()
             self._lock.close()
 
     def claim(self, *names: str) -> None:
@@ -112,17 +121,21 @@ class Run:
             KwsError: one is there that it did not make.
         """
         claim_dir(self.folder, KIND, names, ours=lambda _: self._before_marks)
+        self._made = []
 
-    def check_ahead(self, steps: Sequence[Step], sources: Sequence[Path | str] = ()) -> None:
+    def check_ahead(
+        self, steps: Sequence[Step], sources: Sequence[Path | str] = (), *, beside: Sequence[str] = ()
+    ) -> None:
         """What else would stop the run only when the turn of a step comes.
 
         Args:
             sources: what is read that no step makes.
+            beside: what the run itself is going to claim.
 
         Raises:
             KwsError: an output is there that this run did not make, or overlaps one of ``sources``.
         """
-        names = _names(steps)
+        names = [*_names(steps), *beside]
         check_claim(self.folder, KIND, names, sources=sources, ours=lambda _: self._before_marks)
         for name in names:
             refuse_overlap(self.folder / name, sources)
@@ -273,18 +286,23 @@ def lock_folder(folder: Path) -> TextIO:
     Raises:
         KwsError: another process works in it, or it can't be written.
     """
+    path = folder / ".lock"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        check_regular(folder / ".lock")
-        # Through a link, a file would be made out of the folder.
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        stream = os.fdopen(os.open(folder / ".lock", flags, 0o666), "r+")
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_regular(path)
+            # Through a link, a file would be made out of the folder.
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            stream = os.fdopen(os.open(path, flags, 0o666), "r+")
+            if not try_lock(stream):
+                stream.close()
+                raise KwsError(f"another kws run works in {folder}", hint="wait for it, or use another --out")
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(stream.fileno()), path.lstat()):
+                    return stream
+            stream.close()  # one who claimed nothing took it away in between
     except OSError as error:
         raise KwsError(f"can't write {folder}: {error.strerror}", hint="another folder by --out") from error
-    if not try_lock(stream):
-        stream.close()
-        raise KwsError(f"another kws run works in {folder}", hint="wait for it, or use another --out")
-    return stream
 
 
 def folder_stamp(folder: Path) -> str:

@@ -420,7 +420,7 @@ class TestRun:
         before = contents(tmp_path / where)
         with pytest.raises(KwsError, match="read"):
             self._run(tmp_path / "X", source="folder", folder=str(tmp_path / where))
-        assert {k: v for k, v in contents(tmp_path / where).items() if k in before} == before
+        assert contents(tmp_path / where) == before
 
     @pytest.mark.parametrize("name", [*OUTPUTS, "config.toml", "results.json", "report.html"])
     def test_what_has_an_outputs_name_stops_it_before_the_first_step(self, tmp_path: Path, name: str) -> None:
@@ -433,8 +433,7 @@ class TestRun:
         before = contents(tmp_path / "X")
         with pytest.raises(KwsError, match="did not make"):
             self._run(tmp_path / "X", source="folder", folder=str(tmp_path / "in"))
-        after = {k: v for k, v in contents(tmp_path / "X").items() if k != ".lock"}
-        assert after == before
+        assert contents(tmp_path / "X") == before
 
     def test_a_state_of_something_else_is_not_overwritten(self, tmp_path: Path) -> None:
         speech(tmp_path / "in")

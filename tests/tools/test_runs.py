@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from host_tools.measure.clips import verdict
 from host_tools.run import job as mainjob
+from host_tools.run import steps
 from host_tools.run.quality import with_quality
 from host_tools.run.sources import PLUMBING, sources
 from host_tools.run.steps import Run, Step, StepDone, folder_stamp, write_config
@@ -110,6 +112,34 @@ def test_no_lock_is_made_through_a_link(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="can't write"):
         bench.go()
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_folder_in_which_nothing_was_begun_is_as_it_was(bench: Bench) -> None:
+    for there in (False, True):
+        if there:
+            write_text(bench.folder / "a" / "out.txt", "mine")
+        with pytest.raises(KwsError, match="did not make"), Run(bench.folder, bench.root) as run:
+            with pytest.raises(KwsError, match="another kws run"), Run(bench.folder, bench.root):
+                pass
+            assert (bench.folder / ".lock").is_file()  # the one who was refused took nothing away
+            write_text(bench.folder / "a" / "out.txt", "mine")
+            run.check_ahead(bench.steps())
+        assert [p.name for p in bench.folder.iterdir()] == ["a"]
+
+
+def test_a_lock_that_is_taken_away_is_made_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a run that claimed nothing, between another's opening of the file and its locking it."""
+    real, taken = steps.try_lock, []
+
+    def late(stream: Any) -> bool:
+        if not taken:
+            taken.append((bench.folder / ".lock").unlink())
+        return real(stream)
+
+    monkeypatch.setattr(steps, "try_lock", late)
+    with Run(bench.folder, bench.root), pytest.raises(KwsError, match="another kws run"):
+        Run(bench.folder, bench.root).__enter__()
+    assert taken
 
 
 def _edit_result(bench: Bench) -> None:
