@@ -66,7 +66,7 @@ def evaluate(
     """
     report = progress or silent
     manifest = load_manifest(model)
-    dataset = Dataset.open(data, manifest.keywords, data_config, some=not record)
+    dataset = Dataset.open(data, manifest.keywords, data_config, some=not record, clip_ms=manifest.clip_ms)
     clips = dataset.evaluation(split)
     if not any(clip.label < dataset.unknown for clip in clips):
         raise KwsError(f"{data} has no {split} clips of {', '.join(dataset.keywords)}")
@@ -114,7 +114,7 @@ def evaluate(
 
 
 def add_noise(audio: np.ndarray, noises: Sequence[np.ndarray], snr_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Clips in random pieces of ``noises`` (each at least a second): int16 [n, 16000] to the same. The SNR is that of
+    """Clips in random pieces of ``noises`` (each at least as long): int16 [n, samples] to the same. The SNR is that of
     the RMS of the whole clips, as in training."""
     out = audio.astype(np.float64)
     for clip in out:
@@ -127,7 +127,7 @@ def add_noise(audio: np.ndarray, noises: Sequence[np.ndarray], snr_db: float, rn
 
 
 def amplify(audio: np.ndarray, gain_db: float) -> np.ndarray:
-    """Louder or softer clips, int16 [n, 16000] to the same: what is too loud is cut off."""
+    """Louder or softer clips, int16 [n, samples] to the same: what is too loud is cut off."""
     return as_pcm(audio * 10 ** (gain_db / 20))
 
 

@@ -16,7 +16,7 @@ from model_pipeline.config import SILENCE, UNKNOWN, CompileConfig, CorpusConfig,
 from model_pipeline.errors import KwsError
 from model_pipeline.files import read_json, sha256_file, write_text
 from model_pipeline.limits import LIMITS, Labels, Name, Threshold
-from model_pipeline.rate import samples_of
+from model_pipeline.rate import CLIP_MS, LONGEST_CLIP_MS, samples_of
 from model_pipeline.strict import Strict
 
 # One step of the front end's uint16 output, as pymicro-features scales it (10/256).
@@ -137,6 +137,8 @@ class Manifest(Strict):
     labels: Labels
     frontend: FrontendConfig
     window_frames: int = Field(ge=1, le=LIMITS["FRAMES"])
+    # How long the clips are that it was made for, where that is not a second: those that it is judged on.
+    clip_ms: int = Field(CLIP_MS, ge=CLIP_MS, le=LONGEST_CLIP_MS, exclude_if=lambda ms: ms == CLIP_MS)
     input: Quantization
     output: Quantization
     detector: DetectorDefaults

@@ -286,6 +286,7 @@ def _manifest(
         labels=config.labels,
         frontend=config.frontend,
         window_frames=prepared.frames,
+        clip_ms=config.data.clip_ms,
         input=tensor(graph.inputs[0]),
         output=tensor(graph.outputs[0]),
         detector=detector_defaults(config.detector, len(config.labels), config.frontend.hop_ms),

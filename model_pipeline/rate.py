@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 SAMPLE_RATE = 16000
+# What a network sees at once, and so how long the clips of its data are: a second unless a phrase needs more.
+CLIP_MS, LONGEST_CLIP_MS = 1000, 1500
 
 
 def samples_of(ms: float) -> int:

@@ -29,7 +29,6 @@ from model_pipeline.child import Ask
 from model_pipeline.compiler import compile_model
 from model_pipeline.compiler.ir import Tensor
 from model_pipeline.config import Config, FrontendConfig, load_config
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError
 from model_pipeline.folders import atomic_dir
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
@@ -55,7 +54,7 @@ def untrained(config: Config, out: Path) -> Untrained:
         KwsError: the window is too short for the network, or TensorFlow can't convert it.
     """
     frontend = config.frontend
-    frames = frontend.frames(CLIP_SAMPLES)
+    frames = config.frames
     network, net = network_of(config, "folded", frames)
     rng = np.random.default_rng(config.train.seed)
     for name in net.convolutions:
@@ -161,7 +160,7 @@ class Trainings:
             self._first = prepare(config, self.data, self.work, progress)
             self._validation[config.frontend] = self._first.validation
         first = self._first
-        frontend, frames = config.frontend, config.frontend.frames(CLIP_SAMPLES)
+        frontend, frames = config.frontend, config.frames
         if frontend not in self._validation:
             clips = first.dataset.evaluation("validation")
             self._validation[frontend] = features_of(first.dataset, clips, config, frames)

@@ -46,7 +46,7 @@ def measure_model(
         raise DeviceError(
             f"the device runs model {info.model_hash}, {model} is {manifest.model_hash}", hint="build and flash again"
         )
-    dataset = open_dataset(data, info.labels, data_config)
+    dataset = open_dataset(data, info.labels, data_config, manifest.clip_ms)
     chosen = choose_clips(dataset, clips)
     measured = measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
     return compare_outputs(measured, host_outputs(model, dataset.audio(chosen)))
@@ -83,8 +83,11 @@ def choose_clips(dataset: Dataset, count: int, split: Any = "testing") -> list[C
     return chosen
 
 
-def open_dataset(folder: Any, labels: Sequence[str], config: DataConfig | None = None) -> Dataset:
-    """The data folder under a device's labels; it may lack some of the keywords.
+def open_dataset(
+    folder: Any, labels: Sequence[str], config: DataConfig | None = None, clip_ms: int | None = None
+) -> Dataset:
+    """The data folder under a device's labels; it may lack some of the keywords. ``clip_ms``: of its model's clips,
+    where that is known.
 
     Raises:
         KwsError: the labels are not keywords followed by unknown and silence, or the folder has none of them.
@@ -94,7 +97,7 @@ def open_dataset(folder: Any, labels: Sequence[str], config: DataConfig | None =
             f"the model on the device has the labels {', '.join(labels) or '(none)'}, not keywords, unknown, silence",
             hint="kws stream --wav FILE streams to any model",
         )
-    return Dataset.open(folder, keywords_of(labels), config, some=True)
+    return Dataset.open(folder, keywords_of(labels), config, some=True, clip_ms=clip_ms)
 
 
 def measure_clips(

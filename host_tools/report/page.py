@@ -13,11 +13,13 @@ from host_tools.image.build import BuildResult
 from host_tools.measure.results import Memory
 from host_tools.report.results import Epoch, Results, read_results
 from model_pipeline.data.audio import SAMPLE_RATE, read_clip
+from model_pipeline.data.dataset import fitting_clip_ms
 from model_pipeline.data.near import spelling
 from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged, write_json, write_text
 from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import keywords_of
+from model_pipeline.rate import samples_of
 from model_pipeline.text import shown
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
@@ -259,7 +261,8 @@ def _sound(folder: str, name: str) -> str:
 
     stream = io.BytesIO()
     try:
-        soundfile.write(stream, read_clip(path), SAMPLE_RATE, format="FLAC")
+        length = samples_of(fitting_clip_ms(Path(folder), None))
+        soundfile.write(stream, read_clip(path, length), SAMPLE_RATE, format="FLAC")
     except KwsError:
         return ""  # the report is of the measurement; a clip that can't be read any more is only not played
     return f"data:audio/flac;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -127,7 +127,9 @@ class Job:
     def take_in(self, progress: ProgressCallback) -> Imported:
         from model_pipeline.data.importer import import_folder
 
-        return import_folder(Path(self.config.data.folder), self.within("data"), progress)
+        return import_folder(
+            Path(self.config.data.folder), self.within("data"), progress, clip_ms=self.config.data.clip_ms
+        )
 
     def train(self, progress: ProgressCallback) -> Trained:
         found = child.run_step("model_pipeline.train", self.arguments(data="data", out="train"), progress)
@@ -430,15 +432,13 @@ def check_ahead(config: Config) -> None:
         KwsError: no such board, or it can't be emulated.
         MissingTool: no compiler or no emulator for it.
     """
-    from model_pipeline.data.audio import CLIP_SAMPLES
-
     builder.check_place()
     if config.detector.look and not (config.detector.rate and any(c.kind == "speech" for c in config.scenes.corpora)):
         raise KwsError(
             "detector.look needs detector.rate, and a corpus of connected speech to learn from",
             hint='set detector.rate=1, and have folder = "talk" or recordings under [[scenes.corpora]]',
         )
-    frames = config.frontend.frames(CLIP_SAMPLES)
+    frames = config.frames
     if config.hop_frames and frames % config.hop_frames:
         raise KwsError(f"hop_frames = {config.hop_frames} does not divide the model's window of {frames} frames")
     board = load_board(config.board)

@@ -16,7 +16,6 @@ from model_pipeline import record
 from model_pipeline.child import Worker
 from model_pipeline.compiler import compile_model
 from model_pipeline.config import Config
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.export import export
 from model_pipeline.files import read_bytes, read_json, sha256_tree, write_json
@@ -156,7 +155,7 @@ class Costs:
         Raises:
             Infeasible: a limit is broken; what can be known earlier is looked at before the firmware is built.
         """
-        frames, needed = config.frontend.frames(CLIP_SAMPLES), config.train.shape.frames
+        frames, needed = config.frames, config.train.shape.frames
         if needed > frames:
             raise Infeasible(f"needs {needed} frames, the window has {frames}", {"frames": needed / frames - 1})
         if config.hop_frames and frames % config.hop_frames:

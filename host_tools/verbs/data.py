@@ -11,6 +11,7 @@ from host_tools import ui
 from host_tools.options import common
 from host_tools.options.recipe import Settings
 from model_pipeline.errors import KwsError
+from model_pipeline.rate import CLIP_MS, LONGEST_CLIP_MS
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; replaced if it exists.")]
 ConfigOption = Annotated[str, typer.Option("--config", "-c", help="TOML file, or the name of a built-in one.")]
@@ -62,6 +63,9 @@ def import_(
     out: Out,
     name: Annotated[str, typer.Option(help="What the data is called, for the model's manifest.")] = "",
     licence: Annotated[str, typer.Option(help="Its licence, for the manifest.")] = "",
+    clip_ms: Annotated[
+        int, typer.Option(min=CLIP_MS, max=LONGEST_CLIP_MS, help="How long clips become, as data.clip_ms.")
+    ] = CLIP_MS,
     json: common.Json = False,
 ) -> None:
     """Take in recordings (wav, flac, ogg, mp3; any rate and length) as a data folder."""
@@ -69,7 +73,7 @@ def import_(
     from model_pipeline.data.importer import import_folder
 
     with ui.progress("importing") as progress:
-        result = import_folder(source, out, progress, name=name, licence=licence)
+        result = import_folder(source, out, progress, name=name, licence=licence, clip_ms=clip_ms)
 
     def human(values: Imported) -> None:
         ui.out.say("{}: {} clips of {} words", out, values.clips, len(values.words))
@@ -114,12 +118,12 @@ def info(
     json: common.Json = False,
 ) -> None:
     """Show what is in a data folder: clips and speakers of each word by split, noise."""
-    from model_pipeline.config import DataConfig, load_config, with_settings
+    from model_pipeline.config import load_config, with_settings
     from model_pipeline.data.dataset import Dataset, own_words
     from model_pipeline.data.described import Summary
 
     if config is None and not settings:
-        result = Dataset.open(folder, own_words(folder), DataConfig()).summary()
+        result = Dataset.open(folder, own_words(folder)).summary()
     else:
         wanted = with_settings(load_config(config), settings or [])
         result = Dataset.open(folder, wanted.keywords, wanted.data).summary()

@@ -48,7 +48,8 @@ def record(
     ] = True,
     json: common.Json = False,
 ) -> None:
-    """Record takes of a word: each is found by its energy, checked and cut to one second.
+    """Record takes of a word: each is found by its energy, checked and cut to one second, or
+    as long as the project's clips are.
 
     All takes of a speaker go into training, or all into testing: which, is by the hash of Speech Commands.
     """
@@ -80,13 +81,13 @@ def record(
 
     try:
         if from_file:
-            _cut(from_file, judge)
+            _cut(from_file, judge, config.data.clip_samples)
         else:
             missing = count - len(shelf.taken())
             if missing <= 0:
                 raise KwsError(f"{len(shelf.taken())} takes are there already", hint=f"--count {count + 20} for more")
             with _sound(port, baud) as (blocks, counts):
-                _listen(blocks, word, missing, seconds, judge)
+                _listen(blocks, word, missing, seconds, judge, config.data.clip_samples)
     except KeyboardInterrupt:
         ui.err.say("stopped; what was kept stays, and the next call goes on from it")
     found = _curve(folder, recordings) if curve and kept else None
@@ -155,12 +156,12 @@ def _say_curve(found: Curve) -> None:
         ui.out.say("  more takes help: the last doubling brought {:.0f} points", 100 * found.gain)
 
 
-def _cut(path: Path, judge: Any) -> None:
+def _cut(path: Path, judge: Any, clip: int) -> None:
     from host_tools.words import takes
     from model_pipeline.data.audio import read_audio, resample, to_int16
 
     with ui.progress(f"cut {path.name}"):
-        found = list(takes.find(to_int16(resample(*read_audio(path))), ended=True))
+        found = list(takes.find(to_int16(resample(*read_audio(path))), ended=True, clip=clip))
     if not found:
         raise KwsError(f"no word in {path}", hint="words need pauses of a third of a second between them")
     for take in found:
@@ -184,7 +185,7 @@ def _sound(port: str | None, baud: int | None) -> Iterator[tuple[Iterator[np.nda
         yield blocks, track
 
 
-def _listen(blocks: Iterator[np.ndarray], word: str, missing: int, patience: float, judge: Any) -> None:
+def _listen(blocks: Iterator[np.ndarray], word: str, missing: int, patience: float, judge: Any, clip: int) -> None:
     from dataclasses import replace
 
     import numpy as np
@@ -207,7 +208,7 @@ def _listen(blocks: Iterator[np.ndarray], word: str, missing: int, patience: flo
                     f"heard no word in {patience:g} s",
                     hint="python -m sounddevice lists the microphones",
                 )
-            take = next(takes.find(sound, ended=False), None) if number % 5 == 4 else None
+            take = next(takes.find(sound, ended=False, clip=clip), None) if number % 5 == 4 else None
             if take is None:
                 continue
             missing -= judge(replace(take, start=take.start + dropped))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from host_tools.boards import load_board
 from host_tools.run.steps import toml_value
 from model_pipeline.config import PROJECT_FILE, SILENCE, UNKNOWN, Config, SynthConfig, Word, explain, load_config
 from model_pipeline.data.near import near_words, sounds
+from model_pipeline.data.synth import FILLED, seconds_of
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.native import CODE
+from model_pipeline.rate import CLIP_MS, LONGEST_CLIP_MS
 from model_pipeline.strict import Strict
 from model_pipeline.text import shown
 from model_pipeline.words import folder_name
@@ -27,17 +30,22 @@ from model_pipeline.words import folder_name
 RECORDINGS = "recordings"
 _TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 _SHORTEST = 2  # phonemes: "go", "up"
-_LONGEST = 14  # about what is said in a second
+_LONGEST = 14 * LONGEST_CLIP_MS // 1000  # phonemes: about 14 are said in a second
+_SLOWLY = 1.25  # times as long as at a voice's usual pace: a word said so still fits the window
+_STEP_MS = 100  # of windows
 _MOST = 28
 
 
 class Project(Strict):
-    """A project as it was made; ``near_words`` by keyword."""
+    """A project as it was made; ``near_words`` by keyword. ``clip_ms``: the network's window, and ``seconds`` by
+    keyword, as voices say it at their usual pace, for which it was chosen."""
 
     folder: str
     config: str
     name: str
     keywords: list[str]
+    clip_ms: int
+    seconds: dict[str, float]
     near_words: dict[str, list[str]]
 
 
@@ -70,12 +78,16 @@ def create(
     except ValidationError as error:
         raise KwsError(f"{language!r} is not a language: {explain(error)}", hint="--language de") from error
     check_words(words, language)
+    seconds = seconds_of(words, SynthConfig(language=language))
+    clip_ms = window_for(seconds)
     values: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9_.-]", "-", folder.resolve().name)[:40].lstrip("_.-") or "words",
         "words": list(words),
         "folder": shlex.quote(str(folder)),
         "config": PROJECT_FILE,
         "board": board,
+        "clip_ms": clip_ms,
+        "slowest": max(seconds.items(), key=lambda item: item[1], default=("", 0.0)),
         # Near words take most of the unknown clips: about ten of each by the voices of training.
         "clips": 300,
         "unknown": 600 + 200 * len(words),
@@ -107,6 +119,8 @@ def create(
         config=str(folder / PROJECT_FILE),
         name=values["name"],
         keywords=list(words),
+        clip_ms=clip_ms,
+        seconds={word: round(s, 2) for word, s in seconds.items()},
         near_words=values["near_words"],
     )
 
@@ -129,13 +143,33 @@ def check_words(words: Sequence[str], language: str = "en") -> None:
             raise KwsError(f"{word} is too short to be told from other speech", hint="a word of two syllables or more")
         if len(sound) > _LONGEST:
             raise KwsError(
-                f"{word} takes more than a second to say ({len(sound)} sounds, at most {_LONGEST}), and the model "
-                "hears one second",
+                f"{word} takes more than {LONGEST_CLIP_MS / 1000:g} s to say ({len(sound)} sounds, at most {_LONGEST}),"
+                " and the model hears no more at once",
                 hint="a shorter phrase",
             )
         if sound in spoken:
             raise KwsError(f"{spoken[sound]} and {word} sound the same", hint="leave one of them out")
         spoken[sound] = word
+
+
+def window_for(seconds: Mapping[str, float]) -> int:
+    """The window in ms that fits words which take so many ``seconds`` to say, also where they are said more slowly; of
+    the longest ones, at least at the usual pace.
+
+    Raises:
+        KwsError: one takes longer than the longest window.
+    """
+    window = CLIP_MS
+    for word, took in seconds.items():
+        needed = 1000 * took / FILLED
+        if needed > LONGEST_CLIP_MS:
+            raise KwsError(
+                f"{word} takes {took:.1f} s to say, and the model hears {LONGEST_CLIP_MS / 1000:g} s at once",
+                hint="a shorter phrase",
+            )
+        slowly = math.ceil(_SLOWLY * needed / _STEP_MS) * _STEP_MS
+        window = max(window, min(LONGEST_CLIP_MS, slowly))
+    return window
 
 
 def check_spelling(word: str) -> None:

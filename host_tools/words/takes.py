@@ -1,4 +1,4 @@
-"""Takes of one word, out of a microphone's sound or a long recording: found by their energy, checked, cut to one second
+"""Takes of one word, out of a microphone's sound or a long recording: found by their energy, checked, cut to a clip
 and kept under names that keep a speaker in one split."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CLIPPED_RUN = 3  # samples in a row: a loud but whole sine touches the top once
 
 @dataclass(frozen=True)
 class Take:
-    """One word. ``start`` and ``end`` in samples of the recording; ``clip`` int16 [16000] with the word in its
+    """One word. ``start`` and ``end`` in samples of the recording; ``clip`` int16 [n] with the word in its
     middle; ``level_db`` its RMS of full scale; ``reason`` why it is of no use, "" if it is."""
 
     start: int
@@ -42,11 +42,12 @@ class Take:
     reason: str
 
 
-def find(samples: np.ndarray, *, ended: bool) -> Iterator[Take]:
+def find(samples: np.ndarray, *, ended: bool, clip: int = CLIP_SAMPLES) -> Iterator[Take]:
     """The words in int16 [n] at 16 kHz, in order.
 
     Args:
         ended: whether the recording is over; else a word that may still go on is not given yet.
+        clip: samples of a clip.
     """
     count = len(samples) // _FRAME
     if not count:
@@ -64,10 +65,10 @@ def find(samples: np.ndarray, *, ended: bool) -> Iterator[Take]:
         start, end = first * _FRAME, last * _FRAME
         if not ended and len(samples) - end < _AFTER:
             return
-        yield _take(samples, start, end, float(np.median(room[first:last])))
+        yield _take(samples, start, end, float(np.median(room[first:last])), clip)
 
 
-def _take(samples: np.ndarray, start: int, end: int, room_db: float) -> Take:
+def _take(samples: np.ndarray, start: int, end: int, room_db: float, length: int) -> Take:
     word = samples[start:end]
     level = float(_decibel(word[None])[0])
     at_top = np.concatenate([[0], np.abs(word.astype(np.int32)) >= _CLIPPED, [0]]).astype(int)
@@ -79,11 +80,12 @@ def _take(samples: np.ndarray, start: int, end: int, room_db: float) -> Take:
         reason = f"too quiet ({level:.0f} dB of full scale): come nearer, or turn the microphone up"
     elif level < room_db + _SNR_DB:
         reason = f"only {level - room_db:.0f} dB above the room's noise: come nearer"
-    elif end - start > CLIP_SAMPLES:
-        reason = f"{(end - start) / SAMPLE_RATE:.1f} s long: one word, or short phrase, in a second"
-    first = min(max(0, (start + end - CLIP_SAMPLES) // 2), max(0, len(samples) - CLIP_SAMPLES))
-    clip = samples[first : first + CLIP_SAMPLES]
-    missing = CLIP_SAMPLES - len(clip)
+    elif end - start > length:
+        room = "a second" if length == SAMPLE_RATE else f"{length / SAMPLE_RATE:.1f} s"
+        reason = f"{(end - start) / SAMPLE_RATE:.1f} s long: one word, or short phrase, in {room}"
+    first = min(max(0, (start + end - length) // 2), max(0, len(samples) - length))
+    clip = samples[first : first + length]
+    missing = length - len(clip)
     return Take(start, end, np.pad(clip, (missing // 2, missing - missing // 2)), level, reason)
 
 

@@ -18,6 +18,7 @@ from model_pipeline.config.training import (
     ScenesConfig,
     TrainConfig,
 )
+from model_pipeline.rate import CLIP_MS
 from model_pipeline.strict import Strict
 
 UNKNOWN = "unknown"
@@ -99,6 +100,14 @@ class Config(Strict):
             raise ValueError("esphome: its detector has detector.look = 0 and detector.min_count = 1")
         return self
 
+    @model_validator(mode="after")
+    def _whole_hops(self) -> Config:
+        if self.data.clip_ms != CLIP_MS and self.data.clip_ms % self.frontend.hop_ms:
+            raise ValueError(
+                f"data.clip_ms = {self.data.clip_ms} is not a whole number of hops of {self.frontend.hop_ms} ms"
+            )
+        return self
+
     @field_validator("keywords")
     @classmethod
     def _distinct(cls, words: list[str]) -> list[str]:
@@ -108,6 +117,11 @@ class Config(Strict):
         if reserved:
             raise ValueError(f"{', '.join(sorted(reserved))} is a label of every model, not a keyword")
         return words
+
+    @property
+    def frames(self) -> int:
+        """Feature frames of the network's window: those of a clip."""
+        return self.frontend.frames(self.data.clip_samples)
 
     @property
     def labels(self) -> list[str]:

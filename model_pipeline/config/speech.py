@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from model_pipeline.rate import CLIP_MS, LONGEST_CLIP_MS, samples_of
 from model_pipeline.strict import Strict
 from model_pipeline.words import as_text, check_said
 
@@ -118,6 +119,9 @@ class TalkConfig(Strict):
 class DataConfig(Strict):
     """Where the speech comes from."""
 
+    # How long a clip is, and so what the network sees at once: a longer window for phrases that take more than a second
+    # to say. Whole hops of the front end.
+    clip_ms: int = Field(CLIP_MS, ge=CLIP_MS, le=LONGEST_CLIP_MS)
     source: Literal["synth", "folder"] = "synth"
     folder: str = ""  # Speech Commands layout; used by source = "folder"
     name: str = ""  # what the data is called, for the manifest
@@ -134,3 +138,14 @@ class DataConfig(Strict):
     extra_share: float = Field(0.4, ge=0, le=1)  # of the unknown words in an epoch
     unknown_percent: int = Field(0, ge=0, le=100)  # of all keyword clips; 0: as many as a mean keyword
     silence_percent: int = Field(0, ge=0, le=100)  # silent clips, in the same way
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples of a clip."""
+        return samples_of(self.clip_ms)
+
+    def recipe(self) -> dict[str, Any]:
+        """What training depends on, as JSON values: not where the data lies; what it did not know once only where it
+        is not as it was then."""
+        later = {"clip_ms"} if self.clip_ms == CLIP_MS else set()
+        return self.model_dump(mode="json", exclude={"folder", "extra"} | later)

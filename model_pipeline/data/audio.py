@@ -1,4 +1,4 @@
-"""One-second clips of 16 kHz mono int16 audio, from and to files."""
+"""Clips of 16 kHz mono int16 audio, from and to files: of a second, unless a length is given."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import soundfile
 
 from model_pipeline.errors import KwsError
 from model_pipeline.pipes import check_regular
-from model_pipeline.rate import SAMPLE_RATE
+from model_pipeline.rate import CLIP_MS, SAMPLE_RATE, samples_of
 from model_pipeline.text import shown
 
-CLIP_SAMPLES = SAMPLE_RATE  # a second
+CLIP_SAMPLES = samples_of(CLIP_MS)
 _READ = 65536  # frames a read of a long recording
 EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64")
 # Sound that libsndfile does not read; it is named where it is left out.
@@ -265,8 +265,8 @@ def fit_clip(samples: np.ndarray, length: int = CLIP_SAMPLES) -> np.ndarray:
     return samples[start : start + length]
 
 
-def read_clip(path: Path) -> np.ndarray:
-    """A clip of a data folder as int16 [16000].
+def read_clip(path: Path, length: int = CLIP_SAMPLES) -> np.ndarray:
+    """A clip of a data folder as int16 [length].
 
     Raises:
         UnreadableAudio: it can't be decoded.
@@ -275,15 +275,15 @@ def read_clip(path: Path) -> np.ndarray:
     samples, rate = read_audio(path)
     if rate != SAMPLE_RATE:
         raise KwsError(f"{path} is sampled at {rate} Hz, not at 16000", hint="kws data import resamples a folder")
-    return fit_clip(to_int16(samples))
+    return fit_clip(to_int16(samples), length)
 
 
-def read_clips(paths: list[Path]) -> np.ndarray:
-    """Many clips at once (libsndfile works outside Python's lock, so threads help): int16 [n, 16000]."""
-    clips = np.empty((len(paths), CLIP_SAMPLES), np.int16)
+def read_clips(paths: list[Path], length: int = CLIP_SAMPLES) -> np.ndarray:
+    """Many clips at once (libsndfile works outside Python's lock, so threads help): int16 [n, length]."""
+    clips = np.empty((len(paths), length), np.int16)
 
     def read(index: int) -> None:
-        clips[index] = read_clip(paths[index])
+        clips[index] = read_clip(paths[index], length)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for _ in pool.map(read, range(len(paths))):

@@ -17,7 +17,6 @@ import numpy as np
 from model_pipeline.config import SILENCE, UNKNOWN, DataConfig
 from model_pipeline.data import noise as noises
 from model_pipeline.data.audio import (
-    CLIP_SAMPLES,
     SAMPLE_RATE,
     fit_clip,
     is_sound,
@@ -31,6 +30,7 @@ from model_pipeline.data.doubts import warnings
 from model_pipeline.data.split import SPLITS, ListUse, Split, Splitter, speaker_of
 from model_pipeline.errors import KwsError
 from model_pipeline.files import read_json
+from model_pipeline.rate import CLIP_MS, LONGEST_CLIP_MS
 from model_pipeline.words import word_key
 
 NOISE_FOLDER = "_background_noise_"
@@ -47,7 +47,7 @@ _SILENCE_DB = (-30.0, 0.0)  # gain of a silence clip against its noise file
 
 @dataclass(frozen=True)
 class Clip:
-    """One second of audio with its label: a file, or for silence a piece of noise.
+    """A clip of audio with its label: a file, or for silence a piece of noise.
 
     ``name`` is ``word/file`` (or ``silence/<noise file>@<start>``), the same wherever the folder lies.
     """
@@ -91,18 +91,30 @@ class Dataset:
 
     @classmethod
     def open(
-        cls, folder: str | Path, keywords: Sequence[str], config: DataConfig | None = None, *, some: bool = False
+        cls,
+        folder: str | Path,
+        keywords: Sequence[str],
+        config: DataConfig | None = None,
+        *,
+        some: bool = False,
+        clip_ms: int | None = None,
     ) -> Dataset:
         """Lists the clips (no audio is read).
 
         Args:
             some: keywords without clips are fine as long as one has some; they are then in ``absent``.
+            clip_ms: how long clips shall be, as a model's manifest has it; None: as ``config`` has it, or without one
+                as the folder's clips are.
 
         Raises:
-            KwsError: no such folder, no words in it, a keyword without clips (named), or a list that names no clip.
+            KwsError: no such folder, no words in it, a keyword without clips (named), a list that names no clip, or
+                clips that were made of another length.
         """
         folder = Path(folder)
         words = word_folders(folder)
+        used = (config or DataConfig()).model_copy(
+            update={"clip_ms": fitting_clip_ms(folder, clip_ms or (config.clip_ms if config else None))}
+        )
         labels = {word_key(keyword): label for label, keyword in enumerate(keywords)}
         there = {word_key(word) for word in words}
         missing = [keyword for keyword in keywords if word_key(keyword) not in there]
@@ -119,13 +131,17 @@ class Dataset:
                     unused += 1
                     continue
                 speech.append(Clip(name, label, word, speaker_of(file), split))
-        used = config or DataConfig()
         return cls(folder, list(keywords), speech, unused, splitter.rule, used, splitter.use, tuple(missing))
 
     @property
     def labels(self) -> list[str]:
         """The model's outputs: keywords, unknown, silence."""
         return [*self.keywords, UNKNOWN, SILENCE]
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples of a clip, whatever the length of its file."""
+        return self.config.clip_samples
 
     @property
     def unknown(self) -> int:
@@ -169,7 +185,7 @@ class Dataset:
         for index in range(count):
             which = index % len(self.noise)
             first, last = self._noise_span(which, split)
-            start = int(rng.integers(first, max(first + 1, last - CLIP_SAMPLES + 1)))
+            start = int(rng.integers(first, max(first + 1, last - self.clip_samples + 1)))
             gain = float(10 ** (rng.uniform(*_SILENCE_DB) / 20))
             gain = 0.0 if index % 20 == 19 else gain
             name = f"{SILENCE}/{self.noise[which][0]}@{start}"
@@ -177,19 +193,20 @@ class Dataset:
         return clips
 
     def audio(self, clips: Sequence[Clip]) -> np.ndarray:
-        """The clips' audio: int16 [n, 16000].
+        """The clips' audio: int16 [n, clip_samples].
 
         Raises:
             KwsError: a file can't be decoded or is not at 16 kHz.
         """
-        result = np.empty((len(clips), CLIP_SAMPLES), np.int16)
+        length = self.clip_samples
+        result = np.empty((len(clips), length), np.int16)
         speech = [i for i, c in enumerate(clips) if c.noise < 0]
         if speech:
-            result[speech] = read_clips([self.folder / clips[i].name for i in speech])
+            result[speech] = read_clips([self.folder / clips[i].name for i in speech], length)
         for i, clip in enumerate(clips):
             if clip.noise >= 0:
-                piece = self.noise[clip.noise][1][clip.start : clip.start + CLIP_SAMPLES]
-                result[i] = fit_clip(to_int16(piece.astype(np.float32) / 32768 * clip.gain))
+                piece = self.noise[clip.noise][1][clip.start : clip.start + length]
+                result[i] = fit_clip(to_int16(piece.astype(np.float32) / 32768 * clip.gain), length)
         return result
 
     @cached_property
@@ -217,9 +234,9 @@ class Dataset:
     def _noise_span(self, which: int, split: Split) -> tuple[int, int]:
         first, last = _NOISE_PARTS[split]
         length = len(self.noise[which][1])
-        # A short file's part may be under a second: reach back then, rather than repeat a few milliseconds.
+        # A short file's part may be shorter than a clip: reach back then, rather than repeat a few milliseconds.
         end = int(last * length)
-        return max(0, min(int(first * length), end - CLIP_SAMPLES)), end
+        return max(0, min(int(first * length), end - self.clip_samples)), end
 
     def content_hash(self) -> str:
         """SHA-256 over every clip's name, size and split: which data a model was trained on."""
@@ -301,6 +318,27 @@ def own_words(folder: Path) -> list[str]:
     ):
         return [str(word) for word in made_for]
     return words
+
+
+def fitting_clip_ms(folder: Path, wanted: int | None) -> int:
+    """How long a folder's clips are read: ``wanted``, or None for as they were made. Folders that do not say how their
+    clips were made take any length.
+
+    Raises:
+        KwsError: they were made of another length.
+    """
+    description = read_description(folder)
+    made = description.get("clip_ms", CLIP_MS if description.get("source") in ("synth", "import") else None)
+    if made is not None and (not isinstance(made, int) or not CLIP_MS <= made <= LONGEST_CLIP_MS):
+        raise KwsError(
+            f"{folder / 'dataset.json'}: clip_ms is {CLIP_MS} to {LONGEST_CLIP_MS}", hint="make the data folder again"
+        )
+    if wanted and made and wanted != made:
+        raise KwsError(
+            f"the clips in {folder} are {made} ms long, and the network's window is {wanted} ms",
+            hint=f"make the folder again with data.clip_ms = {wanted}, or --set data.clip_ms={made}",
+        )
+    return wanted or made or CLIP_MS
 
 
 def is_word_folder(name: str) -> bool:

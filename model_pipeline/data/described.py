@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from model_pipeline.rate import CLIP_MS
 from model_pipeline.strict import Sparse, Strict
 
 
@@ -22,10 +25,14 @@ class LeftOut(Strict):
     reason: str
 
 
+ClipMs = Annotated[int, Field(exclude_if=lambda ms: ms == CLIP_MS)]
+
+
 class Imported(Strict):
     """``dataset.json`` of recordings that were taken in.
 
     Attributes:
+        clip_ms: how long the clips are, where that is not a second.
         words: clips of each; ``spellings``: what a word was called, where it was called otherwise.
         split_rule: as `dataset.Dataset` has it; ``lists``: by split.
         resampled, padded, cut, opposite_phase, scaled_down, header_without_size: clips to which that was done.
@@ -33,6 +40,7 @@ class Imported(Strict):
     """
 
     source: Literal["import"] = "import"
+    clip_ms: ClipMs = CLIP_MS
     name: str
     licence: str
     layout: str
@@ -80,9 +88,10 @@ class BySplit(Strict):
 
 class Synthesized(Sparse):
     """``dataset.json`` of words that synthesisers said. ``settings``: the configuration's ``synth``; ``recordings``: of
-    the user's own ones, where there are any."""
+    the user's own ones, where there are any; ``clip_ms``: as in `Imported`."""
 
     source: Literal["synth"] = "synth"
+    clip_ms: ClipMs = CLIP_MS
     licence: str
     engines: dict[str, EngineUsed]
     missing_engines: list[str]

@@ -1,4 +1,4 @@
-"""Takes in recordings: any folder with one folder a word becomes a data folder at 16 kHz with one-second clips."""
+"""Takes in recordings: any folder with one folder a word becomes a data folder at 16 kHz with clips of one length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from model_pipeline.data.audio import (
-    CLIP_SAMPLES,
     SAMPLE_RATE,
     UnreadableAudio,
     fit_clip,
@@ -31,6 +30,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir, refuse_overlap
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.rate import CLIP_MS, samples_of
 from model_pipeline.text import shown
 from model_pipeline.words import word_key
 
@@ -46,7 +46,7 @@ class _Done:
     source: Source
     target: str
     rate: int = SAMPLE_RATE
-    samples: int = CLIP_SAMPLES  # at 16 kHz, before padding or cutting
+    samples: int = 0  # at 16 kHz, before padding or cutting
     mended: tuple[str, ...] = ()
     digest: str = ""
     error: str = ""
@@ -59,12 +59,13 @@ def import_folder(
     *,
     name: str = "",
     licence: str = "",
+    clip_ms: int = CLIP_MS,
 ) -> Imported:
     """Makes data folder ``out`` of ``source`` (its layouts: `model_pipeline.data.sources`), whole or not at all.
 
     wav, flac, ogg, opus, mp3 and what else libsndfile knows are read; other rates are resampled, channels averaged (of
     such that cancel each other out the loudest is taken), floats beyond full scale made smaller, clips padded with
-    zeros or cut to their loudest second. What can't be used is left out, listed and counted. The folder's
+    zeros or cut to their loudest ``clip_ms``. What can't be used is left out, listed and counted. The folder's
     ``*_list.txt`` (or its folders of splits) go with it. Without them the split is by the hash of the speaker: that of
     names ``<speaker>_nohash_<n>``, a folder below the word's, or else each file counts as a speaker of its own.
 
@@ -85,20 +86,20 @@ def import_folder(
     splitter = Splitter(source, (clip.path for clip in found.clips))
     jobs = [_Done(clip, _target(clip)) for clip in found.clips]
     noise = _noise(found)
-    total = len(jobs) + len(noise)
+    total, length = len(jobs) + len(noise), samples_of(clip_ms)
     with atomic_dir(out, "kws data import") as folder:
         for word in found.words:
             (folder / word).mkdir()
         done: list[_Done] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
-                for result in pool.map(lambda job: _convert(source, folder, job, clip=True), jobs):
+                for result in pool.map(lambda job: _convert(source, folder, job, length), jobs):
                     done.append(result)
                     if len(done) % 20 == 0:
                         report(len(done), total, shown(result.source.path, 80))
                 if noise:
                     (folder / NOISE_FOLDER).mkdir()
-                noises = list(pool.map(lambda job: _convert(source, folder, job, clip=False), noise))
+                noises = list(pool.map(lambda job: _convert(source, folder, job, None), noise))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -115,6 +116,7 @@ def import_folder(
         mended = Counter(kind for d in good for kind in d.mended)
         words = Counter(d.source.word for d in good)
         description = Imported(
+            clip_ms=clip_ms,
             name=name or str(origin.get("name") or ""),
             licence=licence or str(origin.get("licence") or ""),
             layout=found.layout,
@@ -125,8 +127,8 @@ def import_folder(
             split_rule=rule,
             lists={split: use.counted() for split, use in splitter.use.items()},
             resampled=sum(d.rate != SAMPLE_RATE for d in good),
-            padded=sum(d.samples < CLIP_SAMPLES for d in good),
-            cut=sum(d.samples > CLIP_SAMPLES for d in good),
+            padded=sum(d.samples < length for d in good),
+            cut=sum(d.samples > length for d in good),
             opposite_phase=mended["opposite"],
             scaled_down=mended["scaled"],
             header_without_size=mended["unsized"],
@@ -217,10 +219,11 @@ def _noise(found: Found) -> list[_Done]:
     return jobs
 
 
-def _convert(source: Path, folder: Path, job: _Done, *, clip: bool) -> _Done:
+def _convert(source: Path, folder: Path, job: _Done, length: int | None) -> _Done:
+    """``length``: of a clip in samples; None for noise, which stays as long as it is."""
     path = source / job.source.path
     try:
-        recording = read_recording(path, _LONGEST_S if clip else float("inf"))
+        recording = read_recording(path, _LONGEST_S if length else float("inf"))
     except UnreadableAudio as error:
         job.error = str(error).removeprefix(f"can't read {shown(path)}: ")
         return job
@@ -230,10 +233,10 @@ def _convert(source: Path, folder: Path, job: _Done, *, clip: bool) -> _Done:
     job.samples = len(audio)
     if len(audio) < _SHORTEST:
         job.error = f"it is {1000 * len(audio) / SAMPLE_RATE:.1f} ms long"
-    elif clip and job.source.word != "silence" and not np.any(audio):
+    elif length and job.source.word != "silence" and not np.any(audio):
         job.error = "there is no sound in it (all samples are 0)"
     else:
-        audio = fit_clip(audio) if clip else audio
+        audio = fit_clip(audio, length) if length else audio
         job.digest = hashlib.sha256(audio.tobytes()).hexdigest()
         write_wav(folder / job.target, audio)
     return job

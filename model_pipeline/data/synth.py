@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_pipeline.config import Config, SynthConfig
+from model_pipeline.config import Config, DataConfig, SynthConfig
 from model_pipeline.data import neural, noise
 from model_pipeline.data.audio import (
     CLIP_SAMPLES,
@@ -56,7 +56,8 @@ _ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0
 _NOISE_S = 120  # of each; a tenth chooses the detector, another tells what to expect
 _BATCH = 24  # utterances to one worker at a time
 _BLENDS = 60  # voices between those of Kokoro that one split has
-_LONGEST = int(0.92 * CLIP_SAMPLES)
+FILLED = 0.92  # of a clip, at most, by a word
+_MEASURED = 9  # voices that say how long a word takes
 # Of every five takes of a speaker, where a model is for him alone.
 _TURN = 5
 _PERSONAL: dict[int, Split] = {3: "validation", 4: "testing"}
@@ -94,21 +95,18 @@ def synthesize(config: Config, out: Path, progress: ProgressCallback | None = No
     words = _unknown_words(config)
     jobs = _plan(config, cast, words, rng)
     with atomic_dir(out, "kws data synth", sources=[config.data.recordings]) as folder:
-        failed = _speak_all(jobs, folder, report)
+        failed = _speak_all(jobs, folder, report, config.data.clip_samples)
         if failed > len(jobs) // 10:
             raise KwsError(f"{failed} of {len(jobs)} clips could not be spoken")
         made = [job for job in jobs if (folder / job.path).exists()]
-        _write_noise(folder / NOISE_FOLDER, made, config.keywords, folder, config.synth.seed)
-        own = (
-            _add_recordings(Path(config.data.recordings), folder, config.data.personal)
-            if config.data.recordings
-            else {}
-        )
+        _write_noise(folder / NOISE_FOLDER, made, config, folder)
+        own = _add_recordings(config.data, folder) if config.data.recordings else {}
         for split in ("validation", "testing"):
             names = [*(j.path for j in made if j.split == split), *(n for n, s in own.items() if s == split)]
             write_text(folder / f"{split}_list.txt", "".join(f"{name}\n" for name in names))
         licence = "made on this machine; no third party's recordings"
         description = Synthesized(
+            clip_ms=config.data.clip_ms,
             licence=f"{licence}; and the user's own recordings" if own else licence,
             engines={engine: EngineUsed(version=version(engine), voices=n) for engine, n in engines.items()},
             missing_engines=[e for e in wanted_engines(config.synth) if e not in engines],
@@ -130,13 +128,17 @@ def synthesize(config: Config, out: Path, progress: ProgressCallback | None = No
 
 
 def held_out_clips(
-    words: Sequence[str], takes: int, settings: SynthConfig, progress: ProgressCallback | None = None
+    words: Sequence[str],
+    takes: int,
+    settings: SynthConfig,
+    progress: ProgressCallback | None = None,
+    length: int = CLIP_SAMPLES,
 ) -> tuple[np.ndarray, list[str]]:
     """Each of ``words`` as ``takes`` voices say it that the data of `synthesize` with the same ``settings`` keeps for
     testing.
 
     Returns:
-        int16 [n, 16000], and the word of each clip; a word that no voice can say has none.
+        int16 [n, length], and the word of each clip; a word that no voice can say has none.
 
     Raises:
         MissingTool, KwsError: as `synthesize`.
@@ -149,9 +151,24 @@ def held_out_clips(
             casting.add(word, "testing")
     with tempfile.TemporaryDirectory(prefix="kws_near_") as name:
         folder = Path(name)
-        _speak_all(casting.jobs, folder, report)
+        _speak_all(casting.jobs, folder, report, length)
         made = [job for job in casting.jobs if (folder / job.path).exists()]
-        return read_clips([folder / job.path for job in made]), [job.word for job in made]
+        return read_clips([folder / job.path for job in made], length), [job.word for job in made]
+
+
+def seconds_of(words: Sequence[str], settings: SynthConfig) -> dict[str, float]:
+    """How long each word takes to say: the median of some of espeak-ng's voices at their usual pace, in seconds. A word
+    that they can't say is left out.
+
+    Raises:
+        KwsError: espeak-ng fails.
+    """
+    voices = available(["espeak-ng"], settings.language).get("espeak-ng", [])
+    order = np.random.default_rng(1).permutation(len(voices))[:_MEASURED]
+    said = [Utterance(voices[i], settings.text_of(word), 1.0, 1.0) for word in words for i in order]
+    heard = iter([_trim(x) for x in speak(said)])
+    found = {word: [len(x) / SAMPLE_RATE for x in (next(heard) for _ in order) if x is not None] for word in words}
+    return {word: float(np.median(times)) for word, times in found.items() if times}
 
 
 def _voices(settings: SynthConfig) -> list[Voice]:
@@ -172,14 +189,14 @@ def wanted_engines(settings: SynthConfig) -> list[str]:
     return [engine for engine in able if engine != "piper" or settings.piper_voices]
 
 
-def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback) -> int:
-    """Writes all clips; returns how many the engines said nothing for."""
+def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback, length: int) -> int:
+    """Writes all clips, of ``length`` samples; returns how many the engines said nothing for."""
     for word in {job.word for job in jobs}:
         (folder / folder_name(word)).mkdir(exist_ok=True)
     done, failed = 0, 0
     with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
         try:
-            for count in pool.map(lambda batch: _make(batch, folder), _batches(jobs)):
+            for count in pool.map(lambda batch: _make(batch, folder, length), _batches(jobs)):
                 failed += count
                 done += _BATCH
                 report(min(done, len(jobs)), len(jobs), f"{len(jobs)} clips")
@@ -320,19 +337,21 @@ def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
     return [group[i : i + _BATCH] for group in order for i in range(0, len(group), _BATCH)]
 
 
-def _make(jobs: Sequence[_Job], folder: Path) -> int:
-    """Speaks and writes a batch; returns how many the engine said nothing for."""
+def _make(jobs: Sequence[_Job], folder: Path, length: int) -> int:
+    """Speaks and writes a batch; what fills more of a clip than it may is spoken faster. Returns how many the engine
+    said nothing for."""
     spoken = [_trim(x) for x in speak([job.utterance for job in jobs])]
-    long = [i for i, x in enumerate(spoken) if x is not None and len(x) > _LONGEST]
+    longest = int(FILLED * length)
+    long = [i for i, x in enumerate(spoken) if x is not None and len(x) > longest]
     faster = []
     for i in long:
         word = jobs[i].utterance
-        faster.append(replace(word, rate=word.rate * len(spoken[i]) / (0.9 * _LONGEST)))  # type: ignore[arg-type]
+        faster.append(replace(word, rate=word.rate * len(spoken[i]) / (0.9 * longest)))  # type: ignore[arg-type]
     for i, x in zip(long, speak(faster), strict=True):
         spoken[i] = _trim(x)
     for job, x in zip(jobs, spoken, strict=True):
         if x is not None:
-            write_wav(folder / job.path, _place(x, job.level, job.place))
+            write_wav(folder / job.path, _place(x, job.level, job.place, length))
     return sum(x is None for x in spoken)
 
 
@@ -347,27 +366,25 @@ def _trim(samples: np.ndarray | None) -> np.ndarray | None:
     return samples[max(0, loud[0] - margin) : loud[-1] + margin]
 
 
-def _place(samples: np.ndarray, level_db: float, where: float) -> np.ndarray:
-    """A word at an RMS of ``level_db`` under full scale, at the relative place ``where`` of one second: int16."""
+def _place(samples: np.ndarray, level_db: float, where: float, length: int) -> np.ndarray:
+    """A word at an RMS of ``level_db`` under full scale, at the relative place ``where`` of a clip: int16 [length]."""
     x = samples * (10 ** (level_db / 20) / np.sqrt(np.mean(np.square(samples))))
-    x = fit_clip(x) if len(x) > CLIP_SAMPLES else x
+    x = fit_clip(x, length) if len(x) > length else x
     peak = np.abs(x).max()
-    out = np.zeros(CLIP_SAMPLES, np.float32)
-    start = int(where * (CLIP_SAMPLES - len(x)))
+    out = np.zeros(length, np.float32)
+    start = int(where * (length - len(x)))
     out[start : start + len(x)] = x * min(1.0, 0.98 / peak)
     return to_int16(out)
 
 
-def _add_recordings(source: Path, folder: Path, personal: bool) -> dict[str, Split]:
-    """Takes the user's recordings into the data folder: their names, ``word/file``, with the split of each.
-
-    Args:
-        personal: share out each speaker's takes of a word over the splits, and not the speakers.
-    """
+def _add_recordings(config: DataConfig, folder: Path) -> dict[str, Split]:
+    """Takes the user's recordings into the data folder: their names, ``word/file``, with the split of each. With
+    ``personal`` each speaker's takes of a word are shared out over the splits, and not the speakers."""
+    source = Path(config.recordings)
     if not any(is_sound(path.name) for path in source.glob("*/**/*")):
         return {}
     taken = folder / ".recordings"
-    import_folder(source, taken)
+    import_folder(source, taken, clip_ms=config.clip_ms)
     paths = sorted(taken.glob("*/*.wav"))
     names = [f"{path.parent.name}/{path.name}" for path in paths]
     splitter = Splitter(taken, names)
@@ -375,7 +392,7 @@ def _add_recordings(source: Path, folder: Path, personal: bool) -> dict[str, Spl
     takes: Counter[str] = Counter()
     for path, name in zip(paths, names, strict=True):
         split = splitter(name)
-        if personal and path.parent.name != NOISE_FOLDER:
+        if config.personal and path.parent.name != NOISE_FOLDER:
             said_by = f"{path.parent.name}/{speaker_of(name)}"
             split = _PERSONAL.get(takes[said_by] % _TURN, "training")
             takes[said_by] += 1
@@ -389,12 +406,12 @@ def _add_recordings(source: Path, folder: Path, personal: bool) -> dict[str, Spl
     return own
 
 
-def _write_noise(target: Path, jobs: Sequence[_Job], keywords: Sequence[str], folder: Path, seed: int) -> None:
+def _write_noise(target: Path, jobs: Sequence[_Job], config: Config, folder: Path) -> None:
     """Each formula noise, and babble of the training voices, in which no keyword is said."""
     target.mkdir()
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([config.synth.seed, 1])
     for kind in noise.KINDS:
         write_wav(target / f"{kind}.wav", noise.generate(kind, _NOISE_S, rng))
-    others = [folder / job.path for job in jobs if job.split == "training" and job.word not in keywords]
+    others = [folder / job.path for job in jobs if job.split == "training" and job.word not in config.keywords]
     some = [others[i] for i in rng.permutation(len(others))[:200]]
-    write_wav(target / "babble.wav", noise.babble(read_clips(some), _NOISE_S, rng))
+    write_wav(target / "babble.wav", noise.babble(read_clips(some, config.data.clip_samples), _NOISE_S, rng))

@@ -129,7 +129,7 @@ def quantize(features: NDArray[np.uint16], scale: float, zero_point: int = -128,
 
 
 def model_input(audio: NDArray[np.int16], frontend: FrontendConfig, frames: int) -> NDArray[np.int8]:
-    """The model's int8 input of whole clips: int16 [n, 16000] to int8 [n, frames, channels], made as the firmware
+    """The model's int8 input of whole clips: int16 [n, samples] to int8 [n, frames, channels], made as the firmware
     makes it (the last ``frames`` frames; missing ones in front are the zero point -128)."""
     features = quantize(clip_features(frontend, audio), input_scale(frontend))
     have = features.shape[1]

@@ -67,7 +67,7 @@ class Household:
     def __init__(self, config: Config, data: str | Path, audio: Path | None = None, whole: int | None = None) -> None:
         """
         Args:
-            audio: int16 [n, 16000] (.npy) of all training clips; None: they are read from ``data``.
+            audio: int16 [n, samples] (.npy) of all training clips; None: they are read from ``data``.
             whole: all clips of ``data`` are this client's.
         """
         self.config = config
@@ -78,7 +78,7 @@ class Household:
         else:
             own = tuple(sorted({clip.speaker for clip in self.clips}))
             self.clients = {whole: Client(whole, own, tuple(range(len(self.clips))))}
-        self.noise = Noise(self.dataset.noise_part("training"))
+        self.noise = Noise(self.dataset.noise_part("training"), self.dataset.clip_samples)
         self.audio = np.load(audio, mmap_mode="r") if audio else None
 
     def speech(self, number: int) -> Speech:

@@ -118,7 +118,6 @@ def _central(
     the number of validation clips."""
     import numpy as np
 
-    from model_pipeline.data.audio import CLIP_SAMPLES
     from model_pipeline.data.dataset import Dataset
     from model_pipeline.train import train
     from model_pipeline.training.clips import FeatureStream
@@ -137,7 +136,7 @@ def _central(
     mean = float((speech.labels < len(config.keywords)).sum()) / len(config.keywords)
     each = round(mean * config.train.unknown_ratio), round(mean * config.train.silence_ratio)
     stream = FeatureStream(speech, dataset.noise_part("training"), central, each, workers=max(1, os.cpu_count() or 1))
-    frames = config.frontend.frames(CLIP_SAMPLES)
+    frames = config.frames
     heard = features_of(dataset, dataset.evaluation("validation"), config, frames)
     result = train(central, data, out / "central", report, prepared=Prepared(dataset, None, frames, stream, {}, heard))
     return result.validation_accuracy, epochs, result.validation_clips

@@ -15,7 +15,7 @@ class Job(Strict):
         recipe: already `Config.of_clips`.
         data: the folder with the clips; on other machines a node's own ``data``.
         out: the server's folder.
-        audio: int16 [n, 16000] (.npy) of the training clips; empty: clients read ``data``.
+        audio: int16 [n, samples] (.npy) of the training clips; empty: clients read ``data``.
         nodes: machines to wait for, each a client; 0: as many as there are groups of speakers in ``data``.
     """
 

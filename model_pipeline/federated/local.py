@@ -16,7 +16,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from model_pipeline.config import Config
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError
 from model_pipeline.manifest import input_scale
 from model_pipeline.models import network_of
@@ -55,7 +54,7 @@ class Learner:
         """
         self.config, self.settings = config, config.federate
         keras.utils.set_random_seed(self.settings.seed)
-        self.frames = config.frontend.frames(CLIP_SAMPLES)
+        self.frames = config.frames
         self.model, self.net = network_of(config, "float", self.frames)
         self._begin()
         head = [layer for layer in self.model.layers if layer.weights][-1]

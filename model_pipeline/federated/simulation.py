@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_pipeline.config import Config
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.federated.job import Federated, Job
 from model_pipeline.files import atomic_path, read_text, write_text
 from model_pipeline.folders import claim_dir
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.rate import CLIP_MS
 
 if TYPE_CHECKING:
     from flwr.clientapp import ClientApp
@@ -131,20 +131,21 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def audio_of(config: Config, data: str | Path, out: Path, report: ProgressCallback) -> Path:
-    """``out/clips.npy``, int16 [n, 16000] of all training clips, decoded once for all clients; made where it is not
+    """``out/clips.npy``, int16 [n, samples] of all training clips, decoded once for all clients; made where it is not
     there yet.
 
     Raises:
         KwsError: no such data.
     """
     dataset = Dataset.open(data, config.keywords, config.data)
-    key, path, keyed = dataset.content_hash(), out / "clips.npy", out / "clips.key"
+    path, keyed = out / "clips.npy", out / "clips.key"
+    key = dataset.content_hash() + (f" {config.data.clip_ms} ms" if config.data.clip_ms != CLIP_MS else "")
     if path.is_file() and keyed.is_file() and read_text(keyed) == key:
         return path
     clips = dataset.clips("training")
     keyed.unlink(missing_ok=True)
     with atomic_path(path) as temporary:
-        audio = np.lib.format.open_memmap(temporary, "w+", np.int16, (len(clips), CLIP_SAMPLES))
+        audio = np.lib.format.open_memmap(temporary, "w+", np.int16, (len(clips), dataset.clip_samples))
         for start in range(0, len(clips), 500):
             report(start, len(clips), "reading the clips")
             audio[start : start + 500] = dataset.audio(clips[start : start + 500])

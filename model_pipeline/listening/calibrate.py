@@ -100,7 +100,7 @@ def calibrate(
     wish, plan = wish or Wish(), plan or Plan()
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
-    dataset = Dataset.open(data, manifest.keywords)
+    dataset = Dataset.open(data, manifest.keywords, clip_ms=manifest.clip_ms)
     corpora = [_open(folder, manifest) for folder in negative]
     corpus, held_out = _listen(recogniser, dataset, split, corpora, wish, plan, progress)
     asked = wish.rate

@@ -198,7 +198,9 @@ def _listen(
     some: bool,
 ) -> tuple[str, ...]:
     """Hears all of it; returns the keywords that ``audio.data`` has no clip of."""
-    dataset = Dataset.open(audio.data, manifest.keywords, some=some) if audio.data else None
+    dataset = None
+    if audio.data:
+        dataset = Dataset.open(audio.data, manifest.keywords, some=some, clip_ms=manifest.clip_ms)
     own = read_sessions(audio.own_sessions, manifest.keywords) if audio.own_sessions else []
     split, plan = audio.split, audio.plan
     stretches = []

@@ -110,10 +110,12 @@ def look(
     model = Path(model)
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
-    dataset = Dataset.open(data, manifest.keywords)
+    dataset = Dataset.open(data, manifest.keywords, clip_ms=manifest.clip_ms)
     # Who speaks, what the sessions are called, other words for each keyword, and what is added to the seed.
     speakers = [(dataset, "sessions", 0.7, 0)]
-    speakers += [(Dataset.open(extra, manifest.keywords), "synthetic voices", 1.0, 50)] if extra else []
+    if extra:
+        other = Dataset.open(extra, manifest.keywords, clip_ms=manifest.clip_ms)
+        speakers.append((other, "synthetic voices", 1.0, 50))
     trained = (manifest.training_data.get("scenes") or {}).get("corpora") or []
     sayings = Sayings(manifest.keywords)
     parts: list[Rows] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from model_pipeline.config import SynthConfig
-from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
+from model_pipeline.data.audio import SAMPLE_RATE, as_pcm
 from model_pipeline.data.dataset import read_description
 from model_pipeline.data.near import homophones, near_words
 from model_pipeline.data.noise import generate
@@ -25,6 +25,7 @@ from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.results import Near, NearWord
 from model_pipeline.manifest import Manifest, record_accuracy
 from model_pipeline.progress import ProgressCallback
+from model_pipeline.rate import samples_of
 
 _NOISE_DB = -30.0  # of noise.generate's level: a quiet room's
 # Settings by which voices are shared out, and what they say.
@@ -61,7 +62,7 @@ def evaluate_near(
     ]
     like = homophones(keywords, words, settings.language)
     near = [word for word in dict.fromkeys(near) if word not in like and word not in keywords]
-    clips, spoken = held_out_clips([*keywords * _MORE, *near], takes, settings, progress)
+    clips, spoken = held_out_clips([*keywords * _MORE, *near], takes, settings, progress, samples_of(manifest.clip_ms))
     if not spoken:
         raise KwsError("no voice can say these words")
     heard = _listen(recogniser, clips, progress)
@@ -106,12 +107,12 @@ def _listen(recogniser: Recogniser, clips: np.ndarray, progress: ProgressCallbac
     """The keywords detected at each clip."""
     detector = recogniser.manifest.detector
     # No detection may reach into the next clip, as smoothing's tail or by the time in which nothing fires.
-    slot = CLIP_SAMPLES + max(detector.refractory_samples, SAMPLE_RATE)
+    slot = clips.shape[1] + max(detector.refractory_samples, SAMPLE_RATE)
     rng = np.random.default_rng(1)
     noise = generate("pink", 20, rng).astype(np.float32) * np.float32(10 ** (_NOISE_DB / 20))
     sound = np.resize(noise, slot * (len(clips) + 1))
     for i, clip in enumerate(clips):
-        sound[(i + 1) * slot : (i + 1) * slot + CLIP_SAMPLES] += clip
+        sound[(i + 1) * slot : (i + 1) * slot + len(clip)] += clip
     samples = as_pcm(sound)
     heard: list[list[str]] = [[] for _ in clips]
     for detection in recogniser.track(samples, progress=progress).detect(detector):

@@ -24,7 +24,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from model_pipeline.compiler.reader import read_model
-from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE
+from model_pipeline.data.audio import SAMPLE_RATE
 from model_pipeline.errors import MissingTool
 from model_pipeline.packages import pip_install
 
@@ -32,7 +32,6 @@ PACKAGE = "pyopen-wakeword"
 BANDS = 32
 _PAD = SAMPLE_RATE * 3 // 20  # zeros on both sides of a window, so that there are enough vectors
 _WINDOW, _HOP, _FFT = 400, 160, 512
-FRAMES = (CLIP_SAMPLES + 2 * _PAD - _FFT) // _HOP + 1
 POOLED = 192  # values of `pooled`
 _AT_ONCE = 50  # windows through the network
 _TOGETHER = 8  # windows: so few stay in the processor's cache
@@ -40,30 +39,35 @@ _FLOOR = -0.4  # of its activations, after a leaky ReLU of slope 0.2
 _POOLS = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}  # after which convolution, (time, frequency)
 
 
+def frames(samples: int) -> int:
+    """Frames of the network's input for a window of ``samples``: 127 for a second."""
+    return (samples + 2 * _PAD - _FFT) // _HOP + 1
+
+
 def features(windows: NDArray[np.int16]) -> NDArray[np.float16]:
-    """What the network takes for windows of a second: int16 [n, 16000] to float16 [n, FRAMES, 32], log power in bels,
-    at most 80 dB under the window's loudest."""
+    """What the network takes for windows of a second or more: int16 [n, samples] to float16 [n, frames(samples), 32],
+    log power in bels, at most 80 dB under the window's loudest."""
     window, bands = _filters()
-    made = np.empty((len(windows), FRAMES, BANDS), np.float16)
+    made = np.empty((len(windows), frames(windows.shape[1]), BANDS), np.float16)
     for first in range(0, len(windows), _TOGETHER):
         padded = np.pad(windows[first : first + _TOGETHER], ((0, 0), (_PAD, _PAD))).astype(np.float32)
-        frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT, axis=1)[:, ::_HOP]
-        spectrum = scipy.fft.rfft(frames * window, axis=-1)[..., : len(bands)]
+        pieces = np.lib.stride_tricks.sliding_window_view(padded, _FFT, axis=1)[:, ::_HOP]
+        spectrum = scipy.fft.rfft(pieces * window, axis=-1)[..., : len(bands)]
         power = (spectrum.real**2 + spectrum.imag**2).reshape(-1, len(bands)) @ bands
-        level = np.log10(np.maximum(power, np.float32(1e-10))).reshape(len(padded), FRAMES, BANDS)
+        level = np.log10(np.maximum(power, np.float32(1e-10))).reshape(len(padded), -1, BANDS)
         made[first : first + _TOGETHER] = np.maximum(level, level.max(axis=(1, 2), keepdims=True) - 8) + 2
     return made
 
 
-def speech_embedding(labels: int) -> keras.Model:
-    """The network with a head that is not trained yet: float32 [n, FRAMES, 32] to logits [n, labels].
+def speech_embedding(labels: int, length: int) -> keras.Model:
+    """The network with a head that is not trained yet: float32 [n, length, 32] to logits [n, labels].
 
     Raises:
         MissingTool: the package with the weights is not installed.
     """
     weights = _weights()
-    inputs = keras.Input((FRAMES, BANDS), name="log_mel")
-    x = keras.layers.Reshape((FRAMES, BANDS, 1))(inputs)
+    inputs = keras.Input((length, BANDS), name="log_mel")
+    x = keras.layers.Reshape((length, BANDS, 1))(inputs)
     for index, (kernel, bias) in enumerate(weights):
         last = index + 1 == len(weights)
         if kernel.shape[1] == 3:  # along frequency: padded
@@ -85,13 +89,13 @@ def speech_embedding(labels: int) -> keras.Model:
 
 
 def pooled(windows: NDArray[np.int16]) -> NDArray[np.float16]:
-    """What the network as it is says of windows of a second, the maximum and the mean of its vectors over time: int16
-    [n, 16000] to float16 [n, 192].
+    """What the network as it is says of windows, the maximum and the mean of its vectors over time: int16 [n, samples]
+    to float16 [n, 192].
 
     Raises:
         MissingTool: the package with the weights is not installed.
     """
-    body, parts = _body(), []
+    body, parts = _body(frames(windows.shape[1])), []
     for first in range(0, len(windows), _AT_ONCE):
         heard = body(tf.constant(features(windows[first : first + _AT_ONCE]), tf.float32)).numpy()
         parts.append(np.concatenate([heard.max(axis=1), heard.mean(axis=1)], axis=1).astype(np.float16))
@@ -99,9 +103,9 @@ def pooled(windows: NDArray[np.int16]) -> NDArray[np.float16]:
 
 
 @functools.cache
-def _body() -> Any:
-    """The network without its head: float32 [n, FRAMES, 32] to vectors [n, m, 96]."""
-    whole = speech_embedding(1)
+def _body(length: int) -> Any:
+    """The network without its head: float32 [n, length, 32] to vectors [n, m, 96]."""
+    whole = speech_embedding(1, length)
     model = keras.Model(whole.input, whole.get_layer("head_norm").input)
     # Without XLA, which is several times slower for convolutions on a CPU.
     return tf.function(lambda x: model(x, training=False), reduce_retracing=True, autograph=False, jit_compile=False)

@@ -19,38 +19,40 @@ _COLOURS = 4  # shapes that a microphone's response is made of
 
 
 class Noise:
-    """Recordings to mix in, as one array with the places where a whole second begins.
+    """Recordings to mix in, as one array with the places where a whole clip's length begins.
 
     Args:
-        recordings: int16 [m] each; shorter ones than a second are repeated.
+        recordings: int16 [m] each; shorter ones than a clip are repeated.
+        clip: samples of a clip.
     """
 
-    def __init__(self, recordings: Sequence[np.ndarray]) -> None:
-        whole = [np.resize(r, max(len(r), CLIP_SAMPLES)) for r in recordings if len(r)]
-        self.samples = np.ascontiguousarray(np.concatenate(whole) if whole else np.zeros(CLIP_SAMPLES), np.int16)
-        lengths = np.array([len(r) for r in whole] or [CLIP_SAMPLES])
+    def __init__(self, recordings: Sequence[np.ndarray], clip: int = CLIP_SAMPLES) -> None:
+        self.clip = clip
+        whole = [np.resize(r, max(len(r), clip)) for r in recordings if len(r)]
+        self.samples = np.ascontiguousarray(np.concatenate(whole) if whole else np.zeros(clip), np.int16)
+        lengths = np.array([len(r) for r in whole] or [clip])
         self.first = np.cumsum(lengths) - lengths
-        self.starts = lengths - CLIP_SAMPLES + 1
+        self.starts = lengths - clip + 1
         self.any = bool(whole)
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Places in ``samples`` where ``count`` random seconds begin, each recording as often as any: int64 [count]."""
+        """Places in ``samples`` where ``count`` random pieces begin, each recording as often as any: int64 [count]."""
         which = rng.integers(0, len(self.first), count)
         return (self.first[which] + rng.integers(0, self.starts[which])).astype(np.int64)
 
     def pieces(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """``count`` random seconds: float32 [count, 16000] in int16 units."""
-        return self.samples[self.draw(count, rng)[:, None] + np.arange(CLIP_SAMPLES)].astype(np.float32)
+        """``count`` random pieces: float32 [count, clip] in int16 units."""
+        return self.samples[self.draw(count, rng)[:, None] + np.arange(self.clip)].astype(np.float32)
 
 
 def augment_audio(audio: np.ndarray, noise: Noise, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """One random version of each clip: speed with pitch (resampling), shift in time, gain, noise at a random SNR.
 
     Args:
-        audio: int16 [n, 16000].
+        audio: int16 [n, samples], as long as the noise's clips.
 
     Returns:
-        int16 [n, 16000].
+        int16 [n, samples].
     """
     audio = np.ascontiguousarray(audio, np.int16)
     count: int = len(audio)
@@ -74,8 +76,8 @@ def augment_audio(audio: np.ndarray, noise: Noise, config: AugmentConfig, rng: n
 
 
 def silence_audio(noise: Noise, count: int, rng: np.random.Generator) -> np.ndarray:
-    """``count`` seconds without speech: noise from -45 to +6 dB of its own level, one in 20 digital zero, one in
-    four with a second noise: int16 [count, 16000]."""
+    """``count`` clips without speech: noise from -45 to +6 dB of its own level, one in 20 digital zero, one in
+    four with a second noise: int16 [count, noise.clip]."""
     out = noise.pieces(count, rng) * _amplitude(rng.uniform(-45, 6, count))[:, None]
     both = rng.random(count) < 0.25
     out[both] += noise.pieces(int(both.sum()), rng) * _amplitude(rng.uniform(-30, 0, int(both.sum())))[:, None]

@@ -32,7 +32,7 @@ def recipe_key(config: Config, prepared: Prepared) -> str:
     if config.scenes.examples:
         parts.append(config.scenes.recipe())
     # The hashes stand for the paths.
-    parts.append(config.data.model_dump(mode="json", exclude={"folder", "extra"}))
+    parts.append(config.data.recipe())
     text = json.dumps([*parts, config.keywords, hashes])
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.config import Config
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.sessions import word_span
 from model_pipeline.features import model_input
 from model_pipeline.training.augment import Noise, augment_audio, library, silence_audio, spec_augment
@@ -22,7 +21,7 @@ _CHUNK = 200  # clips made at once: large enough for NumPy, small enough to shar
 
 @dataclass(frozen=True)
 class Speech:
-    """Clips of words: ``audio`` int16 [n, 16000], ``labels`` int [n], ``names`` [n]: which word of which source."""
+    """Clips of words: ``audio`` int16 [n, samples], ``labels`` int [n], ``names`` [n]: which word of which source."""
 
     audio: NDArray[np.int16]
     labels: NDArray[np.int64]
@@ -55,7 +54,7 @@ class FeatureStream:
             noise: int16 [m] each, or what was made of them for several streams.
             per_epoch: how many unknown and how many silence clips an epoch holds.
         """
-        self.noise = noise if isinstance(noise, Noise) else Noise(noise)
+        self.noise = noise if isinstance(noise, Noise) else Noise(noise, speech.audio.shape[1])
         self.speech, self.config, self.per_epoch = speech, config, per_epoch
         unknown = len(config.keywords)
         self.keyword_index = np.flatnonzero(speech.labels != unknown)
@@ -140,10 +139,10 @@ class FeatureStream:
 
     def _make(self, chunk: np.ndarray, epoch: int, part: int) -> tuple[np.ndarray, np.ndarray]:
         if self._stop.is_set():
-            return self._features(np.zeros((0, CLIP_SAMPLES), np.int16)), np.zeros(0, np.int64)
+            return self._features(np.zeros((0, self.noise.clip), np.int16)), np.zeros(0, np.int64)
         c = self.config.augment
         rng = np.random.default_rng([self.config.train.seed, epoch, part])
-        audio = np.empty((len(chunk), CLIP_SAMPLES), np.int16)
+        audio = np.empty((len(chunk), self.noise.clip), np.int16)
         speech = chunk >= 0
         if speech.any():
             audio[speech] = augment_audio(self.speech.audio[chunk[speech]], self.noise, c, rng)
@@ -156,5 +155,4 @@ class FeatureStream:
         return features, labels.astype(np.int64)
 
     def _features(self, audio: np.ndarray) -> np.ndarray:
-        frontend = self.config.frontend
-        return model_input(audio, frontend, frontend.frames(CLIP_SAMPLES))
+        return model_input(audio, self.config.frontend, self.config.frames)

@@ -51,7 +51,7 @@ def curve(config: Config, folder: Path, progress: ProgressCallback = silent) -> 
         )
     every = [path for found in paths.values() for path in found]
     progress(0, len(every), "listening to the takes")
-    heard = speech_embedding.pooled(read_clips(every)).astype(np.float32)
+    heard = speech_embedding.pooled(read_clips(every, config.data.clip_samples)).astype(np.float32)
     labels = np.repeat(np.arange(len(paths)), [len(found) for found in paths.values()])
     speakers = [speaker_of(f"{path.parent.name}/{path.name}") for path in every]
     takes, shares, by_speaker = folds(heard, labels, speakers, config.scenes.head_decay, progress)

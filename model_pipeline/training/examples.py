@@ -15,10 +15,10 @@ import numpy as np
 from model_pipeline.config import Config, ScenesConfig
 from model_pipeline.data import connected as negatives
 from model_pipeline.data import noise as noises
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback
+from model_pipeline.rate import CLIP_MS
 from model_pipeline.training.mine import mine
 from model_pipeline.training.pool import PART, Answer, Answers, Examples, Kept, Pool
 from model_pipeline.training.scenes import Scenes, Sounds, response
@@ -57,7 +57,7 @@ def taught_examples(config: Config, sources: Sources, trained: Path, report: Pro
     if c.teacher == "none":
         pool.make(of, c.examples, report)
         return pool
-    teach, heard = _teacher(c)
+    teach, heard = _teacher(config)
     pool.make(of, _first(c), report, heard)
     clips = sources.dataset.evaluation("validation")
     judged = sources.dataset.audio(clips), np.array([clip.label for clip in clips], np.int64)
@@ -78,6 +78,8 @@ def _examples(config: Config, sources: Sources, report: ProgressCallback) -> Exa
     c = config.scenes
     recipe = {**c.recipe(), "examples": 0, "teacher_examples": _first(c) if c.teacher != "none" else 0}
     parts: list[Any] = [recipe, config.frontend.model_dump(mode="json"), config.keywords]
+    if config.data.clip_ms != CLIP_MS:
+        parts.append(config.data.clip_ms)
     parts += [d.content_hash() for d in (sources.dataset, sources.extra) if d]
     parts += [corpus.content_hash for corpus in sources.corpora]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -90,17 +92,18 @@ def _examples(config: Config, sources: Sources, report: ProgressCallback) -> Exa
     return Examples(key, scenes, config.frontend, c.seed, replace=not c.folder)
 
 
-def _teacher(config: ScenesConfig) -> tuple[Callable[..., Answer], Kept]:
-    """How ``config.teacher`` learns, and what of each example it learns from."""
+def _teacher(config: Config) -> tuple[Callable[..., Answer], Kept]:
+    """How ``config.scenes.teacher`` learns, and what of each example it learns from."""
     from model_pipeline.models import speech_embedding as embedding
 
-    if config.teacher == "embedding_head":
+    if config.scenes.teacher == "embedding_head":
         from model_pipeline.training import head
 
         return head.teach, Kept((embedding.POOLED,), np.float16, embedding.pooled)
     from model_pipeline.training import teacher
 
-    return teacher.teach, Kept((embedding.FRAMES, embedding.BANDS), np.float16, embedding.features)
+    shape = embedding.frames(config.data.clip_samples), embedding.BANDS
+    return teacher.teach, Kept(shape, np.float16, embedding.features)
 
 
 def hard_pool(
@@ -121,10 +124,9 @@ def hard_pool(
     pool = Pool(trained / f"hard{number}")
     if pool.state().get("taught") or (c.teacher == "none" and pool.state().get("made")):
         return pool
-    frames = config.frontend.frames(CLIP_SAMPLES)
     sources = Sources(open_dataset(data, config), None, open_corpora(config, trained, report))
     scenes = _scenes(config, sources, report, clips=False)
-    scenes.mine(lambda sounds: mine(logits, sounds, config.frontend, frames, config.mine.score, report))
+    scenes.mine(lambda sounds: mine(logits, sounds, config.frontend, config.frames, config.mine.score, report))
     if not scenes.hard_places:
         raise KwsError("the network falls for none of the training speech", hint="--set mine.rounds=0")
     answers = _trained_teacher(config, trained, report)
@@ -152,8 +154,8 @@ def _trained_teacher(config: Config, trained: Path, report: ProgressCallback) ->
     c, labels = config.scenes, len(config.labels)
     if c.teacher == "none":
         return None
-    teach, _ = _teacher(c)
-    empty = np.zeros((0, CLIP_SAMPLES), np.int16), np.zeros(0, np.int64)
+    teach, _ = _teacher(config)
+    empty = np.zeros((0, config.data.clip_samples), np.int16), np.zeros(0, np.int64)
     return Answers(teach(own_pool(config, trained), c, labels, empty, report), labels)
 
 
@@ -162,7 +164,7 @@ def _scenes(config: Config, sources: Sources, report: ProgressCallback, *, clips
     c, dataset, corpora = config.scenes, sources.dataset, sources.corpora
     # Keywords that no example shall be of are heard nowhere, not even before another word.
     least = 0 if c.keywords or c.synthetic_keywords else dataset.unknown
-    nothing = labelled(np.zeros((0, CLIP_SAMPLES), np.int16), [])
+    nothing = labelled(np.zeros((0, dataset.clip_samples), np.int16), [])
     speech = read_speech(dataset, sources.extra, report, least) if clips else nothing
     rng = np.random.default_rng([c.seed, 3])
     own = dataset.noise_part("training") + [noises.generate(kind, 30, rng) for kind in noises.KINDS]

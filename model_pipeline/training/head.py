@@ -84,10 +84,10 @@ def teach(
     and fills ``logits.npy`` with what it says of all of them. ``head.npz`` and its accuracy are kept.
 
     Args:
-        validation: int16 [n, 16000] and labels [n]; only to be reported.
+        validation: int16 [n, samples] and labels [n]; only to be reported.
 
     Returns:
-        What it says of windows: int16 [n, 16000] to logits [n, labels].
+        What it says of windows: int16 [n, samples] to logits [n, labels].
     """
     path = pool.folder / FILE
     if not pool.state().get("taught"):

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from model_pipeline.config import AugmentConfig, Config, FrontendConfig
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.files import atomic_path, read_json, write_json
@@ -40,7 +39,7 @@ _BELOW = 5.0  # a keyword is at most so probable (e^-5, under 1 %) where there i
 
 @dataclass(frozen=True)
 class Kept:
-    """What a teacher takes for a window: its shape and type, and its maker, for int16 [n, 16000]."""
+    """What a teacher takes for a window: its shape and type, and its maker, for int16 [n, samples]."""
 
     shape: tuple[int, ...]
     dtype: type
@@ -49,7 +48,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a teacher says: ``of`` windows int16 [n, 16000], logits [n, labels]."""
+    """What a teacher says: ``of`` windows int16 [n, samples], logits [n, labels]."""
 
     of: Answer
     labels: int
@@ -125,8 +124,8 @@ class Pool:
         if made >= count:
             return
         report(made, count, "finding the words in the clips")
-        frontend, frames = of.frontend, of.frontend.frames(CLIP_SAMPLES)
-        maker, scale = of.scenes(), input_scale(frontend)
+        maker, frontend = of.scenes(), of.frontend
+        frames, scale = frontend.frames(maker.window), input_scale(frontend)
         arrays = {
             "features": self.grow("features", count, (frames, frontend.channels), np.int8),
             "labels": self.grow("labels", count, (), np.int16),

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from model_pipeline.config import Config
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.described import UsedCorpus
 from model_pipeline.errors import KwsError
@@ -83,7 +82,7 @@ def prepare(
         KwsError: no such data, or a keyword without training clips.
     """
     dataset = open_dataset(data, config)
-    frames = config.frontend.frames(CLIP_SAMPLES)
+    frames = config.frames
     clips = dataset.clips("training")
     counts = np.bincount([c.label for c in clips], minlength=len(config.labels))
     lacking = [word for word, count in zip(config.keywords, counts, strict=False) if not count]
@@ -103,7 +102,7 @@ def prepare(
 
     stream: FeatureStream | PoolStream | ShardStream | PrecomputedStream
     made = read_index(data).epochs if is_sharded(data) else None
-    size = config.devices.buffer_clips or _quarter_of_memory()
+    size = config.devices.buffer_clips or _quarter_of_memory(dataset.clip_samples)
     teacher: dict[str, Any] = {}
     prior: list[float] | None = None
     corpora: list[UsedCorpus] = []
@@ -145,15 +144,17 @@ def _cause(dataset: Dataset, word: str) -> str:
     )
 
 
-def _quarter_of_memory() -> int:
-    """In clips."""
+def _quarter_of_memory(samples: int) -> int:
+    """In clips of ``samples``."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1000, memory // 4 // (2 * CLIP_SAMPLES))
+    return max(1000, memory // 4 // (2 * samples))
 
 
 def _check_made(made: MadeEpochs, config: Config, data: str | Path) -> None:
-    if made.labels != config.labels or made.frontend != config.frontend.model_dump(mode="json"):
+    same = made.frontend == config.frontend.model_dump(mode="json") and made.clip_ms == config.data.clip_ms
+    if made.labels != config.labels or not same:
         raise KwsError(
-            f"the features in {data} were made for {', '.join(made.labels)} with another front end or other labels",
+            f"the features in {data} were made for {', '.join(made.labels)} with another front end, other labels or "
+            "another window",
             hint="kws data shard --epochs makes them for this configuration",
         )

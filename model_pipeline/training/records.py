@@ -19,11 +19,12 @@ import tensorflow as tf
 from pydantic import Field, ValidationError, field_validator
 
 from model_pipeline.config import Config, DataConfig, explain
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.dataset import Clip, Dataset, labelled_clip
+from model_pipeline.data.described import ClipMs
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
 from model_pipeline.files import parse_json
+from model_pipeline.rate import CLIP_MS
 from model_pipeline.strict import Strict
 from model_pipeline.training.augment import vary
 from model_pipeline.training.clips import FeatureStream
@@ -53,9 +54,11 @@ class Shard(Strict):
 
 class SetOfClips(Strict):
     """Clips, noise and where they lie. ``hash``: of the folder that they are from; ``description``: its dataset.json;
-    ``words``: clips of each by split; ``clips``: their names by split, in the order of the records."""
+    ``words``: clips of each by split; ``clips``: their names by split, in the order of the records; ``clip_ms``: how
+    long they are."""
 
     hash: str
+    clip_ms: ClipMs = CLIP_MS
     split_rule: str
     unused: Annotated[int, Field(strict=True)]
     description: dict[str, Any]
@@ -74,11 +77,12 @@ class SetOfClips(Strict):
 
 
 class MadeEpochs(Strict):
-    """Epochs of inputs that were made ahead, and for what: ``frontend`` and ``recipe`` of the configuration; what
-    taught them (``teacher``), and the share of each label where examples have one (``prior``)."""
+    """Epochs of inputs that were made ahead, and for what: ``frontend``, ``recipe`` and ``clip_ms`` of the
+    configuration; what taught them (``teacher``), and the share of each label where examples have one (``prior``)."""
 
     labels: list[str]
     frontend: dict[str, Any]
+    clip_ms: ClipMs = CLIP_MS
     recipe: dict[str, Any]
     teacher: dict[str, Any]
     prior: list[float] | None
@@ -152,8 +156,13 @@ class ShardedDataset(Dataset):
             entry: the part of the index that describes the clips: ``main`` or ``extra``.
 
         Raises:
-            KwsError: a keyword has no clips.
+            KwsError: a keyword has no clips, or clips are of another length than the network's window.
         """
+        if entry.clip_ms != config.clip_ms:
+            raise KwsError(
+                f"the clips in {place} are {entry.clip_ms} ms long, and the network's window is {config.clip_ms} ms",
+                hint=f"kws data shard makes it again; or --set data.clip_ms={entry.clip_ms}",
+            )
         names = [(name, split) for split in SPLITS for name in entry.clips[split]]
         speech = [labelled_clip(name, split, keywords) for name, split in names]
         speech.sort(key=lambda clip: clip.name.split("/", 1))  # a folder's order
@@ -170,9 +179,9 @@ class ShardedDataset(Dataset):
         return [(shard.file, shard.records) for shard in self.entry.shards[split]]
 
     def read(self, files: Sequence[str]) -> tuple[list[Clip], np.ndarray]:
-        """All clips of some shards: the clips, and their audio int16 [n, 16000]."""
+        """All clips of some shards: the clips, and their audio int16 [n, clip_samples]."""
         counts = {shard.file: shard.records for shards in self.entry.shards.values() for shard in shards}
-        audio = np.empty((sum(counts[file] for file in files), CLIP_SAMPLES), np.int16)
+        audio = np.empty((sum(counts[file] for file in files), self.clip_samples), np.int16)
         clips: list[Clip] = []
         for rows in read_records(self.place, files, _CLIP):
             for name, samples in zip(rows["name"], rows["audio"], strict=True):
@@ -186,7 +195,7 @@ class ShardedDataset(Dataset):
         for row, clip in enumerate(clips):
             if clip.noise < 0:
                 wanted[clip.name].append(row)
-        result = np.empty((len(clips), CLIP_SAMPLES), np.int16)
+        result = np.empty((len(clips), self.clip_samples), np.int16)
         for rows in read_records(self.place, self._holding(wanted), _CLIP):
             for name, samples in zip(rows["name"], rows["audio"], strict=True):
                 for row in wanted.get(name.decode(), ()):
@@ -246,7 +255,7 @@ class ShardStream:
         """
         Args:
             sources: the data, and perhaps the extra data.
-            make: the batches of some clips: (int16 [n, 16000], each clip and whether it is extra, their share of an
+            make: the batches of some clips: (int16 [n, samples], each clip and whether it is extra, their share of an
                 epoch).
         """
         self.sources, self.make, self.seed = sources, make, seed
@@ -334,7 +343,7 @@ class PrecomputedStream:
             made: the shards of each epoch, from the index.
         """
         self.place, self.epochs_made, self.config, self.buffer = place, made, config, buffer
-        self.shape = (config.frontend.frames(CLIP_SAMPLES), config.frontend.channels)
+        self.shape = (config.frames, config.frontend.channels)
 
     def representative(self, count: int) -> np.ndarray:
         """``count`` inputs for measuring ranges."""

@@ -1,5 +1,5 @@
-"""Training examples as a device hears them: a word, connected speech or noise in the last second of four, after
-whatever came before, in a room, in noise, at some level.
+"""Training examples as a device hears them: a word, connected speech or noise in the window that ends a scene, after
+whatever came in the three seconds before it, in a room, in noise, at some level.
 
 A clip by itself, from a fresh front end, is only one of the ways in which a model meets a word. In a stream the front
 end's noise estimate has long settled, another word was said just before, and the word ends anywhere in the window.
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from model_pipeline.config import ScenesConfig
-from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, as_pcm
+from model_pipeline.data.audio import SAMPLE_RATE, as_pcm
 from model_pipeline.training.clips import Speech
 
 CONTEXT = 3 * SAMPLE_RATE  # before the window
-SCENE = CONTEXT + CLIP_SAMPLES
 NONE = -1  # no hard label: a word cut by the window's edge, or a pause in speech
 _MARGIN = SAMPLE_RATE // 4  # of its clip left around a word, as in sessions
 _FADE = SAMPLE_RATE // 50
@@ -43,8 +42,8 @@ class Sounds:
 
 @dataclass(frozen=True)
 class Scene:
-    """float32 [SCENE] in int16 units; the front end is reset at sample ``start``; ``label`` or `NONE`; ``sure``: there
-    is no keyword in the window, whatever a teacher says."""
+    """float32 [`Scenes.length`] in int16 units; the front end is reset at sample ``start``; ``label`` or `NONE`;
+    ``sure``: there is no keyword in the window, whatever a teacher says."""
 
     samples: Samples
     start: int
@@ -73,14 +72,16 @@ class Scenes:
         often: NDArray[np.float64] | None = None,
     ) -> None:
         self.speech, self.unknown, self.config = speech, unknown, config
+        self.window = int(speech.audio.shape[1])  # samples: as long as a clip
+        self.length = CONTEXT + self.window
         self._spans = speech.spans()
-        self._noise = [[np.resize(n, max(len(n), SCENE + SAMPLE_RATE)) for n in s.recordings] for s in noise]
+        self._noise = [[np.resize(n, max(len(n), self.length + SAMPLE_RATE)) for n in s.recordings] for s in noise]
         self._noise_share = _shares([s.weight for s in noise])
         self._rooms, self._often = [list(r) for r in rooms if len(r)], often
         # A speed of at most 1.15 needs so much of a recording; short ones are joined.
         self._talk = [s for s in connected if sum(len(r) for r in s.recordings)]
         self._connected = [np.concatenate(list(s.recordings)) for s in self._talk]
-        self._connected = [np.resize(j, max(len(j), 2 * SCENE)) for j in self._connected]
+        self._connected = [np.resize(j, max(len(j), 2 * self.length)) for j in self._connected]
         self._talk_share = _shares([s.weight for s in self._talk])
         self._only_hard = False
         self._look_at_spots()
@@ -136,9 +137,9 @@ class Scenes:
     def make(
         self, plan: Sequence[int] | NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.int16], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Scenes of `plan`: int16 [n, SCENE], where the front end starts [n], labels or `NONE` [n], and whether it is
+        """Scenes of `plan`: int16 [n, length], where the front end starts [n], labels or `NONE` [n], and whether it is
         sure that there is no keyword in the window [n]."""
-        audio = np.empty((len(plan), SCENE), np.int16)
+        audio = np.empty((len(plan), self.length), np.int16)
         starts, labels = np.empty(len(plan), np.int64), np.empty(len(plan), np.int64)
         sure = np.empty(len(plan), np.bool_)
         others = {-1: self._speech, -2: self._silence, -3: self._hard}
@@ -153,14 +154,15 @@ class Scenes:
         if rng.random() < self.config.as_clip:
             return self._clip(index, rng)
         c = self.config
-        track = np.zeros(SCENE, np.float32)
+        track = np.zeros(self.length, np.float32)
         word, first, last = self._spoken(index, rng)
         gain = _db(rng.uniform(*c.speech_dbfs)) * 32768 / _rms(word[first:last])
         # A stream shows each word cut at both edges too.
-        after = rng.uniform(-0.5, 0.9) if rng.random() < c.cut_words else rng.uniform(-0.03, 0.5)
-        end = SCENE - int(after * SAMPLE_RATE)
+        early = self.window / SAMPLE_RATE - 0.1
+        after = rng.uniform(-0.5, early) if rng.random() < c.cut_words else rng.uniform(-0.03, 0.5)
+        end = self.length - int(after * SAMPLE_RATE)
         begin = _place(track, word, first, last, end, gain)
-        seen = (min(end, SCENE) - max(begin, CONTEXT)) / max(1, last - first)
+        seen = (min(end, self.length) - max(begin, CONTEXT)) / max(1, last - first)
         label = int(self.speech.labels[index]) if seen >= 0.92 else NONE
         level = gain * _rms(word[first:last])
         if rng.random() < c.word_before:
@@ -176,12 +178,12 @@ class Scenes:
     def _clip(self, index: int, rng: np.random.Generator) -> Scene:
         """A clip as it is, moved a little: what clip accuracy is measured on."""
         c = self.config
-        track = np.zeros(SCENE, np.float32)
+        track = np.zeros(self.length, np.float32)
         word, first, last = self._spoken(index, rng)
         gain = _db(rng.uniform(-10, 10))
-        at = CONTEXT + (CLIP_SAMPLES - len(word)) // 2 + int(rng.uniform(-0.1, 0.1) * SAMPLE_RATE)
+        at = CONTEXT + (self.window - len(word)) // 2 + int(rng.uniform(-0.1, 0.1) * SAMPLE_RATE)
         cut = max(0, CONTEXT - at) if rng.random() < 0.6 else 0  # or it began before the window
-        piece = word[cut : SCENE - at] * gain
+        piece = word[cut : self.length - at] * gain
         track[at + cut : at + cut + len(piece)] = piece
         track = self._room(track, rng)
         if rng.random() < c.clip_noise:
@@ -203,16 +205,17 @@ class Scenes:
     def _talking(self, which: int, end: int | None, rng: np.random.Generator) -> Scene:
         """Connected speech whose window ends at ``end`` (None: anywhere): unknown, where there is enough of it."""
         speed = rng.uniform(0.87, 1.15)
-        need = int(SCENE * speed) + 2
+        need = int(self.length * speed) + 2
         talk = self._connected[which]
         at = int(rng.integers(0, len(talk) - need)) if end is None else min(max(0, end - need), len(talk) - need)
-        track = _resample(talk[at : at + need].astype(np.float32), speed)[:SCENE]
+        track = _resample(talk[at : at + need].astype(np.float32), speed)[: self.length]
         track *= _db(rng.uniform(-40, -14)) * 32768 / _rms(track)
         level = _rms(track)
         track = self._room(track, rng)
         if rng.random() < 0.6:
             track += self._bed(rng, level * _db(-rng.uniform(0, 35)))
-        frames = np.sqrt(np.mean(track[CONTEXT:].reshape(-1, _FRAME) ** 2, axis=1))
+        whole = self.window // _FRAME * _FRAME
+        frames = np.sqrt(np.mean(track[CONTEXT:][:whole].reshape(-1, _FRAME) ** 2, axis=1))
         spoken = np.mean(frames > 0.3 * level) > 0.3
         return Scene(track, self._start(rng), self.unknown if spoken else NONE, self._talk[which].sure)
 
@@ -220,7 +223,7 @@ class Scenes:
         """Noise at any level; sometimes a word has just ended, or something clicks."""
         silence = self.unknown + 1
         if rng.random() < 0.05:
-            return Scene(np.zeros(SCENE, np.float32), CONTEXT, silence)
+            return Scene(np.zeros(self.length, np.float32), CONTEXT, silence)
         track = self._draw(rng)
         if rng.random() < 0.5:
             track *= _db(rng.uniform(-45, 6))
@@ -235,7 +238,7 @@ class Scenes:
             _place(track, word[: last + _FADE], first, last, end, gain)
             silence = NONE if end > CONTEXT else silence
         if rng.random() < 0.1:
-            at = int(rng.integers(CONTEXT, SCENE - 400))
+            at = int(rng.integers(CONTEXT, self.length - 400))
             decay = np.exp(-np.arange(400) / rng.uniform(5, 100))
             track[at : at + 400] += rng.uniform(300, 8000) * decay * rng.standard_normal(400)
         return Scene(track, self._start(rng), silence)
@@ -254,8 +257,8 @@ class Scenes:
     def _draw(self, rng: np.random.Generator) -> Samples:
         source = self._noise[int(rng.choice(len(self._noise), p=self._noise_share))]
         noise = source[int(rng.integers(len(source)))]
-        at = int(rng.integers(0, len(noise) - SCENE + 1))
-        return noise[at : at + SCENE].astype(np.float32)
+        at = int(rng.integers(0, len(noise) - self.length + 1))
+        return noise[at : at + self.length].astype(np.float32)
 
     def _bed(self, rng: np.random.Generator, level: float) -> Samples:
         """Noise of an RMS of ``level``."""
@@ -269,7 +272,7 @@ class Scenes:
             return track
         if self._rooms and rng.random() < self.config.measured:
             source = self._rooms[int(rng.integers(len(self._rooms)))]
-            wet = fftconvolve(track, source[int(rng.integers(len(source)))])[:SCENE].astype(np.float32)
+            wet = fftconvolve(track, source[int(rng.integers(len(source)))])[: self.length].astype(np.float32)
             return wet * np.float32(_rms(track) / _rms(wet))
         seconds = rng.uniform(0.08, 0.5)  # until 60 dB less
         n = int(0.7 * seconds * SAMPLE_RATE)
@@ -278,7 +281,7 @@ class Scenes:
         response = tail * (_db(-rng.uniform(0, 14)) / np.sqrt(np.sum(tail**2) + 1e-12))
         response[0] = 1
         first = CONTEXT - SAMPLE_RATE  # what is before is heard by the noise estimate alone
-        wet = fftconvolve(track[first:], response.astype(np.float32))[: SCENE - first]
+        wet = fftconvolve(track[first:], response.astype(np.float32))[: self.length - first]
         return np.concatenate([track[:first], wet.astype(np.float32)])
 
 

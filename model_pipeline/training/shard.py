@@ -30,6 +30,7 @@ from model_pipeline.files import atomic_path, read_json, sha256_file, write_json
 from model_pipeline.folders import check_replaceable, finish_dir, real_path, refuse_overlap
 from model_pipeline.outcomes import Sharded
 from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.rate import CLIP_MS
 from model_pipeline.training.augment import UNVARIED
 from model_pipeline.training.prepare import prepare
 from model_pipeline.training.records import FORMAT, INDEX, Index, MadeEpochs, SetOfClips, Shard
@@ -142,6 +143,7 @@ def _write_clips(writer: _Writer, name: str, source: Dataset, splits: Sequence[S
     speakers: Counter[str] = Counter(clip.split for clip in {(c.speaker, c.split): c for c in source.speech}.values())
     return SetOfClips(
         hash=source.content_hash(),
+        clip_ms=source.config.clip_ms,
         split_rule=source.rule,
         unused=source.unused,
         description=source.description(),
@@ -179,6 +181,7 @@ def _write_epochs(
     return MadeEpochs(
         labels=config.labels,
         frontend=config.frontend.model_dump(mode="json"),
+        clip_ms=config.data.clip_ms,
         recipe=config.recipe(),
         teacher=prepared.teacher,
         prior=prepared.prior,
@@ -226,6 +229,8 @@ def _keep_of(stage: Path, config: Config, sources: dict[str, Dataset], per_shard
     made: list[Any] = []
     if epochs:
         made = [config.frontend.model_dump(mode="json"), config.recipe(), config.scenes.recipe(), config.labels]
+    if config.data.clip_ms != CLIP_MS:
+        made.append(config.data.clip_ms)
     text = json.dumps([FORMAT, {n: s.content_hash() for n, s in sources.items()}, per_shard, epochs, made])
     plan = {"plan": hashlib.sha256(text.encode()).hexdigest()}
     path = stage / _PLAN

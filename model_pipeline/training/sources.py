@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from model_pipeline.config import Config
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.data.corpora import Corpus, open_corpus
 from model_pipeline.data.dataset import Clip, Dataset, read_description
 from model_pipeline.data.synth import synthesize
@@ -18,6 +17,7 @@ from model_pipeline.data.voices import group_of
 from model_pipeline.errors import KwsError
 from model_pipeline.features import model_input
 from model_pipeline.progress import ProgressCallback
+from model_pipeline.rate import CLIP_MS
 from model_pipeline.training.clips import Speech
 from model_pipeline.training.records import ShardedDataset, is_sharded, read_index
 
@@ -62,12 +62,13 @@ def extra_data(config: Config, data: str | Path, trained: Path, report: Progress
             )
         return ShardedDataset.open_set(data, entry, config.keywords, config.data)
     if config.data.extra != "synth":
-        return Dataset.open(config.data.extra, config.keywords)
+        return Dataset.open(config.data.extra, config.keywords, clip_ms=config.data.clip_ms)
     folder = trained / "extra"
     made = read_description(folder) if folder.is_dir() else {}
-    if not config.synth.made(made.get("settings")) or made.get("keywords") != config.keywords:
+    same = made.get("keywords") == config.keywords and made.get("clip_ms", CLIP_MS) == config.data.clip_ms
+    if not same or not config.synth.made(made.get("settings")):
         synthesize(config, folder, report)
-    return Dataset.open(folder, config.keywords)
+    return Dataset.open(folder, config.keywords, clip_ms=config.data.clip_ms)
 
 
 def open_corpora(config: Config, trained: Path, report: ProgressCallback) -> list[Corpus]:
@@ -98,7 +99,7 @@ def read_speech(dataset: Dataset, extra: Dataset | None, report: ProgressCallbac
         if source
     ]
     everything = [(source is extra, clip) for source, clips in sources for clip in clips]
-    audio = np.empty((len(everything), CLIP_SAMPLES), np.int16)
+    audio = np.empty((len(everything), dataset.clip_samples), np.int16)
     done = 0
     for source, clips in sources:
         # Shards are read from end to end, so once for all.
@@ -112,7 +113,7 @@ def read_speech(dataset: Dataset, extra: Dataset | None, report: ProgressCallbac
 
 
 def labelled(audio: np.ndarray, clips: Sequence[tuple[bool, Clip]]) -> Speech:
-    """int16 [n, 16000] with its clips, each with whether it is of the extra data."""
+    """int16 [n, samples] with its clips, each with whether it is of the extra data."""
     synthetic = [made or group_of(c.speaker) != "people" for made, c in clips]
     # The same word of a synthesiser and of people counts as two: each is drawn by its own number of clips.
     named = [(made, c.word) for made, (_, c) in zip(synthetic, clips, strict=True)]

@@ -31,10 +31,10 @@ def teach(
     """Trains (or goes on after a kill), then fills ``logits.npy``. ``teacher.keras`` and its accuracy are kept.
 
     Args:
-        validation: int16 [n, 16000] and labels [n]; only to be reported.
+        validation: int16 [n, samples] and labels [n]; only to be reported.
 
     Returns:
-        What it says of windows: int16 [n, 16000] to logits [n, labels].
+        What it says of windows: int16 [n, samples] to logits [n, labels].
     """
     model = _train(pool, config, labels, validation, report)
     say = tf.function(lambda x: model(tf.cast(x, tf.float32), training=False), reduce_retracing=True, autograph=False)
@@ -65,7 +65,7 @@ def _train(
     if path.exists() and "teacher" in pool.state():
         return load_network(path)
     keras.utils.set_random_seed(config.seed)
-    model = speech_embedding.speech_embedding(labels)
+    model = speech_embedding.speech_embedding(labels, pool.array("heard").shape[1])
     batches = _Batches(pool, labels, min(_EPOCH, config.teacher_steps), config.seed)
     sounds = speech_embedding.features(validation[0]).astype(np.float32), np.eye(labels)[validation[1]]
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.03)

@@ -50,7 +50,7 @@ def stream_of(config: Config) -> FeatureStream:
 def steps(config: Config, replicas: int, seconds: float) -> dict[str, Any]:
     """Steps over batches that are there already; the input pipeline by itself; and both together."""
     devices = open_replicas(DevicesConfig(strategy="mirrored", replicas=replicas))
-    frames = config.frontend.frames(CLIP_SAMPLES)
+    frames = config.frames
     with devices.strategy.scope():
         model, _ = network_of(config, "float", frames)
     trainer = Trainer(model, input_scale(config.frontend), Method(1e-4, average=config.train.average), None, devices)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from model_pipeline.config import Config, load_config, with_settings
+from model_pipeline.config import Config, DataConfig, load_config, with_settings
 from model_pipeline.data import near, neural, synth, voices
 from model_pipeline.data.dataset import NOISE_FOLDER, Dataset, read_description
 from model_pipeline.data.split import which_set
@@ -190,7 +190,7 @@ def test_a_personal_model_shares_out_takes(tmp_path: Path) -> None:
             path = tmp_path / "own" / word / f"0badcafe_nohash_{take}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, rng.integers(-3000, 3000, 16000, dtype=np.int16), 16000)
-    splits = synth._add_recordings(tmp_path / "own", tmp_path, personal=True)
+    splits = synth._add_recordings(DataConfig(recordings=str(tmp_path / "own"), personal=True), tmp_path)
     for word in ("no", "hey_robot"):
         mine = [split for name, split in splits.items() if name.startswith(f"{word}/")]
         assert [mine.count(split) for split in ("training", "validation", "testing")] == [6, 2, 2]

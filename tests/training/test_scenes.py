@@ -25,10 +25,11 @@ from model_pipeline.manifest import input_scale, load_manifest
 from model_pipeline.training.clips import Speech
 from model_pipeline.training.mine import mine, peaks
 from model_pipeline.training.pool import Examples, Pool, PoolStream, corrected, mixed, trusted
-from model_pipeline.training.scenes import CONTEXT, NONE, SCENE, Scenes, Sounds, response
+from model_pipeline.training.scenes import CONTEXT, NONE, Scenes, Sounds, response
 from tests.support import tiny_data
 
 UNKNOWN, SILENCE = 2, 3
+SCENE = CONTEXT + 16000
 WORDS = ("rise", "fall", "flat")
 
 
@@ -399,7 +400,7 @@ def test_the_teacher_is_what_its_weights_file_computes() -> None:
     padded = np.pad(clip, 2400).astype(np.float32)[None]
     theirs = run("melspectrogram.tflite", padded).reshape(-1, teacher.BANDS) / 10 + 2
     np.testing.assert_allclose(features[0], theirs, atol=0.01)  # kept as float16
-    model = teacher.speech_embedding(4)
+    model = teacher.speech_embedding(4, teacher.frames(16000))
     body = keras.Model(model.input, model.get_layer("body_19").output)
     x = features.astype(np.float32)
     ours = np.asarray(body(x))[0, :, 0]
