@@ -164,11 +164,15 @@ def seconds_of(words: Sequence[str], settings: SynthConfig) -> dict[str, float]:
         KwsError: espeak-ng fails.
     """
     voices = available(["espeak-ng"], settings.language).get("espeak-ng", [])
-    order = np.random.default_rng(1).permutation(len(voices))[:_MEASURED]
-    said = [Utterance(voices[i], settings.text_of(word), 1.0, 1.0) for word in words for i in order]
-    heard = iter([_trim(x) for x in speak(said)])
-    found = {word: [len(x) / SAMPLE_RATE for x in (next(heard) for _ in order) if x is not None] for word in words}
-    return {word: float(np.median(times)) for word, times in found.items() if times}
+    some = [voices[i] for i in np.random.default_rng(1).permutation(len(voices))[:_MEASURED]]
+
+    def of(word: str) -> list[int]:
+        said = speak([Utterance(voice, settings.text_of(word), 1.0, 1.0) for voice in some])
+        return [len(x) for x in map(_trim, said) if x is not None]
+
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        found = zip(words, pool.map(of, words), strict=True)
+        return {word: float(np.median(lengths)) / SAMPLE_RATE for word, lengths in found if lengths}
 
 
 def _voices(settings: SynthConfig) -> list[Voice]:

@@ -77,10 +77,13 @@ def test_words_in_phonemes_are_spoken_by_voices_that_were_held_out() -> None:
 def test_a_project_of_own_words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "robot"
     code, out, _ = kws("new", "hey_robot", "lights_on", "--folder", str(folder), "--json", capfd=capfd)
-    assert code == 0 and json.loads(out)["keywords"] == ["hey_robot", "lights_on"]
+    made = json.loads(out)
+    assert code == 0 and made["keywords"] == ["hey_robot", "lights_on"]
     config = load_config(folder)  # a folder is its configuration
     assert config.name == "robot" and config.keywords == ["hey_robot", "lights_on"]
     assert Path(config.data.recordings) == folder / "recordings"
+    # Voices take three quarters of a second for it, people up to 1.4 times as long: a little more than a second.
+    assert 0.7 < made["seconds"]["hey_robot"] < 0.85 and made["clip_ms"] == config.data.clip_ms == 1100
     assert {"hey", "hey rabbit", "light on"} <= set(config.synth.near_words)
     assert sorted(p.name for p in (folder / "recordings").iterdir()) == ["hey_robot", "lights_on"]
     trained = synth._unknown_words(config)
@@ -98,7 +101,8 @@ def test_a_project_of_own_words(tmp_path: Path, capfd: pytest.CaptureFixture[str
         (["go", "go"], "given twice"),
         (["silence"], "label of its own"),
         (["a"], "too short"),
-        (["turn_on_the_kitchen_lights"], "more than a second"),
+        (["turn_on_the_kitchen_lights"], "takes 1.4 s to say"),
+        (["turn_on_the_lights_in_the_dining_room"], r"more than 1.5 s to say \(\d+ sounds"),
         ([f"word{chr(97 + i)}" for i in range(26)] + ["x", "y", "z"], "1 to 28"),
     ],
 )
@@ -106,6 +110,15 @@ def test_words_that_can_be_no_keywords_are_refused(words: list[str], said: str, 
     with pytest.raises(KwsError, match=said):
         project.create(words, tmp_path / "new")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_window_fits_the_longest_word_and_is_a_second_where_that_is_enough() -> None:
+    assert project.window_for({"marvin": 0.56}) == project.window_for({}) == 1000
+    assert project.window_for({"computer": 0.71}) == 1000 and project.window_for({"computer": 0.72}) == 1100
+    assert project.window_for({"go": 0.35, "hey_computer": 0.9}) == 1300
+    assert project.window_for({"as_fast_as_voices": 1.38}) == 1500
+    with pytest.raises(KwsError, match=r"a_speech takes 1\.4 s to say, and the model hears 1\.5 s"):
+        project.window_for({"go": 0.35, "a_speech": 1.39})
 
 
 def test_what_fires_is_counted_at_the_word_that_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

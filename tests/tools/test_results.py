@@ -47,6 +47,7 @@ REASONS = {
         "host_tools/run/job.py Job.settings",
         "host_tools/run/job.py Job.speech",
         "model_pipeline/config/run.py Config.recipe",
+        "model_pipeline/config/speech.py DataConfig.recipe",
         "model_pipeline/config/speech.py TalkConfig.recipe",
         "model_pipeline/config/training.py ScenesConfig.recipe",
         "model_pipeline/federated/compare.py variants",

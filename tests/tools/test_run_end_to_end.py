@@ -13,13 +13,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from host_tools.report import card
 from host_tools.run.job import steps
 from host_tools.run.steps import Run, write_config
 from host_tools.words import project
-from model_pipeline.config import load_config, with_settings
+from model_pipeline.config import DataConfig, load_config, with_settings
+from model_pipeline.data.audio import write_wav
+from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.sessions import word_span
+from model_pipeline.errors import KwsError
+from model_pipeline.evaluate import evaluate
 from model_pipeline.manifest import load_manifest
 from model_pipeline.native import ROOT
 
@@ -169,3 +175,43 @@ def test_a_project_in_german_runs_from_words_to_a_checked_model(tmp_path: Path) 
     spoken = {path.name.split("_nohash_")[0] for path in (folder / "data" / "halt").glob("*.wav")}
     assert spoken and all(speaker.startswith("espeak-de-") for speaker in spoken)
     assert (folder / "check" / "check.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.qemu
+def test_a_phrase_of_more_than_a_second_runs_from_words_to_firmware(tmp_path: Path) -> None:
+    """All that a run is made of keeps to the window that fits the phrase."""
+    if not shutil.which("espeak-ng"):
+        pytest.skip("espeak-ng is not installed")
+    pytest.importorskip("tflite_micro")
+    made = project.create(["okay_computer", "stop"], tmp_path / "phrase")
+    assert made.clip_ms == 1500
+    take = tmp_path / "phrase" / "recordings" / "okay_computer" / "0badcafe_nohash_0.wav"
+    write_wav(take, np.round(np.random.default_rng(1).normal(0, 900, 24000)).astype(np.int16))
+    # The detector by hand: what listens to streams knows the window from the manifest alone.
+    less = [
+        *("synth.clips_per_keyword=24", "synth.unknown_clips=40", "talk.sentences=6", "scenes.examples=300"),
+        *('synth.engines=["espeak-ng"]', "train.epochs=1", "detector.rate=0", "detector.look=0"),
+    ]
+    config, folder = with_settings(load_config(tmp_path / "phrase"), less), tmp_path / "run"
+    with Run(folder) as run:
+        write_config(config, folder / "config.toml")
+        todo = steps(config, folder, clips=4, done=[])
+        run.execute([step for step in todo if step.name not in ("check", "expect", "report")])
+    described = json.loads((folder / "data" / "dataset.json").read_text())
+    assert described["clip_ms"] == 1500 and described["recordings"]["clips"] != {}
+    clips = Dataset.open(folder / "data", config.keywords).audio(
+        [clip for clip in Dataset.open(folder / "data", config.keywords).speech if clip.word == "okay_computer"]
+    )
+    longest = max(last - first for first, last in map(word_span, clips))
+    assert clips.shape[1] == 24000 and longest > 16000  # said as it is, not faster until it fits into a second
+    with pytest.raises(KwsError, match="are 1500 ms long, and the network's window is 1000 ms"):
+        Dataset.open(folder / "data", config.keywords, DataConfig())
+    manifest = load_manifest(folder / "model")
+    assert (manifest.clip_ms, manifest.window_frames) == (1500, 74)
+    assert "#define KWS_WINDOW_FRAMES 74\n" in (folder / "firmware_model" / "model_config.h").read_text()
+    results = json.loads((folder / "measure" / "measure.json").read_text())
+    # The emulated board's answers are the host's, value by value, and the host's C is TensorFlow Lite Micro's.
+    assert results["agreement"] == {"compared": 4, "equal": 4, "differ": []}
+    tflm, aot = (evaluate(folder / "model", folder / "data", "testing", engine) for engine in ("tflm", "aot"))
+    assert tflm.clips == aot.clips and tflm.count > 8 and tflm.model == manifest.model_hash
