@@ -14,6 +14,7 @@ from types import ModuleType
 
 from host_tools.boards import load_board
 from host_tools.image import build as builder
+from host_tools.image.sizes import sizes as image_sizes
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.exported import Exported
 from model_pipeline.native import FIRMWARE
@@ -97,7 +98,7 @@ def part(
         ]
         link += ["-Wl,--unresolved-symbols=ignore-all", "-Wl,--no-warn-mismatch"]
         _run("arm-none-eabi-gcc", *FLAGS, *link, *map(str, objects), "-o", str(elf))
-        sizes = builder.sizes(elf, target, exported.arena_bytes)
+        sizes = image_sizes(elf, target, exported.arena_bytes)
     return builder.BuildResult(
         board=board,
         engine=engine,

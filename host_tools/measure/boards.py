@@ -7,7 +7,8 @@ from pathlib import Path
 
 from host_tools.boards import board_ids, load_board
 from host_tools.image import arduino
-from host_tools.image.build import BuildResult, CoreMissing, build
+from host_tools.image.build import BuildResult, build
+from host_tools.image.platformio import CoreMissing
 from host_tools.measure import realtime
 from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback, silent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,9 +117,9 @@ def measure_clips(
         realtime: how many of them, spread over all, are streamed a second time at the pace of a microphone, for the
             response time of real use.
     """
-    before = link.stats()
+    told = _Told(info, link.stats())
     link.reset_stream()
-    rows: list[ClipRow] = []
+    rows = told.rows
     started = time.perf_counter()
     total = len(clips) + min(realtime, len(clips))
     for number, clip in enumerate(clips):
@@ -127,39 +128,51 @@ def measure_clips(
         if progress:
             right = sum(row.predicted == row.label for row in rows)
             progress(number + 1, total, f"{right} of {len(rows)} right")
-    seconds = time.perf_counter() - started
-    paced: list[float] = []
+    told.seconds = time.perf_counter() - started
     for number in range(total - len(clips)):
         clip = clips[number * len(clips) // (total - len(clips))]
         heard = stream.stream_clip(link, dataset.audio([clip])[0], realtime=True, on_event=on_event)
         if heard.response_ms is not None:
-            paced.append(heard.response_ms)
+            told.paced.append(heard.response_ms)
         if progress:
             progress(len(clips) + number + 1, total, "at a microphone's pace")
-    detector = _detector_ticks(link, dataset.audio(clips[:_DETECTOR_CLIPS]))
-    after = link.stats()
-    return summarize(info, rows, link, before, after, seconds, paced, total, detector)
+    told.streamed = total
+    told.detector = _detector_ticks(link, dataset.audio(clips[:_DETECTOR_CLIPS]))
+    return _summary(told, link)
 
 
-def summarize(
-    info: Info,
-    rows: list[ClipRow],
-    link: Link,
-    before: Stats,
-    after: Stats,
-    seconds: float,
-    paced: Sequence[float],
-    streamed: int,
-    detector: Sequence[float] = (),
-) -> Measurement:
+@dataclass
+class _Told:
+    """What a device told while clips were streamed to it.
+
+    Attributes:
+        before: its counters at the start.
+        rows: one a clip; ``seconds``: what they took together.
+        paced: milliseconds to an answer at a microphone's pace.
+        streamed: clips in all.
+        detector: its ticks for each result.
+    """
+
+    info: Info
+    before: Stats
+    rows: list[ClipRow] = field(default_factory=list)
+    seconds: float = 0.0
+    paced: list[float] = field(default_factory=list)
+    streamed: int = 0
+    detector: list[float] = field(default_factory=list)
+
+
+def _summary(told: _Told, link: Link) -> Measurement:
     """The whole from one row a clip."""
+    info, rows, seconds, paced = told.info, told.rows, told.seconds, told.paced
+    after = link.stats()
     heard = [(row, row.predicted) for row in rows if row.predicted is not None]
     known = [row for row, _ in heard]
     # A clip whose answer was lost counts as missed: label -1 never is right.
     classes = metrics.classification([row.label for row in known], [label for _, label in heard], info.labels)
     answers = len(known) + len(paced)
     # A gap in the numbers was already counted for an answer that got lost on the way.
-    missing = max(0, streamed - answers - link.counters.lost - link.counters.bad)
+    missing = max(0, told.streamed - answers - link.counters.lost - link.counters.bad)
     frames = [(row.frontend_ticks or 0) / row.frontend_frames for row in known if row.frontend_frames]
     return Measurement.model_validate(
         {
@@ -171,14 +184,14 @@ def summarize(
                 "frontend_frame": metrics.spread(frames),
                 "frontend_clip": metrics.spread([row.frontend_ticks or 0 for row in known]),
                 "inference": metrics.spread([row.inference_ticks or 0 for row in known]),
-                "detector": metrics.spread(detector),
+                "detector": metrics.spread(told.detector),
             },
             "response_ms": {
-                "streaming": metrics.spread(list(paced)),
-                "paced": list(paced),
+                "streaming": metrics.spread(paced),
+                "paced": paced,
                 "burst": metrics.spread([row.response_ms for row in known if row.response_ms is not None]),
             },
-            "link": metrics.link_summary(link.report(), before, after, missing).model_dump(),
+            "link": metrics.link_summary(link.report(), told.before, after, missing).model_dump(),
             "throughput": {
                 "seconds": round(seconds, 3),
                 "clips_per_second": round(len(rows) / seconds, 3) if seconds else None,

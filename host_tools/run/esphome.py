@@ -11,6 +11,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.esphome import EsphomeResult, Measured, make, write
 from model_pipeline.folders import atomic_dir
 from model_pipeline.listening.evaluate import Audio, evaluate_streaming, open_heard
+from model_pipeline.listening.material import Material
 from model_pipeline.manifest import Manifest, load_manifest, save_manifest
 from model_pipeline.microwakeword import import_model
 from model_pipeline.progress import ProgressCallback
@@ -28,20 +29,13 @@ class WakeWords(Strict):
 
 
 def wake_words(
-    model: Path,
-    data: Path,
-    negative: Sequence[Path],
-    out: Path,
-    plan: Plan,
-    languages: Sequence[str],
-    progress: ProgressCallback,
+    model: Path, material: Material, out: Path, languages: Sequence[str], progress: ProgressCallback
 ) -> WakeWords:
     """Writes a folder for each of the model's keywords into ``out``, whole or not at all.
 
     Args:
-        data: clips, whose test split says the words in noise.
-        negative: folders of connected speech; what neither training nor calibration has heard of them is listened to.
-        plan: of the sessions.
+        material: the test split of its data says the words in noise; of its connected speech that is listened to which
+            neither training nor calibration has heard.
         languages: of the words, for the manifest.
 
     Raises:
@@ -56,15 +50,13 @@ def wake_words(
                 written = write(made, Path(name) / "file", model, None)
                 imported = Path(name) / "imported"
                 import_model(Path(name) / "file" / f"{made.name}.json", imported)
-                measured = _measure(imported, source, data, negative, plan, progress)
+                measured = _measure(imported, source, material, progress)
             written = write(made, folder / folder_name(word), model, measured)
             done.append(written.model_copy(update={"folder": str(out / folder_name(word))}))
     return WakeWords(wake_words=done)
 
 
-def _measure(
-    imported: Path, source: Manifest, data: Path, negative: Sequence[Path], plan: Plan, progress: ProgressCallback
-) -> Measured:
+def _measure(imported: Path, source: Manifest, material: Material, progress: ProgressCallback) -> Measured:
     """The file under its own cutoff and window, on the test split and on speech that was used for nothing."""
     manifest = load_manifest(imported)
     # What the model that it is made of has heard, so that only other speech is taken.
@@ -72,13 +64,14 @@ def _measure(
     save_manifest(manifest.model_copy(update=known), imported / "model.json")
     manifest = load_manifest(imported)
     unused = []
-    for folder in negative:
+    for folder in material.negative:
         try:
             open_heard(folder, manifest)
         except KwsError:  # all of it was used
             continue
         unused.append(folder)
-    audio = Audio(data, snr_db=(SNR_DB,), negative=unused, plan=plan)
+    plan = material.plan or Plan()
+    audio = Audio(material.data, snr_db=(SNR_DB,), negative=unused, plan=plan)
     found = evaluate_streaming(imported, audio, progress, det=False)
     session = found.sessions[f"{SNR_DB:g}"]
     noise = f"in noise of {SNR_DB:g} dB"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from host_tools.boards import load_board
 from host_tools.image import build as builder
-from host_tools.image import targets
+from host_tools.image import platformio, targets
 from host_tools.measure.clips import host_engine, measure_model, problems
 from host_tools.measure.results import ClipShare
 from host_tools.report import page as report
@@ -142,25 +142,28 @@ class Job:
     def look(self, progress: ProgressCallback) -> LookedAt:
         from model_pipeline.data.sessions import Plan
         from model_pipeline.listening.look import LookShape, look
+        from model_pipeline.listening.material import Material
 
         shape = LookShape(hidden=self.config.detector.look, seed=self.config.train.seed)
         negative = self.not_meant("training", "speech", "noise")
         with self.copied(self.quantized, "looked") as made:
-            found = look(made, self.within("data"), negative, shape, Plan(seed=shape.seed, limit=1000), progress)
+            material = Material(self.within("data"), negative, Plan(seed=shape.seed, limit=1000))
+            found = look(made, material, shape, progress)
         return LookedAt(words=found.words, hours=round(found.hours, 3), corpora=list(found.corpora))
 
     def calibrate(self, progress: ProgressCallback) -> Chosen:
         from model_pipeline.data.sessions import Plan
         from model_pipeline.listening.calibrate import Wish, calibrate
+        from model_pipeline.listening.material import Material
 
         config = self.config
-        negative = self.not_meant("validation", "speech")
         plan = Plan(limit=config.measure.session_keywords or 200)
-        wish = Wish(config.detector.rate)
+        material = Material(self.within("data"), self.not_meant("validation", "speech"), plan)
+        wish = Wish(config.detector.rate, relax=_RELAX)
         if config.esphome:  # there is a result each step, and its detector counts none in a row
-            wish = Wish(config.detector.rate, strides=(config.hop_frames,), counts=(1,))
+            wish = replace(wish, strides=(config.hop_frames,), counts=(1,))
         with self.copied(self.looked, "model") as made:
-            found = calibrate(made, self.within("data"), negative, wish, plan, progress, relax=_RELAX)
+            found = calibrate(made, material, wish, progress)
         return Chosen(wanted=config.detector.rate, detector=found.detector, expected=found.expected)
 
     def not_meant(self, split: str, *kinds: str) -> list[Path]:
@@ -200,13 +203,12 @@ class Job:
     def wake_words(self, progress: ProgressCallback) -> WakeWords:
         from host_tools.run.esphome import wake_words
         from model_pipeline.data.sessions import Plan
+        from model_pipeline.listening.material import Material
 
         plan = Plan(limit=self.config.measure.session_keywords or 200)
-        negative = self.not_meant("validation", "speech")
-        out = self.within("esphome")
+        material = Material(self.within("data"), self.not_meant("validation", "speech"), plan)
         languages = [self.config.synth.language] if self.config.data.source == "synth" else []
-        model, data = self.within("model"), self.within("data")
-        return wake_words(model, data, negative, out, plan, languages, progress)
+        return wake_words(self.within("model"), material, self.within("esphome"), languages, progress)
 
     def build(self, progress: ProgressCallback) -> None:
         config, out = self.config, self.within("build")
@@ -432,7 +434,7 @@ def check_ahead(config: Config) -> None:
         KwsError: no such board, or it can't be emulated.
         MissingTool: no compiler or no emulator for it.
     """
-    builder.check_place()
+    platformio.check_place()
     if config.detector.look and not (config.detector.rate and any(c.kind == "speech" for c in config.scenes.corpora)):
         raise KwsError(
             "detector.look needs detector.rate, and a corpus of connected speech to learn from",

@@ -53,10 +53,12 @@ def build(
     from host_tools.boards import load_board
     from host_tools.image import arduino, models
     from host_tools.image import build as builder
+    from host_tools.image.platformio import CoreMissing
     from host_tools.measure import realtime
 
     target = load_board(board)
-    builder.check_app(app, engine, target, profile=profile, energy=energy)
+    variant = builder.Variant(app, energy, profile)
+    variant.check(engine, target)
     out = Path(out or builder.default_out(board, app))
     only = models.one(model, "--app mlperf" if app == "mlperf" else "--profile") if app == "mlperf" or profile else None
     folder: Path | None
@@ -75,8 +77,8 @@ def build(
     lacking: MissingTool | None = None
     try:
         with ui.progress(f"build for {board}") as progress:
-            done = builder.build(board, folder, engine, out, profile=profile, app=app, energy=energy, progress=progress)
-    except builder.CoreMissing as missing:
+            done = builder.build(board, folder, engine, out, variant=variant, progress=progress)
+    except CoreMissing as missing:
         lacking = missing
         with ui.progress(f"our part for {board}") as progress:
             done = arduino.part(board, folder, engine, app=app, progress=progress)

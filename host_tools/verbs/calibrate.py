@@ -41,10 +41,12 @@ def calibrate(
     from model_pipeline.data.sessions import Plan
     from model_pipeline.listening.calibrate import Wish
     from model_pipeline.listening.calibrate import calibrate as run
+    from model_pipeline.listening.material import Material
 
     wish = Wish(rate, response, tuple(snr or (10.0,)), tuple(sorted(set(stride or (3, 4, 5)))))
+    material = Material(data, negative or [], Plan(seed=seed, limit=keywords))
     with ui.progress("calibrating") as progress:
-        result = run(model, data, negative or [], wish, Plan(seed=seed, limit=keywords), progress, write=not dry_run)
+        result = run(model, material, wish, progress, write=not dry_run)
     if not negative:
         ui.err.say("[yellow]no --negative:[/] the rate is that of noise alone; speech gives more")
     ui.emit(result, json, listening.calibration)

@@ -40,10 +40,12 @@ def look(
     from model_pipeline.data.sessions import Plan
     from model_pipeline.listening.look import LookShape
     from model_pipeline.listening.look import look as run
+    from model_pipeline.listening.material import Material
 
     shape = LookShape(stride_hops=stride, steps=steps, hidden=hidden, seed=seed)
     with ui.progress("learning") as progress:
-        result = run(model, data, negative, shape, Plan(seed=seed, limit=keywords), progress, extra)
+        material = Material(data, negative, Plan(seed=seed, limit=keywords))
+        result = run(model, material, shape, progress, extra)
     ui.emit(asdict(result), json, listening.second_look)
     if not json:
         ui.out.say("written: {}; its thresholds are those of kws calibrate, which is next", model / "model.json")

@@ -142,9 +142,8 @@ def _device(
                 raise KwsError("which model is the firmware to have?", hint="--model kws_ref_model.tflite")
             write_plan(tflite, Path(scratch) / "model", model.stem)
             with ui.progress(f"build firmware for {board}") as progress:
-                built = builder.build(
-                    board, Path(scratch) / "model", out=Path(scratch) / "build", app="mlperf", progress=progress
-                )
+                variant, into = builder.Variant("mlperf"), Path(scratch) / "build"
+                built = builder.build(board, Path(scratch) / "model", out=into, variant=variant, progress=progress)
             elf = Path(built.elf)
         with emulate.start(board, elf) as emulator:
             try:

@@ -98,7 +98,8 @@ def _device(
         folder = Path(name)
         with ui.progress(f"build firmware for {board}") as progress:
             export(model.parent, folder / "model", progress, streaming=streaming, choice=choice)
-            built = builder.build(board, folder / "model", "aot", folder / "build", profile=True, progress=progress)
+            variant = builder.Variant(profile=True)
+            built = builder.build(board, folder / "model", "aot", folder / "build", variant=variant, progress=progress)
         with targets.emulated(board, Path(built.elf)) as link:
             yield link
 

@@ -31,6 +31,7 @@ from model_pipeline.folders import MARK, updated_dir
 from model_pipeline.listening.corpus import Corpus, KeywordFree, Listener
 from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
+from model_pipeline.listening.material import Material
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, pick, to_ask, total
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.results import Calibration, Expected, LeftOut, Wished
@@ -49,14 +50,22 @@ _SAME_SHARE = 0.0025  # of the keywords: a difference in errors that is not a re
 
 @dataclass(frozen=True)
 class Wish:
-    """What the detector shall reach. ``rate``: false accepts an hour of connected speech and of noise;
-    ``response_ms``: a word that is accepted later than so long after its end counts as missed."""
+    """What the detector shall reach.
+
+    Attributes:
+        rate: false accepts an hour of connected speech and of noise.
+        response_ms: a word that is accepted later than so long after its end counts as missed.
+        relax: where no thresholds reach ``rate``, or only such that miss more than `USEFUL` of the keywords, twice as
+            much is asked for, at most this many times. What is expected then says what rate it became, and how many
+            keywords were missed at the wanted one.
+    """
 
     rate: float = 1.0
     response_ms: float = 400.0
     snr_db: tuple[float, ...] = (10.0,)
     strides: tuple[int, ...] = (3, 4, 5)
     counts: tuple[int, ...] = _COUNTS  # results in a row that a word may need
+    relax: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,36 +84,28 @@ class Choice:
 
 def calibrate(
     model: Path,
-    data: Path,
-    negative: Sequence[Path] = (),
+    material: Material,
     wish: Wish | None = None,
-    plan: Plan | None = None,
     progress: ProgressCallback | None = None,
     *,
     write: bool = True,
     split: Split = "validation",
-    relax: int = 0,
 ) -> Calibration:
     """Chooses smoothing window, thresholds, count, refractory time and stride, and writes them into ``model.json``.
 
     In a folder of `kws export` the generated sources are made anew from it; the folder is replaced as a whole.
 
-    Args:
-        relax: where no thresholds reach the wanted rate, or only such that miss more than `USEFUL` of the keywords,
-            ask for twice as much, at most this many times. ``expected`` then says what rate it became, and how many
-            keywords were missed at the wanted one.
-
     Raises:
         KwsError: no data, or the wanted rate can't be reached with any threshold.
     """
-    wish, plan = wish or Wish(), plan or Plan()
+    wish = wish or Wish()
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
-    dataset = Dataset.open(data, manifest.keywords, clip_ms=manifest.clip_ms)
-    corpora = [_open(folder, manifest) for folder in negative]
-    corpus, held_out = _listen(recogniser, dataset, split, corpora, wish, plan, progress)
+    dataset = Dataset.open(material.data, manifest.keywords, clip_ms=manifest.clip_ms)
+    corpora = [_open(folder, manifest) for folder in material.negative]
+    corpus, held_out = _listen(recogniser, _Sessions(dataset, split, material.plan or Plan()), corpora, wish, progress)
     asked = wish.rate
-    choice, wish, strict = choose_relaxed(corpus, manifest, wish, relax, progress)
+    choice, wish, strict = choose_relaxed(corpus, manifest, wish, progress)
     result = Calibration(
         model=manifest.model_hash,
         name=manifest.name,
@@ -136,10 +137,10 @@ def calibrate(
 
 
 def choose_relaxed(
-    corpus: Corpus, manifest: Manifest, wish: Wish, relax: int, progress: ProgressCallback | None = None
+    corpus: Corpus, manifest: Manifest, wish: Wish, progress: ProgressCallback | None = None
 ) -> tuple[Choice, Wish, float | None]:
     """`choose`; where no thresholds reach the rate, or what reaches it has more errors than `USEFUL` of the keywords,
-    for twice as much, at most ``relax`` times and (once some thresholds reach it) `NOISY` an hour: silence has few
+    for twice as much, at most ``wish.relax`` times and (once some thresholds reach it) `NOISY` an hour: silence has few
     false accepts too.
 
     Returns:
@@ -152,11 +153,11 @@ def choose_relaxed(
     found: list[tuple[Choice, Wish]] = []
     strict: float | None = None
     known: dict[str, Sweep] = {}
-    for turn in range(relax + 1):
+    for turn in range(wish.relax + 1):
         try:
             choice = choose(corpus, manifest, wish, progress, known)
         except KwsError:
-            if turn == relax and not found:
+            if turn == wish.relax and not found:
                 raise
         else:
             found.append((choice, wish))
@@ -350,16 +351,24 @@ def _open(folder: Path, manifest: Manifest) -> NamedCorpus:
     return corpus
 
 
+@dataclass(frozen=True)
+class _Sessions:
+    """Those that are made of the dataset's words, by ``plan``."""
+
+    dataset: Dataset
+    split: Split
+    plan: Plan
+
+
 def _listen(
     recogniser: Recogniser,
-    dataset: Dataset,
-    split: Split,
+    made: _Sessions,
     corpora: Sequence[NamedCorpus],
     wish: Wish,
-    plan: Plan,
     progress: ProgressCallback | None,
 ) -> tuple[Corpus, Corpus]:
     """What is chosen on, and the parts of the corpora that are only measured."""
+    dataset, split, plan = made.dataset, made.split, made.plan
     stride = math.gcd(*wish.strides)
     listener = Listener(recogniser, stride, progress)
     keywords = sum(c.label < dataset.unknown for c in dataset.clips(split))

@@ -28,6 +28,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.limits import LIMITS
 from model_pipeline.listening.calibrate import store
 from model_pipeline.listening.detector import logits
+from model_pipeline.listening.material import Material
 from model_pipeline.listening.recogniser import Recogniser, Track
 from model_pipeline.manifest import LOOK_INPUTS, DetectorDefaults, Look
 from model_pipeline.progress import ProgressCallback, silent
@@ -83,10 +84,8 @@ class Learnt:
 
 def look(
     model: Path,
-    data: Path,
-    folders: Sequence[Path],
+    material: Material,
     shape: LookShape | None = None,
-    plan: Plan | None = None,
     progress: ProgressCallback | None = None,
     extra: Path | None = None,
 ) -> Learnt:
@@ -95,13 +94,13 @@ def look(
     ``model.json``; an exported folder is made anew. Thresholds are put in the middle: `calibrate` chooses them.
 
     Args:
-        extra: a folder like ``data`` with words of synthetic voices: sessions of its training split too. Corpora often
-            hold such voices' sentences; without their keywords it learns that what a synthesiser says is never meant.
+        extra: a data folder too, with words of synthetic voices: sessions of its training split. Corpora often hold
+            such voices' sentences; without their keywords it learns that what a synthesiser says is never meant.
 
     Raises:
         KwsError: no data, a corpus of which the model's training has heard nothing, or a shape that there is none of.
     """
-    shape, plan, report = shape or LookShape(), plan or Plan(limit=1000), progress or silent
+    shape, plan, report = shape or LookShape(), material.plan or Plan(limit=1000), progress or silent
     if not shape.window <= shape.steps or not shape.stride_hops <= LIMITS["STRIDE_HOPS"]:
         raise KwsError(
             f"a second look sees at least {shape.window} results, of every {LIMITS['STRIDE_HOPS']} hops at the most",
@@ -110,7 +109,7 @@ def look(
     model = Path(model)
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
-    dataset = Dataset.open(data, manifest.keywords, clip_ms=manifest.clip_ms)
+    dataset = Dataset.open(material.data, manifest.keywords, clip_ms=manifest.clip_ms)
     # Who speaks, what the sessions are called, other words for each keyword, and what is added to the seed.
     speakers = [(dataset, "sessions", 0.7, 0)]
     if extra:
@@ -120,7 +119,7 @@ def look(
     sayings = Sayings(manifest.keywords)
     parts: list[Rows] = []
     hours = 0.0
-    steps = len(folders) + 1 + len(speakers) * len(SNRS)
+    steps = len(material.negative) + 1 + len(speakers) * len(SNRS)
 
     def hear(samples: NDArray[np.int16], events: Sequence[Event] = ()) -> None:
         nonlocal hours
@@ -129,7 +128,7 @@ def look(
         parts.append(rows(track, events, manifest.labels, shape))
 
     names = []
-    for number, folder in enumerate(folders):
+    for number, folder in enumerate(material.negative):
         corpus = corpus_of(folder, trained)
         report(number, steps, f"listening to {corpus.name}")
         recordings = corpus.without("training", sayings if corpus.transcribed else None)[0]
@@ -143,11 +142,11 @@ def look(
         if kind == "speech":
             faster = negatives.join(corpus.name, audio, files, _FASTER).samples
             hear(in_noise(faster, dataset.noise_part("training"), number))
-    report(len(folders), steps, "noise")
+    report(len(material.negative), steps, "noise")
     for seed in _NOISES:
         hear(negatives.noise(dataset, "training", seed=seed).samples)
     for i, ((source, name, others, added), snr) in enumerate(itertools.product(speakers, SNRS)):
-        report(len(folders) + 1 + i, steps, f"{name} at {snr:g} dB")
+        report(len(material.negative) + 1 + i, steps, f"{name} at {snr:g} dB")
         own = replace(plan, seed=plan.seed + added + i % len(SNRS), unknown_share=others)
         for session in generate(source, "training", snr, own):
             hear(session.samples, session.events)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from host_tools.image import emulate
-from host_tools.image.build import build
+from host_tools.image.build import Variant, build
 from host_tools.image.emulator import Emulator
 from host_tools.link.codes import Command
 from host_tools.link.events import Detection, Event, Fault, Features, Refusal, Result, StreamDone
@@ -381,7 +381,7 @@ def info_fields(wire: Wire) -> list[tuple[int, bytes]]:
 def test_the_longest_labels_arrive_whole(tmp_path):
     labels = [f"{'long keyword '[:8]}{i:02d} {'x' * 19}" for i in range(28)] + ["unknown", "silence"]
     with kept_folder("firmware-long-labels") as folder:
-        built = build("host", small_model(tmp_path, labels), out=folder, flags=SANITIZE)
+        built = build("host", small_model(tmp_path, labels), out=folder, variant=Variant(flags=SANITIZE))
         elf = private_copy(built, tmp_path)
     with emulate.start("host", elf) as running:
         wire = Wire(running.url)

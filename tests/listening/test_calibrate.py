@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +106,20 @@ def test_a_rate_that_no_threshold_gives_is_an_error_that_says_the_least(manifest
 
 def test_what_cannot_be_reached_is_asked_for_less_strictly(manifest: Manifest) -> None:
     corpus, wish = made_corpus(false=270, hold=60), Wish(rate=1.0, strides=(4,))
-    choice, reached, strict = choose_relaxed(corpus, manifest, wish, 20)
+    choice, reached, strict = choose_relaxed(corpus, manifest, replace(wish, relax=20))
     assert strict is None
     assert reached.rate in [2.0**n for n in range(1, 21)] and choice.rate <= reached.rate
     with pytest.raises(KwsError, match=f"no thresholds give {reached.rate / 2:g} "):
         choose(corpus, manifest, Wish(rate=reached.rate / 2, strides=(4,)))
     with pytest.raises(KwsError, match="no thresholds give 2 "):
-        choose_relaxed(corpus, manifest, wish, 1)
+        choose_relaxed(corpus, manifest, replace(wish, relax=1))
     easy = made_corpus()
     at_once = choose(easy, manifest, wish)
-    assert choose_relaxed(easy, manifest, wish, 5) == (at_once, wish, at_once.errors)
+    assert choose_relaxed(easy, manifest, replace(wish, relax=5)) == (
+        at_once,
+        replace(wish, relax=5),
+        at_once.errors,
+    )
 
 
 def test_silence_is_not_what_a_run_ends_with(manifest: Manifest) -> None:
@@ -123,14 +128,14 @@ def test_silence_is_not_what_a_run_ends_with(manifest: Manifest) -> None:
     corpus, wish = made_corpus(keyword=200, false=172), Wish(rate=0.01, strides=(4,))
     silent = choose(corpus, manifest, wish)
     assert silent.said and silent.errors > USEFUL * silent.said
-    choice, reached, strict = choose_relaxed(corpus, manifest, wish, 20)
+    choice, reached, strict = choose_relaxed(corpus, manifest, replace(wish, relax=20))
     assert choice.errors <= USEFUL * choice.said and strict == silent.errors
     assert reached.rate > wish.rate and choice.rate <= reached.rate
     before = choose(corpus, manifest, Wish(rate=reached.rate / 2, strides=(4,)))
     assert before.errors > USEFUL * before.said
     # Nor with what fires all the time.
     hopeless = made_corpus(keyword=100, false=205)
-    choice, reached, _ = choose_relaxed(hopeless, manifest, wish, 20)
+    choice, reached, _ = choose_relaxed(hopeless, manifest, replace(wish, relax=20))
     assert choice.errors > USEFUL * choice.said and reached.rate <= NOISY
 
 
@@ -291,7 +296,7 @@ def test_a_generated_folder_is_made_anew_as_a_whole(exported: Path, tmp_path: Pa
     header = (folder / "model_config.h").read_text()
     assert re.search(r"#define KWS_DET_WINDOW +7\b", header)
     assert re.search(r"#define KWS_STRIDE_HOPS +3\b", header)
-    assert re.search(r"#define KWS_DET_THRESHOLDS +\{ ?201, 202, 0, 0 ?\}", header)
+    assert re.search(r"#define KWS_DET_THRESHOLDS +\{ ?201, ?202, ?0, ?0 ?\}", header)
     assert (folder / "NOTES.md").read_text() == "mine"
     assert {p.name for p in folder.iterdir()} == {p.name for p in exported.iterdir()} | {"NOTES.md"}
 

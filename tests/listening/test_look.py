@@ -15,6 +15,7 @@ from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import Event, Plan
 from model_pipeline.errors import KwsError
 from model_pipeline.listening.look import LookShape, in_noise, learn, look, rows
+from model_pipeline.listening.material import Material
 from model_pipeline.listening.recogniser import Track
 from model_pipeline.manifest import DetectorDefaults, load_manifest
 from tests.support import tiny_data
@@ -48,7 +49,7 @@ def recording(rng: np.random.Generator, count: int, *, alone: bool) -> tuple[Tra
 @pytest.mark.parametrize("shape", [LookShape(steps=2), LookShape(stride_hops=1001)])
 def test_a_shape_that_there_is_none_of_is_refused_before_anything_is_heard(shape: LookShape, tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="at least 3 results, of every 1000 hops"):
-        look(tmp_path / "none", tmp_path, [], shape)
+        look(tmp_path / "none", Material(tmp_path), shape)
 
 
 def test_words_that_are_said_for_themselves_fire_and_the_same_amid_speech_do_not():
@@ -123,8 +124,8 @@ def test_words_of_synthetic_voices_are_learnt_beside_those_of_people(tmp_path: P
     write_wav(tmp_path / "talk" / "a.wav", speech_like(np.random.default_rng(1), 20))
     shutil.copytree(model, tmp_path / "second")
     shape, plan = LookShape(steps=8, hidden=2, members=1, passes=2), Plan(seed=1)
-    alone = look(model, data, [tmp_path / "talk"], shape, plan)
-    both = look(tmp_path / "second", data, [tmp_path / "talk"], shape, plan, extra=extra)
+    alone = look(model, Material(data, [tmp_path / "talk"], plan), shape)
+    both = look(tmp_path / "second", Material(data, [tmp_path / "talk"], plan), shape, extra=extra)
     # A network of random weights takes some of them for what they are, of both folders.
     assert 0 < alone.words < both.words and alone.hours < both.hours
     made = load_manifest(tmp_path / "second").look
@@ -150,7 +151,7 @@ def test_noise_alone_is_learnt_as_what_is_never_meant(tmp_path: Path, monkeypatc
     data = tiny_data.make(tmp_path / "data", speakers=10)
     (tmp_path / "talk").mkdir()
     write_wav(tmp_path / "talk" / "a.wav", speech_like(np.random.default_rng(1), 20))
-    look(model, data, [tmp_path / "talk"], LookShape(steps=8, hidden=2, members=1, passes=2), Plan(seed=1))
+    look(model, Material(data, [tmp_path / "talk"], Plan(seed=1)), LookShape(steps=8, hidden=2, members=1, passes=2))
     dataset = Dataset.open(data, ["rise", "fall", "flat"])
     for seed in (2, 3, 4, 5):
         assert (len(noise(dataset, "training", seed=seed).samples), False) in seen

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from host_tools.cli import main
-from host_tools.image.build import build
+from host_tools.image.build import Variant, build
 from host_tools.image.emulate import start
 from host_tools.mlperf.device import Device
 from host_tools.mlperf.inputs import as_the_model_takes
@@ -33,7 +33,7 @@ def elf(tflite: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kws01")
     write_plan(tflite, folder / "model", "kws01")
     with kept_folder(f"firmware-mlperf-{BOARD}-kws01") as kept:
-        return private_copy(build(BOARD, folder / "model", out=kept, app="mlperf"), folder)
+        return private_copy(build(BOARD, folder / "model", out=kept, variant=Variant("mlperf")), folder)
 
 
 @pytest.mark.slow
@@ -71,7 +71,9 @@ def test_energy_mode(shared_data: Path, tflite: bytes, tmp_path: Path):
     _, raw, labels = official_inputs(shared_data, 3)
     write_plan(tflite, tmp_path / "model", "kws01")
     with kept_folder(f"firmware-mlperf-{BOARD}-energy") as kept:
-        image = private_copy(build(BOARD, tmp_path / "model", out=kept, app="mlperf", energy=True), tmp_path)
+        image = private_copy(
+            build(BOARD, tmp_path / "model", out=kept, variant=Variant("mlperf", energy=True)), tmp_path
+        )
     with start(BOARD, image) as emulator, Device.open(emulator.url, patience_s=60) as device:
         device.identify()
         found = accuracy(device, as_the_model_takes(raw, program), labels.tolist(), program)

@@ -16,7 +16,7 @@ import pytest
 
 from host_tools.boards import board_ids, load_board
 from host_tools.image import arduino
-from host_tools.image.build import build
+from host_tools.image.build import Variant, build
 from host_tools.image.emulate import start
 from host_tools.mlperf.inputs import as_the_model_takes
 from host_tools.mlperf.scripts import printed
@@ -43,7 +43,9 @@ def program(tflite: bytes) -> Program:
 def _image(tflite: bytes, folder: Path) -> Path:
     write_plan(tflite, folder / "model", "model")
     with kept_folder("firmware-mlperf-host") as kept:
-        return private_copy(build("host", folder / "model", out=kept, flags=SANITIZE, app="mlperf"), folder)
+        return private_copy(
+            build("host", folder / "model", out=kept, variant=Variant("mlperf", flags=SANITIZE)), folder
+        )
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +223,7 @@ BARE_METAL = [name for name in board_ids() if load_board(name).kws.family in ("s
 def test_each_board_builds_for_both_modes(board: str, energy: bool, tmp_path: Path):
     write_plan(ds_cnn(3, channels=8, blocks=1, labels=10), tmp_path / "model", "small")
     with kept_folder(f"firmware-mlperf-{board}") as kept:
-        result = build(board, tmp_path / "model", out=kept, app="mlperf", energy=energy)
+        result = build(board, tmp_path / "model", out=kept, variant=Variant("mlperf", energy))
     assert result.app == "mlperf" and result.engine == "aot"
     assert 0 < result.flash_total < 60_000 and 8192 < result.ram_total < 40_000
 

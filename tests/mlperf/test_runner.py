@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.cli import main
-from host_tools.image.build import build
+from host_tools.image.build import Variant, build
 from host_tools.mlperf import device as devices
 from host_tools.mlperf import scripts
 from host_tools.mlperf.device import Device
@@ -332,7 +332,7 @@ def kws01(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kws01")
     write_plan((shared_data / "mlperf_tiny" / "kws_ref_model.tflite").read_bytes(), folder / "model", "kws01")
     with kept_folder("firmware-mlperf-host-fast") as kept:
-        return private_copy(build("host", folder / "model", out=kept, app="mlperf"), folder)
+        return private_copy(build("host", folder / "model", out=kept, variant=Variant("mlperf")), folder)
 
 
 def test_bytes_of_another_layout_are_told(shared_data: Path, kws01: Path, capsys: pytest.CaptureFixture[str]):

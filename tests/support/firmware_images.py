@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from host_tools.image.build import BuildResult, build
+from host_tools.image.build import BuildResult, Variant, build
 from model_pipeline.config import DetectorConfig, FrontendConfig
 from model_pipeline.export import export
 from model_pipeline.manifest import Manifest, Quantization, detector_defaults, save_manifest
@@ -28,7 +28,7 @@ def image(board: str, *, model: Path = SHIPPED, engine: str = "aot") -> BuildRes
     flags = SANITIZE if board == "host" else ""
     key = hashlib.sha256(repr((board, flags, engine)).encode()).hexdigest()[:12]
     with kept_folder(f"firmware-{board}-{key}") as folder:
-        return build(board, model, engine, folder, flags=flags)
+        return build(board, model, engine, folder, variant=Variant(flags=flags))
 
 
 @contextlib.contextmanager

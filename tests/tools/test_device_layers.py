@@ -13,7 +13,7 @@ import pytest
 
 from host_tools.check import layers as compare
 from host_tools.image import emulate
-from host_tools.image.build import build
+from host_tools.image.build import Variant, build
 from host_tools.link import stream
 from host_tools.link.events import ProfileReply
 from host_tools.link.frames import Frame
@@ -43,7 +43,7 @@ def tflite(folder: Path) -> bytes:
 def elf(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of disco_f407vg, with profiling."""
     with kept_folder("firmware-profile") as kept:
-        built = build("disco_f407vg", folder, "aot", kept, profile=True)
+        built = build("disco_f407vg", folder, "aot", kept, variant=Variant(profile=True))
         return private_copy(built, tmp_path_factory.mktemp("elf"))
 
 
@@ -127,7 +127,7 @@ def test_a_firmware_without_profiling_says_so(folder, tmp_path):
 
 def test_profile_needs_the_compiled_engine(folder, tmp_path):
     with pytest.raises(KwsError, match="can't be profiled"):
-        build("disco_f407vg", folder, "tflm", tmp_path, profile=True)
+        build("disco_f407vg", folder, "tflm", tmp_path, variant=Variant(profile=True))
 
 
 def test_long_profiles_come_in_parts():

@@ -11,6 +11,7 @@ import pytest
 
 from host_tools.boards import load_board
 from host_tools.image import build as builder
+from host_tools.image import platformio
 from host_tools.image.elf import check_image
 from model_pipeline import native
 from model_pipeline.config import load_config
@@ -72,26 +73,25 @@ class TestImage:
 class TestPlaces:
     @pytest.mark.parametrize("character", list(" '$%(&;,`"))
     def test_a_project_at_such_a_path_is_refused_at_once(self, monkeypatch: pytest.MonkeyPatch, character: str) -> None:
-        name = next(name for name in ("ROOT", "CODE") if hasattr(builder, name))
-        monkeypatch.setattr(builder, name, Path(f"/home/anna{character}b/micro-kws"))
+        monkeypatch.setattr(platformio, "ROOT", Path(f"/home/anna{character}b/micro-kws"))
         with pytest.raises(KwsError, match="its path holds"):
-            builder.check_place()
+            platformio.check_place()
 
     def test_paths_of_every_day_are_fine(self) -> None:
         for path in ("/home/zoë/kws-1.0_x+y@z", "/tmp/日本/a", "/a/b=c:d~e"):
-            assert not builder._UNSAFE.search(path)
+            assert not platformio._UNSAFE.search(path)
 
     def test_an_output_at_such_a_path_is_built_in_the_cache(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
-        state = builder._state(tmp_path / HOSTILE)
+        state = platformio.state_of(tmp_path / HOSTILE)
         assert state.parent == tmp_path / "cache" / "build"
-        assert state != builder._state(tmp_path / f"{HOSTILE}2")
-        assert builder._state(tmp_path / "plain") == tmp_path / "plain" / ".pio"
+        assert state != platformio.state_of(tmp_path / f"{HOSTILE}2")
+        assert platformio.state_of(tmp_path / "plain") == tmp_path / "plain" / ".pio"
         monkeypatch.setenv("KWS_CACHE", str(tmp_path / HOSTILE / "cache"))
         with pytest.raises(KwsError, match="nor in the cache"):
-            builder._state(tmp_path / HOSTILE)
+            platformio.state_of(tmp_path / HOSTILE)
 
     def test_a_firmware_is_built_there(self, tmp_path: Path) -> None:
         built = builder.build("host", out=tmp_path / HOSTILE)

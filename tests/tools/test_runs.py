@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from host_tools.measure.clips import verdict
+from host_tools.report.results import Results
 from host_tools.run import job as mainjob
 from host_tools.run import steps
 from host_tools.run.quality import with_quality
@@ -23,6 +24,7 @@ from model_pipeline.config import CONFIGS, Config, load_config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_text
 from model_pipeline.progress import ProgressCallback
+from tests.tools.test_report import example
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -364,8 +366,11 @@ def test_sources_of_a_made_up_project(tmp_path: Path) -> None:
         sources("host_tools.six", root=tmp_path)
 
 
-def _results(lost: int = 0, repeated: int = 0, equal: int = 5) -> dict:
-    return {"link": {"lost": lost, "repeated": repeated}, "agreement": {"compared": 5, "equal": equal}}
+def _results(lost: int = 0, repeated: int = 0, equal: int = 5) -> Results:
+    values = example()
+    values["clips"] = [row for row in values["clips"] if row["predicted"] is not None]
+    values["link"] |= {"lost": lost, "repeated": repeated}
+    return Results.of(values | {"agreement": {"compared": 5, "equal": equal, "differ": []}})
 
 
 @pytest.mark.parametrize(
@@ -374,9 +379,10 @@ def _results(lost: int = 0, repeated: int = 0, equal: int = 5) -> dict:
         (_results(lost=1), "1 frames were lost"),
         (_results(repeated=2), "2 repeated"),
         (_results(equal=4), "1 of 5 clips differ"),
+        (Results.of(example() | {"link": _results().to_json()["link"]}), "no answer to 1 of 60 clips"),
     ],
 )
-def test_a_measurement_that_cannot_be_relied_on_fails_the_run(results: dict, words: str) -> None:
+def test_a_measurement_that_cannot_be_relied_on_fails_the_run(results: Results, words: str) -> None:
     with pytest.raises(KwsError, match=words) as caught:
         verdict(results, Path("x"))
     assert caught.value.exit_code == 1
