@@ -79,6 +79,7 @@ def untrained(config: Config, out: Path) -> Untrained:
         labels=config.labels,
         frontend=frontend,
         window_frames=frames,
+        clip_ms=config.data.clip_ms,
         input=_quantization(program.input),
         output=_quantization(program.output),
         detector=detector_defaults(config.detector, len(config.labels), frontend.hop_ms),

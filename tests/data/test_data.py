@@ -26,6 +26,7 @@ from model_pipeline.data.download import ARCHIVES, Archive, _unpack, download
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.split import SPLITS, Splitter, speaker_of, which_set
 from model_pipeline.errors import CheckFailed, KwsError
+from model_pipeline.files import read_json, write_json
 from tests.support import tiny_data
 
 
@@ -131,6 +132,36 @@ def test_fit_clip_pads_at_the_end_or_keeps_the_loudest(count: int) -> None:
     assert len(y) == 16000 and y.sum() == 1
     if count <= 16000:
         assert (y[:count] == x).all()
+
+
+def test_clips_are_as_long_as_they_were_made_or_as_the_window_where_nobody_says(tmp_path: Path, tiny: Path) -> None:
+    longer = DataConfig(clip_ms=1500)
+    plain = Dataset.open(tiny, ["rise", "fall"], longer)  # says nothing of its clips: they are padded
+    audio = plain.audio(plain.evaluation("testing"))
+    assert audio.shape[1] == 24000
+    np.testing.assert_array_equal(
+        audio[0, :16000], Dataset.open(tiny, ["rise", "fall"]).audio(plain.evaluation("testing")[:1])[0]
+    )
+    silence = [row for row, clip in zip(audio, plain.evaluation("testing"), strict=True) if clip.label == plain.silence]
+    assert any(np.any(row[16000:]) for row in silence)  # noise has no end after a second
+    made = import_folder(tiny, tmp_path / "long", clip_ms=1500)
+    assert made.clip_ms == 1500 and made.padded == made.clips
+    assert read_json(tmp_path / "long" / "dataset.json")["clip_ms"] == 1500
+    for config, ms in ((None, None), (longer, None), (None, 1500), (DataConfig(), 1500)):
+        found = Dataset.open(tmp_path / "long", ["rise"], config, clip_ms=ms)
+        assert found.clip_samples == found.audio(found.speech[:1]).shape[1] == 24000
+    import_folder(tiny, tmp_path / "second")
+    assert "clip_ms" not in read_json(tmp_path / "second" / "dataset.json")
+    for place, config, said in (
+        ("long", DataConfig(), "are 1500 ms long, and the network's window is 1000 ms"),
+        ("second", longer, "are 1000 ms long, and the network's window is 1500 ms"),
+    ):
+        with pytest.raises(KwsError, match=said) as caught:
+            Dataset.open(tmp_path / place, ["rise"], config)
+        assert "data.clip_ms" in caught.value.hint
+    write_json(tmp_path / "long" / "dataset.json", {"clip_ms": "long"})
+    with pytest.raises(KwsError, match="clip_ms is 1000 to 1500"):
+        Dataset.open(tmp_path / "long", ["rise"])
 
 
 @pytest.mark.parametrize("kind", noise.KINDS)

@@ -89,6 +89,16 @@ def test_the_network_depends_on_the_recipe_alone() -> None:
     assert with_settings(config, ["augment.level_db=1"]).recipe() != recipe
 
 
+def test_the_window_is_whole_hops_of_one_to_one_and_a_half_seconds() -> None:
+    assert load_config("demo").frames == 49
+    assert with_settings(load_config("demo"), ["data.clip_ms=1500"]).frames == 74
+    # A second needs no whole hops: older front ends have other ones.
+    assert with_settings(load_config("plain"), ["frontend.hop_ms=30"]).frames == 33
+    for value, said in ((1010, "not a whole number of hops of 20 ms"), (980, "clip_ms"), (1520, "clip_ms")):
+        with pytest.raises(KwsError, match=said):
+            with_settings(load_config("demo"), [f"data.clip_ms={value}"])
+
+
 def test_the_older_name_of_a_streaming_plans_hop(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "old.toml").write_text("streaming = 7\n")
     assert load_config(tmp_path / "old.toml").hop_frames == 7

@@ -116,6 +116,17 @@ def test_a_bad_take_is_refused_with_its_reason(seconds: float, amplitude: float,
     assert [reason in take.reason for take in takes.find(whole(sound), ended=True)] == [True]
 
 
+def test_takes_are_as_long_as_the_projects_clips() -> None:
+    sound = room(4)
+    say(sound, 1.5, 1.3)
+    (take,) = takes.find(whole(sound), ended=True, clip=24000)
+    heard = np.flatnonzero(np.abs(take.clip.astype(int)) > 500)
+    assert take.reason == "" and len(take.clip) == 24000 and heard[-1] - heard[0] > 1.2 * RATE
+    say(sound, 1.3, 1.7)
+    (take,) = takes.find(whole(sound), ended=True, clip=24000)
+    assert "1.7 s long: one word, or short phrase, in 1.5 s" in take.reason
+
+
 def test_noise_clicks_and_silence_are_no_words() -> None:
     sound = room(5)
     for at in (1.0, 2.2, 3.1):

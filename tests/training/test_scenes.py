@@ -379,7 +379,8 @@ def test_training_on_scenes_with_a_teacher(tmp_path: Path, config: Config) -> No
     assert json.loads((tmp_path / "train" / "train.json").read_text())["key"] == summary.key
 
 
-def test_the_teacher_is_what_its_weights_file_computes() -> None:
+@pytest.mark.parametrize(("seconds", "vectors"), [(1.0, 7), (1.5, 13)])
+def test_the_teacher_is_what_its_weights_file_computes(seconds: float, vectors: int) -> None:
     package = pytest.importorskip("pyopen_wakeword", reason="the teacher's weights: pip install 'micro-kws[teacher]'")
     tf = pytest.importorskip("tensorflow")
     import keras
@@ -395,18 +396,42 @@ def test_the_teacher_is_what_its_weights_file_computes() -> None:
         return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
     rng = np.random.default_rng(1)
-    clip = np.round(9000 * tiny_data.glide("rise", rng)).astype(np.int16)
+    words = [np.round(9000 * tiny_data.glide(word, rng)).astype(np.int16) for word in ("rise", "fall")]
+    clip = np.concatenate(words)[: int(seconds * 16000)]
     features = teacher.features(clip[None])
     padded = np.pad(clip, 2400).astype(np.float32)[None]
     theirs = run("melspectrogram.tflite", padded).reshape(-1, teacher.BANDS) / 10 + 2
     np.testing.assert_allclose(features[0], theirs, atol=0.01)  # kept as float16
-    model = teacher.speech_embedding(4, teacher.frames(16000))
+    model = teacher.speech_embedding(4, teacher.frames(len(clip)))
     body = keras.Model(model.input, model.get_layer("body_19").output)
     x = features.astype(np.float32)
     ours = np.asarray(body(x))[0, :, 0]
+    assert len(ours) == vectors
+    heard = teacher.pooled(clip[None])[0]
+    np.testing.assert_allclose(heard, np.concatenate([ours.max(axis=0), ours.mean(axis=0)]), rtol=2e-3, atol=2e-3)
     for step, vector in enumerate(ours):
         window = np.ascontiguousarray(x[:, 8 * step : 8 * step + 76, :, None])
         np.testing.assert_allclose(vector, run("embedding_model.tflite", window).ravel(), atol=2e-3)
+
+
+@pytest.mark.parametrize("ms", [1000, 1010, 1500])
+def test_scenes_end_with_a_window_as_long_as_the_clips(speech: Speech, ms: int) -> None:
+    length = 16 * ms
+    # The word in the last half second of its clip: a window of a second would not show it all.
+    audio = np.stack([np.roll(np.pad(c, (0, length - 16000)), length - 16000) for c in speech.audio])
+    long = Speech(audio, speech.labels, speech.names, speech.synthetic)
+    made = scenes(long, as_clip=1.0, clip_noise=0.0, room=0.0, speed_percent=0.0)
+    every = [*range(24), -1, -1, -2, -2]
+    found, starts, labels, _ = made.make(every, np.random.default_rng(2))
+    assert made.window == length and found.shape == (28, CONTEXT + length)
+    np.testing.assert_array_equal(labels[:24], speech.labels)
+    assert set(starts) <= {0, CONTEXT - 16000, CONTEXT}
+    for scene, clip in zip(found[:24].astype(float), audio.astype(float), strict=True):
+        at = CONTEXT - 1600 + int(correlate(scene[CONTEXT - 1600 :], clip[2000:-2000], "valid").argmax())
+        assert abs(at - 2000 - CONTEXT) <= 1600
+    stream = scenes(long, as_clip=0.0, cut_words=1.0, word_before=0.0)
+    _, _, labels, _ = stream.make(np.tile(np.arange(24), 8), np.random.default_rng(3))
+    assert 0.3 < np.mean(labels != NONE) < 0.9  # cut at either edge, or whole
 
 
 def test_the_last_rounds_scenes_have_their_own_shares_and_seed():

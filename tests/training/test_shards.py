@@ -83,6 +83,20 @@ def test_a_sharded_set_holds_what_the_folder_holds(folder: Path, sharded: Path, 
     assert len(index["main"]["shards"]["training"]) == 6 and index["main"]["speakers"]["training"] == 12
 
 
+def test_a_set_of_clips_of_another_length_is_refused(
+    folder: Path, sharded: Path, config: Config, tmp_path: Path
+) -> None:
+    longer = with_settings(config, ["data.clip_ms=1200"])
+    with pytest.raises(KwsError, match="are 1000 ms long, and the network's window is 1200 ms"):
+        open_dataset(sharded, longer)
+    shard(longer, folder, tmp_path / "set")
+    assert (
+        open_dataset(tmp_path / "set", longer).audio(Dataset.open(folder, config.keywords).speech[:2]).shape[1] == 19200
+    )
+    with pytest.raises(KwsError, match="are 1200 ms long"):
+        open_dataset(tmp_path / "set", config)
+
+
 def test_a_set_that_fits_in_memory_trains_as_the_folder_does(folder: Path, sharded: Path, config: Config) -> None:
     assert _same(_epochs(config, folder, 0, 2), _epochs(config, f"file://{sharded}", 0, 2))
 
