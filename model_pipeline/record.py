@@ -54,6 +54,8 @@ FIGURES: dict[str, Meaning] = {
     "device_accuracy": Meaning("test clips right on the device (a part of them)", "higher", "share"),
     "validation_accuracy": Meaning("validation clips right, float, of the epoch that was kept", "higher", "share"),
     "int8_validation_accuracy": Meaning("validation clips right, int8", "higher", "share"),
+    "held_out_accuracy": Meaning("clients' clips that no round heard, by the network of all", "higher", "share"),
+    "personal_accuracy": Meaning("the same clips by each client's own head", "higher", "share"),
     "misses": Meaning("keywords missed that are said in noise at 10 dB SNR", "lower", "share"),
     "false_accepts_per_hour": Meaning("among other words in that noise, an hour", "lower", "rate"),
     "speech_false_accepts_per_hour": Meaning("in connected speech without keywords, an hour", "lower", "rate"),

@@ -18,6 +18,7 @@ EXAMPLE = (
     "--speakers-per-client 8 --out runs/federated   and then   kws quantize runs/federated "
     "--recipe runs/federated/recipe.toml --data data/speech_commands --out runs/federated/model"
 )
+_HELD_OUT = 0.2  # of a client's clips, for its own head
 
 
 def federate(
@@ -58,6 +59,12 @@ def federate(
     head_only: Annotated[
         bool, typer.Option("--head-only", help="Train the last layer alone, as a device can (docs/federated.md).")
     ] = False,
+    personal: Annotated[
+        bool,
+        typer.Option(
+            "--personal", help="A fifth of each client's clips is heard in no round, and judges a head of its own."
+        ),
+    ] = False,
     begin: Annotated[
         Path | None, typer.Option("--from", help="A folder of kws train, whose network is the first.")
     ] = None,
@@ -90,7 +97,7 @@ def federate(
         "speakers_per_client": speakers_per_client, "keywords_per_client": keywords_per_client, "rounds": rounds,
         "fraction": fraction, "strategy": strategy, "epochs": epochs, "learning_rate": rate, "upload": upload,
         "seed": seed, "workers": workers, "begin": str(begin.resolve()) if begin else None,
-        "head_only": head_only or None, "secure": secagg or None,
+        "held_out": _HELD_OUT if personal else None, "head_only": head_only or None, "secure": secagg or None,
     }  # fmt: skip
     if dp:
         given |= {"noise": dp[0], "clip": dp[1]}
@@ -138,6 +145,19 @@ def _show(values: dict[str, Any]) -> None:
         last["up"] / 1000,
         last["down"] / 1000,
     )
+    if own := values["personal"]:
+        ui.out.say(
+            "  a head for each of {} clients: {:.1f} -> {:.1f} % of {:,} clips that no round heard; mean over clients "
+            "{:.1f} -> {:.1f} %; better for {}, worse for {}",
+            own["clients"],
+            100 * own["right_before"] / own["held"],
+            100 * own["right_after"] / own["held"],
+            own["held"],
+            100 * own["before"],
+            100 * own["after"],
+            own["better"],
+            own["worse"],
+        )
     if values["epsilon"] is not None:
         ui.out.say("  differential privacy: epsilon {:.1f} at delta {:.1e}", values["epsilon"], values["delta"])
     ui.out.say(

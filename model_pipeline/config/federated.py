@@ -27,6 +27,7 @@ class FederateConfig(Strict):
     epochs: int = Field(2, ge=1, le=1000)  # over a client's clips, in a round
     batch: int = Field(16, ge=1, le=65536)  # of a client
     learning_rate: float = Field(0.1, gt=0, le=10)  # of a client's plain gradient descent
+    client_momentum: float = Field(0.0, ge=0, lt=1)  # of that descent; it begins anew in each round, and is not sent
     half_life: float = Field(0.0, ge=0, le=100_000)  # rounds in which that rate halves; 0: it stays
     # How a client sends what it has learnt: the differences as they are; in a byte each, with a scale an array; or the
     # largest of them alone, with their places.
@@ -38,6 +39,11 @@ class FederateConfig(Strict):
     noise: float = Field(0.0, ge=0, le=1000)
     secure: bool = False  # secure aggregation (SecAgg+): the server sees sums alone
     head_only: bool = False  # the last layer alone is trained, the others stay as they begin
+    # A head for each client, by the steps of a device: this share of a client's clips is heard in no round, and says
+    # what its own head is worth (0: none is taught); times that it goes over the others, and its learning rate.
+    held_out: float = Field(0.0, ge=0, le=0.9)
+    head_epochs: int = Field(5, ge=1, le=1000)
+    head_rate: float = Field(0.01, gt=0, le=10)
     begin: str = ""  # a folder of `kws train` whose network is the first; empty: random weights, or train.base
     # Machines that `flwr run` waits for, each a client; 0: as many as the server's data has groups of speakers.
     nodes: int = Field(0, ge=0, le=100_000)

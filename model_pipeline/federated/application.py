@@ -11,6 +11,7 @@ from pathlib import Path
 
 from model_pipeline import child
 from model_pipeline.config import Config
+from model_pipeline.errors import KwsError
 from model_pipeline.federated.job import Job
 from model_pipeline.folders import atomic_dir
 
@@ -22,8 +23,10 @@ def write(config: Config, data: str | Path, out: Path) -> dict[str, str]:
     `kws federate` leaves in ``out/trained``.
 
     Raises:
-        KwsError: ``out`` holds what this did not make.
+        KwsError: ``out`` holds what this did not make, or clients' own heads are asked for, which stay where they are.
     """
+    if config.federate.held_out:
+        raise KwsError("heads of clients' own are measured on this machine alone", hint="--personal without --app")
     trained = out.resolve() / "trained"
     job = Job(recipe=config.of_clips(), data=str(Path(data).resolve()), out=str(trained), nodes=config.federate.nodes)
     with atomic_dir(out, KIND, sources=[data]) as folder:

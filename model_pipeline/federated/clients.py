@@ -18,16 +18,18 @@ from model_pipeline.training.sources import labelled
 
 @dataclass(frozen=True)
 class Client:
-    """One client: its speakers, and where its clips are in the list that `split` was given."""
+    """One client: its speakers, and where its clips are in the list that `split` was given: those that it learns from,
+    and those ``held`` out of all rounds."""
 
     number: int
     speakers: tuple[str, ...]
     clips: tuple[int, ...]
+    held: tuple[int, ...] = ()
 
 
 def split(clips: Sequence[Clip], settings: FederateConfig, keywords: int) -> list[Client]:
     """Groups of ``speakers_per_client`` speakers, drawn by the seed. With ``keywords_per_client`` a client keeps its
-    clips of so many keywords (labels below ``keywords``) and of other words.
+    clips of so many keywords (labels below ``keywords``) and of other words; of all that, ``held_out`` is set apart.
 
     Raises:
         KwsError: these are fewer than two clients.
@@ -45,7 +47,10 @@ def split(clips: Sequence[Clip], settings: FederateConfig, keywords: int) -> lis
             rng = np.random.default_rng([settings.seed, 2, number])
             wanted = set(rng.choice(keywords, settings.keywords_per_client, replace=False).tolist())
             found = [place for place in found if clips[place].label in wanted or clips[place].label >= keywords]
-        clients.append(Client(number, tuple(own), tuple(found)))
+        rng = np.random.default_rng([settings.seed, 9, number])
+        held = sorted(rng.permutation(found)[: int(settings.held_out * len(found))].tolist())
+        kept = sorted(set(found) - set(held))
+        clients.append(Client(number, tuple(own), tuple(kept), tuple(held)))
     if len(clients) < 2:
         raise KwsError(
             f"{len(speakers)} speakers in groups of {each} are {len(clients)} client",
@@ -82,14 +87,28 @@ class Household:
         self.audio = np.load(audio, mmap_mode="r") if audio else None
 
     def speech(self, number: int) -> Speech:
-        """The clips of a client.
+        """The clips that a client learns from.
 
         Raises:
             KwsError: there is no such client here.
         """
+        return self._speech(self._client(number).clips)
+
+    def held(self, number: int) -> Speech:
+        """The clips of a client that no round hears.
+
+        Raises:
+            KwsError: there is no such client here.
+        """
+        return self._speech(self._client(number).held)
+
+    def _client(self, number: int) -> Client:
         if number not in self.clients:
             raise KwsError(f"there are {len(self.clients)} clients, and no number {number}")
-        places = list(self.clients[number].clips)
+        return self.clients[number]
+
+    def _speech(self, of: Sequence[int]) -> Speech:
+        places = list(of)
         clips = [self.clips[place] for place in places]
         audio = self.dataset.audio(clips) if self.audio is None else self.audio[places]
         return labelled(audio, [(False, clip) for clip in clips])

@@ -55,6 +55,27 @@ class Round(Strict):
     seconds: float
 
 
+class Personal(Strict):
+    """Heads that clients taught their own clips, on clips of theirs that nothing had heard.
+
+    Attributes:
+        clients: that had clips on both sides; ``clips``: that one of them learnt from, on average.
+        held: clips that they were judged by, all together; ``right_before``, ``right_after``: of these.
+        before, after: share of right answers, each client weighing the same.
+        better, worse: clients whose share rose or fell.
+    """
+
+    clients: int
+    clips: float
+    held: int
+    before: float
+    after: float
+    right_before: int
+    right_after: int
+    better: int
+    worse: int
+
+
 class Federated(Strict):
     """What `kws federate` leaves beside the network, in ``federated.json``.
 
@@ -63,6 +84,7 @@ class Federated(Strict):
         clients: of the whole population; ``sampled``: of a round; ``weights``: that travel.
         epsilon, delta: of differential privacy, for whoever sees all of the server's networks; None without it.
         rounds: in order.
+        personal: of the clients' own heads; None: none were asked for.
     """
 
     key: str
@@ -76,6 +98,7 @@ class Federated(Strict):
     delta: float | None = None
     resumed_at: int = 0
     rounds: list[Round]
+    personal: Personal | None = None
 
 
 class Variant(Strict):

@@ -1,4 +1,4 @@
-"""What a client does in a round, and what the server judges by: the recipe's network and plain gradient descent."""
+"""What a client does in a round, and what the server judges by: the recipe's network and gradient descent."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class Learner:
         shared: names of the weights that travel, in order: all, or the last layer's alone.
         statistics: which of them are what normalisation has seen: no gradients move them, so no optimiser may either.
         variances: those of them that may not fall below 0.
+        head: the last layer with weights; ``scale``: of the int8 input.
     """
 
     def __init__(self, config: Config) -> None:
@@ -57,19 +58,21 @@ class Learner:
         self.frames = config.frames
         self.model, self.net = network_of(config, "float", self.frames)
         self._begin()
-        head = [layer for layer in self.model.layers if layer.weights][-1]
-        learns = head if self.settings.head_only else self.model
+        self.head = [layer for layer in self.model.layers if layer.weights][-1]
+        learns = self.head if self.settings.head_only else self.model
         self._shared, self._trained = list(learns.weights), list(learns.trainable_weights)
         self.shared = [weight.path for weight in self._shared]
         learnt = {id(weight) for weight in self._trained}
         self.statistics = [i for i, weight in enumerate(self._shared) if id(weight) not in learnt]
         self.variances = [i for i, name in enumerate(self.shared) if name.endswith("moving_variance")]
+        # What a client's momentum has gathered; none is needed without.
+        self._moving = [tf.Variable(tf.zeros_like(w.value), trainable=False) for w in self._trained]
         self._anchor = [tf.Variable(np.asarray(w), trainable=False) for w in self._trained]
-        self._scale = input_scale(config.frontend)
+        self.scale = input_scale(config.frontend)
         known = {id(weight) for weight in self.model.weights}
         self._generators = [variable for variable in self.model.variables if id(variable) not in known]
         self._step = tf.function(self._train_step, reduce_retracing=True, autograph=False)
-        self._judge = Trainer(self.model, self._scale, Method(1e-3))
+        self._judge = Trainer(self.model, self.scale, Method(1e-3))
 
     def _begin(self) -> None:
         begin, base = self.settings.begin, self.config.train.base
@@ -104,6 +107,9 @@ class Learner:
         self.put(start)
         for anchor, weight in zip(self._anchor, self._trained, strict=True):
             anchor.assign(weight.value)
+        if self.settings.client_momentum:
+            for velocity in self._moving:
+                velocity.assign(tf.zeros_like(velocity))
         rng = np.random.default_rng(list(seed))
         for generator in self._generators:
             generator.assign(rng.integers(0, 2**31, generator.shape).astype(np.uint32))
@@ -123,7 +129,7 @@ class Learner:
         return Learnt(self.weights(), len(y), mean, right / max(1, heard))
 
     def _train_step(self, x: Any, y: Any, rate: Any, proximal: Any) -> Any:
-        real = ((tf.cast(x, tf.float32) + 128.0) * self._scale)[..., None]
+        real = ((tf.cast(x, tf.float32) + 128.0) * self.scale)[..., None]
         smoothing, labels = self.config.train.label_smoothing, len(self.config.labels)
         wanted = tf.one_hot(y, labels) * (1.0 - smoothing) + smoothing / labels
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -140,8 +146,10 @@ class Learner:
                 whole = loss + proximal / 2.0 * tf.add_n(apart)
         gradients = tape.gradient(whole, [w.value for w in self._trained])
         gradients, _ = tf.clip_by_global_norm(gradients, _LONGEST_GRADIENT)
-        for weight, gradient in zip(self._trained, gradients, strict=True):
-            weight.value.assign_sub(rate * gradient)
+        momentum = self.settings.client_momentum
+        for weight, velocity, gradient in zip(self._trained, self._moving, gradients, strict=True):
+            move = velocity.assign(momentum * velocity + gradient) if momentum else gradient
+            weight.value.assign_sub(rate * move)
         return loss, tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == y, tf.int32))
 
     def judge(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -25,9 +25,10 @@ from model_pipeline.config import Config
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.federated.client_app import one_thread
-from model_pipeline.federated.clients import chosen, split
-from model_pipeline.federated.job import Federated, Job, Round
+from model_pipeline.federated.clients import Household, chosen, split
+from model_pipeline.federated.job import Federated, Job, Personal, Round
 from model_pipeline.federated.local import Learner
+from model_pipeline.federated.personal import personalise
 from model_pipeline.federated.records import from_record, to_record
 from model_pipeline.federated.rounds import TIMEOUT_S, Rounds, nodes_of
 from model_pipeline.files import atomic_path, check_archive, sha256_file, write_json, write_text
@@ -82,7 +83,7 @@ class Server:
             recipe.frontend.model_dump(mode="json"),
             recipe.recipe(),
             # A training may go on for more rounds, with other processes, from a network in another place.
-            self.settings.model_dump(mode="json", exclude={"rounds", "workers", "begin"}),
+            self.settings.model_dump(mode="json", exclude={"rounds", "workers", "begin", "head_epochs", "head_rate"}),
             sha256_file(begin) if begin else "",
             recipe.keywords,
             self.data_hash,
@@ -204,7 +205,19 @@ class Server:
         c = self.settings
         return f"{c.strategy}, {100 * c.fraction:g} % of clients of {c.speakers_per_client} speakers"
 
-    def finish(self, *, stopped: bool = False) -> tuple[Trained, Federated]:
+    def heads(self) -> Personal | None:
+        """What the clients' own heads on the last round's network are worth; None: none are asked for.
+
+        Raises:
+            KwsError: see `personalise`.
+        """
+        if not self.settings.held_out:
+            return None
+        self.learner.put(self.state.weights)
+        household = Household(self.job.recipe, self.job.data, self.job.audio_path)
+        return personalise(self.learner, household, self.validation[0], self.report)
+
+    def finish(self, *, stopped: bool = False, personal: Personal | None = None) -> tuple[Trained, Federated]:
         """Writes the network, ``train.json`` and ``federated.json``, so that `kws quantize` can go on.
 
         Raises:
@@ -255,6 +268,7 @@ class Server:
             delta=delta,
             resumed_at=self.resumed_at,
             rounds=self.state.rounds,
+            personal=personal,
         )
         write_json(self.out / RESULT, result.model_dump(mode="json"))
         write_json(self.out / "train.json", trained.model_dump(mode="json"))
@@ -277,6 +291,9 @@ def _record(recipe: Config, trained: Trained, result: Federated, origin: str) ->
         figures |= record.exactly(
             upload_bytes=float(np.mean([r.up for r in played])), download_bytes=float(np.mean([r.down for r in played]))
         )
+    if own := result.personal:
+        shares = {"held_out_accuracy": own.right_before, "personal_accuracy": own.right_after}
+        figures |= {name: record.Figure.of_accuracy(right / own.held, own.held) for name, right in shares.items()}
     return record.new(
         "federated",
         recipe.name,

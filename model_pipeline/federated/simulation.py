@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +17,11 @@ import numpy as np
 
 from model_pipeline.config import Config
 from model_pipeline.data.dataset import Dataset
-from model_pipeline.errors import KwsError
+from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.federated.job import Federated, Job
 from model_pipeline.files import atomic_path, read_text, write_text
 from model_pipeline.folders import claim_dir
+from model_pipeline.packages import pip_install
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.rate import CLIP_MS
 
@@ -96,26 +99,46 @@ def federate(
         if server.state.rounds:
             server.finish(stopped=True)
         raise KeyboardInterrupt
-    return server.finish()[1]
+    return server.finish(personal=server.heads())[1]
 
 
 def _on_ray(server: ServerApp, client: ClientApp, clients: int, workers: int) -> None:
-    """Flower's simulation with ``workers`` processes of Ray's."""
+    """Flower's simulation with ``workers`` processes of Ray's, which end with it.
+
+    Raises:
+        KwsError: Ray is not there, did not start, or a process of it died.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise MissingTool("Ray is not installed", hint=f"{pip_install(extra='federated')}; or --workers 1")
+    import ray
     from flwr.simulation import run_simulation
 
-    quiet = {"include_dashboard": False, "logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        run_simulation(
-            server,
-            client,
-            clients,
-            backend_config={
-                "init_args": {"num_cpus": workers, "object_store_memory": _STORE, **quiet},
-                "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
-            },
-        )
-    except RuntimeError as error:
-        raise KwsError(f"Flower's simulation ended: {error.__cause__ or error}", exit_code=1) from error
+    # Ray's own logs and sockets: a short name, as a socket's may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="kws-ray-", ignore_cleanup_errors=True) as folder:
+        quiet = {"include_dashboard": False, "logging_level": logging.ERROR, "log_to_driver": False}
+        try:
+            run_simulation(
+                server,
+                client,
+                clients,
+                backend_config={
+                    "init_args": {
+                        "num_cpus": workers,
+                        "object_store_memory": _STORE,
+                        "_temp_dir": folder,
+                        "address": "local",  # never somebody's cluster that happens to run
+                        **quiet,
+                    },
+                    "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+                },
+            )
+        except RuntimeError as error:
+            cause = error.__cause__ or error
+            raise KwsError(
+                f"Flower's simulation ended: {cause}", hint="--workers 1 does without Ray", exit_code=1
+            ) from error
+        finally:
+            ray.shutdown()  # where Flower has not come to it
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Runs a command, and ends all that came of it, in whatever session or group, when the command ends, at SIGTERM, or
 when who started this ends, even by SIGKILL. Linux.
 
-    python -m tests.support.guarded COMMAND …
+    python -m tests.support.guarded [--alone SECONDS] COMMAND …
+
+With ``--alone`` it is a fault, exit code 142, if something that came of the command still runs so long after its end.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 _DEATH_SIGNAL, _SUBREAPER = 1, 36  # prctl(2); with the second, those whose parent has ended become ours
@@ -30,8 +33,29 @@ def below(root: int) -> list[int]:
     return found
 
 
+def _alone(seconds: float) -> bool:
+    """Whether all that came of this process ends within ``seconds``."""
+    until = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not (left := below(os.getpid())):
+            return True
+        if time.monotonic() > until:
+            for pid in left:
+                with contextlib.suppress(OSError):
+                    said = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    print(f"still running: {pid} {said[:200]}", file=sys.stderr)
+            return False
+        time.sleep(0.1)
+
+
 def main(command: list[str]) -> int:
     """The command's exit code; 143 where it was ended."""
+    alone = None
+    if command[0] == "--alone":
+        alone, command = float(command[1]), command[2:]
     parent = os.getppid()
     libc = ctypes.CDLL(None)
     libc.prctl(_DEATH_SIGNAL, signal.SIGTERM)
@@ -41,7 +65,8 @@ def main(command: list[str]) -> int:
         return 143
     process = subprocess.Popen(command, start_new_session=True)
     try:
-        return process.wait()
+        code = process.wait()
+        return code if alone is None or _alone(alone) else 142
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while left := below(os.getpid()):

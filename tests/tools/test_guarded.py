@@ -52,3 +52,13 @@ def test_all_that_came_of_it_ends(end: str) -> None:
         os.kill(process.pid, signal.SIGKILL)
     process.wait(timeout=60)
     assert _gone(sleeper)
+
+
+@pytest.mark.parametrize("command, code", [(SLEEPER, 142), ("import sys; sys.exit(3)", 3)])
+def test_what_still_runs_after_the_commands_end_is_a_fault(command: str, code: int) -> None:
+    guard = [sys.executable, "-m", "tests.support.guarded", "--alone", "0.5", sys.executable, "-c", command]
+    done = subprocess.run(guard, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == code
+    assert ("sleep 600" in done.stderr) == (code == 142)
+    if code == 142:
+        assert _gone(int(done.stdout))

@@ -7,6 +7,9 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,16 @@ from host_tools.records.find import read as read_run
 from model_pipeline.config import Config, FederateConfig, load_config, with_settings
 from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import KwsError
+from model_pipeline.native import ROOT
+from model_pipeline.progress import silent
 from tests.support import tiny_data
 
 pytest.importorskip("tensorflow", reason="the training extra is not installed")
 
 from model_pipeline.federated import upload
-from model_pipeline.federated.clients import Household, chosen, examples_of, split
+from model_pipeline.federated.clients import Client, Household, chosen, examples_of, split
 from model_pipeline.federated.local import Learner
+from model_pipeline.training.clips import Speech
 
 SETTINGS = [
     'keywords=["rise", "fall"]',
@@ -360,6 +366,89 @@ def test_a_signal_ends_it_after_the_client_that_learns_and_whole_rounds_stay(
     assert found.kind == "federated" and not found.whole and found.figures["rounds"].value == 1
     monkeypatch.undo()
     assert federate(with_settings(recipe, ["federate.rounds=2"]), data, tmp_path / "out").resumed_at == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="its processes are ended by Linux's prctl")
+def test_two_processes_of_rays_give_the_weights_of_one_and_end_with_the_command(data: Path, tmp_path: Path) -> None:
+    _flower()
+    pytest.importorskip("ray", reason="Ray, of the extra 'federated', is not installed for this Python")
+    from model_pipeline.federated.simulation import federate
+
+    recipe = config("federate.fraction=1", "federate.rounds=2", "federate.strategy=fedavgm")
+    federate(recipe, data, tmp_path / "one")
+    settings = [*SETTINGS, "federate.fraction=1", "federate.rounds=2", "federate.strategy=fedavgm"]
+    child = [sys.executable, "-m", "model_pipeline.federated", "--config", "plain", "--data", str(data)]
+    child += ["--out", str(tmp_path / "two"), *(f"--set={s}" for s in [*settings, "federate.workers=2"])]
+    # Ray starts servers of its own; none may be left a few seconds after the command.
+    guard = [sys.executable, "-m", "tests.support.guarded", "--alone", "20"]
+    here = {
+        **os.environ,
+        "TMPDIR": str(tmp_path),
+        "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+    }
+    done = subprocess.run([*guard, *child], cwd=ROOT, env=here, capture_output=True, text=True, timeout=600)
+    if "timed out during startup" in done.stderr:
+        pytest.skip("Ray did not start within its own 30 seconds: this machine is too busy")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert _equal(_weights(tmp_path / "one"), _weights(tmp_path / "two"))
+    assert not list(tmp_path.glob("kws-ray-*"))
+
+
+def test_what_is_held_out_is_heard_in_no_round(data: Path) -> None:
+    household = Household(config("federate.held_out=0.34"), data)
+    whole = Household(config(), data)
+    for number, client in household.clients.items():
+        assert sorted(client.clips + client.held) == sorted(whole.clients[number].clips)
+        assert len(client.held) == int(0.34 * len(whole.clients[number].clips))
+        assert len(household.held(number).labels) == len(client.held)
+    _, y = household.examples(1, 1)
+    assert (y < 2).sum() == sum(household.clips[i].label < 2 for i in household.clients[1].clips)
+
+
+class Contrary(Household):
+    """Its clients call a rise a fall, and a fall a rise."""
+
+    def _speech(self, of: Sequence[int]) -> Speech:
+        speech = super()._speech(of)
+        return dataclasses.replace(speech, labels=np.where(speech.labels < 2, 1 - speech.labels, speech.labels))
+
+
+def test_a_head_of_ones_own_learns_what_its_client_calls_things(data: Path) -> None:
+    from model_pipeline.federated.personal import personalise
+
+    recipe = config("federate.epochs=15", "federate.head_epochs=40", "federate.head_rate=0.05")
+    household, learner = Household(recipe, data), Learner(recipe)
+    everything = tuple(range(len(household.clips)))
+    household.clients = {0: Client(0, ("all",), everything)}
+    calibration = household.examples(0, 1)
+    learner.learn(learner.weights(), calibration, [1], 0.1)
+    before = [np.asarray(w).copy() for w in learner.model.weights]
+
+    contrary = Contrary(recipe, data)
+    # What it has learnt from judges it too; the others have clips on one side alone and are left out.
+    both = Client(0, ("all",), everything, everything)
+    contrary.clients = {0: both, 1: Client(1, ("a",), (0,)), 2: Client(2, (), ())}
+    found = personalise(learner, contrary, calibration[0], silent)
+    assert (found.clients, found.held, found.clips) == (1, len(everything), len(everything))
+    assert found.after >= found.before + 0.3 and found.right_after > found.right_before
+    assert (found.better, found.worse) == (1, 0)
+    assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(before, learner.model.weights, strict=True))
+    assert personalise(learner, contrary, calibration[0], silent) == found
+    with pytest.raises(KwsError, match="no client"):
+        personalise(learner, household, calibration[0], silent)
+
+
+def test_momentum_of_a_client_goes_further_and_is_forgotten_after_the_round(data: Path) -> None:
+    examples, moved = Household(config(), data).examples(0, 1), []
+    for momentum in (0.0, 0.9):
+        learner = Learner(config(f"federate.client_momentum={momentum}", "federate.epochs=4"))
+        start = learner.weights()
+        first, again = (learner.learn(start, examples, [1], 0.01).weights for _ in range(2))
+        assert _equal(first, again)
+        trained = [i for i in range(len(start)) if i not in learner.statistics]
+        moved.append(math.sqrt(sum(float(np.square(first[i] - start[i]).sum()) for i in trained)))
+    assert moved[1] > 1.5 * moved[0]
 
 
 @pytest.mark.slow
