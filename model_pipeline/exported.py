@@ -14,6 +14,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.files import read_json
 
 PLAN_FILE = "plan.json"
+CONSTANT_PREFIX = "aot_c"  # of a plan's weights and tables, which are static: in its C and in the ELF file
 FORMAT = 1
 _MOST = 1 << 48  # of any number: multiply-accumulates of the largest network there may be
 

@@ -15,7 +15,7 @@ void KWS_AOT_TRACE(int call, const void *result, uint32_t bytes);
 #define KWS_AOT_TRACE(call, result, bytes) ((void)0)
 #endif
 
-static const int32_t c0_packed[112] = {
+static const int32_t aot_c0_packed[112] = {
   -230576,-1200,-427746128,46271,-2065292983,32955,527293817,62533,1758662278,-32640,8,1336570130,-16711616,17,738112,
   6464,-1820339610,52253,-31767284,47635,2125405871,15266,1223025835,-65280,9,1239526615,-4177856,15,1739656,-376,
   -2138980986,52217,674945345,15192,1909409024,9464,1083692099,-32640,8,1253822284,-8355776,16,5707758,494,
@@ -26,13 +26,13 @@ static const int32_t c0_packed[112] = {
   214781831,53265,-2135832447,44942,1920079758,-522240,12,1146044259,-8355776,16,
 };
 
-static const kws_fast_conv_t p0 = {
-  .matrix.pairs = 6, .matrix.out_c = 16, .matrix.limits = {-128,-128,127}, .matrix.packed = c0_packed, .batches = 1,
-  .in_h = 49, .in_line = 40, .out_h = 47, .out_w = 19, .k_h = 3, .stride_h = 1, .pad_h = 0, .band = 3, .row = 40,
-  .row_pad = 0, .run_words = 2, .step = 2, .in_zero_point = -128,
+static const kws_fast_conv_t aot_p0 = {
+  .matrix.pairs = 6, .matrix.out_c = 16, .matrix.limits = {-128,-128,127}, .matrix.packed = aot_c0_packed,
+  .batches = 1, .in_h = 49, .in_line = 40, .out_h = 47, .out_w = 19, .k_h = 3, .stride_h = 1, .pad_h = 0, .band = 3,
+  .row = 40, .row_pad = 0, .run_words = 2, .step = 2, .in_zero_point = -128,
 };
 
-static const int32_t c1_packed[124] = {
+static const int32_t aot_c1_packed[124] = {
   46166,1435208259,-16320,7,-152858,2034646235,-65280,9,52192,1631966354,-16320,7,5520,1883212322,-8160,6,444388377,
   -1082396954,772440323,2139212057,-859067113,168889662,-462174676,-1778841910,1304028353,1171972303,-263247233,
   -328221848,-970022663,-354034704,749338606,-60134,1404527637,-65280,9,3802,1326226279,-4080,5,19466,2085618732,
@@ -45,12 +45,12 @@ static const int32_t c1_packed[124] = {
   -889775124,-159285431,200293422,
 };
 
-static const kws_fast_planes_t p1 = {
+static const kws_fast_planes_t aot_p1 = {
   .in_h = 47, .in_w = 19, .channels = 16, .out_h = 45, .out_w = 8, .k_h = 3, .k_w = 5, .stride_h = 1, .pad_h = 0,
-  .pad_w = 0, .band = 9, .words = 10, .padding = 2155905152, .limits = {-128,-128,127}, .packed = c1_packed,
+  .pad_w = 0, .band = 9, .words = 10, .padding = 2155905152, .limits = {-128,-128,127}, .packed = aot_c1_packed,
 };
 
-static const int32_t c2_packed[2160] = {
+static const int32_t aot_c2_packed[2160] = {
   -11411295,-56927,-1020535792,1021244681,942469365,1092295931,1005963227,-1206164677,200932135,-1360733442,671981078,
   -4324600,-280451856,-871568927,624734976,-334354345,-167065920,-612301807,-1039528962,267319050,-736687394,
   -153413642,1292827613,-706200305,82642826,-575415074,-468532723,1522794745,49872361,-485764565,640092960,-285077696,
@@ -248,11 +248,12 @@ static const int32_t c2_packed[2160] = {
   -183899887,387905526,-150018326,185143571,1245007446,-32640,8,2042417871,-4177856,15,
 };
 
-static const kws_fast_matrix_t p2 = {
-  .positions = 45, .k = 128, .pairs = 64, .out_c = 60, .in_step = 128, .limits = {-128,-128,127}, .packed = c2_packed,
+static const kws_fast_matrix_t aot_p2 = {
+  .positions = 45, .k = 128, .pairs = 64, .out_c = 60, .in_step = 128, .limits = {-128,-128,127},
+  .packed = aot_c2_packed,
 };
 
-static const int32_t c3_packed[345] = {
+static const int32_t aot_c3_packed[345] = {
   -68886,1139671782,1856,7,-56180,1946192773,928,6,132954,1900024423,3712,8,-104414,1315654018,928,6,-698187391,
   -1018694763,-1407008114,-2124880424,-1503265994,125765914,-182582496,-107356,1617506828,3712,8,102008,1783154738,
   3712,8,94070,1377892297,928,6,92566,2035311303,1856,7,360654516,2133063918,2051086082,115959759,388857797,290673303,
@@ -279,12 +280,12 @@ static const int32_t c3_packed[345] = {
   29871085,281725390,2142758785,
 };
 
-static const kws_fast_planes_t p3 = {
+static const kws_fast_planes_t aot_p3 = {
   .in_h = 1, .in_w = 45, .channels = 60, .out_h = 1, .out_w = 39, .k_h = 1, .k_w = 7, .stride_h = 1, .pad_h = 0,
-  .pad_w = 0, .band = 1, .words = 24, .padding = 2155905152, .limits = {14,-128,127}, .packed = c3_packed,
+  .pad_w = 0, .band = 1, .words = 24, .padding = 2155905152, .limits = {14,-128,127}, .packed = aot_c3_packed,
 };
 
-static const int32_t c4_packed[1140] = {
+static const int32_t aot_c4_packed[1140] = {
   2127935,-1729,1332919763,473732511,790901781,-1312530694,-931063811,437401085,1074430097,1176119099,-2839630,
   -253378832,-1175467517,241147672,-282738464,199303986,488771832,-1595155738,-591217449,-1134633410,-652940796,
   533618382,-633957365,-222028607,18326284,-1183245068,336128028,164997381,522578760,-106949571,-82984202,792401186,
@@ -387,15 +388,15 @@ static const int32_t c4_packed[1140] = {
   -229229555,-302043811,200275127,604926488,-990456657,414775214,216991871,1594184265,10368,8,1365085886,1327168,15,
 };
 
-static const kws_fast_matrix_t p4 = {
-  .positions = 39, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {40,-128,127}, .packed = c4_packed,
+static const kws_fast_matrix_t aot_p4 = {
+  .positions = 39, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {40,-128,127}, .packed = aot_c4_packed,
 };
 
-static const kws_fast_add_t p5 = {
+static const kws_fast_add_t aot_p5 = {
   .size = 2340, .a = 536740454, .b = 792861157, .c = -286931090,
 };
 
-static const int32_t c6_packed[345] = {
+static const int32_t aot_c6_packed[345] = {
   58882,1287622810,320,7,21680,1280025854,320,7,-60210,2038016148,640,8,-135800,1580895230,1280,9,-1350467713,
   -721612532,-1576402161,-2115047398,-1191515884,-1360854262,-827133911,107062,1748857539,640,8,111864,1555782869,
   1280,9,19728,2034139703,1280,9,-134196,1794244434,1280,9,-2122333313,-1372763619,-2077201829,-1775730916,-217422811,
@@ -421,12 +422,12 @@ static const int32_t c6_packed[345] = {
   2133098244,218498556,98437881,-170518533,-675740210,-440069969,-2071914367,
 };
 
-static const kws_fast_planes_t p6 = {
+static const kws_fast_planes_t aot_p6 = {
   .in_h = 1, .in_w = 39, .channels = 60, .out_h = 1, .out_w = 33, .k_h = 1, .k_w = 7, .stride_h = 1, .pad_h = 0,
-  .pad_w = 0, .band = 1, .words = 21, .padding = 2155905152, .limits = {2,-128,127}, .packed = c6_packed,
+  .pad_w = 0, .band = 1, .words = 21, .padding = 2155905152, .limits = {2,-128,127}, .packed = aot_c6_packed,
 };
 
-static const int32_t c7_packed[1140] = {
+static const int32_t aot_c7_packed[1140] = {
   -103915,2581,227543296,207095357,-783541064,390135326,-316867363,452069926,399507467,-90571443,-36107366,938529016,
   -391112958,1147353575,373157049,-473684920,-123072584,200996574,405797118,816240914,330295112,-351660786,-754707408,
   1061887235,-2131101661,338728535,510387172,-125841665,-319539180,738536978,351340314,-619572207,1511644780,-2176,8,
@@ -529,15 +530,15 @@ static const int32_t c7_packed[1140] = {
   -548477661,1295220596,-1088,7,1144707416,-278464,15,
 };
 
-static const kws_fast_matrix_t p7 = {
-  .positions = 33, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {-9,-128,127}, .packed = c7_packed,
+static const kws_fast_matrix_t aot_p7 = {
+  .positions = 33, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {-9,-128,127}, .packed = aot_c7_packed,
 };
 
-static const kws_fast_add_t p8 = {
+static const kws_fast_add_t aot_p8 = {
   .size = 1980, .a = 457254697, .b = 503367609, .c = -119569236,
 };
 
-static const int32_t c9_packed[345] = {
+static const int32_t aot_c9_packed[345] = {
   -25614,1298267819,4544,7,47810,1310193098,9088,8,-47824,1893126936,18176,9,58736,2001663887,18176,9,729907073,
   148640025,66722040,753930749,318375933,502402308,2130777352,51268,1488911221,9088,8,66718,1406563520,9088,8,10104,
   1735939294,9088,8,77090,1731076646,18176,9,2143453055,436538122,822554604,335553558,83426566,367793435,1602166052,
@@ -564,12 +565,12 @@ static const int32_t c9_packed[345] = {
   235077122,1367335041,
 };
 
-static const kws_fast_planes_t p9 = {
+static const kws_fast_planes_t aot_p9 = {
   .in_h = 1, .in_w = 33, .channels = 60, .out_h = 1, .out_w = 27, .k_h = 1, .k_w = 7, .stride_h = 1, .pad_h = 0,
-  .pad_w = 0, .band = 1, .words = 18, .padding = 2155905152, .limits = {35,-128,127}, .packed = c9_packed,
+  .pad_w = 0, .band = 1, .words = 18, .padding = 2155905152, .limits = {35,-128,127}, .packed = aot_c9_packed,
 };
 
-static const int32_t c10_packed[1140] = {
+static const int32_t aot_c10_packed[1140] = {
   -1488450,-33346,203626399,557678876,435817991,1774181,132060437,163652176,456854729,-203357649,-434234357,-64026671,
   390259185,-130882297,-297212150,-31385620,1005526079,601659923,-495853072,466428630,425063670,-923938908,1021246505,
   -265818019,217968490,368496406,645871301,336325637,298594400,-1288431794,838731780,-505605827,2062722523,-2944,8,
@@ -673,15 +674,16 @@ static const int32_t c10_packed[1140] = {
   1710467062,-2944,8,1663002570,-376768,15,
 };
 
-static const kws_fast_matrix_t p10 = {
-  .positions = 27, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {-12,-128,127}, .packed = c10_packed,
+static const kws_fast_matrix_t aot_p10 = {
+  .positions = 27, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {-12,-128,127},
+  .packed = aot_c10_packed,
 };
 
-static const kws_fast_add_t p11 = {
+static const kws_fast_add_t aot_p11 = {
   .size = 1620, .a = 544836016, .b = 492753654, .c = -185084882,
 };
 
-static const int32_t c12_packed[345] = {
+static const int32_t aot_c12_packed[345] = {
   -44428,1962862058,384,8,-4376,1571994617,192,7,-38920,1180153953,192,7,22156,1566244520,96,6,411112577,15727126,
   -124942,-34596859,-319477768,-604368911,2131460559,-22312,1167251619,192,7,29572,1665418811,384,8,47404,1441380782,
   192,7,1928,1078765576,384,8,-2130280575,-233507584,-418119177,135989251,521537543,871366157,1702887197,35786,
@@ -707,12 +709,12 @@ static const int32_t c12_packed[345] = {
   267915043,267590944,116986648,-133036768,511777543,
 };
 
-static const kws_fast_planes_t p12 = {
+static const kws_fast_planes_t aot_p12 = {
   .in_h = 1, .in_w = 27, .channels = 60, .out_h = 1, .out_w = 21, .k_h = 1, .k_w = 7, .stride_h = 1, .pad_h = 0,
-  .pad_w = 0, .band = 1, .words = 15, .padding = 2155905152, .limits = {1,-128,127}, .packed = c12_packed,
+  .pad_w = 0, .band = 1, .words = 15, .padding = 2155905152, .limits = {1,-128,127}, .packed = aot_c12_packed,
 };
 
-static const int32_t c13_packed[1140] = {
+static const int32_t aot_c13_packed[1140] = {
   189454,526,904123903,-1145454533,82660867,-1089259555,672997249,188225810,1324002042,-550773217,1461336565,
   -1156190720,636548330,637314584,939175931,-1477446399,-30850071,383887922,905498379,2134097650,-1193615364,
   -298911474,-1994170602,1388525728,1104277118,-1275794658,-687148032,-990238386,-904730329,-136046886,1345131809,
@@ -815,15 +817,16 @@ static const int32_t c13_packed[1140] = {
   -662624139,1075915245,-121948671,589546499,416817941,-1024704049,1405397500,-1664,8,1259016128,-212928,15,
 };
 
-static const kws_fast_matrix_t p13 = {
-  .positions = 21, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {-7,-128,127}, .packed = c13_packed,
+static const kws_fast_matrix_t aot_p13 = {
+  .positions = 21, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {-7,-128,127},
+  .packed = aot_c13_packed,
 };
 
-static const kws_fast_add_t p14 = {
+static const kws_fast_add_t aot_p14 = {
   .size = 1260, .a = 401659766, .b = 512281382, .c = -121254723,
 };
 
-static const int32_t c15_packed[480] = {
+static const int32_t aot_c15_packed[480] = {
   -35490,-21230,76966,-37106,-2162942,3866370,-261932,-2556158,262150,3407932,917654,1507320,393230,131102,6356942,
   2359328,65500,65416,254,65430,1426510766,832,7,1849257268,832,7,1664225812,1664,8,2100268123,3328,9,78218,16014,
   16232,-75766,-130862,-524212,-3931906,-8192020,-1179530,-3080232,-1114174,-9895954,4456470,-3211308,196590,-7667966,
@@ -855,13 +858,13 @@ static const int32_t c15_packed[480] = {
   416,6,
 };
 
-static const kws_fast_depthwise_t p15 = {
+static const kws_fast_depthwise_t aot_p15 = {
   .batches = 1, .in_h = 21, .in_w = 1, .channels = 60, .out_h = 15, .out_w = 1, .k_h = 7, .k_w = 1, .stride_h = 1,
   .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_h = 0, .pad_w = 0, .in_zero_point = -128,
-  .limits = {6,-128,127}, .packed = c15_packed,
+  .limits = {6,-128,127}, .packed = aot_c15_packed,
 };
 
-static const int32_t c16_packed[1140] = {
+static const int32_t aot_c16_packed[1140] = {
   -345171,-1619,819728024,-201883376,-635848182,88722094,973134146,-85982199,1408559838,1090320491,47912361,581686268,
   583526788,-706947612,-757702398,84089090,-169542066,-312746057,199935023,703208703,-940589102,735707792,-253091711,
   657644074,322316235,-98567155,-164949766,988803519,-304483214,197848627,-321445379,-83174646,1438520460,6016,8,
@@ -964,20 +967,21 @@ static const int32_t c16_packed[1140] = {
   -50852839,937105903,8518170,-2131703244,1285898314,3008,7,1544688533,770112,15,
 };
 
-static const kws_fast_matrix_t p16 = {
-  .positions = 15, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {23,-128,127}, .packed = c16_packed,
+static const kws_fast_matrix_t aot_p16 = {
+  .positions = 15, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {23,-128,127},
+  .packed = aot_c16_packed,
 };
 
-static const kws_fast_add_t p17 = {
+static const kws_fast_add_t aot_p17 = {
   .size = 900, .a = 726839282, .b = 658983557, .c = -209934257,
 };
 
-static const kws_nn_pool_t p18 = {
+static const kws_nn_pool_t aot_p18 = {
   .batches = 1, .in_h = 15, .in_w = 1, .channels = 60, .out_h = 1, .out_w = 1, .k_h = 15, .k_w = 1, .stride_h = 1,
   .stride_w = 1, .pad_h = 0, .pad_w = 0, .act_min = -128, .act_max = 127,
 };
 
-static const int32_t c19_packed[190] = {
+static const int32_t aot_c19_packed[190] = {
   -8736845,-63565,-897136811,-352721187,725792958,-217585920,-76542471,-595724833,677189194,-656293967,6377117,
   -1055730964,-153556151,-136204067,802696244,549501933,466605262,1428234540,1506473549,-356447732,-926163476,
   971169448,752015574,-825779790,-973282844,-1051009480,-908647612,1078034108,953681821,-538506940,519650177,
@@ -998,11 +1002,12 @@ static const int32_t c19_packed[190] = {
   -6272,8,2011140737,-802752,15,
 };
 
-static const kws_fast_matrix_t p19 = {
-  .positions = 1, .k = 60, .pairs = 30, .out_c = 10, .in_step = 60, .limits = {-25,-128,127}, .packed = c19_packed,
+static const kws_fast_matrix_t aot_p19 = {
+  .positions = 1, .k = 60, .pairs = 30, .out_c = 10, .in_step = 60, .limits = {-25,-128,127},
+  .packed = aot_c19_packed,
 };
 
-static const kws_nn_softmax_t p21 = {
+static const kws_nn_softmax_t aot_p21 = {
   .rows = 1, .depth = 10, .multiplier = 1915798272, .left_shift = 22, .diff_min = -496,
 };
 
@@ -1023,69 +1028,69 @@ void kws_aot_reset(void *memory) {
 int kws_aot_invoke(void *memory) {
   int8_t *const arena = memory;
   /* 0: CONV_2D [1,49,40,1] -> [1,47,19,16] */
-  kws_fast_conv8_relu(&p0, arena + 14288, arena + 0, arena + 16248);
+  kws_fast_conv8_relu(&aot_p0, arena + 14288, arena + 0, arena + 16248);
   KWS_AOT_TRACE(0, arena + 0, 14288u);
   /* 1: DEPTHWISE_CONV_2D [1,47,19,16] -> [1,45,8,16] */
-  kws_fast_planes_x5_s2_g4_relu(&p1, arena + 0, arena + 0, arena + 14288);
+  kws_fast_planes_x5_s2_g4_relu(&aot_p1, arena + 0, arena + 0, arena + 14288);
   KWS_AOT_TRACE(1, arena + 0, 5760u);
   /* 2: CONV_2D [1,45,8,16] -> [1,45,1,60] */
-  kws_fast_matrix8_relu(&p2, arena + 0, arena + 0, arena + 5760);
+  kws_fast_matrix8_relu(&aot_p2, arena + 0, arena + 0, arena + 5760);
   KWS_AOT_TRACE(2, arena + 0, 2700u);
   /* 3: DEPTHWISE_CONV_2D [1,45,1,60] -> [1,39,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&p3, arena + 0, arena + 0, arena + 2700);
+  kws_fast_planes_line_s1_g6_linear(&aot_p3, arena + 0, arena + 0, arena + 2700);
   KWS_AOT_TRACE(3, arena + 0, 2340u);
   /* 4: CONV_2D [1,39,1,60] -> [1,39,1,60] */
-  kws_fast_matrix8_linear(&p4, arena + 0, arena + 2340, arena + 4680);
+  kws_fast_matrix8_linear(&aot_p4, arena + 0, arena + 2340, arena + 4680);
   KWS_AOT_TRACE(4, arena + 2340, 2340u);
   /* 5: ADD [1,39,1,60] -> [1,39,1,60] */
-  kws_fast_add(&p5, arena + 0, arena + 2340, arena + 0);
+  kws_fast_add(&aot_p5, arena + 0, arena + 2340, arena + 0);
   KWS_AOT_TRACE(5, arena + 0, 2340u);
   /* 6: DEPTHWISE_CONV_2D [1,39,1,60] -> [1,33,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&p6, arena + 0, arena + 0, arena + 2340);
+  kws_fast_planes_line_s1_g6_linear(&aot_p6, arena + 0, arena + 0, arena + 2340);
   KWS_AOT_TRACE(6, arena + 0, 1980u);
   /* 7: CONV_2D [1,33,1,60] -> [1,33,1,60] */
-  kws_fast_matrix8_linear(&p7, arena + 0, arena + 1980, arena + 3960);
+  kws_fast_matrix8_linear(&aot_p7, arena + 0, arena + 1980, arena + 3960);
   KWS_AOT_TRACE(7, arena + 1980, 1980u);
   /* 8: ADD [1,33,1,60] -> [1,33,1,60] */
-  kws_fast_add(&p8, arena + 0, arena + 1980, arena + 0);
+  kws_fast_add(&aot_p8, arena + 0, arena + 1980, arena + 0);
   KWS_AOT_TRACE(8, arena + 0, 1980u);
   /* 9: DEPTHWISE_CONV_2D [1,33,1,60] -> [1,27,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&p9, arena + 0, arena + 0, arena + 1980);
+  kws_fast_planes_line_s1_g6_linear(&aot_p9, arena + 0, arena + 0, arena + 1980);
   KWS_AOT_TRACE(9, arena + 0, 1620u);
   /* 10: CONV_2D [1,27,1,60] -> [1,27,1,60] */
-  kws_fast_matrix8_linear(&p10, arena + 0, arena + 1620, arena + 3240);
+  kws_fast_matrix8_linear(&aot_p10, arena + 0, arena + 1620, arena + 3240);
   KWS_AOT_TRACE(10, arena + 1620, 1620u);
   /* 11: ADD [1,27,1,60] -> [1,27,1,60] */
-  kws_fast_add(&p11, arena + 0, arena + 1620, arena + 0);
+  kws_fast_add(&aot_p11, arena + 0, arena + 1620, arena + 0);
   KWS_AOT_TRACE(11, arena + 0, 1620u);
   /* 12: DEPTHWISE_CONV_2D [1,27,1,60] -> [1,21,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&p12, arena + 0, arena + 0, arena + 1620);
+  kws_fast_planes_line_s1_g6_linear(&aot_p12, arena + 0, arena + 0, arena + 1620);
   KWS_AOT_TRACE(12, arena + 0, 1260u);
   /* 13: CONV_2D [1,21,1,60] -> [1,21,1,60] */
-  kws_fast_matrix8_linear(&p13, arena + 0, arena + 1260, arena + 2520);
+  kws_fast_matrix8_linear(&aot_p13, arena + 0, arena + 1260, arena + 2520);
   KWS_AOT_TRACE(13, arena + 1260, 1260u);
   /* 14: ADD [1,21,1,60] -> [1,21,1,60] */
-  kws_fast_add(&p14, arena + 0, arena + 1260, arena + 0);
+  kws_fast_add(&aot_p14, arena + 0, arena + 1260, arena + 0);
   KWS_AOT_TRACE(14, arena + 0, 1260u);
   /* 15: DEPTHWISE_CONV_2D [1,21,1,60] -> [1,15,1,60] */
-  kws_fast_depthwise_linear(&p15, arena + 0, arena + 0, arena + 1260);
+  kws_fast_depthwise_linear(&aot_p15, arena + 0, arena + 0, arena + 1260);
   KWS_AOT_TRACE(15, arena + 0, 900u);
   /* 16: CONV_2D [1,15,1,60] -> [1,15,1,60] */
-  kws_fast_matrix8_linear(&p16, arena + 0, arena + 900, arena + 1800);
+  kws_fast_matrix8_linear(&aot_p16, arena + 0, arena + 900, arena + 1800);
   KWS_AOT_TRACE(16, arena + 900, 900u);
   /* 17: ADD [1,15,1,60] -> [1,15,1,60] */
-  kws_fast_add(&p17, arena + 0, arena + 900, arena + 0);
+  kws_fast_add(&aot_p17, arena + 0, arena + 900, arena + 0);
   KWS_AOT_TRACE(17, arena + 0, 900u);
   /* 18: AVERAGE_POOL_2D [1,15,1,60] -> [1,1,1,60] */
-  kws_fast_average_pool(&p18, arena + 0, arena + 900);
+  kws_fast_average_pool(&aot_p18, arena + 0, arena + 900);
   KWS_AOT_TRACE(18, arena + 900, 60u);
   /* 19: CONV_2D [1,1,1,60] -> [1,1,1,10] */
-  kws_fast_matrix8_linear(&p19, arena + 900, arena + 900, arena + 0);
+  kws_fast_matrix8_linear(&aot_p19, arena + 900, arena + 900, arena + 0);
   KWS_AOT_TRACE(19, arena + 900, 10u);
   /* 20: RESHAPE: nothing to do */
   KWS_AOT_TRACE(20, arena + 900, 10u);
   /* 21: SOFTMAX [1,10] -> [1,10] */
-  kws_nn_softmax(&p21, arena + 900, arena + 900);
+  kws_nn_softmax(&aot_p21, arena + 900, arena + 900);
   KWS_AOT_TRACE(21, arena + 900, 10u);
   return 0;
 }

@@ -15,7 +15,7 @@ void KWS_AOT_TRACE(int call, const void *result, uint32_t bytes);
 #define KWS_AOT_TRACE(call, result, bytes) ((void)0)
 #endif
 
-static const int32_t c0_packed[112] = {
+static const int32_t aot_c0_packed[112] = {
   767431,-2873,1350636272,46544,31227759,46752,-798141572,52977,2074975190,-65280,9,1683398332,-4177856,15,1290758,
   21254,-1928594892,51166,8352082,38674,2132814800,5443,1628593803,-261120,11,1489123962,-8355776,16,9240282,986,
   251393723,60024,2129547958,8831,1134700993,4665,1943117713,-32640,8,2114537814,-66846656,19,4606709,7157,-411074221,
@@ -26,13 +26,13 @@ static const int32_t c0_packed[112] = {
   1956340375,1153,571818272,57344,2006017572,-522240,12,1838034133,-66846656,19,
 };
 
-static const kws_fast_conv_t p0 = {
-  .matrix.pairs = 6, .matrix.out_c = 16, .matrix.limits = {-128,-128,127}, .matrix.packed = c0_packed, .batches = 1,
-  .in_h = 49, .in_line = 40, .out_h = 24, .out_w = 19, .k_h = 3, .stride_h = 2, .pad_h = 0, .band = 3, .row = 40,
-  .row_pad = 0, .run_words = 2, .step = 2, .in_zero_point = -128,
+static const kws_fast_conv_t aot_p0 = {
+  .matrix.pairs = 6, .matrix.out_c = 16, .matrix.limits = {-128,-128,127}, .matrix.packed = aot_c0_packed,
+  .batches = 1, .in_h = 49, .in_line = 40, .out_h = 24, .out_w = 19, .k_h = 3, .stride_h = 2, .pad_h = 0, .band = 3,
+  .row = 40, .row_pad = 0, .run_words = 2, .step = 2, .in_zero_point = -128,
 };
 
-static const int32_t c1_packed[124] = {
+static const int32_t aot_c1_packed[124] = {
   58200,1772310227,-8160,6,23642,1919872148,-32640,8,4228,1243148255,-2040,4,920,1288227364,-4080,5,-1048578576,
   356191995,1858330378,-8009203,-726263023,-286425323,-1605903097,-481357578,2134653945,656804597,297152632,
   -373380225,-1545611479,-133938730,1142818523,-91282,1275156611,-32640,8,4534,2079112145,-4080,5,5464,1274445630,
@@ -45,12 +45,12 @@ static const int32_t c1_packed[124] = {
   -1615554336,-1751154354,-693106321,8459534,-40317212,
 };
 
-static const kws_fast_planes_t p1 = {
+static const kws_fast_planes_t aot_p1 = {
   .in_h = 24, .in_w = 19, .channels = 16, .out_h = 22, .out_w = 8, .k_h = 3, .k_w = 5, .stride_h = 1, .pad_h = 0,
-  .pad_w = 0, .band = 8, .words = 10, .padding = 2155905152, .limits = {-128,-128,127}, .packed = c1_packed,
+  .pad_w = 0, .band = 8, .words = 10, .padding = 2155905152, .limits = {-128,-128,127}, .packed = aot_c1_packed,
 };
 
-static const int32_t c2_packed[2160] = {
+static const int32_t aot_c2_packed[2160] = {
   -18573276,76580,471776717,288941047,202059610,-519550167,-86249692,56560371,-474201094,-223009312,1831593228,
   1076752658,805711999,-335233026,-684915968,1309283638,-522466036,-525733889,-672038680,-30008818,-255445931,
   420431653,-1275792117,-250872784,-370072844,-808921352,-215628009,191964701,234231607,-471140638,841864224,
@@ -251,11 +251,12 @@ static const int32_t c2_packed[2160] = {
   -4177856,15,
 };
 
-static const kws_fast_matrix_t p2 = {
-  .positions = 22, .k = 128, .pairs = 64, .out_c = 60, .in_step = 128, .limits = {-128,-128,127}, .packed = c2_packed,
+static const kws_fast_matrix_t aot_p2 = {
+  .positions = 22, .k = 128, .pairs = 64, .out_c = 60, .in_step = 128, .limits = {-128,-128,127},
+  .packed = aot_c2_packed,
 };
 
-static const int32_t c3_packed[345] = {
+static const int32_t aot_c3_packed[345] = {
   13798,1334963471,160,6,-77186,1317757785,80,5,-25158,1215675967,160,6,-78024,1425093081,80,5,548386744,-440472129,
   -2122245923,-1043300049,-820535025,-512296918,-648676225,-123174,2077798478,160,6,63742,1467797086,80,5,95708,
   1987856759,160,6,30996,1858422929,160,6,471105409,541789090,476954255,-148059189,-1115739597,-165782556,2145674125,
@@ -281,12 +282,12 @@ static const int32_t c3_packed[345] = {
   1435843189,160,6,92464,1135641768,160,6,2135314195,776858897,22465036,155353420,484292965,715578941,2021765247,
 };
 
-static const kws_fast_planes_t p3 = {
+static const kws_fast_planes_t aot_p3 = {
   .in_h = 1, .in_w = 22, .channels = 60, .out_h = 1, .out_w = 16, .k_h = 1, .k_w = 7, .stride_h = 1, .pad_h = 0,
-  .pad_w = 0, .band = 1, .words = 12, .padding = 2155905152, .limits = {2,-128,127}, .packed = c3_packed,
+  .pad_w = 0, .band = 1, .words = 12, .padding = 2155905152, .limits = {2,-128,127}, .packed = aot_c3_packed,
 };
 
-static const int32_t c4_packed[1140] = {
+static const int32_t aot_c4_packed[1140] = {
   -518959,-2607,104537840,-788168408,667541396,-114689974,-960035859,299172859,302985552,-1170795276,-49886306,
   774243835,559156507,1360068344,441125090,-417007376,67297939,-816626478,-50397143,-670970931,-386208301,650903870,
   197060186,96794385,1057429067,-818351743,115074092,-116126067,-354929429,170001644,-1272962035,821486858,1107316891,
@@ -390,15 +391,16 @@ static const int32_t c4_packed[1140] = {
   -376768,15,
 };
 
-static const kws_fast_matrix_t p4 = {
-  .positions = 16, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {-12,-128,127}, .packed = c4_packed,
+static const kws_fast_matrix_t aot_p4 = {
+  .positions = 16, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {-12,-128,127},
+  .packed = aot_c4_packed,
 };
 
-static const kws_fast_add_t p5 = {
+static const kws_fast_add_t aot_p5 = {
   .size = 960, .a = 397658232, .b = 498190366, .c = -113447480,
 };
 
-static const int32_t c6_packed[480] = {
+static const int32_t aot_c6_packed[480] = {
   90992,-145680,27992,-52172,8126530,-1245280,-261890,5242972,4718654,-13959346,-196610,2359390,4718696,-11337926,
   -524284,-13828310,254,65282,18,65282,1124568023,1088,7,1516438201,4352,9,1876014550,2176,8,1977274410,4352,9,-60020,
   -52380,127346,-135058,-1245224,-1441748,6684722,-8716446,-2031680,-1048576,13500570,-10944628,-3735562,-6881328,
@@ -431,13 +433,13 @@ static const int32_t c6_packed[480] = {
   1266135601,1088,7,
 };
 
-static const kws_fast_depthwise_t p6 = {
+static const kws_fast_depthwise_t aot_p6 = {
   .batches = 1, .in_h = 16, .in_w = 1, .channels = 60, .out_h = 10, .out_w = 1, .k_h = 7, .k_w = 1, .stride_h = 1,
   .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_h = 0, .pad_w = 0, .in_zero_point = -128,
-  .limits = {8,-128,127}, .packed = c6_packed,
+  .limits = {8,-128,127}, .packed = aot_c6_packed,
 };
 
-static const int32_t c7_packed[1140] = {
+static const int32_t aot_c7_packed[1140] = {
   -112370,-1522,987280572,-1120917567,-439412769,-934166486,-989329731,-652875999,81010198,-355140337,66856404,
   -334685702,-2133184473,-786934793,-1355618256,1210518762,273200488,-423327740,-287628055,721696129,-1156051744,
   1207407618,-997310446,-888121810,-604698367,1143345719,986508737,353558310,671418419,302513066,273229295,-716901359,
@@ -540,15 +542,15 @@ static const int32_t c7_packed[1140] = {
   -514077404,-490405605,-81922887,1719893503,2432,8,1668262379,311360,15,
 };
 
-static const kws_fast_matrix_t p7 = {
-  .positions = 10, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {9,-128,127}, .packed = c7_packed,
+static const kws_fast_matrix_t aot_p7 = {
+  .positions = 10, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {9,-128,127}, .packed = aot_c7_packed,
 };
 
-static const kws_fast_add_t p8 = {
+static const kws_fast_add_t aot_p8 = {
   .size = 600, .a = 484514003, .b = 582514926, .c = -169313507,
 };
 
-static const int32_t c9_packed[480] = {
+static const int32_t aot_c9_packed[480] = {
   -29194,42812,66502,63860,5832576,-6029058,-4980482,-2883330,-720928,20,4456554,3932208,7143418,-4980722,-2752458,
   -3669968,65282,238,198,214,1145443221,1312,6,2100851938,2624,7,1484363482,2624,7,1927315866,2624,7,-26902,37582,
   62760,40360,4128514,-7470850,6815798,-3014490,-262130,-131030,-5111724,4325422,3604456,-5111760,12255192,-5570596,
@@ -580,13 +582,13 @@ static const int32_t c9_packed[480] = {
   -524190,65282,254,254,254,1467972776,10496,9,1800026618,5248,8,1498356500,5248,8,1901553486,5248,8,
 };
 
-static const kws_fast_depthwise_t p9 = {
+static const kws_fast_depthwise_t aot_p9 = {
   .batches = 1, .in_h = 10, .in_w = 1, .channels = 60, .out_h = 4, .out_w = 1, .k_h = 7, .k_w = 1, .stride_h = 1,
   .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_h = 0, .pad_w = 0, .in_zero_point = -128,
-  .limits = {20,-128,127}, .packed = c9_packed,
+  .limits = {20,-128,127}, .packed = aot_c9_packed,
 };
 
-static const int32_t c10_packed[1140] = {
+static const int32_t aot_c10_packed[1140] = {
   901771,7563,99748993,218202366,436013839,-672070909,587079685,-468988231,202186487,82188008,-640415755,252770544,
   -620954875,215148528,17097483,-150342914,-334031866,-50140417,66252036,252915721,-48630258,-16836123,216202766,
   283970110,-1056707079,212409117,-251917326,-470424810,-319812357,-304092140,398197506,-586363692,1765695318,2752,7,
@@ -686,22 +688,22 @@ static const int32_t c10_packed[1140] = {
   -452661495,-604060488,-388163576,-264890331,220017152,-327027684,-2129724154,1595793762,2752,7,1811874401,352320,14,
 };
 
-static const kws_fast_matrix_t p10 = {
-  .positions = 4, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {21,-128,127}, .packed = c10_packed,
+static const kws_fast_matrix_t aot_p10 = {
+  .positions = 4, .k = 60, .pairs = 30, .out_c = 60, .in_step = 60, .limits = {21,-128,127}, .packed = aot_c10_packed,
 };
 
-static const kws_nn_add_t p11 = {
+static const kws_nn_add_t aot_p11 = {
   .dims = {1,4,1,60}, .stride1 = {0,60,0,1}, .stride2 = {0,60,0,1}, .zero_point1 = 20, .zero_point2 = 21,
   .out_zero_point = -128, .act_min = -128, .act_max = 127, .multiplier1 = 1073741824, .shift1 = 0,
   .multiplier2 = 1699092302, .shift2 = -1, .out_multiplier = 1239125626, .out_shift = -16,
 };
 
-static const kws_nn_pool_t p12 = {
+static const kws_nn_pool_t aot_p12 = {
   .batches = 1, .in_h = 4, .in_w = 1, .channels = 60, .out_h = 1, .out_w = 1, .k_h = 4, .k_w = 1, .stride_h = 1,
   .stride_w = 1, .pad_h = 0, .pad_w = 0, .act_min = -128, .act_max = 127,
 };
 
-static const int32_t c13_packed[190] = {
+static const int32_t aot_c13_packed[190] = {
   -3993245,-50589,-214063302,1137163993,-774455318,-1109794628,1431703534,-961227530,-790763737,654042857,-66662156,
   -825265185,770446815,703604982,377454290,1089405465,156950983,-2134446599,-1613563620,-1126052123,334884321,394296,
   -412619191,419208680,1499264251,737757841,-722780702,280936503,1323044626,1071775710,1256923881,-481428496,
@@ -722,11 +724,12 @@ static const int32_t c13_packed[190] = {
   1533348562,-13056,9,2081078890,-1671104,16,
 };
 
-static const kws_fast_matrix_t p13 = {
-  .positions = 1, .k = 60, .pairs = 30, .out_c = 10, .in_step = 60, .limits = {-26,-128,127}, .packed = c13_packed,
+static const kws_fast_matrix_t aot_p13 = {
+  .positions = 1, .k = 60, .pairs = 30, .out_c = 10, .in_step = 60, .limits = {-26,-128,127},
+  .packed = aot_c13_packed,
 };
 
-static const kws_nn_softmax_t p15 = {
+static const kws_nn_softmax_t aot_p15 = {
   .rows = 1, .depth = 10, .multiplier = 1825519616, .left_shift = 22, .diff_min = -496,
 };
 
@@ -747,51 +750,51 @@ void kws_aot_reset(void *memory) {
 int kws_aot_invoke(void *memory) {
   int8_t *const arena = memory;
   /* 0: CONV_2D [1,49,40,1] -> [1,24,19,16] */
-  kws_fast_conv8_relu(&p0, arena + 7296, arena + 0, arena + 9256);
+  kws_fast_conv8_relu(&aot_p0, arena + 7296, arena + 0, arena + 9256);
   KWS_AOT_TRACE(0, arena + 0, 7296u);
   /* 1: DEPTHWISE_CONV_2D [1,24,19,16] -> [1,22,8,16] */
-  kws_fast_planes_x5_s2_g4_relu(&p1, arena + 0, arena + 0, arena + 7296);
+  kws_fast_planes_x5_s2_g4_relu(&aot_p1, arena + 0, arena + 0, arena + 7296);
   KWS_AOT_TRACE(1, arena + 0, 2816u);
   /* 2: CONV_2D [1,22,8,16] -> [1,22,1,60] */
-  kws_fast_matrix8_relu(&p2, arena + 0, arena + 0, arena + 2816);
+  kws_fast_matrix8_relu(&aot_p2, arena + 0, arena + 0, arena + 2816);
   KWS_AOT_TRACE(2, arena + 0, 1320u);
   /* 3: DEPTHWISE_CONV_2D [1,22,1,60] -> [1,16,1,60] */
-  kws_fast_planes_line_s1_g6_linear(&p3, arena + 0, arena + 0, arena + 1320);
+  kws_fast_planes_line_s1_g6_linear(&aot_p3, arena + 0, arena + 0, arena + 1320);
   KWS_AOT_TRACE(3, arena + 0, 960u);
   /* 4: CONV_2D [1,16,1,60] -> [1,16,1,60] */
-  kws_fast_matrix8_linear(&p4, arena + 0, arena + 960, arena + 1920);
+  kws_fast_matrix8_linear(&aot_p4, arena + 0, arena + 960, arena + 1920);
   KWS_AOT_TRACE(4, arena + 960, 960u);
   /* 5: ADD [1,16,1,60] -> [1,16,1,60] */
-  kws_fast_add(&p5, arena + 0, arena + 960, arena + 0);
+  kws_fast_add(&aot_p5, arena + 0, arena + 960, arena + 0);
   KWS_AOT_TRACE(5, arena + 0, 960u);
   /* 6: DEPTHWISE_CONV_2D [1,16,1,60] -> [1,10,1,60] */
-  kws_fast_depthwise_linear(&p6, arena + 0, arena + 0, arena + 960);
+  kws_fast_depthwise_linear(&aot_p6, arena + 0, arena + 0, arena + 960);
   KWS_AOT_TRACE(6, arena + 0, 600u);
   /* 7: CONV_2D [1,10,1,60] -> [1,10,1,60] */
-  kws_fast_matrix8_linear(&p7, arena + 0, arena + 600, arena + 1200);
+  kws_fast_matrix8_linear(&aot_p7, arena + 0, arena + 600, arena + 1200);
   KWS_AOT_TRACE(7, arena + 600, 600u);
   /* 8: ADD [1,10,1,60] -> [1,10,1,60] */
-  kws_fast_add(&p8, arena + 0, arena + 600, arena + 0);
+  kws_fast_add(&aot_p8, arena + 0, arena + 600, arena + 0);
   KWS_AOT_TRACE(8, arena + 0, 600u);
   /* 9: DEPTHWISE_CONV_2D [1,10,1,60] -> [1,4,1,60] */
-  kws_fast_depthwise_linear(&p9, arena + 0, arena + 0, arena + 600);
+  kws_fast_depthwise_linear(&aot_p9, arena + 0, arena + 0, arena + 600);
   KWS_AOT_TRACE(9, arena + 0, 240u);
   /* 10: CONV_2D [1,4,1,60] -> [1,4,1,60] */
-  kws_fast_matrix8_linear(&p10, arena + 0, arena + 600, arena + 240);
+  kws_fast_matrix8_linear(&aot_p10, arena + 0, arena + 600, arena + 240);
   KWS_AOT_TRACE(10, arena + 600, 240u);
   /* 11: ADD [1,4,1,60] -> [1,4,1,60] */
-  kws_nn_add(&p11, arena + 0, arena + 600, arena + 0);
+  kws_nn_add(&aot_p11, arena + 0, arena + 600, arena + 0);
   KWS_AOT_TRACE(11, arena + 0, 240u);
   /* 12: AVERAGE_POOL_2D [1,4,1,60] -> [1,1,1,60] */
-  kws_fast_average_pool(&p12, arena + 0, arena + 240);
+  kws_fast_average_pool(&aot_p12, arena + 0, arena + 240);
   KWS_AOT_TRACE(12, arena + 240, 60u);
   /* 13: CONV_2D [1,1,1,60] -> [1,1,1,10] */
-  kws_fast_matrix8_linear(&p13, arena + 240, arena + 240, arena + 0);
+  kws_fast_matrix8_linear(&aot_p13, arena + 240, arena + 240, arena + 0);
   KWS_AOT_TRACE(13, arena + 240, 10u);
   /* 14: RESHAPE: nothing to do */
   KWS_AOT_TRACE(14, arena + 240, 10u);
   /* 15: SOFTMAX [1,10] -> [1,10] */
-  kws_nn_softmax(&p15, arena + 240, arena + 240);
+  kws_nn_softmax(&aot_p15, arena + 240, arena + 240);
   KWS_AOT_TRACE(15, arena + 240, 10u);
   return 0;
 }

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from host_tools.boards import Board
 from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.exported import CONSTANT_PREFIX
 
 _ARENA = re.compile(r"arena", re.I)
-_MODEL = re.compile(r"c\d+_\w+(\.\w+)*|kws_model_data")  # `Emitter._constant`; the compiler may number equal names
+_MODEL = re.compile(rf"{CONSTANT_PREFIX}\w+(\.\w+)*|kws_model_data")  # the compiler may number equal names
 
 
 def sizes(elf: Path, board: Board, arena: int) -> dict[str, int]:

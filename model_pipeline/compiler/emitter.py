@@ -12,6 +12,7 @@ from model_pipeline.compiler.ir import DTYPES, Call, Constant, Tensor
 from model_pipeline.compiler.passes.place import kept_tensors
 from model_pipeline.compiler.program import Program
 from model_pipeline.ctext import braces, rows
+from model_pipeline.exported import CONSTANT_PREFIX
 from model_pipeline.files import KERNELS_HEADER, kernels_hash
 from model_pipeline.native import FIRMWARE
 
@@ -19,7 +20,6 @@ CTYPES = {
     "INT8": "int8_t", "UINT8": "uint8_t", "INT16": "int16_t", "INT32": "int32_t", "INT64": "int64_t",
     "FLOAT32": "float", "BOOL": "uint8_t",
 }  # fmt: skip
-
 
 def emit(program: Program, prefix: str = "kws_aot", *, separate: bool = False) -> dict[str, str]:
     """The C sources ``model_aot.h`` and ``model_aot.c``, by file name.
@@ -234,7 +234,7 @@ class _Source:
         if not self.separate:
             return []
         memories = enumerate(self.program.placement.memories)
-        return [*(f"static _Alignas(8) int8_t m{n}[{m.size}];" for n, m in memories), ""]
+        return [*(f"static _Alignas(8) int8_t aot_m{n}[{m.size}];" for n, m in memories), ""]
 
     def _pointer(self, tensor: Tensor) -> str:
         if tensor.data is not None:
@@ -247,7 +247,7 @@ class _Source:
         return self._at(number, 0) + (f" + {inside}" if inside else "")
 
     def _at(self, number: int, offset: int) -> str:
-        return f"m{number}" if self.separate else f"arena + {offset}"
+        return f"aot_m{number}" if self.separate else f"arena + {offset}"
 
     def _call(self, number: int, call: Call) -> list[str]:
         result = self._pointer(call.outputs[0])
@@ -276,7 +276,7 @@ class _Source:
                 fields.append(f".{name} = {self._constant(constant)}")
             else:
                 fields.append(f".{name} = {braces(value) if isinstance(value, list) else value}")
-        name = f"p{number}"
+        name = f"aot_p{number}"
         self.constants += [f"static const {call.params_type} {name} = {{", *rows(fields, between=" "), "};", ""]
         return name
 
@@ -284,7 +284,7 @@ class _Source:
         """The name of an array, shared by constants of the same content."""
         key = (constant.ctype, constant.array.tobytes())
         if key not in self.names:
-            name = self.names[key] = f"c{constant.name}"
+            name = self.names[key] = f"{CONSTANT_PREFIX}{constant.name}"
             size = constant.array.size
             self.constants += [f"static const {constant.ctype} {name}[{size}] = {{", *c_array(constant.array), "};", ""]
         return self.names[key]

@@ -80,7 +80,8 @@ def running(board: str, given: list[Path], folder: Path) -> Iterator[Link]:
     source = models.generated(given, folder / "model")
     assert source is not None
     built = image(board, model=source)
-    assert built.model_hash == Exported.open(source).model_hash
+    exported = Exported.open(source)
+    assert built.model_hash == exported.model_hash and built.model_constants == exported.constant_bytes
     with emulate.start(board, private_copy(built, folder)) as emulator:
         with Link.open(emulator.url, timeout=60) as link:
             yield link
