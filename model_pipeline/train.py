@@ -236,13 +236,14 @@ class _Training:
         begin: Callable[[keras.Model], object] | None,
     ) -> tuple[Trainer, int]:
         """The new network as it begins, and its multiply-accumulates."""
-        c = self.config.train
+        c, stays = self.config.train, 0.0
         with self.replicas.strategy.scope():
             model, net = network_of(self.config, "float", prepared.frames)
             if begin:
                 begin(model)
             elif c.base:
                 begin_with(path_of(c.base), model, prepared.head)
+                stays = c.base_share
         steps = self._steps(prepared)
         method = Method(
             schedule(c.learning_rate, c.warmup_epochs * steps, c.epochs * steps),
@@ -250,6 +251,7 @@ class _Training:
             c.label_smoothing,
             c.average,
             prepared.shares(c.balance),
+            stays,
         )
         teaching = Teaching(c.teacher_share, c.temperature, teacher)
         return Trainer(model, input_scale(self.config.frontend), method, teaching, self.replicas), net.macs

@@ -62,7 +62,7 @@ class Config(Strict):
 
     def recipe(self) -> dict[str, Any]:
         """What of [train] and [augment] the float network depends on, as JSON values."""
-        train = self.train.model_dump(mode="json", exclude=set() if self.train.base else {"base"})
+        train = self.train.model_dump(mode="json", exclude=set() if self.train.base else {"base", "base_share"})
         return train | self.augment.model_dump(mode="json")
 
     def of_clips(self) -> Config:

@@ -44,6 +44,9 @@ class TrainConfig(Strict):
     # The weights that the network begins with: a shipped base ("people", or "words" of 60 channels) or a file that
     # `training.distill` made.
     base: str = ""
+    # How much of it stays: the network that is kept is so much of what it began with, and the rest of what it became
+    # (Wortsman and others, arXiv:2109.01903). It goes on understanding people whom the examples do not have.
+    base_share: float = Field(0.0, ge=0, le=1)
     # A teacher is trained first by the same recipe, then the network learns its answers too (knowledge distillation).
     teacher_width: float = Field(0.0, ge=0, le=16)  # 0: no teacher
     teacher_epochs: int = Field(40, ge=1, le=10000)

@@ -55,7 +55,7 @@ def say(engine: str, name: str, text: str, pitch: float, rate: float) -> np.ndar
     if not spoken:
         return None
     # Resampling by `pitch` makes it faster too: that is taken out beforehand.
-    speed = float(np.clip(rate / pitch, 0.5, 2.0))
+    speed = round(float(np.clip(rate / pitch, 0.5, 2.0)), 4)  # so that the same saying at two pitches is one
     try:
         samples = hibari.from_phonemes(spoken, speed, 0) if engine == "hibari" else _kokoro_say(name, spoken, speed)
     except Exception as error:  # whatever ONNX Runtime raises
@@ -75,6 +75,7 @@ def _parts(name: str) -> list[tuple[str, float]]:
     return [(voice, float(share) if share else 1.0) for voice, _, share in pairs]
 
 
+@functools.lru_cache(maxsize=64)  # a saying is heard at two pitches, one after the other
 def _kokoro_say(name: str, spoken: str, speed: float) -> np.ndarray:
     with _lock:
         run, voices, vocabulary = _kokoro()

@@ -53,6 +53,8 @@ from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, folder_name
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
 # Of the clips, in proportion where not all are there.
 _ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3, "piper": 0.6}
+_SLOW = "kokoro"  # takes as long for a word as the others for fifty: each is heard twice, by throats of two lengths
+_PITCH, _RATE = (0.7, 1.35), (0.75, 1.35)  # of a saying, as factors
 _NOISE_S = 120  # of each; a tenth chooses the detector, another tells what to expect
 _BATCH = 24  # utterances to one worker at a time
 _BLENDS = 60  # voices between those of Kokoro that one split has
@@ -147,8 +149,7 @@ def held_out_clips(
     rng = np.random.default_rng(settings.seed)
     casting = _Casting(_cast(_voices(settings), rng), settings, rng)
     for word in words:
-        for _ in range(takes):
-            casting.add(word, "testing")
+        casting.add(word, "testing", takes)
     with tempfile.TemporaryDirectory(prefix="kws_near_") as name:
         folder = Path(name)
         _speak_all(casting.jobs, folder, report, length)
@@ -274,11 +275,26 @@ class _Casting:
         self, cast: dict[Split, dict[str, list[Voice]]], settings: SynthConfig, rng: np.random.Generator
     ) -> None:
         self.jobs: list[_Job] = []
-        self._settings = settings
+        # Each of its words makes two clips, so that its share of the clips is what is wanted.
+        shares = {**_ENGINE_SHARES, **{str(e): share for e, share in settings.shares.items()}}
+        self._settings = settings.model_copy(update={"shares": {**settings.shares, _SLOW: shares[_SLOW] / 2}})
         self._cast, self._rng = cast, rng
         self._takes: Counter[str] = Counter()
 
-    def add(self, word: str, split: Split) -> None:
+    def add(self, word: str, split: Split, takes: int) -> None:
+        """As often as ``takes``, or not at all where no voice can say the word."""
+        while takes > 0 and (made := self._add(word, split, takes)):
+            takes -= made
+
+    def add_in_turn(self, words: Sequence[str], split: Split, clips: int) -> None:
+        """``clips`` of ``words``, each as often as any other."""
+        turn = 0
+        while clips > 0:
+            clips -= self._add(words[turn % len(words)], split, clips) or 1
+            turn += 1
+
+    def _add(self, word: str, split: Split, most: int) -> int:
+        """One clip, or two of one saying; returns how many."""
         rng, voices = self._rng, self._cast[split]
         text = self._settings.text_of(word)
         if text.startswith("[["):
@@ -286,14 +302,21 @@ class _Casting:
                 "espeak-ng": [v for v in voices.get("espeak-ng", []) if reads_phonemes(v, self._settings.language)]
             }
             if not voices["espeak-ng"]:
-                return
+                return 0
         voice = pick_voice(voices, self._settings, rng)
         name = f"{folder_name(word)}/{voice.speaker}_nohash_"
-        pitch, rate = float(rng.uniform(0.7, 1.35)), float(rng.uniform(0.75, 1.35))
-        spoken = Utterance(voice, text, pitch, rate)
-        level, place = float(rng.uniform(-26, -12)), float(rng.uniform(0.3, 0.7))
-        self.jobs.append(_Job(word, split, f"{name}{self._takes[name]}.wav", spoken, level, place))
-        self._takes[name] += 1
+        pitch, rate = float(rng.uniform(*_PITCH)), float(rng.uniform(*_RATE))
+        said = [Utterance(voice, text, pitch, rate)]
+        if voice.engine == _SLOW and most > 1:
+            # The same saying by a throat of another length, at a rate that voices have.
+            low, high = (max(_PITCH[0], pitch * _RATE[0] / rate), min(_PITCH[1], pitch * _RATE[1] / rate))
+            other = float(rng.uniform(low, high))
+            said.append(Utterance(voice, text, other, rate * other / pitch))
+        for spoken in said:
+            level, place = float(rng.uniform(-26, -12)), float(rng.uniform(0.3, 0.7))
+            self.jobs.append(_Job(word, split, f"{name}{self._takes[name]}.wav", spoken, level, place))
+            self._takes[name] += 1
+        return len(said)
 
 
 def _plan(
@@ -303,13 +326,10 @@ def _plan(
     casting = _Casting(cast, config.synth, rng)
     for split, share in _SHARES.items():
         for word in config.keywords:
-            for _ in range(max(1, round(config.synth.clips_per_keyword * share))):
-                casting.add(word, split)
-        for i in range(max(1, round(config.synth.unknown_clips * share))):
-            casting.add(unknown[i % len(unknown)], split)
+            casting.add(word, split, max(1, round(config.synth.clips_per_keyword * share)))
+        casting.add_in_turn(unknown, split, max(1, round(config.synth.unknown_clips * share)))
         for word, clips in config.synth.more.items():
-            for _ in range(round(clips * share)):
-                casting.add(word, split)
+            casting.add(word, split, round(clips * share))
     return casting.jobs
 
 

@@ -30,6 +30,7 @@ class Method:
         learning_rate: a number or a schedule of Keras.
         average: how much of the moving average of the weights stays in a step; 0: there is none.
         balance: float32 [labels], what the labels' shares of the examples add to logits; taken out of what is learnt.
+        stays: how much of the weights that it began with there is in the `Trainer.averaged` ones, from 0 to 1.
     """
 
     learning_rate: Any
@@ -37,6 +38,7 @@ class Method:
     label_smoothing: float = 0.0
     average: float = 0.0
     balance: np.ndarray | None = None
+    stays: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Trainer:
             self.optimizer.build(model.trainable_variables)
             self.average_weights = [tf.Variable(np.asarray(w), trainable=False) for w in model.weights]
             self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self.begun = [np.asarray(w) for w in model.weights]
         for layer in model.layers if self.replicas.count > 1 else ():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
@@ -141,7 +144,7 @@ class Trainer:
             return float(self._step(*(self.replicas.split(array) for array in (x, y, teacher_logits))))
 
     def averaged(self) -> _Averaged:
-        """A block in which the model holds the averaged weights."""
+        """A block in which the model holds the averaged weights, with what stays of those it began with."""
         return _Averaged(self)
 
     def logits(self, x: np.ndarray) -> np.ndarray:
@@ -172,10 +175,11 @@ class _Averaged:
         self.trainer = trainer
 
     def __enter__(self) -> None:
-        self.kept = [np.asarray(w) for w in self.trainer.model.weights]
-        if self.trainer.method.average:
-            for weight, mean in zip(self.trainer.model.weights, self.trainer.average_weights, strict=True):
-                weight.assign(mean)
+        trainer, stays = self.trainer, self.trainer.method.stays
+        self.kept = [np.asarray(w) for w in trainer.model.weights]
+        learnt = [np.asarray(w) for w in trainer.average_weights] if trainer.method.average else self.kept
+        for weight, begun, value in zip(trainer.model.weights, trainer.begun, learnt, strict=True):
+            weight.assign(stays * begun + (1.0 - stays) * value if stays else value)
 
     def __exit__(self, *_: object) -> None:
         for weight, value in zip(self.trainer.model.weights, self.kept, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,6 +96,32 @@ def test_voices_of_kokoro_are_blended_within_a_split() -> None:
         assert set(parts) == own["training"] and sum(parts.values()) == pytest.approx(1, abs=0.01)
         assert set(voice.identity.split("+")) == {f"kokoro-{n}" for n in own["training"]}
         assert voices.group_of(voice.speaker) == "kokoro"
+
+
+def test_what_kokoro_says_is_heard_by_two_throats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A saying costs as much as fifty of others, so each makes two clips; its share of the clips is what was asked."""
+    names = [*(("kokoro", n) for n in "abcde"), *(("flite", n) for n in "vwxyz")]
+    made = [voices.Voice(engine, n, f"{engine}-{n}", f"{engine}-{n}", 100) for engine, n in names]
+    config = _config("synth.shares={kokoro = 0.3, flite = 0.7}", "synth.clips_per_keyword=500")
+    cast = synth._cast(made, np.random.default_rng(1))
+    jobs = synth._plan(config, cast, ["cat", "dog", "cow"], np.random.default_rng(1))
+    words = [job.word for job in jobs if job.split == "training"]
+    assert words.count("no") == words.count("hey robot") == 400
+    assert len({job.path for job in jobs}) == len(jobs)
+    said = [job.utterance for job in jobs if job.split == "training" and job.utterance.voice.engine == "kokoro"]
+    assert len(said) / len(words) == pytest.approx(0.3, abs=0.05)
+    sayings = {(u.voice.name, u.text, round(u.rate / u.pitch, 4)) for u in said}
+    assert len(said) / 2 <= len(sayings) <= len(said) / 2 + 6, "but for the last clip of an odd number"
+    assert all(0.69 < u.pitch < 1.36 and 0.74 < u.rate < 1.36 for u in said)
+
+    calls: list[tuple[str, str, float]] = []
+    monkeypatch.setattr(neural, "_hibari", lambda: SimpleNamespace(phonemize=lambda text: [text]))
+    real = lambda values: calls.append((0,)) or np.zeros(2400, np.float32)  # noqa: E731
+    monkeypatch.setattr(neural, "_kokoro", lambda: (real, {n: np.zeros((9, 256)) for n in "abcde"}, {"o": 1}))
+    neural._kokoro_say.cache_clear()
+    heard = [neural.say("kokoro", "a", "oo", pitch, 0.9 * pitch) for pitch in (0.8, 1.1)]
+    neural._kokoro_say.cache_clear()
+    assert len(calls) == 1 and [len(h) for h in heard if h is not None] == [2000, 1455]
 
 
 @needs_espeak

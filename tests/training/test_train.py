@@ -315,6 +315,26 @@ def test_balance_takes_the_labels_shares_out_of_what_is_learnt() -> None:
     np.testing.assert_allclose(said(np.log(share).astype(np.float32)), np.full(3, 1 / 3), atol=0.02)
 
 
+def test_of_what_a_network_began_with_a_share_stays_in_what_is_kept() -> None:
+    import keras
+
+    from model_pipeline.training.trainer import Method, Trainer
+
+    inputs = keras.Input((2, 2, 1))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+    trainer = Trainer(model, 1.0, Method(0.05, stays=0.25))
+    begun = model.get_weights()
+    for _ in range(5):
+        trainer.step(np.arange(8, dtype=np.int8).reshape(2, 2, 2), np.array([0, 2]))
+    learnt = model.get_weights()
+    assert all(np.abs(a - b).max() > 0.01 for a, b in zip(begun, learnt, strict=True))
+    with trainer.averaged():
+        for weight, a, b in zip(model.get_weights(), begun, learnt, strict=True):
+            np.testing.assert_allclose(weight, 0.25 * a + 0.75 * b, atol=1e-6)
+    for weight, value in zip(model.get_weights(), learnt, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
 def test_a_teacher_of_the_same_method_has_no_shares_in_its_answers() -> None:
     import keras
 
