@@ -21,6 +21,7 @@ CTYPES = {
     "FLOAT32": "float", "BOOL": "uint8_t",
 }  # fmt: skip
 
+
 def emit(program: Program, prefix: str = "kws_aot", *, separate: bool = False) -> dict[str, str]:
     """The C sources ``model_aot.h`` and ``model_aot.c``, by file name.
 
