@@ -7,13 +7,9 @@ import ctypes
 import errno
 import functools
 import hashlib
-import itertools
 import json
 import math
 import os
-import platform
-import re
-import shutil
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -21,18 +17,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from model_pipeline.errors import KwsError
+from model_pipeline.parts import part_name, sweep
 from model_pipeline.pipes import check_regular, read_upto
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.text import shown
 
-_NAME_BYTES = 100  # of a name, in that of its part: file systems take 255
-_ENDING_CHARACTERS = 20
-_COUNT = itertools.count()
 _SYNC_EACH = 64  # files; more are brought to the disk by one call
 _PATIENCE_S = 60.0  # with what a call that was killed left at work
 _POLL_S = 0.05
 _LEVELS = 100  # of JSON; nothing of ours has a tenth
-_STALE_S = 86400  # a part whose maker can't be asked is left behind after so long
 
 
 @contextlib.contextmanager
@@ -57,42 +50,6 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise disk_error(error, target) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def part_name(name: str, ending: str) -> str:
-    """A name for what is not yet (or no longer) ``name``, which tells who works on it."""
-    return f".{_short(name)}.{_owner()}.{next(_COUNT):x}{ending[:_ENDING_CHARACTERS]}"
-
-
-def is_part(name: str) -> bool:
-    """Whether ``name`` is what `part_name` gives."""
-    return name.startswith(".") and _ANY_PART.search(name) is not None
-
-
-def left_behind(target: Path) -> list[Path]:
-    """Parts of ``target``, new and old, of calls that were killed."""
-    name = _short(target.name)
-    left = []
-    try:
-        with os.scandir(target.parent) as entries:
-            for entry in entries:
-                mine = entry.name.startswith(f".{name}.")
-                found = _PART.fullmatch(entry.name[len(name) + 2 :]) if mine else None
-                if found and _is_stale(found, entry):
-                    left.append(Path(entry.path))
-    except OSError:  # whoever writes there will say why
-        pass
-    return left
-
-
-def sweep(target: Path) -> None:
-    """Removes what calls left behind of ``target`` that were killed."""
-    for path in left_behind(target):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()
 
 
 def sync_tree(folder: Path) -> None:
@@ -366,64 +323,6 @@ def of_surroundings(error: BaseException) -> KwsError | None:
         where = f" ({shown(os.fsdecode(error.filename), 200)})" if isinstance(error.filename, str | bytes) else ""
         return KwsError(f"the system refuses it: {error.strerror or error}{where}")
     return None
-
-
-# What `part_name` puts behind a name; and what older versions put there, which does not tell who works on it.
-_PART = re.compile(
-    r"(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-(?P<started>\d+)\.[0-9a-f]+\.(part|old)(\..*)?"
-    r"|[a-z0-9_]{8}\.(part|old)|\d+\.\d+\.part(\..*)?"
-)
-
-
-_ANY_PART = re.compile(r"\.([0-9a-f]{8}-\d+-\d+\.[0-9a-f]+\.(part|old)|\d+\.\d+\.part)(\.[^.]*)?$")
-
-
-def _short(name: str) -> str:
-    return os.fsdecode(os.fsencode(name)[:_NAME_BYTES])
-
-
-@functools.cache
-def _machine() -> str:
-    """8 hex digits for the system whose process numbers ours belong to: others may write the same folder."""
-    parts = [platform.node()]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
-    with contextlib.suppress(OSError):
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
-
-
-def _owner() -> str:
-    return f"{_machine()}-{os.getpid()}-{_started(os.getpid())}"
-
-
-def _started(process: int) -> int:
-    """When ``process`` began, in the system's ticks; 0 where that is not told, -1 if there is no such process."""
-    try:
-        # proc(5): the 22nd value; the second is a name in parentheses that may hold anything.
-        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-        return int(text.rpartition(")")[2].split()[19])
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return -1
-    except (OSError, ValueError, IndexError):
-        return 0
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return -1
-    except OSError:
-        pass
-    return 0
-
-
-def _is_stale(found: re.Match[str], entry: os.DirEntry[str]) -> bool:
-    if found["machine"] == _machine():
-        return _started(int(found["process"])) != int(found["started"])
-    try:
-        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_S
-    except OSError:
-        return False
 
 
 def _sync_file_system(folder: Path) -> bool:

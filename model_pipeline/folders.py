@@ -19,17 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from model_pipeline.errors import KwsError
-from model_pipeline.files import (
-    disk_error,
-    fsync_path,
-    is_part,
-    left_behind,
-    part_name,
-    read_json,
-    sweep,
-    sync_tree,
-    write_json,
-)
+from model_pipeline.files import disk_error, fsync_path, read_json, sync_tree, write_json
+from model_pipeline.parts import is_part, left_behind, part_name, sweep
 
 MARK = ".kws-made.json"
 _FORMAT = 1

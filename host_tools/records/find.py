@@ -15,12 +15,13 @@ from host_tools.report.results import Results, TrainingTold, read_results
 from model_pipeline import record
 from model_pipeline.config import explain
 from model_pipeline.errors import KwsError
-from model_pipeline.files import damaged, is_part, read_json
+from model_pipeline.files import damaged, read_json
 from model_pipeline.folders import MARK, read_mark
 from model_pipeline.intervals import Share
 from model_pipeline.listening.results import Judged
 from model_pipeline.manifest import load_manifest
 from model_pipeline.outcomes import Trained
+from model_pipeline.parts import is_part
 from model_pipeline.record import Figure, Record, exactly
 
 STATE = "state.json"

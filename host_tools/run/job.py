@@ -1,73 +1,22 @@
-"""The steps of ``kws run``: from words to a measured firmware."""
+"""``kws run``: everything that is not done yet, in a folder."""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from host_tools.boards import load_board
 from host_tools.image import build as builder
-from host_tools.image import platformio, targets
-from host_tools.measure.clips import host_engine, measure_model, problems
-from host_tools.measure.results import ClipShare
-from host_tools.report import page as report
+from host_tools.image import platformio
+from host_tools.measure.clips import problems
 from host_tools.report.results import Results, StepRow, read_results
-from host_tools.run.results import collect, keep
-from host_tools.run.sources import sources
-from host_tools.run.steps import Run, Step, StepBar, StepDone, folder_stamp, write_config
-from model_pipeline import child
+from host_tools.run import order
+from host_tools.run.order import existing
+from host_tools.run.steps import Run, Step, StepBar, StepDone, write_config
+from host_tools.run.work import Job
 from model_pipeline.config import Config
-from model_pipeline.data.described import Imported, Synthesized
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.folders import MARK, atomic_dir
-from model_pipeline.listening.results import Expected
-from model_pipeline.manifest import DetectorDefaults
-from model_pipeline.outcomes import Quantized, Trained
-from model_pipeline.progress import ProgressCallback
-from model_pipeline.strict import Strict
-
-if TYPE_CHECKING:
-    from host_tools.run.esphome import WakeWords
-    from model_pipeline.export import Generated
-
-PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
-_RELAX = 10  # times that calibration may ask for twice the wanted rate: a run ends with a detector that hears something
-# What a build compiles; firmware/model is an input of its own.
-_FIRMWARE = tuple(f"firmware/{part}" for part in ("app", "core", "engines", "platform", "ports"))
-
-
-class LookedAt(Strict):
-    """What a second look has learnt from."""
-
-    words: int
-    hours: float
-    corpora: list[str]
-
-
-class Chosen(Strict):
-    """A calibration: the wanted false accepts an hour, and what became of it."""
-
-    wanted: float
-    detector: DetectorDefaults
-    expected: Expected
-
-
-class Frames(Strict):
-    """Of the link."""
-
-    lost: int
-    repeated: int
-
-
-class Measured(Strict):
-    """What a measurement comes to."""
-
-    accuracy: ClipShare
-    link: Frames
 
 
 @dataclass(frozen=True)
@@ -78,320 +27,9 @@ class Done:
     outcomes: list[StepRow]
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the steps of a run in ``folder`` share. ``done`` is filled by the caller while they run; the report lists
-    it."""
-
-    config: Config
-    folder: Path
-    clips: int
-    done: list[StepDone]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The whole configuration as JSON has it."""
-        return self.config.model_dump(mode="json")
-
-    @property
-    def speech(self) -> dict[str, Any]:
-        """What of the configuration training hears."""
-        return {key: self.settings[key] for key in ("keywords", "frontend", "data", "scenes", "talk")}
-
-    @property
-    def quantized(self) -> str:
-        """The part of the folder with the int8 model as it is quantised: not yet calibrated, where it will be."""
-        return "int8" if self.config.detector.rate else "model"
-
-    @property
-    def looked(self) -> str:
-        """The part with the model that the detector is chosen for: with a second look, where there shall be one."""
-        return "looked" if self.config.detector.look else self.quantized
-
-    def within(self, name: str) -> Path:
-        """A part of the run's folder."""
-        return self.folder / name
-
-    def arguments(self, **folders: str) -> list[str]:
-        """Of a child process: the configuration, and parts of the folder by option."""
-        found = ["--config", str(self.folder / "config.toml")]
-        return found + [word for option, name in folders.items() for word in (f"--{option}", str(self.within(name)))]
-
-    # --- what each step does
-
-    def synthesize(self, progress: ProgressCallback) -> Synthesized:
-        from model_pipeline.data.synth import synthesize
-
-        return synthesize(self.config, self.within("data"), progress)
-
-    def take_in(self, progress: ProgressCallback) -> Imported:
-        from model_pipeline.data.importer import import_folder
-
-        return import_folder(
-            Path(self.config.data.folder), self.within("data"), progress, clip_ms=self.config.data.clip_ms
-        )
-
-    def train(self, progress: ProgressCallback) -> Trained:
-        found = child.run_step("model_pipeline.train", self.arguments(data="data", out="train"), progress)
-        return Trained.model_validate(found)
-
-    def quantize(self, progress: ProgressCallback) -> Quantized:
-        arguments = self.arguments(trained="train", data="data", out=self.quantized)
-        return Quantized.model_validate(child.run_step("model_pipeline.quantize", arguments, progress))
-
-    def look(self, progress: ProgressCallback) -> LookedAt:
-        from model_pipeline.data.sessions import Plan
-        from model_pipeline.listening.look import LookShape, look
-        from model_pipeline.listening.material import Material
-
-        shape = LookShape(hidden=self.config.detector.look, seed=self.config.train.seed)
-        negative = self.not_meant("training", "speech", "noise")
-        with self.copied(self.quantized, "looked") as made:
-            material = Material(self.within("data"), negative, Plan(seed=shape.seed, limit=1000))
-            found = look(made, material, shape, progress)
-        return LookedAt(words=found.words, hours=round(found.hours, 3), corpora=list(found.corpora))
-
-    def calibrate(self, progress: ProgressCallback) -> Chosen:
-        from model_pipeline.data.sessions import Plan
-        from model_pipeline.listening.calibrate import Wish, calibrate
-        from model_pipeline.listening.material import Material
-
-        config = self.config
-        plan = Plan(limit=config.measure.session_keywords or 200)
-        material = Material(self.within("data"), self.not_meant("validation", "speech"), plan)
-        wish = Wish(config.detector.rate, relax=_RELAX)
-        if config.esphome:  # there is a result each step, and its detector counts none in a row
-            wish = replace(wish, strides=(config.hop_frames,), counts=(1,))
-        with self.copied(self.looked, "model") as made:
-            found = calibrate(made, material, wish, progress)
-        return Chosen(wanted=config.detector.rate, detector=found.detector, expected=found.expected)
-
-    def not_meant(self, split: str, *kinds: str) -> list[Path]:
-        """The folders of the corpora of these kinds, and of that split of the sentences that training made."""
-        found = [Path(c.folder) for c in self.config.scenes.corpora if c.kind in kinds and c.folder != "talk"]
-        talk = self.within("train") / "talk" / split
-        return [*found, *([talk] if talk.is_dir() else [])]
-
-    @contextlib.contextmanager
-    def copied(self, source: str, target: str) -> Iterator[Path]:
-        """A model's folder as another part has it, for a new detector; the mark is of the folder that it lies in."""
-        with atomic_dir(self.within(target), "kws quantize") as made:
-            shutil.copytree(self.within(source), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK))
-            yield made
-
-    def check(self, progress: ProgressCallback) -> ClipShare:
-        from model_pipeline.evaluate import evaluate
-
-        data, model = self.within("data"), self.within("model")
-        result = evaluate(model, data, engine=host_engine(), progress=progress, data_config=self.config.data)
-        keep(self.within("check") / "check.json", result.model_dump(mode="json"))
-        return ClipShare.model_validate(result.share.correct())
-
-    def export(self, progress: ProgressCallback) -> Generated:
-        from model_pipeline.export import export
-
-        out, config = self.within("firmware_model"), self.config
-        return export(self.within("model"), out, progress, streaming=config.hop_frames, choice=config.compile)
-
-    def expect(self, progress: ProgressCallback) -> None:
-        from host_tools.run.expect import expect
-
-        data, model, exported = (self.within(name) for name in ("data", "model", "firmware_model"))
-        found = expect(self.config, data, model, exported, self.not_meant("validation", "speech"), progress)
-        keep(self.within("expect") / "expect.json", found.model_dump(mode="json"))
-
-    def wake_words(self, progress: ProgressCallback) -> WakeWords:
-        from host_tools.run.esphome import wake_words
-        from model_pipeline.data.sessions import Plan
-        from model_pipeline.listening.material import Material
-
-        plan = Plan(limit=self.config.measure.session_keywords or 200)
-        material = Material(self.within("data"), self.not_meant("validation", "speech"), plan)
-        languages = [self.config.synth.language] if self.config.data.source == "synth" else []
-        return wake_words(self.within("model"), material, self.within("esphome"), languages, progress)
-
-    def build(self, progress: ProgressCallback) -> None:
-        config, out = self.config, self.within("build")
-        builder.build(config.board, self.within("firmware_model"), engine=config.engine, out=out, progress=progress)
-
-    def measure(self, progress: ProgressCallback) -> Measured:
-        model, data, config = self.within("model"), self.within("data"), self.config
-        with targets.emulated(config.board, self.within("build") / "firmware.elf") as link:
-            measured = measure_model(link, model, data, self.clips, PACED_CLIPS, progress, config.data)
-        results = {**measured.to_json(), "where": where(config.board)}
-        keep(self.within("measure") / "measure.json", results)
-        frames = Frames(lost=measured.link.lost, repeated=measured.link.repeated)
-        return Measured(accuracy=measured.accuracy, link=frames)
-
-    def report(self, progress: ProgressCallback) -> None:
-        progress(0, 1, "drawing")
-        report.write_report(collect(self.config, self.folder, self.done), self.folder)
-
-    # --- and on what it depends
-
-    def first(self) -> Step:
-        """Speech: made, or taken in."""
-        config = self.config
-        settings: dict[str, Any] = {"keywords": config.keywords, "data": self.settings["data"]}
-        if config.data.source != "synth":
-            settings["stamp"] = folder_stamp(_existing(config.data.folder, "data.folder"))
-            reads = sources("model_pipeline.data.importer")
-            return Step("import", "import speech", ("data",), self.take_in, settings=settings, sources=reads)
-        settings |= {"synth": self.settings["synth"], "seed": config.train.seed}
-        if config.data.recordings:
-            settings["stamp"] = folder_stamp(_existing(config.data.recordings, "data.recordings"))
-        reads = sources("model_pipeline.data.synth")
-        return Step("synth", "make speech", ("data",), self.synthesize, settings=settings, sources=reads)
-
-    def steps(self) -> list[Step]:
-        """All, in their order. What a step's ``sources`` are follows from what its modules import."""
-        config, settings = self.config, self.settings
-        first = self.first()
-        last = "calibrate" if config.detector.rate else "quantize"  # what makes the model that is used
-        second = Step(
-            "look",
-            "a second look at what it takes for words",
-            ("looked",),
-            self.look,
-            inputs=(first.name, "train", "quantize"),
-            settings={
-                "look": config.detector.look,
-                "seed": config.train.seed,
-                "corpora": self.settings["scenes"]["corpora"],
-            },
-            sources=sources("model_pipeline.listening.look"),
-        )
-        tuned = Step(
-            "calibrate",
-            f"a detector for {config.detector.rate:g} false accepts an hour",
-            ("model",),
-            self.calibrate,
-            inputs=(first.name, "train", "look" if config.detector.look else "quantize"),
-            settings={
-                "rate": config.detector.rate,
-                "session_keywords": config.measure.session_keywords,
-                "corpora": self.settings["scenes"]["corpora"],
-                **({"esphome": config.hop_frames} if config.esphome else {}),
-            },
-            sources=sources("model_pipeline.listening.calibrate"),
-        )
-        wake_words = Step(
-            "esphome",
-            "wake words for ESPHome, and their false accepts",
-            ("esphome",),
-            self.wake_words,
-            inputs=(first.name, "train", last),
-            settings={
-                "session_keywords": config.measure.session_keywords,
-                "corpora": self.settings["scenes"]["corpora"],
-            },
-            sources=sources("host_tools.run.esphome"),
-            tools=("tflite-micro",),
-        )
-        return [
-            first,
-            Step(
-                "train",
-                "train",
-                ("train",),
-                self.train,
-                inputs=(first.name,),
-                settings={**self.speech, "train": config.recipe()},
-                sources=(
-                    *sources("model_pipeline.train"),
-                    *(["model_pipeline/models/bases"] if config.train.base else []),
-                ),
-                tools=("tensorflow-cpu", "tensorflow", "keras"),
-                resumes=True,
-            ),
-            Step(
-                "quantize",
-                "quantise to int8",
-                (self.quantized,),
-                self.quantize,
-                inputs=(first.name, "train"),
-                settings={
-                    **self.speech,
-                    "train": config.recipe(),
-                    **{key: settings[key] for key in ("quantize", "detector", "name")},
-                },
-                sources=sources("model_pipeline.quantize"),
-                tools=("tensorflow-cpu", "tensorflow", "keras", "tflite-micro"),
-            ),
-            *([second] if config.detector.rate and config.detector.look else []),
-            *([tuned] if config.detector.rate else []),
-            Step(
-                "check",
-                "check on this computer",
-                ("check",),
-                self.check,
-                inputs=(first.name, last),
-                settings={"data": settings["data"], "engine": host_engine()},
-                sources=sources("model_pipeline.evaluate"),
-                tools=("tflite-micro",),
-            ),
-            Step(
-                "export",
-                "export for firmware",
-                ("firmware_model",),
-                self.export,
-                inputs=(last,),
-                settings={key: settings[key] for key in ("hop_frames", "compile")},
-                sources=sources("model_pipeline.export"),
-                tools=("tflite-micro",),
-            ),
-            Step(
-                "expect",
-                "what to expect: in a stream, at near words, on each board",
-                ("expect",),
-                self.expect,
-                inputs=(first.name, "train", last, "export"),
-                settings={
-                    "synth": settings["synth"],
-                    "corpora": self.settings["scenes"]["corpora"],
-                    "takes": config.measure.near_takes,
-                    "session_keywords": config.measure.session_keywords,
-                    "engine": config.engine,
-                },
-                sources=(*sources("host_tools.run.expect"), *_FIRMWARE, "boards"),
-            ),
-            *([wake_words] if config.esphome else []),
-            Step(
-                "build",
-                f"build firmware for {config.board}",
-                ("build/firmware.elf", "build/build.json"),
-                self.build,
-                inputs=("export",),
-                settings={"board": config.board, "engine": config.engine},
-                sources=(*sources("host_tools.image.build"), *_FIRMWARE, f"boards/{config.board}.json"),
-                tools=("platformio", "scons"),
-            ),
-            Step(
-                "measure",
-                f"stream {self.clips} clips to {where(config.board)}",
-                ("measure",),
-                self.measure,
-                inputs=(first.name, last, "build"),
-                settings={"clips": self.clips, "paced": PACED_CLIPS, "board": config.board},
-                sources=sources("host_tools.measure.clips", "host_tools.image.targets"),
-                tools=("tflite-micro",),
-            ),
-            Step(
-                "report",
-                "write the report",
-                ("results.json", "report.html"),
-                self.report,
-                inputs=("train", last, "check", "expect", "build", "measure"),
-                settings=settings,
-                sources=(*sources("host_tools.report.page"), "host_tools/templates", "host_tools/run/results.py"),
-                tools=("matplotlib", "jinja2"),
-            ),
-        ]
-
-
 def steps(config: Config, folder: Path, *, clips: int, done: list[StepDone]) -> list[Step]:
     """The steps of a run in ``folder``; see `Job`."""
-    return Job(config, folder, clips, done).steps()
+    return order.steps(Job(config, folder, clips, done))
 
 
 def run(
@@ -415,7 +53,7 @@ def run(
         if data.source == "folder":
             from model_pipeline.data.importer import check_splits
 
-            check_splits(_existing(data.folder, "data.folder"), config.keywords)
+            check_splits(existing(data.folder, "data.folder"), config.keywords)
         state.claim("config.toml")
         write_config(config, folder / "config.toml")
         if fresh:
@@ -456,14 +94,3 @@ def check_ahead(config: Config) -> None:
     for program, package in needed:
         if not shutil.which(program):
             raise MissingTool(f"{program} is not installed", hint=f"apt-get install {package}")
-
-
-def where(board: str) -> str:
-    """Where the firmware of a board runs here."""
-    return "this computer" if board == "host" else f"an emulated {board}"
-
-
-def _existing(folder: str, key: str) -> Path:
-    if not Path(folder).is_dir():
-        raise KwsError(f"there is no data folder {folder or f'({key} is empty)'}", hint=f"{key} names it")
-    return Path(folder)

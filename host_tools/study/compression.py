@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from host_tools.records.find import listening_figures
-from host_tools.run.job import Job
+from host_tools.run import order
 from host_tools.run.steps import lock_folder, write_config
+from host_tools.run.work import Job
 from host_tools.search.cost import Infeasible, check_ahead, cost_of, sources_hash
 from host_tools.study import page, results
 from host_tools.study.hear import hear, negative_folders
@@ -90,7 +91,7 @@ def compress(
         if data is None:
             data = out / "data"
             if not data.is_dir():
-                Job(config, out, 0, []).first().run(progress)
+                order.first(Job(config, out, 0, [])).run(progress)
         with Worker("model_pipeline.study", ["--data", str(data), "--out", str(out)]) as worker:
             study = _Study(config, data, out, wish, worker)
             study.begin()

@@ -20,8 +20,9 @@ import soundfile
 from host_tools.run.steps import Run, Step
 from model_pipeline import child
 from model_pipeline.data.importer import import_folder
-from model_pipeline.files import is_part, sha256_file, write_json, write_text
+from model_pipeline.files import sha256_file, write_json, write_text
 from model_pipeline.folders import atomic_dir, claim_dir
+from model_pipeline.parts import is_part
 from model_pipeline.progress import ProgressCallback
 from tests.fuzz.kills import Target
 from tests.support import tiny_data

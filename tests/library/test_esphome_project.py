@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from host_tools.run.job import Job
+from host_tools.run import order
 from host_tools.run.steps import Run, write_config
+from host_tools.run.work import Job
 from host_tools.words.project import create
 from model_pipeline.config import STOCK_FRONTEND, Config, load_config, with_settings
 from model_pipeline.errors import KwsError
@@ -97,7 +98,7 @@ def trained(project) -> Path:
     config = Config.model_validate(values)
     with Run(folder / "run") as run:
         job = Job(config, folder / "run", 1, [])
-        steps = [step for step in job.steps() if step.name in STEPS]
+        steps = [step for step in order.steps(job) if step.name in STEPS]
         assert [step.name for step in steps] == list(STEPS)
         run.claim("config.toml")
         write_config(config, folder / "run" / "config.toml")

@@ -23,14 +23,14 @@ from host_tools.report.results import Results
 from host_tools.run import job
 from host_tools.run.steps import Run, Step
 from host_tools.words import project
-from model_pipeline import files, folders
+from model_pipeline import files, folders, parts
 from model_pipeline.config import Config
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.sessions import Session, write_sessions
 from model_pipeline.data.synth import synthesize
 from model_pipeline.errors import KwsError
 from model_pipeline.export import export
-from model_pipeline.files import atomic_path, left_behind, part_name, write_text
+from model_pipeline.files import atomic_path, write_text
 from model_pipeline.folders import (
     MARK,
     atomic_dir,
@@ -43,6 +43,7 @@ from model_pipeline.folders import (
     write_mark,
 )
 from model_pipeline.native import FIRMWARE, ROOT
+from model_pipeline.parts import left_behind, part_name
 from tests.tools.test_report import example
 
 KIND = "kws test"
@@ -271,7 +272,7 @@ class TestAtomic:
 
     def test_what_a_killed_call_left_is_swept_and_what_works_is_not(self, tmp_path: Path) -> None:
         code = (
-            "import os; from pathlib import Path; from model_pipeline import files, folders\n"
+            "import os; from pathlib import Path; from model_pipeline import files, parts, folders\n"
             f"folder = Path({str(tmp_path)!r})\n"
             f"with folders.atomic_dir(folder / 'd', {KIND!r}) as d, files.atomic_path(folder / 'f.txt') as f:\n"
             "    (d / 'x').write_text('x'); f.write_text('x'); os._exit(9)\n"
@@ -290,7 +291,7 @@ class TestAtomic:
         assert {p.name for p in tmp_path.iterdir()} == {"d", "f.txt", own.name, *(p.name for p in others)}
 
     def test_parts_of_other_machines_are_left_for_a_day(self, tmp_path: Path) -> None:
-        name = part_name("d", ".part").replace(files._machine(), "0123abcd")
+        name = part_name("d", ".part").replace(parts._machine(), "0123abcd")
         (tmp_path / name).mkdir()
         make(tmp_path / "d", "a")
         assert (tmp_path / name).exists()

@@ -44,8 +44,8 @@ REASONS = {
     ],
     "a part of the configuration as JSON has it, to be compared or hashed": [
         "host_tools/records/compare.py flat",
-        "host_tools/run/job.py Job.settings",
-        "host_tools/run/job.py Job.speech",
+        "host_tools/run/work.py Job.settings",
+        "host_tools/run/work.py Job.speech",
         "model_pipeline/config/run.py Config.recipe",
         "model_pipeline/config/speech.py DataConfig.recipe",
         "model_pipeline/config/speech.py TalkConfig.recipe",
