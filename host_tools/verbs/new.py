@@ -42,7 +42,7 @@ def new(
         ui.out.say("[bold]{}[/]: {}", made.config, ", ".join(made.keywords))
         word, seconds = max(made.seconds.items(), key=lambda item: item[1], default=("", 0.0))
         if word:
-            ui.out.say("  window: {:g} s ({} takes {:.1f} s to say)", made.clip_ms / 1000, word, seconds)
+            ui.out.say("  window: {:g} s (voices take {:.2f} s for {})", made.clip_ms / 1000, seconds, word)
         for keyword, near in made.near_words.items():
             ui.out.say("  near {}: {}", keyword, ", ".join(near))
         place = shlex.quote(made.folder)

@@ -165,7 +165,8 @@ def window_for(seconds: Mapping[str, float]) -> int:
     for word, took in seconds.items():
         if 1000 * took > FILLED * LONGEST_CLIP_MS:
             raise KwsError(
-                f"{word} takes {took:.1f} s to say, and the model hears {LONGEST_CLIP_MS / 1000:g} s at once",
+                f"{word} takes {took:.2f} s to say, and at most {FILLED * LONGEST_CLIP_MS / 1000:.2f} s fit into the "
+                f"{LONGEST_CLIP_MS / 1000:g} s that the model hears at once",
                 hint="a shorter phrase",
             )
         slowly = math.ceil(_SLOWLY * 1000 * took / _STEP_MS) * _STEP_MS
