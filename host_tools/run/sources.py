@@ -24,6 +24,7 @@ PLUMBING = frozenset(
         "model_pipeline.files",
         "model_pipeline.folders",
         "model_pipeline.native",
+        "model_pipeline.parts",
         "model_pipeline.progress",
         "model_pipeline.strict",
         "model_pipeline.text",
