@@ -118,7 +118,7 @@ def read_text(path: Path, most: int = 64 << 20, hint: str = "", errors: str = "s
         errors: as of `bytes.decode`.
 
     Raises:
-        KwsError: it can't be read, is longer, or is no such text.
+        KwsError: it can't be read, is longer, or is not a text of that encoding.
     """
     try:
         return read_bytes(path, most, hint).decode("utf-8-sig", errors)

@@ -103,7 +103,7 @@ class TalkConfig(Strict):
     # Text files, or folders of them, whose sentences are read out; those that are missing are done without.
     text: list[str] = ["/usr/share/games/fortunes"]
     near_share: float = Field(0.5, ge=0, le=1)  # of the sentences: everyday words and near words in a row
-    # Of the sentences, so many are by voices that training does not hear: the detector is chosen on them.
+    # Share of the sentences that is by voices which training does not hear: the detector is chosen on them.
     held_out: float = Field(0.15, gt=0, lt=1)
     # Instead of those of synth.shares: Kokoro takes half as long for a sentence as it lasts.
     shares: dict[Engine, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)

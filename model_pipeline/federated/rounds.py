@@ -182,7 +182,7 @@ class Rounds(Strategy):
                 answers.append(reply)
             except (KwsError, LookupError, TypeError, ValueError) as error:
                 reasons.append(str(error) or type(error).__name__)
-        self.go_on()  # those who were not asked any more are no failures
+        self.go_on()  # those who were not asked any more have not failed
         lost = self.sampled - len(answers)
         # The noise of privacy is for a mean over all of them.
         if not answers or lost * 2 > self.sampled or (lost and self.settings.clip):

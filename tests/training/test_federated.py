@@ -34,14 +34,10 @@ from model_pipeline.federated import upload
 from model_pipeline.federated.clients import Client, Household, chosen, examples_of, split
 from model_pipeline.federated.local import Learner
 from model_pipeline.training.clips import Speech
+from tests.support.tiny_net import SMALLEST
 
 SETTINGS = [
-    'keywords=["rise", "fall"]',
-    "train.architecture=tcn",
-    "train.shape.front=4",
-    "train.shape.body=8",
-    "train.shape.blocks=1",
-    "train.shape.kernel=3",
+    *SMALLEST,
     "federate.rounds=3",
     "federate.fraction=0.5",
     "federate.speakers_per_client=2",
@@ -97,7 +93,7 @@ def test_rounds_draw_other_clients_and_always_the_same() -> None:
     assert all(len(set(d)) == 4 and d == sorted(d) for d in drawn)
     assert len({tuple(d) for d in drawn}) > 10
     assert drawn == [chosen(list(range(20)), s, number) for number in range(1, 20)]
-    assert len(chosen(list(range(20)), FederateConfig(fraction=0.001), 1)) == 2, "one client is no mean"
+    assert len(chosen(list(range(20)), FederateConfig(fraction=0.001), 1)) == 2, "one client is not a mean"
 
 
 def test_settings_that_do_not_go_together() -> None:

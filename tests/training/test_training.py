@@ -20,17 +20,12 @@ import pytest
 from model_pipeline.config import DevicesConfig
 from model_pipeline.errors import KwsError
 from tests.support import tiny_data
+from tests.support.tiny_net import SMALLEST
 
 pytest.importorskip("tensorflow", reason="the training extra is not installed")
 
 SETTINGS = [
-    'keywords=["rise", "fall"]',
-    # Every kind of layer, and as few as can be: TensorFlow takes its time over each, on each replica anew.
-    "train.architecture=tcn",
-    "train.shape.front=4",
-    "train.shape.body=8",
-    "train.shape.blocks=1",
-    "train.shape.kernel=3",
+    *SMALLEST,
     "train.batch=8",
     "train.learning_rate=0.01",
     "train.average=0.9",
