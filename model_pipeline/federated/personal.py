@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from model_pipeline.data.audio import CLIP_SAMPLES
 from model_pipeline.errors import KwsError
 from model_pipeline.features import model_input
 from model_pipeline.federated.clients import Household
@@ -33,7 +32,7 @@ def personalise(
     Raises:
         KwsError: the last layer is not one that a device can teach, or no client has clips on both sides.
     """
-    c, frames = household.config.federate, household.config.frontend.frames(CLIP_SAMPLES)
+    c, frames = household.config.federate, household.config.frames
     before_head, weights, bias = _parts(learner)
     scale = max(float(before_head(calibration).max(initial=0.0)), 1e-6) / 255.0
     accuracies, right, total, mean_clips = list[tuple[float, float]](), np.zeros(2, np.int64), 0, list[int]()
