@@ -113,8 +113,10 @@ def _on_ray(server: ServerApp, client: ClientApp, clients: int, workers: int) ->
     import ray
     from flwr.simulation import run_simulation
 
-    # Ray's own logs and sockets: a short name, as a socket's may have 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="kws-ray-", ignore_cleanup_errors=True) as folder:
+    # Ray's own logs and sockets: in a short place, as a socket's name may have 107 bytes, and Flower waits on and on
+    # where Ray refuses it.
+    short = "/tmp" if os.path.isdir("/tmp") else None
+    with tempfile.TemporaryDirectory(prefix="kws-ray-", dir=short, ignore_cleanup_errors=True) as folder:
         quiet = {"include_dashboard": False, "logging_level": logging.ERROR, "log_to_driver": False}
         try:
             run_simulation(
