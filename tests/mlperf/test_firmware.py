@@ -258,11 +258,11 @@ def test_our_part_of_an_arduino_image(tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"app": "mlperf", "board": "host", "energy": True}, "no pin"),
-        ({"app": "mlperf", "board": "disco_f407vg", "engine": "tflm"}, "plan alone"),
-        ({"app": "mlperf", "board": "disco_f407vg", "profile": True}, "plan alone"),
-        ({"app": "kws", "board": "disco_f407vg", "energy": True}, "energy mode"),
-        ({"app": "game", "board": "disco_f407vg"}, "no application"),
+        ({"variant": Variant("mlperf", energy=True), "board": "host"}, "no pin"),
+        ({"variant": Variant("mlperf"), "board": "disco_f407vg", "engine": "tflm"}, "plan alone"),
+        ({"variant": Variant("mlperf", profile=True), "board": "disco_f407vg"}, "plan alone"),
+        ({"variant": Variant(energy=True), "board": "disco_f407vg"}, "energy mode"),
+        ({"variant": Variant("game"), "board": "disco_f407vg"}, "no application"),
     ],
 )
 def test_what_can_not_be_built(arguments: dict, words: str, tmp_path: Path):
@@ -273,4 +273,4 @@ def test_what_can_not_be_built(arguments: dict, words: str, tmp_path: Path):
 def test_a_streaming_plan_is_refused(tmp_path: Path):
     export(SHIPPED, tmp_path / "model", streaming=7)
     with pytest.raises(KwsError, match="streaming plan"):
-        build("host", tmp_path / "model", out=tmp_path / "out", app="mlperf")
+        build("host", tmp_path / "model", out=tmp_path / "out", variant=Variant("mlperf"))
