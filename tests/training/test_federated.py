@@ -369,21 +369,20 @@ def test_a_signal_ends_it_after_the_client_that_learns_and_whole_rounds_stay(
 def test_two_processes_of_rays_give_the_weights_of_one_and_end_with_the_command(data: Path, tmp_path: Path) -> None:
     _flower()
     pytest.importorskip("ray", reason="Ray, of the extra 'federated', is not installed for this Python")
-    from model_pipeline.federated.simulation import federate
-
-    recipe = config("federate.fraction=1", "federate.rounds=2", "federate.strategy=fedavgm")
-    federate(recipe, data, tmp_path / "one")
     settings = [*SETTINGS, "federate.fraction=1", "federate.rounds=2", "federate.strategy=fedavgm"]
-    child = [sys.executable, "-m", "model_pipeline.federated", "--config", "plain", "--data", str(data)]
-    child += ["--out", str(tmp_path / "two"), *(f"--set={s}" for s in [*settings, "federate.workers=2"])]
+    here = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")}
+
+    def command(workers: int, out: Path) -> list[str]:
+        child = [sys.executable, "-m", "model_pipeline.federated", "--config", "plain", "--data", str(data)]
+        return [*child, "--out", str(out), *(f"--set={s}" for s in [*settings, f"federate.workers={workers}"])]
+
+    # Both as processes of their own: in this one TensorFlow has been set up by other tests.
+    subprocess.run(command(1, tmp_path / "one"), cwd=ROOT, env=here, capture_output=True, check=True, timeout=600)
     before = set(Path("/tmp").glob("kws-ray-*"))
     # Ray starts servers of its own; none may be left a few seconds after the command.
     guard = [sys.executable, "-m", "tests.support.guarded", "--alone", "20"]
-    here = {
-        **os.environ,
-        "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
-    }
-    done = subprocess.run([*guard, *child], cwd=ROOT, env=here, capture_output=True, text=True, timeout=600)
+    two = command(2, tmp_path / "two")
+    done = subprocess.run([*guard, *two], cwd=ROOT, env=here, capture_output=True, text=True, timeout=600)
     if "timed out during startup" in done.stderr:
         pytest.skip("Ray did not start within its own 30 seconds: this machine is too busy")
     assert done.returncode == 0, done.stderr[-3000:]
