@@ -35,6 +35,8 @@ def steps(job: Job) -> list[Step]:
     config, settings = job.config, job.settings
     begin = first(job)
     last = "calibrate" if config.detector.rate else "quantize"  # what makes the model that is used
+    corpora = settings["scenes"]["corpora"]
+    listened = {"session_keywords": config.measure.session_keywords, "corpora": corpora}
     second = Step(
         "look",
         "a second look at what it takes for words",
@@ -44,7 +46,7 @@ def steps(job: Job) -> list[Step]:
         settings={
             "look": config.detector.look,
             "seed": config.train.seed,
-            "corpora": job.settings["scenes"]["corpora"],
+            "corpora": corpora,
         },
         sources=sources("model_pipeline.listening.look"),
     )
@@ -56,8 +58,7 @@ def steps(job: Job) -> list[Step]:
         inputs=(begin.name, "train", "look" if config.detector.look else "quantize"),
         settings={
             "rate": config.detector.rate,
-            "session_keywords": config.measure.session_keywords,
-            "corpora": job.settings["scenes"]["corpora"],
+            **listened,
             **({"esphome": config.hop_frames} if config.esphome else {}),
         },
         sources=sources("model_pipeline.listening.calibrate"),
@@ -68,10 +69,7 @@ def steps(job: Job) -> list[Step]:
         ("esphome",),
         job.wake_words,
         inputs=(begin.name, "train", last),
-        settings={
-            "session_keywords": config.measure.session_keywords,
-            "corpora": job.settings["scenes"]["corpora"],
-        },
+        settings=listened,
         sources=sources("host_tools.run.esphome"),
         tools=("tflite-micro",),
     )
@@ -135,7 +133,7 @@ def steps(job: Job) -> list[Step]:
             inputs=(begin.name, "train", last, "export"),
             settings={
                 "synth": settings["synth"],
-                "corpora": job.settings["scenes"]["corpora"],
+                "corpora": corpora,
                 "takes": config.measure.near_takes,
                 "session_keywords": config.measure.session_keywords,
                 "engine": config.engine,

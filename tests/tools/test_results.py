@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from host_tools.link.events import Event
+from host_tools.link.info import Detector, Info, Part
+from host_tools.measure.results import Said, SaidDetector, SaidPart
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,3 +112,10 @@ def test_a_result_is_a_type() -> None:
     known = {name for names in REASONS.values() for name in names}
     assert found - known == set(), "return a frozen dataclass or a model of model_pipeline.strict instead"
     assert known - found == set(), "these are types now: take them off the list"
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(Info, Said), (Detector, SaidDetector), (Part, SaidPart)])
+def test_what_a_device_says_is_kept_field_by_field(sent: type, kept: type[BaseModel]) -> None:
+    of_the_link = {"more", "payload"} | {field.name for field in dataclasses.fields(Event)}
+    fields = [field.name for field in dataclasses.fields(sent) if field.name not in of_the_link]
+    assert fields == list(kept.model_fields)
