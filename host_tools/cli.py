@@ -3,14 +3,15 @@ file's name with its ``EXAMPLE``, or a ``GROUP`` of several."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import importlib
+import inspect
 import keyword
 import math
 import os
 import pkgutil
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,10 +21,13 @@ from typing import Any
 
 import typer
 
-from host_tools import ui, verbs
+from host_tools import deferred, ui, verbs
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.files import of_surroundings
-from model_pipeline.native import FIRMWARE
+
+# Here, where nothing else has had typer import it. `kws --help` is to be there at once, and what it must not import is
+# in tests/tools/test_cli.py: what only some verbs need is imported below, where it is used.
+with deferred.classes(deferred.UNUSED_BY_HELP):
+    import typer.rich_utils
 
 # Before anything can import TensorFlow: it reads these once.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -76,14 +80,13 @@ def build_app(only: str | None = None) -> typer.Typer:
 
 
 def _about(verb: str) -> str:
-    """A verb's words in the list of all, read from its file: importing them all takes longer than most of them run."""
-    place = Path(verbs.__path__[0]) / f"{verb}.py"
-    tree = ast.parse(place.read_text(encoding="utf-8"))
-    for node in (node for node in tree.body if isinstance(node, ast.Assign)):
-        if isinstance(node.value, ast.Call) and ast.unparse(node.targets[0]) == "GROUP":
-            return next(str(ast.literal_eval(key.value)) for key in node.value.keywords if key.arg == "help")
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return ast.get_docstring(functions[function_name(verb)]) or ""
+    """A verb's words in the list of all, read from its file: importing all takes longer than most of them run."""
+    text = (Path(verbs.__path__[0]) / f"{verb}.py").read_text(encoding="utf-8")
+    group = re.search(r"^GROUP = .*?\bhelp=\"(.*?)\"", text, re.MULTILINE | re.DOTALL)
+    if group:
+        return group[1]
+    docstring = re.search(rf'^def {function_name(verb)}\(.*?"""(.*?)"""', text, re.MULTILINE | re.DOTALL)
+    return inspect.cleandoc(docstring[1]) if docstring else ""
 
 
 def _not_asked_for() -> None:
@@ -123,6 +126,8 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (OSError, MemoryError) as error:
+        from model_pipeline.files import of_surroundings
+
         found = of_surroundings(error)
         if found is None:
             raise
@@ -158,6 +163,8 @@ def _finite(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _needs_the_project(context: typer.Context) -> None:
+    from model_pipeline.native import FIRMWARE
+
     if context.invoked_subcommand != "version" and not FIRMWARE.is_dir():
         raise MissingTool(
             f"kws was installed without its project: {FIRMWARE} is missing",

@@ -15,19 +15,20 @@ import re
 import string
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.live import Live
 from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.text import LINES, shown, to_json
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 __all__ = ["Screen", "Table", "Text", "cell_len", "set_cell_size"]  # of rich's, for who draws by hand: only here
 
@@ -173,6 +174,8 @@ def progress(title: str) -> Iterator[ProgressCallback]:
     if not err.is_terminal:
         yield from _lines(title)
         return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
     columns = (
         SpinnerColumn(finished_text=styled("[green]✓[/]")),
         TextColumn("{task.description}", markup=False),
@@ -208,12 +211,16 @@ def _lines(title: str) -> Iterator[ProgressCallback]:
 
 def live(refresh_per_second: float = 10, *, screen: Screen | None = None) -> Live:
     """A part of the terminal that is drawn anew; ``update`` takes `styled` text or a table."""
+    from rich.live import Live
+
     return Live(console=screen or err, refresh_per_second=refresh_per_second, transient=True)
 
 
 @contextlib.contextmanager
 def whole_screen(what: RenderableType) -> Iterator[Callable[[], None]]:
     """``what`` on the whole terminal, which is as before afterwards; gives a function that draws it anew."""
+    from rich.live import Live
+
     with Live(what, console=out, screen=True, auto_refresh=False) as shown_live:
         yield shown_live.refresh
 

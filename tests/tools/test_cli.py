@@ -18,11 +18,12 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from host_tools import cli, verbs
+from host_tools import cli, deferred, verbs
 from host_tools.check import selftest
 from host_tools.image.build import DEFAULT_MODEL
 from host_tools.link.session import Link
 from host_tools.verbs import evaluate
+from model_pipeline import native
 from model_pipeline.data.audio import write_wav
 from model_pipeline.errors import CheckFailed
 from tests.support.fake_device import FakeFirmware, Faults, listening
@@ -217,6 +218,12 @@ def test_no_host_verb_imports_tensorflow() -> None:
     assert done.stdout.strip() == "[]"
 
 
+# What `kws --help` has no use for: it is to be there at once (0.4 s on a machine of two slow cores).
+NOT_FOR_HELP = {"pydantic", "numpy", "scipy", "platformdirs", "yaml", "jinja2", "serial", "markdown_it", "pygments"}
+NOT_FOR_HELP |= {"rich.markdown", "rich.traceback", "rich.progress", "rich.live", "hashlib", "zipfile", "asyncio"}
+NOT_FOR_HELP |= {"host_tools.boards", "model_pipeline.files", "model_pipeline.native", "model_pipeline.config"}
+
+
 def test_help_says_the_same_without_importing_the_verbs() -> None:
     """And so no verb's imports are waited for, by `--help` or by another verb."""
     told = [CliRunner().invoke(cli.build_app(only), ["--help"]) for only in (None, "")]
@@ -228,12 +235,35 @@ def test_help_says_the_same_without_importing_the_verbs() -> None:
             "import sys\nfrom host_tools import cli\n"
             f"try: cli.main({arguments})\nexcept SystemExit: pass\n"
             "print('imported', *(m.rpartition('.')[2] for m in sys.modules if m.startswith('host_tools.verbs.')))\n"
-            "print('heavy', *sorted({'pydantic', 'numpy', 'scipy', 'platformdirs'} & set(sys.modules)))"
+            f"print('heavy', *sorted({NOT_FOR_HELP} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         *_, imported, heavy = done.stdout.splitlines()
         assert set(imported.split()[1:]) == alone
         assert arguments != ["--help"] or heavy == "heavy"
+
+
+def test_a_deferred_class_answers_as_the_real_one_and_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should typer come to draw what it does not draw today, it is drawn as ever."""
+    (tmp_path / "drawn.py").write_text(
+        "class Text:\n    name = 'plain'\n"
+        "    def __init__(self, text, style=''): self.text = text + style\n"
+        "    @classmethod\n    def of(cls, text): return cls(text, '!')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with deferred.classes({"drawn": "Text"}):
+        from drawn import Text  # type: ignore[import-not-found]
+
+        assert "Text" in str(Text | int)  # an annotation
+    assert "drawn" not in sys.modules
+    assert (Text("a", style="b").text, Text.of("a").text, Text.name) == ("ab", "a!", "plain")
+    with deferred.classes({"drawn": "Text"}):  # imported by now, and so not stood in for
+        import drawn  # type: ignore[import-not-found]
+    assert sys.modules.pop("drawn") is drawn
+    with pytest.raises(AttributeError):
+        Text.absent  # noqa: B018
 
 
 def test_every_verb_is_a_function_of_its_file_in_one_panel() -> None:
@@ -267,7 +297,7 @@ def test_the_old_spelling_of_evaluate_means_the_new_one(old: tuple[str, ...], ne
 
 def test_without_the_project_only_the_version_works(tmp_path: Path, capfd, monkeypatch) -> None:
     """As in a wheel, which holds no firmware."""
-    monkeypatch.setattr(cli, "FIRMWARE", tmp_path / "firmware")
+    monkeypatch.setattr(native, "FIRMWARE", tmp_path / "firmware")
     assert kws("version", capfd=capfd)[0] == 0
     code, out, err = kws("compile", "model.tflite", capfd=capfd)
     assert (code, out) == (3, "")
