@@ -16,7 +16,7 @@ demo: setup ## the main job: speech, training, firmware, emulated board, report 
 
 test: setup lint ## the whole suite, QEMU and Chromium included (ARGS="-k link" for a part)
 	@sh host_tools/setup.sh --browser
-	@$(PY) -m pytest -n 2 --dist worksteal -q $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q $(ARGS)
 
 lint: setup ## ruff, mypy and clang-format
 	@$(PY) -m ruff check -q .

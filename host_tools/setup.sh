@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what micro-kws needs and is not there yet: Debian packages (as root or by sudo) and the virtual environment
 # .venv. Run again at any time: what is in place costs nothing. Usage: sh host_tools/setup.sh [--browser] [extras, default
-# train,teacher,voices,mic,search,web,mlflow,dev]. --browser: Chromium too (110 MB), for the tests of kws web's page.
+# train,teacher,voices,mic,search,web,mlflow,dev]. --browser: what only tests use too: Chromium (110 MB) for kws web's page,
+# and ccache, so that what many of them build is compiled once.
 set -eu
 cd "$(dirname "$0")/.."
 browser=
@@ -47,18 +48,22 @@ esac
 if ! command -v uv >/dev/null 2>&1 && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
   missing="$missing python3-venv"
 fi
+quicker=
 if [ -n "$browser" ]; then
+  command -v ccache >/dev/null 2>&1 || quicker=ccache
   for name in chromium chromium-browser google-chrome; do
     if command -v "$name" >/dev/null 2>&1; then browser=; fi
   done
   # Nothing but some tests needs it.
-  if [ -n "$browser" ] && ! { command -v apt-get && { [ "$(id -u)" = 0 ] || command -v sudo; }; } >/dev/null 2>&1; then
-    say "no Chromium is here, and it can't be installed: the tests of kws web's page are skipped"
+  if ! { command -v apt-get && { [ "$(id -u)" = 0 ] || command -v sudo; }; } >/dev/null 2>&1; then
+    [ -z "$browser" ] || say "no Chromium is here, and it can't be installed: the tests of kws web's page are skipped"
+    [ -z "$quicker" ] || say "no ccache is here, and it can't be installed: the tests take longer"
     browser=
+    quicker=
   fi
 fi
 
-if [ -n "$missing$browser" ]; then
+if [ -n "$missing$browser$quicker" ]; then
   if ! command -v apt-get >/dev/null 2>&1; then
     say "these are missing:$missing"
     say "this is no Debian or Ubuntu: install them by your own package manager, then run again"
@@ -71,6 +76,7 @@ if [ -n "$missing$browser" ]; then
   fi
   export DEBIAN_FRONTEND=noninteractive
   $root apt-get update -qq
+  missing="$missing $quicker"
   if [ -n "$browser" ]; then
     # Ubuntu has it as a snap alone.
     if apt-cache show chromium >/dev/null 2>&1; then
@@ -79,7 +85,7 @@ if [ -n "$missing$browser" ]; then
       say "this system has no package of Chromium: the tests of kws web's page are skipped (Google Chrome would do)"
     fi
   fi
-  if [ -n "$missing" ]; then
+  if [ -n "${missing# }" ]; then
     say "apt-get install$missing"
     # shellcheck disable=SC2086
     $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2

@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import model_pipeline.quiet  # noqa: F401
+
+# isort: split
 
 import keras
 import numpy as np

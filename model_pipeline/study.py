@@ -9,12 +9,13 @@ from a trained parent's most important channels if there is one, taught by a tea
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import model_pipeline.quiet  # noqa: F401
+
+# isort: split
 
 import keras
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -13,6 +14,17 @@ hypothesis.settings.register_profile("ours", deadline=None)  # a busy computer i
 hypothesis.settings.load_profile("ours")
 
 ROOT = Path(__file__).resolve().parent.parent
+CCACHE = ("/usr/lib/ccache", "/usr/lib64/ccache")  # Debian's and Fedora's folder of links with the compilers' names
+# What takes longest by itself, longest first: `make test` gives each worker a file at a time, and none shall be left
+# with one of these at the end.
+LONGEST = """
+    tools/test_run_end_to_end tools/test_study training/test_train web/test_page training/test_training
+    training/test_notebooks tools/test_search tools/test_boards library/test_esphome_project mlperf/test_firmware
+    compiler/test_fast_kernels tools/test_boards_build tools/test_wheel compiler/test_compiler mlperf/test_runner
+    training/test_scenes library/test_imported_firmware tools/test_fuzz compiler/test_kws01_inputs library/test_library
+    web/test_server web/test_engine live/test_live listening/test_device firmware/test_firmware training/test_prune
+    training/test_rounds tools/test_profile tools/test_realtime training/test_bench_train training/test_shards
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,9 +36,21 @@ def pytest_configure() -> None:
     # Started in a shell's background, everything here would ignore Ctrl-C, and so would all that tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _compile_once()
+
+
+def _compile_once() -> None:
+    """Many tests build the same sources, each in a folder of its own; ccache keeps the objects, if it is installed."""
+    paths = os.environ.get("PATH", "").split(os.pathsep)
+    folder = next((folder for folder in CCACHE if Path(folder, "cc").exists()), None)
+    if folder and folder not in paths:
+        os.environ["PATH"] = os.pathsep.join([folder, *paths])
+    os.environ.setdefault("CCACHE_DIR", str(ROOT / ".cache" / "ccache"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn)
     if "long" not in config.getoption("markexpr"):
         later = pytest.mark.skip(reason="takes minutes: pytest -m long")
         for item in items:
@@ -39,6 +63,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "qemu" in item.keywords:
             item.add_marker(skip)
+
+
+def _turn(item: pytest.Item) -> int:
+    name = item.path.relative_to(ROOT / "tests").with_suffix("").as_posix()
+    turns = LONGEST.split()
+    return turns.index(name) if name in turns else len(turns)
 
 
 @pytest.fixture(scope="session")

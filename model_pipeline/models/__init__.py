@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import model_pipeline.quiet  # noqa: F401
+
+# isort: split
+
 import keras
 
 from model_pipeline.config import Config, ShapeConfig

@@ -9,11 +9,12 @@ takes of these speakers will not help either.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import model_pipeline.quiet  # noqa: F401
+
+# isort: split
 
 import numpy as np
 from numpy.typing import NDArray

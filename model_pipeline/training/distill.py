@@ -12,13 +12,14 @@ benchmark has not heard its words. With ``train.base`` it goes on from a base of
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import model_pipeline.quiet  # noqa: F401
+
+# isort: split
 
 import keras
 import numpy as np

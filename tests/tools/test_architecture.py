@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_pipeline.native import ROOT
+from tests import conftest
 
 PACKAGES = ("host_tools", "model_pipeline")
 MODULES = {
@@ -82,3 +83,9 @@ def test_no_two_modules_import_each_other() -> None:
         for name in free:
             del left[name]
     assert not left, f"these import each other, or lead to such: {sorted(left)}"
+
+
+def test_what_takes_longest_is_begun_first() -> None:
+    """`make test` orders files by a list in conftest, which would not notice another name."""
+    named = conftest.LONGEST.split()
+    assert len(named) == len(set(named)) and all((ROOT / "tests" / f"{name}.py").is_file() for name in named)
