@@ -27,7 +27,7 @@ def expect(
     says near words, builds for all boards."""
     heard = None
     if config.measure.session_keywords:
-        plan = Plan(limit=config.measure.session_keywords)
+        plan = Plan(limit=config.measure.session_keywords, takes=config.data.sayings)
         audio = Audio(data, snr_db=(SNR_DB,), plan=plan, negative=_unused(model, negative))
         found = evaluate_streaming(model, audio, progress)
         heard = Heard(**{key: getattr(found, key) for key in Heard.model_fields})

@@ -141,7 +141,7 @@ class Job:
         from model_pipeline.listening.material import Material
 
         config = self.config
-        plan = Plan(limit=config.measure.session_keywords or 200)
+        plan = Plan(limit=config.measure.session_keywords or 200, takes=config.data.sayings)
         material = Material(self.within("data"), self.not_meant("validation", "speech"), plan)
         wish = Wish(config.detector.rate, relax=_RELAX)
         if config.esphome:  # there is a result each step, and its detector counts none in a row
@@ -189,7 +189,7 @@ class Job:
         from model_pipeline.data.sessions import Plan
         from model_pipeline.listening.material import Material
 
-        plan = Plan(limit=self.config.measure.session_keywords or 200)
+        plan = Plan(limit=self.config.measure.session_keywords or 200, takes=self.config.data.sayings)
         material = Material(self.within("data"), self.not_meant("validation", "speech"), plan)
         languages = [self.config.synth.language] if self.config.data.source == "synth" else []
         return wake_words(self.within("model"), material, self.within("esphome"), languages, progress)

@@ -53,6 +53,7 @@ class FrontendConfig(Strict):
         return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.hop_samples
 
 
+_SAYINGS = 10
 STOCK_FRONTEND = FrontendConfig(hop_ms=10)  # as pymicro-features and ESPHome have it
 Said = Annotated[str, AfterValidator(check_said)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_' -]{0,30}$")]
@@ -129,8 +130,9 @@ class DataConfig(Strict):
     # With source = "synth": own recordings in the same layout that go into all splits, each speaker into one. A path
     # relative to the configuration's file.
     recordings: str = ""
-    # The model is for those alone who recorded: three of five takes of each are heard in training, one in validation,
-    # one in testing. Otherwise each speaker's takes are all in one split, and the test tells about other people.
+    # The model is for those alone who recorded: of ten takes of a word by each eight are heard in training, one in
+    # validation, one in testing (of five: three, one, one), and no synthetic clips of the word judge it. Otherwise each
+    # speaker's takes are all in one split, and the test tells about other people.
     personal: bool = False
     # Another data folder whose training clips are added, for words that the recordings lack; "synth": made by the
     # [synth] part when training begins.
@@ -143,6 +145,13 @@ class DataConfig(Strict):
     def clip_samples(self) -> int:
         """Samples of a clip."""
         return samples_of(self.clip_ms)
+
+    @property
+    def sayings(self) -> int:
+        """How often sessions say each word that people recorded, by their takes alone (`sessions.Plan.takes`): a
+        personal model holds one take of ten out for a purpose, so each comes again in other noise. 0: all clips alike.
+        """
+        return _SAYINGS if self.personal else 0
 
     def recipe(self) -> dict[str, Any]:
         """What training depends on, as JSON values: not where the data lies; what it did not know once only where it

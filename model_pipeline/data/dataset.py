@@ -28,6 +28,7 @@ from model_pipeline.data.audio import (
 from model_pipeline.data.described import SplitCounts, Summary
 from model_pipeline.data.doubts import warnings
 from model_pipeline.data.split import SPLITS, ListUse, Split, Splitter, speaker_of
+from model_pipeline.data.voices import group_of
 from model_pipeline.errors import KwsError
 from model_pipeline.files import read_json
 from model_pipeline.rate import CLIP_MS, LONGEST_CLIP_MS
@@ -67,6 +68,13 @@ def labelled_clip(name: str, split: Split, keywords: Sequence[str]) -> Clip:
     word, _, file = name.partition("/")
     labels = {word_key(keyword): label for label, keyword in enumerate(keywords)}
     return Clip(name, _label(word, labels), word, speaker_of(file), split)
+
+
+def by_people(clips: Iterable[Clip]) -> list[Clip]:
+    """``clips`` without those by synthesisers of labels that people said too."""
+    clips = list(clips)
+    said = {clip.label for clip in clips if group_of(clip.speaker) == "people"}
+    return [clip for clip in clips if clip.label not in said or group_of(clip.speaker) == "people"]
 
 
 def _label(folder: str, labels: dict[str, int]) -> int:
@@ -161,6 +169,9 @@ class Dataset:
         """The clips that a split is judged on: all keyword clips, and unknown and silence each as many as a mean
         keyword has (or as `DataConfig` says, in per cent of all keyword clips), as in Speech Commands' own
         evaluation, where 10 % each stand beside ten keywords. Always the same clips for the same folder.
+
+        A `DataConfig.personal` model is judged by its own speakers: of words that they have takes of in the split no
+        synthesiser's clip counts.
         """
         keyword = [c for c in self.clips(split) if c.label < self.unknown]
         other = [c for c in self.clips(split) if c.label == self.unknown]
@@ -169,6 +180,8 @@ class Dataset:
         unknown = sorted(other[: self.share(len(keyword), self.config.unknown_percent)], key=lambda c: c.name)
         wanted = self.share(len(keyword), self.config.silence_percent)
         recorded = [c for c in self.clips(split) if c.label == self.silence][:wanted]
+        if self.config.personal:
+            keyword = by_people(keyword)
         return [*keyword, *unknown, *recorded, *self.silence_clips(split, wanted - len(recorded))]
 
     def share(self, keyword_clips: int, percent: int) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.data.audio import SAMPLE_RATE, as_pcm, read_audio, resample, to_int16, write_wav
-from model_pipeline.data.dataset import Clip, Dataset
+from model_pipeline.data.dataset import Clip, Dataset, by_people
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, read_json, write_json
@@ -63,6 +63,9 @@ class Plan:
     seed: int = 1
     keywords_each: int = 60  # of one session
     limit: int = 0  # of keywords in all, as even over the words as there are clips; 0: each clip once
+    # Keywords that people said are said by them alone, each at least so often: their takes come again, in other noise.
+    # 0: all clips alike.
+    takes: int = 0
     unknown_share: float = 0.5  # other words for each keyword
     gap_s: tuple[float, float] = (0.4, 2.0)  # from the end of a word to the start of the next
     speech_dbfs: tuple[float, float] = (-32.0, -20.0)  # of a session's words, RMS while they sound
@@ -205,7 +208,10 @@ def _script(dataset: Dataset, split: Split, plan: Plan) -> tuple[list[Clip], NDA
     """The clips in the order in which they are said, and the pause before each in seconds."""
     rng = np.random.default_rng([plan.seed, SPLITS.index(split), 1])
     clips = dataset.clips(split)
-    keywords = _limited([c for c in clips if c.label < dataset.unknown], plan.limit, rng)
+    keywords = [c for c in clips if c.label < dataset.unknown]
+    if plan.takes:
+        keywords = _repeated(by_people(keywords), plan.takes)
+    keywords = _limited(keywords, plan.limit, rng)
     if not keywords:
         raise KwsError(f"{dataset.folder} has no {split} clips of {', '.join(dataset.keywords)}")
     others = [c for c in clips if c.label == dataset.unknown]
@@ -215,6 +221,15 @@ def _script(dataset: Dataset, split: Split, plan: Plan) -> tuple[list[Clip], NDA
     said = [*keywords, *others[:wanted]]
     said = [said[i] for i in rng.permutation(len(said))]
     return said, rng.uniform(*plan.gap_s, len(said))
+
+
+def _repeated(clips: list[Clip], least: int) -> list[Clip]:
+    """``clips``, and by turns again those of labels that have fewer than ``least``."""
+    by_label: dict[int, list[Clip]] = {}
+    for clip in clips:
+        by_label.setdefault(clip.label, []).append(clip)
+    again = [queue[i % len(queue)] for queue in by_label.values() for i in range(len(queue), least)]
+    return [*clips, *again]
 
 
 def _limited(clips: list[Clip], limit: int, rng: np.random.Generator) -> list[Clip]:

@@ -60,8 +60,8 @@ _BATCH = 24  # utterances to one worker at a time
 _BLENDS = 60  # voices between those of Kokoro that one split has
 FILLED = 0.92  # of a clip, at most, by a word
 _MEASURED = 9  # voices that say how long a word takes
-# Of every five takes of a speaker, where a model is for him alone.
-_TURN = 5
+# Of every ten takes of a word by one speaker, where a model is for him alone; the other eight are heard in training.
+_TURN = 10
 _PERSONAL: dict[int, Split] = {3: "validation", 4: "testing"}
 
 

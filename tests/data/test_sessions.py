@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from model_pipeline.data import connected as negatives
 from model_pipeline.data.corpora import audio_files
-from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.sessions import (
     Event,
     Plan,
@@ -203,3 +203,23 @@ def test_a_detector_is_judged_on_other_noise_than_it_was_chosen_by(dataset: Data
 def test_a_session_is_a_recording_with_events() -> None:
     session = Session("x", np.zeros(32000, np.int16), [Event("a", 1, 2)], {})
     assert session.seconds == 2.0
+
+
+def test_a_personal_models_sessions_say_takes_again_and_no_voice(tmp_path: Path) -> None:
+    root = make(tmp_path / "d", speakers=40)
+    take = sorted((root / "fall").iterdir())[0]
+    data = Dataset.open(root, KEYWORDS)
+    data.speech = [
+        *(c for c in data.speech if c.split != "validation" or c.label == data.unknown),
+        Clip("fall/" + take.name, 1, "fall", "anna", "validation"),
+        Clip("fall/" + take.name, 1, "fall", "espeak-en", "validation"),
+        Clip("rise/" + sorted((root / "rise").iterdir())[0].name, 0, "rise", "espeak-en", "validation"),
+    ]
+
+    def said(plan: Plan) -> tuple[int, ...]:
+        events = [e for s in generate(data, "validation", 10.0, plan) for e in s.events]
+        return tuple(sum(e.word == word for e in events) for word in KEYWORDS)
+
+    assert said(Plan()) == (1, 2)
+    assert said(Plan(takes=5)) == (5, 5)  # "rise" by the voice: there is nobody else
+    assert said(Plan(takes=5, limit=6)) == (3, 3)
