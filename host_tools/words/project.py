@@ -96,7 +96,7 @@ def create(
         "sentences": 1000,
         "examples": 20_000,
         # The shipped base hears with another front end than ESPHome's.
-        "base": not esphome and (CODE / "model_pipeline" / "models" / "bases" / "people.npz").is_file(),
+        "base": not esphome and (CODE / "model_pipeline" / "models" / "bases" / "heard.npz").is_file(),
         "teacher": importlib.util.find_spec("pyopen_wakeword") is not None,
         "language": language,
         "personal": personal,

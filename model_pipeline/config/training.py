@@ -41,8 +41,8 @@ class TrainConfig(Strict):
     label_smoothing: float = Field(0.05, ge=0, lt=0.5)
     unknown_ratio: float = Field(2.0, ge=0, le=20)  # clips an epoch, times those of a mean keyword
     silence_ratio: float = Field(1.0, ge=0, le=20)  # silent clips, in the same way
-    # The weights that the network begins with: a shipped base ("people", or "words" of 60 channels) or a file that
-    # `training.distill` made.
+    # The weights that the network begins with: a shipped base ("heard"; "people", which has not heard the
+    # words of `make bench-words`; "words" of 60 channels) or a file that `training.distill` made.
     base: str = ""
     # How much of it stays: the network that is kept is so much of what it began with, and the rest of what it became
     # (Wortsman and others, arXiv:2109.01903). It goes on understanding people whom the examples do not have.

@@ -1,7 +1,7 @@
 """Makes a base (`models.base`): a small network that learns to say what Google's speech embedding says, of people's
 words, connected speech and noise. No example needs a label.
 
-    python -m model_pipeline.training.distill --config base --data DIR --out model_pipeline/models/bases/people.npz
+    python -m model_pipeline.training.distill --config base --data DIR --out model_pipeline/models/bases/heard.npz
 
 The targets are `speech_embedding.pooled`, each of unit variance. ``train.teacher_share`` of the loss is how far a
 linear head for all words of the synthetic speech (no sentences, no keywords that the examples do not have), fitted on

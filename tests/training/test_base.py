@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_pipeline.config import Config, ShapeConfig, TrainConfig
+from model_pipeline.config import Config, ShapeConfig, TrainConfig, load_config
 from model_pipeline.errors import KwsError
-from model_pipeline.models import build
+from model_pipeline.models import build, network_of, speech_embedding
 from model_pipeline.models.base import BASES, Linear, begin_with, path_of, save_body
 from model_pipeline.models.tcn import tcn
 
@@ -70,6 +70,17 @@ def test_a_base_that_is_not_there_is_named() -> None:
         path_of("nothing")
     for path in BASES.glob("*.npz"):
         assert path.stem in caught.value.hint and path_of(path.stem) == path
+
+
+@pytest.mark.parametrize("name", ["heard", "people"])
+def test_a_shipped_base_fits_what_projects_train(name: str) -> None:
+    config = load_config("demo")
+    model, _ = network_of(config, "float", config.frames)
+    labels = len(config.keywords) + 2
+    values = speech_embedding.POOLED
+    rng = np.random.default_rng(3)
+    assert begin_with(path_of(name), model, Linear(rng.normal(size=(values, labels)), np.zeros(labels)))
+    assert config.train.base == "heard"
 
 
 def test_a_recipe_without_a_base_is_as_before() -> None:
