@@ -203,7 +203,7 @@ def _lines(title: str) -> Iterator[ProgressCallback]:
         nonlocal last
         if time.monotonic() - last >= _QUIET_S:
             last = time.monotonic()
-            err.say("{}: {} % {}", title, 100 * done // max(1, total), text)
+            err.say("{}: {} % done{}", title, 100 * done // max(1, total), f", {text}" if text else "")
 
     yield update
     err.say("{}: done in {:.1f} s", title, time.monotonic() - started)

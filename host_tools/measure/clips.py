@@ -135,7 +135,7 @@ def measure_clips(
         if heard.response_ms is not None:
             told.paced.append(heard.response_ms)
         if progress:
-            progress(len(clips) + number + 1, total, "at a microphone's pace")
+            progress(len(clips) + number + 1, total, "again, at a microphone's pace")
     told.streamed = total
     told.detector = _detector_ticks(link, dataset.audio(clips[:_DETECTOR_CLIPS]))
     return _summary(told, link)

@@ -21,6 +21,7 @@ def results(values: Results) -> None:
         ui.out.show(confusion(values.labels, values.confusion))
         said = zip(values.labels, values.confusion, strict=True)
         ui.some_words([word for word, row in said if not sum(row) and word not in (UNKNOWN, SILENCE)])
+        ui.out.say("")
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
@@ -54,12 +55,14 @@ def results(values: Results) -> None:
         if ticks.count:
             table.add_row(text, f"{ticks.mean:,.0f} {unit}  (most {ticks.max:,.0f})")
     paced, burst = values.response_ms.streaming, values.response_ms.burst
+    responses = False
     for text, times in (("response, microphone's pace", paced), ("response, sent at full speed", burst)):
         if times.count:
             table.add_row(
                 text,
                 f"median {times.p50:.1f} ms, 95 % {times.p95:.1f} ms, most {times.max:.1f} ms ({times.count} clips)",
             )
+            responses = True
     for row in report.memory(values.build):
         parts = ", ".join(f"{name} {size:,}" for name, size in row.parts)
         table.add_row(row.name, f"{row.used:,} of {row.limit:,} B  ({parts})")
@@ -68,6 +71,11 @@ def results(values: Results) -> None:
     table.add_row("frames", Text(f"{link.lost} lost, {link.repeated} repeated", colour))
     ui.out.show(table)
     ui.out.say("[dim]{}: {}[/]", unit, values.ticks.note)
+    if responses:
+        ui.out.say(
+            "[dim]response: from a clip's last sample to its answer. At a microphone's pace, as in use, some clips are "
+            "sent a second time; at full speed the device first works through what has come ahead of it.[/]"
+        )
     if values.expect:
         from host_tools.report import expect
 
@@ -80,12 +88,9 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
         title="said (rows), heard (columns)", title_style="dim", box=None, pad_edge=False, padding=(0, 1, 0, 0)
     )
     table.add_column("", style="dim", no_wrap=True)
-    # As much of each label as its column has room for; the share of right ones stays whatever the width.
-    room = (ui.out.width - max(map(len, labels), default=0) - 7) // max(1, len(labels)) - 1
-    widest = max((len(str(count)) for row in matrix for count in row), default=1)
-    for label in labels:
-        table.add_column(label[: max(widest, min(5, room))], justify="right", no_wrap=True)
-    table.add_column("right", justify="right", style="dim")
+    for label in _headers(labels, max((len(str(count)) for row in matrix for count in row), default=1)):
+        table.add_column(label, justify="right", no_wrap=True)
+    table.add_column("recall", justify="right", style="dim")
     for number, (label, row) in enumerate(zip(labels, matrix, strict=True)):
         cells = []
         for column, count in enumerate(row):
@@ -94,6 +99,16 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
         total = sum(row)
         table.add_row(label, *cells, f"{100 * row[number] / total:.0f} %" if total else "–")
     return table
+
+
+def _headers(labels: Sequence[str], least: int) -> list[str]:
+    """The labels whole, or where the terminal has no room for that, as much of each as its column may be wide, with an
+    ellipsis; the recall stays whatever the width. ``least``: characters of the widest count."""
+    row = ui.out.width - max(map(ui.cell_len, labels), default=0) - len(" recall")
+    if not ui.out.is_terminal or sum(max(least, ui.cell_len(label)) + 1 for label in labels) <= row:
+        return list(labels)
+    room = max(least, min(5, row // max(1, len(labels)) - 1))
+    return [label if ui.cell_len(label) <= room else ui.set_cell_size(label, room - 1) + "…" for label in labels]
 
 
 def posteriors(labels: Sequence[str], result: Result) -> Table:

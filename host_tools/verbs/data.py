@@ -118,37 +118,16 @@ def info(
     json: common.Json = False,
 ) -> None:
     """Show what is in a data folder: clips and speakers of each word by split, noise."""
+    from host_tools.report import folder as report
     from model_pipeline.config import load_config, with_settings
     from model_pipeline.data.dataset import Dataset, own_words
-    from model_pipeline.data.described import Summary
 
     if config is None and not settings:
-        result = Dataset.open(folder, own_words(folder)).summary()
+        dataset = Dataset.open(folder, own_words(folder))
     else:
         wanted = with_settings(load_config(config), settings or [])
-        result = Dataset.open(folder, wanted.keywords, wanted.data).summary()
-
-    def human(values: Summary) -> None:
-        table = ui.Table(title=str(folder), title_justify="left")
-        splits = values.splits
-        table.add_column("label")
-        for split in splits:
-            table.add_column(split, justify="right")
-        for label in splits["training"].labels:
-            table.add_row(label, *(str(s.labels[label]) for s in splits.values()))
-        table.add_section()
-        table.add_row("clips", *(str(s.clips) for s in splits.values()))
-        table.add_row("speakers", *(str(s.speakers) for s in splits.values()))
-        ui.out.show(table)
-        noise = values.noise
-        ui.out.say("noise: {:.0f} s in {} files; {} words", sum(noise.values()), len(noise), len(values.words))
-        if values.unused_clips:
-            ui.out.say("{} clips are on none of the lists and are not used", values.unused_clips)
-        ui.out.say("hash {}", values.hash)
-        for warning in values.warnings:
-            ui.out.say("warning: {}", warning)
-
-    ui.emit(result, json, human)
+        dataset = Dataset.open(folder, wanted.keywords, wanted.data)
+    ui.emit(report.counted(dataset), json, report.show)
 
 
 @GROUP.command(epilog="Example: kws data download librispeech-dev --out data/librispeech-dev")

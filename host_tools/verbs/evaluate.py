@@ -179,6 +179,9 @@ def _human(values: Evaluation) -> None:
         values.model,
         values.engine,
     )
+    ui.out.say(
+        "[dim]all its keyword clips, some of its other words, and silence from its noise: kws data info counts them[/]"
+    )
     table = ui.Table(title="truth down, answer across", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("")
     for label in values.labels:

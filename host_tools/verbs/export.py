@@ -155,7 +155,10 @@ def _library(
     def human(values: dict) -> None:
         ui.out.say("{}: {} files, {:,} B, for {}", values["folder"], len(values["files"]), values["bytes"], flavour)
         ui.out.say("  hears {}", ", ".join(values["labels"]))
-        ui.out.say("  {:,} B for activations, {:,} B of constants", values["arena_bytes"], values["constant_bytes"])
+        look = f" and {values['look_bytes']:,} B of the second look's" if values["look_bytes"] else ""
+        state = f"{values['state_bytes']:,} B of state, of it " if values["state_bytes"] else ""
+        ui.out.say("  {}{:,} B for activations", state, values["arena_bytes"])
+        ui.out.say("  {:,} B of constants of the networks{}", values["constant_bytes"], look)
         ui.out.say("  {:,} MACs an inference, {:,} a second", values["macs"], values["macs_per_second"])
 
     ui.emit(asdict(done), json, human)

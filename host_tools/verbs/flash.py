@@ -86,7 +86,7 @@ def _dry_run(plan: Any, model: list[Path] | None, engine: str, json: bool) -> No
     from host_tools.flash import upload as flashing
 
     methods = [
-        {"method": u.name, "installed": u.find() is not None, "steps": flashing.plan(u, job)}
+        {"method": u.name, "installed": u.find() is not None, "install": u.package, "steps": flashing.plan(u, job)}
         for u, job in zip(plan.uploaders, plan.jobs, strict=True)
     ]
     build = ["kws", "build", "--board", plan.board.id, *(f"--model={path}" for path in model or ())]
@@ -103,8 +103,10 @@ def _dry_run(plan: Any, model: list[Path] | None, engine: str, json: bool) -> No
     def human(values: dict[str, Any]) -> None:
         if not values["built"]:
             ui.out.say("{}", values["build"])
+        if len(values["methods"]) > 1:
+            ui.out.say("# {} ways, of which one is enough: kws flash tries them in this order", len(values["methods"]))
         for entry in values["methods"]:
-            note = "" if entry["installed"] else " (not installed)"
+            note = "" if entry["installed"] else f" (not installed: {entry['install']})"
             ui.out.say("# {}{}", entry["method"], note)
             for line in entry["steps"]:
                 ui.out.say("{}", line)

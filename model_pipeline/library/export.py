@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_pipeline.config import CompileConfig
 from model_pipeline.ctext import c_string, guarded
-from model_pipeline.errors import KwsError
+from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import kernels_header
 from model_pipeline.folders import MARK, atomic_dir, check_replaceable
 from model_pipeline.image import Part, check_together, image_header, image_source, tables_files
 from model_pipeline.library.flavours import FLAVOURS, Description, flavour_files
 from model_pipeline.library.sources import check_prefix, library_files, licence
-from model_pipeline.native import FIRMWARE
+from model_pipeline.native import FIRMWARE, host_compiler, run_compiler
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.together import part_of, plan_sources
 
@@ -25,8 +27,9 @@ MAX_FILES, MAX_BYTES = 60, 230_000
 
 @dataclass(frozen=True)
 class LibraryResult:
-    """What was written. ``constant_bytes``: the plans' weights and tables in flash; ``macs`` of an inference of all
-    models; ``bytes``: of all files."""
+    """What was written. ``constant_bytes``: the plans' weights and tables in flash, ``look_bytes``: the second looks';
+    ``state_bytes``: of a state, on a 64-bit computer, 0 where no compiler is that tells; ``macs`` of an inference of
+    all models; ``bytes``: of all files."""
 
     folder: str
     flavour: str
@@ -36,7 +39,9 @@ class LibraryResult:
     models: list[str]
     labels: list[str]
     arena_bytes: int
+    state_bytes: int
     constant_bytes: int
+    look_bytes: int
     macs: int
     macs_per_second: int
 
@@ -88,7 +93,9 @@ def export_library(
         models=[part.manifest.name for part in parts],
         labels=[label for part in parts for label in part.manifest.labels],
         arena_bytes=sum(part.program.arena_bytes for part in parts),
+        state_bytes=state_bytes(sources, prefix),
         constant_bytes=sum(part.program.constant_bytes for part in parts),
+        look_bytes=sum(part.manifest.look.constant_bytes for part in parts if part.manifest.look),
         macs=sum(part.program.macs for part in parts),
         macs_per_second=round(sum(_macs_per_second(part) for part in parts)),
         hop_ms=parts[0].manifest.frontend.hop_ms,
@@ -120,10 +127,29 @@ def export_library(
         models=about.models,
         labels=about.labels,
         arena_bytes=about.arena_bytes,
+        state_bytes=about.state_bytes,
         constant_bytes=about.constant_bytes,
+        look_bytes=about.look_bytes,
         macs=about.macs,
         macs_per_second=about.macs_per_second,
     )
+
+
+def state_bytes(sources: Mapping[str, str], prefix: str) -> int:
+    """``sizeof`` a state, as this computer's compiler says; 0 without one."""
+    ask = f"""#include <stdio.h>
+#include "{prefix}.h"
+int main(void) {{ return printf("%zu", sizeof({prefix}_t)) < 0; }}
+"""
+    with tempfile.TemporaryDirectory(prefix="kws-") as name:
+        folder = Path(name)
+        for file, text in {**{n: t for n, t in sources.items() if n.endswith(".h")}, "ask.c": ask}.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        try:
+            run_compiler([host_compiler(), str(folder / "ask.c"), "-o", str(folder / "ask")], "the size of a state")
+        except MissingTool:
+            return 0
+        return int(subprocess.run([folder / "ask"], capture_output=True, text=True, check=True).stdout)
 
 
 def _plan_file(part: Part, prefix: str) -> str:

@@ -13,13 +13,46 @@ from model_pipeline.ctext import c_string, plain
 _TEMPLATES = Path(__file__).with_name("templates")
 # What is to be done with the folder, for its README.
 _HOW = {
-    "cmake": "`add_subdirectory()` this folder and link `@P@`, or `cc -O2 -Isrc src/*.c yours.c`. By itself it\n"
-    "builds `listen` (example/), which hears words in raw samples.",
+    "cmake": "`add_subdirectory()` this folder and link `@P@`, or `cc -O2 -Isrc src/*.c yours.c`.",
     "arduino": "Copy this folder to the sketchbook's `libraries/`; File > Examples > @P@ > listen.",
     "platformio": "`lib_deps = symlink://PATH/OF/THIS/FOLDER` in platformio.ini, or copy the folder to `lib/`.",
     "zephyr": "A module: `-DZEPHYR_EXTRA_MODULES=PATH/OF/THIS/FOLDER` and `CONFIG_@U@=y`; samples/listen has a DMIC.",
     "esp-idf": "A component: put this folder into `components/`, or name it in EXTRA_COMPONENT_DIRS as\n"
     "examples/listen does.",
+}
+# The example, built and run in the library's folder.
+_EXAMPLE = {
+    "cmake": """On this computer, in this folder, of a WAV file (16 kHz, 16 bits, one channel; its header is left out).
+It prints the sample, the word and its score:
+
+```sh
+cmake -B build && cmake --build build    # or: mkdir build && cc -O2 -Isrc src/*.c example/listen.c -o build/listen
+tail -c +45 talk.wav | build/listen
+```
+
+Of any other recording: `ffmpeg -i talk.mp3 -f s16le -ar 16000 -ac 1 - | build/listen`.""",
+    "arduino": """With arduino-cli, in this folder, for a Nano 33 BLE Sense at /dev/ttyACM0:
+
+```sh
+arduino-cli compile --library . --fqbn arduino:mbed_nano:nano33ble --upload -p /dev/ttyACM0 examples/listen
+arduino-cli monitor -p /dev/ttyACM0
+```""",
+    "platformio": """In this folder; its platformio.ini names a board, which is yours to choose:
+
+```sh
+pio run -d examples/listen --target upload
+```""",
+    "zephyr": """In this folder, with Zephyr's environment (`ZEPHYR_BASE`), for a board with a DMIC:
+
+```sh
+west build -b thingy53/nrf5340/cpuapp samples/listen && west flash
+```""",
+    "esp-idf": """In this folder, with ESP-IDF's environment (`. $IDF_PATH/export.sh`), for the chip that you have:
+
+```sh
+idf.py -C examples/listen set-target esp32s3
+idf.py -C examples/listen build flash monitor
+```""",
 }
 FLAVOURS = tuple(_HOW)
 
@@ -32,7 +65,9 @@ class Description:
     models: list[str]
     labels: list[str]
     arena_bytes: int
+    state_bytes: int
     constant_bytes: int
+    look_bytes: int
     macs: int
     macs_per_second: int
     hop_ms: int
@@ -62,6 +97,7 @@ def _values(flavour: str, about: Description) -> dict[str, str]:
     """What stands for each ``@NAME@`` of the templates."""
     return {
         "HOW": _HOW[flavour],
+        "EXAMPLE": _EXAMPLE[flavour],
         "P": about.prefix,
         "U": about.prefix.upper(),
         "SENTENCE": about.sentence,
@@ -71,7 +107,9 @@ def _values(flavour: str, about: Description) -> dict[str, str]:
         "LABELS": "\n".join(f"- {plain(label)}" for label in about.labels),
         "DATA": "\n".join(f"- {plain(line)}" for line in about.data),
         "ARENA": f"{about.arena_bytes:,}",
+        "STATE": f"{about.state_bytes:,} B" if about.state_bytes else "what the compiler says",
         "CONSTANTS": f"{about.constant_bytes:,}",
+        "LOOK": f", and {about.look_bytes:,} B of the second look" if about.look_bytes else "",
         "MACS": f"{about.macs:,}",
         "MACS_PER_SECOND": f"{about.macs_per_second:,}",
         "HOP_MS": f"{about.hop_ms}",

@@ -22,6 +22,7 @@ from model_pipeline.library import FLAVOURS, export_library
 from model_pipeline.library.export import MAX_BYTES, MAX_FILES
 from model_pipeline.library.sources import FAST, KERNELS, kernel_files
 from model_pipeline.listening.recogniser import Recogniser
+from model_pipeline.manifest import load_manifest
 from model_pipeline.microwakeword import import_model
 from model_pipeline.native import FIRMWARE, ROOT
 from tests.support import cores
@@ -140,6 +141,27 @@ def test_cmake_builds_it_alone_and_below_another_project(library, sound, tmp_pat
     subprocess.run(["cmake", "-S", library, "-B", tmp_path / "build"], check=True, capture_output=True)
     subprocess.run(["cmake", "--build", tmp_path / "build"], check=True, capture_output=True)
     assert listen(tmp_path / "build" / "listen", sound) == heard(TINY, sound)
+
+
+def test_the_readme_s_commands_build_and_run_the_example_and_its_figures_add_up(library, sound, tmp_path):
+    if not shutil.which("cmake"):
+        pytest.skip("cmake is not installed (apt-get install cmake)")
+    folder = shutil.copytree(library, tmp_path / "library")
+    text = (folder / "README.md").read_text()
+    soundfile.write(folder / "talk.wav", sound, 16000, subtype="PCM_16")
+    (script,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    done = subprocess.run(["sh", "-e"], input=script, cwd=folder, capture_output=True, text=True, check=True)
+    words = [line for line in done.stdout.splitlines() if re.fullmatch(r"\d+ \w+ \d+", line)]
+    assert words == [" ".join(map(str, found)) for found in heard(TINY, sound)]
+
+    plan = json.loads((TINY / "plan.json").read_text())
+    look = load_manifest(TINY).look
+    assert f"{plan['constant_bytes']:,} B of the networks, and {look.constant_bytes:,} B of the second look" in text
+    state = int(re.search(r"`sizeof\(front_door_t\)` \| ([\d,]+) B", text)[1].replace(",", ""))
+    ask = folder / "ask.c"
+    ask.write_text(f'#include "front_door.h"\n_Static_assert(sizeof(front_door_t) == {state}, "");\n')
+    subprocess.run(["gcc", f"-I{folder / 'src'}", "-c", ask, "-o", tmp_path / "ask.o"], check=True)
+    assert plan["arena_bytes"] < state
 
 
 @pytest.mark.parametrize("core", CORES)

@@ -170,6 +170,12 @@ def test_data_info_needs_no_configuration(tmp_path: Path, capfd: pytest.CaptureF
     splits = json.loads(out)["splits"]
     assert sum(split["labels"]["lamp"] for split in splits.values()) == 3
     assert sum(split["labels"]["door"] for split in splits.values()) == 2
+    judged = json.loads(out)["judged"]
+    for split, counts in splits.items():  # no other words are here; of silence as many as of a mean keyword
+        assert judged[split]["lamp"] == counts["labels"]["lamp"] and judged[split]["unknown"] == 0
+        assert judged[split]["silence"] == -(-counts["clips"] // 2)
+    _, out, _ = kws("data", "info", str(tmp_path), capfd=capfd)
+    assert "judged on" in out and "of them silence" in out
     (tmp_path / "dataset.json").write_text('{"keywords": ["lamp"]}')
     _, out, _ = kws("data", "info", str(tmp_path), "--json", capfd=capfd)
     assert "door" not in json.loads(out)["splits"]["training"]["labels"], "what it was made for comes first"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from host_tools.boards import load_board
 from host_tools.flash import upload as flash
 from host_tools.flash import usb as devices
 from host_tools.flash.uploaders import UPLOADERS, Job, Run, Uploader
@@ -418,6 +419,11 @@ def test_dry_run_of_every_board(fake_tools, fake_ports: FakePorts, board: str, l
     for line in lines:
         assert line in out
     assert fake_tools.calls() == []
+    methods = [upload.method for upload in load_board(board).kws.upload]
+    assert ("of which one is enough" in out) == (len(methods) > 1)
+    for method in methods:
+        installed = UPLOADERS[method].find() is not None
+        assert (f"# {method} (not installed: {UPLOADERS[method].package})" in out) == (not installed)
 
 
 def test_flash_of_two_boards_asks_which(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:

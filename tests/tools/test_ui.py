@@ -112,7 +112,7 @@ def test_progress_takes_text_of_files(capsys: pytest.CaptureFixture[str], monkey
     with ui.progress("cut [/foo]\x1b[2J") as progress:
         progress(1, 2, "[/bar]\x1b]0;x\x07")
     text = capsys.readouterr().err
-    assert "\x1b" not in text and "cut [/foo]\\x1b[2J: 50 % [/bar]\\x1b]0;x\\x07" in text
+    assert "\x1b" not in text and "cut [/foo]\\x1b[2J: 50 % done, [/bar]\\x1b]0;x\\x07" in text
 
 
 @given(st.text())
@@ -284,6 +284,7 @@ def test_the_confusion_matrix_keeps_its_last_column(monkeypatch: pytest.MonkeyPa
 
     names = [f"keyword{i}" for i in range(labels - 2)] + ["unknown", "silence"]
     matrix = [[100 if i == j else 7 for j in range(labels)] for i in range(labels)]
+    monkeypatch.setattr(ui.out, "_force_terminal", True)
     monkeypatch.setattr(ui.out, "width", width)
     lines = drawn(tables.confusion(names, matrix), width)
     rows = [line for line in lines if "%" in line]
@@ -291,3 +292,17 @@ def test_the_confusion_matrix_keeps_its_last_column(monkeypatch: pytest.MonkeyPa
     assert all(line.split().count("100") == 1 and line.split().count("7") == labels - 1 for line in rows)
     if labels == 10:
         assert max(map(len, lines)) <= width
+
+
+def test_labels_over_the_confusion_matrix_are_whole_or_visibly_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the last column cannot be taken for the keyword "right"."""
+    from host_tools.report import tables
+
+    names = ["yes", "right", "unknown", "silence"]
+    matrix = [[5 * (i == j) for j in range(4)] for i in range(4)]
+    monkeypatch.setattr(ui.out, "_force_terminal", True)
+    for width, expected in ((80, names), (30, ["yes", "ri…", "un…", "si…"])):
+        monkeypatch.setattr(ui.out, "width", width)
+        assert drawn(tables.confusion(names, matrix), width)[1].split() == [*expected, "recall"]
+    monkeypatch.setattr(ui.out, "_force_terminal", False)
+    assert drawn(tables.confusion(names, matrix), 30, terminal=False)[1].split() == [*names, "recall"]
