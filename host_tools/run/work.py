@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from model_pipeline.export import Generated
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
+_UNITS = 4  # of each member of a second look
+_LOOKED_COUNTS = (2, 3)  # results in a row: one alone is surer of synthetic voices than of people
 _RELAX = 10  # times that calibration may ask for twice the wanted rate: a run ends with a detector that hears something
 
 
@@ -128,7 +130,8 @@ class Job:
         from model_pipeline.listening.look import LookShape, look
         from model_pipeline.listening.material import Material
 
-        shape = LookShape(hidden=self.config.detector.look, seed=self.config.train.seed)
+        hidden = self.config.detector.look
+        shape = LookShape(hidden=hidden, members=max(1, hidden // _UNITS), seed=self.config.train.seed)
         negative = self.not_meant("training", "speech", "noise")
         with self.copied(self.quantized, "looked") as made:
             material = Material(self.within("data"), negative, Plan(seed=shape.seed, limit=1000))
@@ -144,6 +147,8 @@ class Job:
         plan = Plan(limit=config.measure.session_keywords or 200, takes=config.data.sayings)
         material = Material(self.within("data"), self.not_meant("validation", "speech"), plan)
         wish = Wish(config.detector.rate, relax=_RELAX)
+        if config.detector.look:
+            wish = replace(wish, common=True, counts=_LOOKED_COUNTS)
         if config.esphome:  # there is a result each step, and its detector counts none in a row
             wish = replace(wish, strides=(config.hop_frames,), counts=(1,))
         with self.copied(self.looked, "model") as made:

@@ -32,6 +32,9 @@ def calibrate(
     stride: Annotated[
         list[int] | None, typer.Option(min=1, help="Hops between inferences to try. May be repeated.")
     ] = None,
+    same: Annotated[
+        bool, typer.Option("--common", help="One threshold for all words: better where false accepts are few.")
+    ] = False,
     keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions; 0: every clip once.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sessions.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
@@ -43,7 +46,7 @@ def calibrate(
     from model_pipeline.listening.calibrate import calibrate as run
     from model_pipeline.listening.material import Material
 
-    wish = Wish(rate, response, tuple(snr or (10.0,)), tuple(sorted(set(stride or (3, 4, 5)))))
+    wish = Wish(rate, response, tuple(snr or (10.0,)), tuple(sorted(set(stride or (3, 4, 5)))), common=same)
     material = Material(data, negative or [], Plan(seed=seed, limit=keywords))
     with ui.progress("calibrating") as progress:
         result = run(model, material, wish, progress, write=not dry_run)

@@ -32,7 +32,7 @@ from model_pipeline.listening.corpus import Corpus, KeywordFree, Listener
 from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.material import Material
-from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, pick, to_ask, total
+from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, to_ask, total
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.results import Calibration, Expected, LeftOut, Wished
 from model_pipeline.manifest import DetectorDefaults, Look, Manifest, load_manifest, save_manifest
@@ -58,6 +58,8 @@ class Wish:
         relax: where no thresholds reach ``rate``, or only such that miss more than `USEFUL` of the keywords, twice as
             much is asked for, at most this many times. What is expected then says what rate it became, and how many
             keywords were missed at the wanted one.
+        common: one threshold for all words. Thresholds of each word fit the few false accepts that each has, and the
+            answers of a second look mean the same for all.
     """
 
     rate: float = 1.0
@@ -66,6 +68,7 @@ class Wish:
     strides: tuple[int, ...] = (3, 4, 5)
     counts: tuple[int, ...] = _COUNTS  # results in a row that a word may need
     relax: int = 0
+    common: bool = False
 
 
 @dataclass(frozen=True)
@@ -253,7 +256,7 @@ def choose(
 
 def _within(base: DetectorDefaults, found: Sweep, ask: float) -> Choice | None:
     """``base`` with the thresholds that have the fewest errors at a rate of at most ``ask``; None if none have it."""
-    thresholds = pick(found.errors, found.rates, ask)
+    thresholds = found.pick(ask)
     if thresholds is None:
         return None
     levels = [int(LEVELS[i]) for i in thresholds]
@@ -297,7 +300,7 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
     hours = np.array([sum(p.hours for p in own if p.name == name) for name in names])
     if not hours.any():  # slices of one corpus
         hours = np.full(len(names), sum(part.hours for part in own) / len(names))
-    return Sweep(errors, false, hours, always)
+    return Sweep(errors, false, hours, always, wish.common)
 
 
 def _parts(corpus: Corpus) -> tuple[list[KeywordFree], list[str]]:

@@ -109,6 +109,9 @@ def look(
     model = Path(model)
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
+    # Levels of as many frames as the device will take.
+    every = manifest.detector.model_copy(update={"stride_hops": shape.stride_hops})
+    recogniser.manifest = manifest.model_copy(update={"look": None, "detector": every})
     dataset = Dataset.open(material.data, manifest.keywords, clip_ms=manifest.clip_ms)
     # Who speaks, what the sessions are called, other words for each keyword, and what is added to the seed.
     speakers = [(dataset, "sessions", 0.7, 0)]
@@ -123,9 +126,8 @@ def look(
 
     def hear(samples: NDArray[np.int16], events: Sequence[Event] = ()) -> None:
         nonlocal hours
-        track = replace(recogniser.track(samples, shape.stride_hops), look=None)
         hours += len(samples) / SAMPLE_RATE / 3600
-        parts.append(rows(track, events, manifest.labels, shape))
+        parts.append(rows(recogniser.track(samples, shape.stride_hops), events, manifest.labels, shape))
 
     names = []
     for number, folder in enumerate(material.negative):

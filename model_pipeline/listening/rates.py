@@ -29,6 +29,7 @@ class Sweep:
     parts: NDArray[np.float64]  # [parts, levels, words]: false accepts on each part of the connected speech
     each: NDArray[np.float64]  # [parts]: hours of each
     always: NDArray[np.float64] | None = None  # [levels, words]: false accepts that count whatever part is left out
+    common: bool = False  # whether all words have the same threshold
 
     @property
     def hours(self) -> float:
@@ -48,7 +49,13 @@ class Sweep:
 
     def without(self, part: int) -> Sweep:
         """The same with one part less."""
-        return Sweep(self.errors, np.delete(self.parts, part, axis=0), np.delete(self.each, part), self.always)
+        parts, each = np.delete(self.parts, part, axis=0), np.delete(self.each, part)
+        return Sweep(self.errors, parts, each, self.always, self.common)
+
+    def pick(self, wanted: float) -> list[int] | None:
+        """The level of each word that gives the fewest errors within ``wanted`` false accepts an hour; None if none
+        do."""
+        return (pick_common if self.common else pick)(self.errors, self.rates, wanted)
 
 
 def total(table: NDArray[np.float64], levels: Sequence[int] | NDArray[np.int64]) -> float:
@@ -92,7 +99,7 @@ def left_out(sweeps: Sequence[Sweep], asked: Sequence[float]) -> NDArray[np.floa
             fit = [
                 (total(others.errors, levels), total(false, levels))
                 for others, false in pairs
-                if (levels := pick(others.errors, others.rates, float(rate)))
+                if (levels := others.pick(float(rate)))
             ]
             if fit:
                 counted[part, i] = min(fit, key=lambda each: each[0])[1]
@@ -172,3 +179,12 @@ def pick(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float)
         if gain[level, word] <= 0:
             return [int(i) for i in levels]
         levels[word] = level
+
+
+def pick_common(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float) -> list[int] | None:
+    """As `pick`, with the same level for all words; of equals the highest."""
+    allowed = np.flatnonzero(rates.sum(axis=1) <= wanted)
+    if not len(allowed):
+        return None
+    own = errors.sum(axis=1)[allowed]
+    return [int(allowed[len(own) - 1 - int(own[::-1].argmin())])] * errors.shape[1]

@@ -29,7 +29,7 @@ from model_pipeline.listening import calibrate as module
 from model_pipeline.listening.calibrate import NOISY, USEFUL, Wish, choose, choose_relaxed, store, sweep
 from model_pipeline.listening.corpus import Corpus, KeywordFree, TrackedSession
 from model_pipeline.listening.evaluate import judge
-from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, expected_rates, pick, to_ask, total
+from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, expected_rates, pick, pick_common, to_ask, total
 from model_pipeline.manifest import Manifest, load_manifest, save_manifest
 from tests.support.listening_models import model_folder, sliding_net, speech_like, track_of
 from tests.support.tiny_data import make
@@ -274,6 +274,34 @@ def test_picked_thresholds_keep_the_rate_and_are_near_the_best(seed: int, wanted
     assert min(found) >= offset
     # The multiplier finds what lies on the convex hull; one word's step may be lost to that.
     assert mine <= best + errors.max(axis=0).max()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.05, 400.0))
+def test_a_common_threshold_is_the_best_of_those_that_keep_the_rate(seed: int, wanted: float) -> None:
+    rng = np.random.default_rng(seed)
+    errors = rng.integers(0, 9, (len(LEVELS), 3)).astype(float)
+    rates = np.cumsum(rng.exponential(1.0, (len(LEVELS), 3)), axis=0)[::-1]
+    allowed = [i for i in range(len(LEVELS)) if rates[i].sum() <= wanted]
+    found = pick_common(errors, rates, wanted)
+    if not allowed:
+        assert found is None
+        return
+    best = max(allowed, key=lambda i: (-errors[i].sum(), i))
+    assert found == [best] * 3
+    sweep = Sweep(errors, rates[None], np.ones(1), common=True)
+    assert sweep.without(0).common and set(map(type, found)) == {int}
+
+
+def test_a_sweep_picks_in_its_own_way() -> None:
+    """A word with few false accepts gets a threshold of its own, or what is best for all together."""
+    errors = np.stack([np.arange(len(LEVELS)), np.arange(len(LEVELS))], 1).astype(float)
+    counts = np.zeros((1, len(LEVELS), 2))
+    counts[0, :40, 0] = 400.0
+    each = Sweep(errors, counts, np.ones(1)).pick(50.0)
+    all_words = Sweep(errors, counts, np.ones(1), common=True).pick(50.0)
+    assert each and all_words
+    assert each[1] < each[0] and all_words[0] == all_words[1] >= each[0]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from model_pipeline.data.sessions import Event, Plan
 from model_pipeline.errors import KwsError
 from model_pipeline.listening.look import LookShape, in_noise, learn, look, rows
 from model_pipeline.listening.material import Material
-from model_pipeline.listening.recogniser import Track
+from model_pipeline.listening.recogniser import Recogniser, Track
 from model_pipeline.manifest import DetectorDefaults, load_manifest
 from tests.support import tiny_data
 from tests.support.listening_models import model_folder, sliding_net, speech_like
@@ -157,3 +157,32 @@ def test_noise_alone_is_learnt_as_what_is_never_meant(tmp_path: Path, monkeypatc
         assert (len(noise(dataset, "training", seed=seed).samples), False) in seen
     free = [samples for samples, said in seen if not said]
     assert sum(samples > 600_000 for samples in free) == 4  # the corpus, as it is and faster, is 20 s
+
+
+def test_it_learns_from_levels_as_the_device_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over as many frames as there are between its results, whatever the detector before had."""
+    module = importlib.import_module("model_pipeline.listening.look")
+    seen: list[Track] = []
+
+    def spy(track: Track, events: list[Event], labels: list[str], shape: LookShape) -> object:
+        seen.append(track)
+        return rows(track, events, labels, shape)
+
+    monkeypatch.setattr(module, "rows", spy)
+    corpora = [{"name": "talk", "kind": "speech", "training": 1.0, "calibration": 0.0}]
+    model = model_folder(
+        tmp_path / "model", sliding_net(), ["rise", "fall", "flat", "unknown", "silence"],
+        training_data={"scenes": {"corpora": corpora}},
+    )  # fmt: skip
+    data = tiny_data.make(tmp_path / "data", speakers=10)
+    (tmp_path / "talk").mkdir()
+    write_wav(tmp_path / "talk" / "a.wav", speech_like(np.random.default_rng(1), 20))
+    before = load_manifest(model).detector.stride_hops
+    shape = LookShape(stride_hops=before + 1, steps=8, hidden=2, members=1, passes=2)
+    look(model, Material(data, [tmp_path / "talk"], Plan(seed=1)), shape)
+    # Noise by formula is the same at every call.
+    samples = noise(Dataset.open(data, ["rise", "fall", "flat"]), "training", seed=2).samples
+    again = Recogniser(model).track(samples, shape.stride_hops)
+    heard = next(track for track in seen if track.samples == len(samples))
+    assert again.look and again.look.frames == shape.stride_hops
+    assert again.levels is not None and (heard.levels == again.levels).all() and heard.look is None
