@@ -112,6 +112,11 @@ def stream_continuous(
         heard += isinstance(event, (Result, Detection, StreamDone))
         if heard > _AT_ONCE + position // _SHORTEST_HOP:
             raise DeviceError(f"{link.name}: the device gives more results than it heard sound for")
+        if isinstance(event, (Result, Detection)) and event.position > position:
+            raise DeviceError(
+                f"{link.name}: the device answers for {event.position:,} samples and was given {position:,}",
+                hint="reset the board",
+            )
         return _not_refused(link, event, flags)
 
     try:

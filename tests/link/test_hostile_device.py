@@ -220,6 +220,23 @@ def test_a_device_with_endless_results_is_stopped() -> None:
                 pass
 
 
+@pytest.mark.parametrize(
+    "made_up",
+    [(0x86, struct.pack("<IBB", 8001, 0, 200)), (0x85, struct.pack("<6IB", 0, 8001, 1, 1, 1, 1, 4) + bytes(4))],
+)
+def test_answers_for_sound_that_a_device_was_not_given_are_refused(made_up: tuple[int, bytes]) -> None:
+    def positions(what: tuple[int, bytes]) -> list[int]:
+        with plugged(Flood(what, 1)) as port, Link(port) as link:
+            link.hello(5)
+            streamed = stream.stream_continuous(link, [np.zeros(8000, np.int16)])
+            return [e.position for e in streamed if isinstance(e, (events.Result, events.Detection))]
+
+    with pytest.raises(DeviceError, match=r"answers for 8,001 samples and was given"):
+        positions(made_up)
+    kind, payload = made_up
+    assert 0 in positions((kind, payload.replace(struct.pack("<I", 8001), struct.pack("<I", 0))))
+
+
 def test_logs_without_end_do_not_keep_a_stream_open(monkeypatch: pytest.MonkeyPatch) -> None:
     class Chatter(FakeFirmware):
         """Never says that the stream is done, but talks."""
