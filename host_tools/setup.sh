@@ -66,7 +66,7 @@ fi
 if [ -n "$missing$browser$quicker" ]; then
   if ! command -v apt-get >/dev/null 2>&1; then
     say "these are missing:$missing"
-    say "this is no Debian or Ubuntu: install them by your own package manager, then run again"
+    say "this is neither Debian nor Ubuntu: install them by your own package manager, then run again"
     exit 3
   fi
   root=

@@ -23,10 +23,11 @@ from model_pipeline.errors import KwsError
 from model_pipeline.files import read_bytes, read_json
 from model_pipeline.folders import atomic_dir, check_replaceable
 from model_pipeline.manifest import DetectorDefaults, Manifest, Quantization, save_manifest
+from model_pipeline.rate import SAMPLE_RATE
 
 STEP_MS_OF_VERSION_1 = 20
 CHANNELS = 40
-REFRACTORY_SAMPLES = 16000
+REFRACTORY_SAMPLES = SAMPLE_RATE
 KIND = "kws import"
 
 

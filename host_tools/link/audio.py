@@ -20,7 +20,7 @@ _FEATURES_BYTES_A_SECOND = 5_400  # of FEATURES and RESULT, as docs/protocol.md 
 _SHARE = 0.75  # of a UART that may be asked for: it is polled, and the core waits for it
 _SELDOM = 1000  # hops between inferences where nobody asks for their results
 _MOST_AT_ONCE = 60 * SAMPLE_RATE  # a gap that is longer is a device's mistake, not a loss
-_MOST_LOST = 20  # times as many samples as came, and so many in a row: else a few bytes of a device are megabytes here
+_MOST_LOST = 20  # times as many samples as came, and this many in a row: or a few bytes of a device are megabytes here
 
 
 class Track:

@@ -40,7 +40,7 @@ RESEND_TCP_S = 3.0
 # Events that nobody has taken yet; of more the oldest go, and are counted. A clip or a second of sound gives hundreds.
 MAX_EVENTS = 20_000
 MAX_LOGS = 256  # of them LOG, which a device may send without end
-# LOG frames that nobody took, in so many seconds: more than a line of 1 Mbaud carries. All else waits behind them.
+# LOG frames that nobody took, in this many seconds: more than a line of 1 Mbaud carries. All else waits behind them.
 LOG_FLOOD = 10_000
 _FLOOD_S = 2.0
 _E = TypeVar("_E", bound=Event)

@@ -46,7 +46,7 @@ _BESIDE = ("data", "extra", "pool", "talk", "build")
 
 @dataclass(frozen=True)
 class Wish:
-    """What a study shall have. ``epochs``: of a network, 0: the recipe's; ``minutes``: begin nothing after so many, 0:
+    """What a study shall have. ``epochs``: of a network, 0: the recipe's; ``minutes``: begin nothing after, 0:
     go on to the end; ``aware``: also quantisation-aware training; ``negative``: connected speech without keywords."""
 
     shares: tuple[float, ...] = SHARES

@@ -155,7 +155,7 @@ def _answer(connection: Any, request: Any, files: dict[str, bytes], names: set[s
 
 
 class _Few:
-    """Of connections so many at once and no more: each takes a thread, and anybody on this computer can open one."""
+    """At most N connections at once: each takes a thread, and anybody on this computer can open one."""
 
     def __init__(self, handler: Callable[[socket.socket, Any], None]) -> None:
         self._handler = handler

@@ -155,7 +155,7 @@ def check_words(words: Sequence[str], language: str = "en") -> None:
 
 
 def window_for(seconds: Mapping[str, float]) -> int:
-    """The window in ms that fits words which take voices so many ``seconds`` to say, also as slowly as most people say
+    """The window in ms that fits words which take voices ``seconds`` to say, also as slowly as most people say
     them; the longest ones only at a voice's pace.
 
     Raises:

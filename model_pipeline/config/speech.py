@@ -72,7 +72,7 @@ class SynthConfig(Strict):
     # How voices are told to say a word that no dictionary has: dracarys = "druh kahriss". In espeak-ng's notation [[…]]
     # its American voices alone say it.
     spoken: dict[Word, Said] = Field(default_factory=dict)
-    # So many clips more of single words, keywords or others: for one that is said often and sounds like a keyword.
+    # Number of further clips of single words, keywords or others: for one that is said often and sounds like a keyword.
     more: dict[Word, Annotated[int, Field(ge=0, le=20000)]] = Field(default_factory=dict)
     # Those that are not installed are left out; kokoro and hibari come with micro-kws[voices].
     engines: list[Engine] = ["espeak-ng", "flite", "festival", "kokoro", "hibari", "piper"]

@@ -141,9 +141,9 @@ class ScenesConfig(Strict):
     teacher: Literal["none", "speech_embedding", "embedding_head"] = "none"
     head_decay: float = Field(0.01, ge=0, le=10)  # how much the head's weights are held back
     teacher_steps: int = Field(3000, ge=1)
-    teacher_examples: int = Field(100_000, ge=1)  # the first so many; what it hears of each is kept, 8 KB
+    teacher_examples: int = Field(100_000, ge=1)  # the first N examples; what it hears of each is kept, 8 KB
     teacher_learning_rate: float = Field(4e-4, gt=0, le=1)
-    # So many of its first convolutions stay as they are (of 20; 10 of them are three quarters of the work).
+    # Number of its first convolutions that stay as they are (of 20; 10 of them are three quarters of the work).
     teacher_frozen: int = Field(0, ge=0, le=20)
     seed: int = Field(1, ge=0)
     # Shares of the examples; those without clips fall away.
@@ -196,7 +196,7 @@ class MineConfig(Strict):
     """Training on with the connected speech that the network falls for (`model_pipeline.training.mine`)."""
 
     rounds: int = Field(0, ge=0, le=5)  # 0: none
-    # So many of the examples are learnt by the first network, which only has to show where it is hard; 0: all.
+    # Number of the examples that are learnt by the first network, which only has to show where it is hard; 0: all.
     begin: int = Field(0, ge=0)
     score: float = Field(0.25, gt=0, lt=1)  # a keyword of at least this probability where none is said is a hard place
     # Scenes of hard places, beside all others, of each round; the last stands for all after it.

@@ -29,7 +29,7 @@ class Client:
 
 def split(clips: Sequence[Clip], settings: FederateConfig, keywords: int) -> list[Client]:
     """Groups of ``speakers_per_client`` speakers, drawn by the seed. With ``keywords_per_client`` a client keeps its
-    clips of so many keywords (labels below ``keywords``) and of other words; of all that, ``held_out`` is set apart.
+    clips of the keywords (labels below ``keywords``) and of other words; of all that, ``held_out`` is set apart.
 
     Raises:
         KwsError: these are fewer than two clients.

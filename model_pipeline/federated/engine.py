@@ -66,7 +66,7 @@ class Here(Backend):
 
 
 def simulate(server: ServerApp, client: ClientApp, clients: int, ended: Callable[[], bool]) -> None:
-    """Runs both applications with so many nodes, until the server's is done. From when on ``ended`` no client begins.
+    """Runs both applications, with as many ``clients``, until the server's is done. Once ``ended``, no client begins.
 
     Raises:
         BaseException: what the server's application raised.

@@ -41,7 +41,7 @@ from model_pipeline.training.pool import Kept
 from model_pipeline.training.sources import extra_data
 from model_pipeline.training.trainer import schedule
 
-_HELD_OUT = 50  # one example in so many
+_HELD_OUT = 50  # one example in N
 _READ = 200  # clips at once
 
 

@@ -273,7 +273,7 @@ class ShardStream:
 
     @property
     def clips(self) -> int:
-        """Clips in an epoch; about so many, where it is read in blocks."""
+        """Clips in an epoch; about this number, where it is read in blocks."""
         return self._clips
 
     def representative(self, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Examples a second in training on 1, 2, … devices, the share of what so many should do, and what the limit is:
+"""Examples a second in training on 1, 2, … devices, the share of what N devices should do, and what the limit is:
 ``make bench-train``.
 
     python -m tests.bench_train --devices 1,2,4 --recipe default --seconds 10
@@ -25,7 +25,7 @@ LIMITED = 0.9  # of the steps alone: what is below waits for its input
 
 @dataclass(frozen=True)
 class Row:
-    """So many devices, in examples a second.
+    """N devices, in examples a second.
 
     Attributes:
         steps: over batches that are there already; ``input``: made by the input pipeline by itself; ``together``: both,

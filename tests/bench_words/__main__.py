@@ -210,7 +210,7 @@ def _called(path: Path, name: str) -> str:
 
 
 def give(people: Path, target: Path, words: list[str], takes: int) -> dict[str, int]:
-    """Puts the first so many training clips of each word, by as many speakers as there are, into a project."""
+    """Puts the first ``takes`` training clips of each word, by as many speakers as there are, into a project."""
     listed = sorted(read_list(people / "training_list.txt"))
     given = {}
     for word in words:

@@ -17,7 +17,7 @@ _SHAPE = (1, 4)
 
 
 def kept_alive(count: int, kept: int) -> bytes:
-    """``count`` operators in a row, then ``kept`` that read what these gave, the last first: so many are alive at
+    """``count`` operators in a row, then ``kept`` that read what these gave, the last first: all of them are alive at
     once."""
     builder = ModelBuilder()
     last = first = builder.tensor(_SHAPE, 0.1)

@@ -206,7 +206,7 @@ class _Call:
         return self._log.read().decode(errors="replace")[-600:]
 
     def end(self, after: float | None) -> int:
-        """Waits for the end, kills after so many seconds of processor time, and gives the exit code (-9: killed)."""
+        """Waits for the end, kills after that many seconds of processor time, and gives the exit code (-9: killed)."""
         began = time.monotonic()
         while True:
             ended = os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -282,7 +282,7 @@ def _processor_time(process: int) -> float:
 
 
 def _reap(patience: float = 0) -> bool:
-    """Waits so many seconds for orphans that became ours, then kills them; False if any had to be."""
+    """Waits this long for orphans that became ours, then kills them; False if any had to be."""
     until, patient = time.monotonic() + patience, True
     while True:
         try:

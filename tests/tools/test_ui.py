@@ -239,7 +239,7 @@ def test_an_error_about_a_hostile_path_is_one_plain_line(capfd: pytest.CaptureFi
 
 
 def drawn(table: ui.Table, width: int, *, terminal: bool = True) -> list[str]:
-    """A table's lines on a terminal of so many columns."""
+    """A table's lines on a terminal of N columns."""
     screen = ui.Screen()
     stream = io.StringIO()
     screen.file, screen.width, screen._force_terminal = stream, width, terminal

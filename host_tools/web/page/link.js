@@ -36,7 +36,7 @@ export class Link {
     this._decoder = new Decoder();
     this._urgent = []; // HELLO
     this._unacked = []; // { seq, data }
-    this._cursor = 0; // of _unacked, so many were written
+    this._cursor = 0; // how many of _unacked were written
     this._probing = false; // after a time-out only the oldest goes out, until something is acknowledged
     this._wentBackTo = null;
     this._tries = 0;

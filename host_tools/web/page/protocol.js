@@ -116,7 +116,7 @@ export function encodeFrame(type, seq, payload = new Uint8Array(0)) {
   return wire;
 }
 
-// What stood between two zeros: { type, seq, payload }, or { reason, seq } for what is no frame (seq where it could be read).
+// What stood between two zeros: { type, seq, payload }, or { reason, seq } for what is not a frame (seq where it could be read).
 export function decodeFrame(encoded) {
   const body = cobsDecode(encoded);
   if (!body || body.length < HEADER + 4) return { reason: Reason.MALFORMED, seq: 0 };
