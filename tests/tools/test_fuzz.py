@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
 
 from host_tools.link import stream
+from model_pipeline.native import ROOT
 from tests.fuzz import kill_targets, kills, lines
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in Linux's /proc")
@@ -35,3 +37,13 @@ def test_a_run_that_is_killed_again_and_again_comes_out_right() -> None:
         outcome = kills.kills(target, 6)
     assert outcome.killed == 6 and outcome.ended > 0
     assert outcome.wrong == []
+
+
+def test_kills_of_a_training_step_have_what_they_need() -> None:
+    """By a process of its own: TensorFlow is imported there, and what is killed is forked from it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.kills", "quantize", "--kills", "1"],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "0 wrong" in done.stdout + done.stderr
