@@ -29,6 +29,7 @@ from model_pipeline.strict import Strict
 if TYPE_CHECKING:
     from host_tools.run.esphome import WakeWords
     from model_pipeline.export import Generated
+    from model_pipeline.listening.material import Material
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
 _UNITS = 4  # of each member of a second look
@@ -138,14 +139,18 @@ class Job:
             found = look(made, material, shape, progress)
         return LookedAt(words=found.words, hours=round(found.hours, 3), corpora=list(found.corpora))
 
-    def calibrate(self, progress: ProgressCallback) -> Chosen:
+    def _validation(self) -> Material:
+        """What a detector is chosen by."""
         from model_pipeline.data.sessions import Plan
-        from model_pipeline.listening.calibrate import Wish, calibrate
         from model_pipeline.listening.material import Material
 
-        config = self.config
-        plan = Plan(limit=config.measure.session_keywords or 200, takes=config.data.sayings)
-        material = Material(self.within("data"), self.not_meant("validation", "speech"), plan)
+        plan = Plan(limit=self.config.measure.session_keywords or 200, takes=self.config.data.sayings)
+        return Material(self.within("data"), self.not_meant("validation", "speech"), plan)
+
+    def calibrate(self, progress: ProgressCallback) -> Chosen:
+        from model_pipeline.listening.calibrate import Wish, calibrate
+
+        config, material = self.config, self._validation()
         wish = Wish(config.detector.rate, relax=_RELAX)
         if config.detector.look:
             wish = replace(wish, common=True, counts=_LOOKED_COUNTS)
@@ -191,11 +196,8 @@ class Job:
 
     def wake_words(self, progress: ProgressCallback) -> WakeWords:
         from host_tools.run.esphome import wake_words
-        from model_pipeline.data.sessions import Plan
-        from model_pipeline.listening.material import Material
 
-        plan = Plan(limit=self.config.measure.session_keywords or 200, takes=self.config.data.sayings)
-        material = Material(self.within("data"), self.not_meant("validation", "speech"), plan)
+        material = self._validation()
         languages = [self.config.synth.language] if self.config.data.source == "synth" else []
         return wake_words(self.within("model"), material, self.within("esphome"), languages, progress)
 

@@ -133,13 +133,15 @@ def test_words_of_synthetic_voices_are_learnt_beside_those_of_people(tmp_path: P
     assert load_manifest(model).look.made["synthetic"] is False
 
 
-def test_noise_alone_is_learnt_as_what_is_never_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also that of the data's training part, and none that detectors are chosen by."""
+def _to_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Material, list[tuple[Track, bool]]]:
+    """A model, what is looked at (20 s of a corpus too), and the tracks heard so far: is a word in it?"""
     module = importlib.import_module("model_pipeline.listening.look")
-    seen: list[tuple[int, bool]] = []
+    seen: list[tuple[Track, bool]] = []
 
     def spy(track: Track, events: list[Event], labels: list[str], shape: LookShape) -> object:
-        seen.append((track.samples, bool(events)))
+        seen.append((track, bool(events)))
         return rows(track, events, labels, shape)
 
     monkeypatch.setattr(module, "rows", spy)
@@ -151,8 +153,15 @@ def test_noise_alone_is_learnt_as_what_is_never_meant(tmp_path: Path, monkeypatc
     data = tiny_data.make(tmp_path / "data", speakers=10)
     (tmp_path / "talk").mkdir()
     write_wav(tmp_path / "talk" / "a.wav", speech_like(np.random.default_rng(1), 20))
-    look(model, Material(data, [tmp_path / "talk"], Plan(seed=1)), LookShape(steps=8, hidden=2, members=1, passes=2))
-    dataset = Dataset.open(data, ["rise", "fall", "flat"])
+    return model, Material(data, [tmp_path / "talk"], Plan(seed=1)), seen
+
+
+def test_noise_alone_is_learnt_as_what_is_never_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that of the data's training part, and none that detectors are chosen by."""
+    model, material, tracks = _to_be_looked_at(tmp_path, monkeypatch)
+    look(model, material, LookShape(steps=8, hidden=2, members=1, passes=2))
+    seen = [(track.samples, said) for track, said in tracks]
+    dataset = Dataset.open(material.data, ["rise", "fall", "flat"])
     for seed in (2, 3, 4, 5):
         assert (len(noise(dataset, "training", seed=seed).samples), False) in seen
     free = [samples for samples, said in seen if not said]
@@ -161,28 +170,13 @@ def test_noise_alone_is_learnt_as_what_is_never_meant(tmp_path: Path, monkeypatc
 
 def test_it_learns_from_levels_as_the_device_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over as many frames as there are between its results, whatever the detector before had."""
-    module = importlib.import_module("model_pipeline.listening.look")
-    seen: list[Track] = []
-
-    def spy(track: Track, events: list[Event], labels: list[str], shape: LookShape) -> object:
-        seen.append(track)
-        return rows(track, events, labels, shape)
-
-    monkeypatch.setattr(module, "rows", spy)
-    corpora = [{"name": "talk", "kind": "speech", "training": 1.0, "calibration": 0.0}]
-    model = model_folder(
-        tmp_path / "model", sliding_net(), ["rise", "fall", "flat", "unknown", "silence"],
-        training_data={"scenes": {"corpora": corpora}},
-    )  # fmt: skip
-    data = tiny_data.make(tmp_path / "data", speakers=10)
-    (tmp_path / "talk").mkdir()
-    write_wav(tmp_path / "talk" / "a.wav", speech_like(np.random.default_rng(1), 20))
+    model, material, tracks = _to_be_looked_at(tmp_path, monkeypatch)
     before = load_manifest(model).detector.stride_hops
     shape = LookShape(stride_hops=before + 1, steps=8, hidden=2, members=1, passes=2)
-    look(model, Material(data, [tmp_path / "talk"], Plan(seed=1)), shape)
+    look(model, material, shape)
     # Noise by formula is the same at every call.
-    samples = noise(Dataset.open(data, ["rise", "fall", "flat"]), "training", seed=2).samples
+    samples = noise(Dataset.open(material.data, ["rise", "fall", "flat"]), "training", seed=2).samples
     again = Recogniser(model).track(samples, shape.stride_hops)
-    heard = next(track for track in seen if track.samples == len(samples))
+    heard = next(track for track, _ in tracks if track.samples == len(samples))
     assert again.look and again.look.frames == shape.stride_hops
     assert again.levels is not None and (heard.levels == again.levels).all() and heard.look is None
