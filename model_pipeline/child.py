@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -31,7 +31,7 @@ from model_pipeline.files import of_surroundings
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.text import LINES, shown, to_json
 
-Result = BaseModel | Mapping[str, Any]  # of a step or a job
+Kind = TypeVar("Kind", bound=BaseModel)  # of a step's or a job's result
 _for_parent = False  # whether stdout is read by `run_step` or `Worker`
 
 
@@ -57,7 +57,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
     return with_settings(load_config(arguments.config), arguments.set)
 
 
-def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], Result]) -> int:
+def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None], BaseModel]) -> int:
     """Runs ``step(progress)`` as a process and returns its exit code."""
     global _for_parent
     _for_parent = arguments.progress
@@ -72,7 +72,7 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
             print(f"{100 * done // max(1, total):3d} %  {shown(text)}", flush=True)
 
     try:
-        result = _values(step(_reporter() if arguments.progress else plain))
+        result = step(_reporter() if arguments.progress else plain).model_dump(mode="json")
     except KwsError as error:
         _say_error(error)
         return error.exit_code
@@ -91,8 +91,8 @@ def main(arguments: argparse.Namespace, step: Callable[[ProgressCallback | None]
     return 0
 
 
-def run_step(module: str, arguments: Sequence[str], progress: ProgressCallback | None = None) -> dict[str, Any]:
-    """Runs ``python -m module arguments --progress`` and gives its result.
+def run_step(module: str, arguments: Sequence[str], kind: type[Kind], progress: ProgressCallback | None = None) -> Kind:
+    """Runs ``python -m module arguments --progress`` and gives its result, which is of this kind.
 
     Raises:
         KwsError: what the step raised, with its hint and exit code; or that it died, with its last line.
@@ -100,7 +100,7 @@ def run_step(module: str, arguments: Sequence[str], progress: ProgressCallback |
     """
     process = _start(module, arguments)
     assert process.stdout is not None
-    result: dict[str, Any] | None = None
+    result: object = None
     failure: dict[str, Any] | None = None
     noise: list[str] = []
     try:
@@ -121,7 +121,7 @@ def run_step(module: str, arguments: Sequence[str], progress: ProgressCallback |
         raise KeyboardInterrupt
     if code or result is None:
         raise _died(module, code, noise)
-    return result
+    return kind.model_validate(result)
 
 
 class Worker:
@@ -141,11 +141,12 @@ class Worker:
 
     def call(
         self,
-        job: dict[str, Any],
+        job: Mapping[str, object],
+        kind: type[Kind],
         progress: ProgressCallback | None = None,
-        answer: Callable[[dict[str, Any]], Any] | None = None,
-    ) -> dict[str, Any]:
-        """Has ``job`` done; ``answer`` gives what the child asks for meanwhile.
+        answer: Callable[[dict[str, Any]], object] | None = None,
+    ) -> Kind:
+        """Has ``job`` done, whose result is of this kind; ``answer`` gives what the child asks for meanwhile.
 
         Raises:
             KwsError: what the job raised, with its hint and exit code; or that the child died, with its last line.
@@ -161,20 +162,20 @@ class Worker:
                 elif "ask" in message and answer:
                     self._send(answer(message["ask"]))
                 elif "result" in message:
-                    return message["result"]
+                    return kind.model_validate(message["result"])
                 elif "error" in message:
                     raise _error(message)
         self._process = None
         raise _died(self.module, process.wait(), noise)
 
-    def _send(self, value: Any) -> None:
+    def _send(self, value: object) -> None:
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write(json.dumps(value) + "\n")
         self._process.stdin.flush()
 
 
-Ask = Callable[[dict[str, Any]], Any]
-Job = Callable[[dict[str, Any], ProgressCallback, Ask], Result]
+Ask = Callable[[Mapping[str, object]], Any]  # the answer: JSON
+Job = Callable[[dict[str, Any], ProgressCallback, Ask], BaseModel]
 
 
 def serve(job: Job) -> int:
@@ -183,7 +184,7 @@ def serve(job: Job) -> int:
     _for_parent = True
     _end_by_sigterm()
 
-    def ask(question: dict[str, Any]) -> Any:
+    def ask(question: Mapping[str, object]) -> Any:
         _say({"ask": question})
         line = sys.stdin.readline()
         if not line:  # the parent is gone
@@ -193,7 +194,7 @@ def serve(job: Job) -> int:
     try:
         for line in sys.stdin:
             try:
-                _say({"result": _values(job(json.loads(line), _reporter(), ask))})
+                _say({"result": job(json.loads(line), _reporter(), ask).model_dump(mode="json")})
             except KwsError as error:
                 _say_error(error)
     except (KeyboardInterrupt, BrokenPipeError):
@@ -303,16 +304,12 @@ def error_line(error: KwsError) -> tuple[str, int]:
     return f"error: {shown(error, LINES, lines=True)}{hint}", 2
 
 
-def _values(result: Result) -> Mapping[str, Any]:
-    return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
-
-
 def _say_error(error: KwsError) -> None:
     line, descriptor = error_line(error)
     print(line, file=sys.stdout if descriptor == 1 else sys.stderr, flush=True)
 
 
-def _say(message: dict[str, Any]) -> None:
+def _say(message: Mapping[str, object]) -> None:
     print(json.dumps(message, default=str), flush=True)
 
 

@@ -18,8 +18,9 @@ import model_pipeline.quiet  # noqa: F401
 # isort: split
 
 import keras
+from pydantic import BaseModel
 
-from model_pipeline.child import Ask, Result
+from model_pipeline.child import Ask
 from model_pipeline.config import load_config
 from model_pipeline.models.load import load_network
 from model_pipeline.progress import ProgressCallback
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = child.parser(__doc__ or "", "data", "out", config=False).parse_args(argv)
     trainings = Trainings(arguments.data, arguments.out)
 
-    def job(values: dict[str, Any], progress: ProgressCallback, ask: Ask) -> Result:
+    def job(values: dict[str, Any], progress: ProgressCallback, ask: Ask) -> BaseModel:
         config, out = load_config(values["config"]), Path(values["out"])
         if values["do"] == "train":
             keras.backend.clear_session()  # before the teacher is read

@@ -119,12 +119,11 @@ class Job:
         )
 
     def train(self, progress: ProgressCallback) -> Trained:
-        found = child.run_step("model_pipeline.train", self.arguments(data="data", out="train"), progress)
-        return Trained.model_validate(found)
+        return child.run_step("model_pipeline.train", self.arguments(data="data", out="train"), Trained, progress)
 
     def quantize(self, progress: ProgressCallback) -> Quantized:
         arguments = self.arguments(trained="train", data="data", out=self.quantized)
-        return Quantized.model_validate(child.run_step("model_pipeline.quantize", arguments, progress))
+        return child.run_step("model_pipeline.quantize", arguments, Quantized, progress)
 
     def look(self, progress: ProgressCallback) -> LookedAt:
         from model_pipeline.data.sessions import Plan

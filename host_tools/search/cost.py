@@ -20,6 +20,7 @@ from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.export import export
 from model_pipeline.files import read_bytes, read_json, sha256_tree, write_json
 from model_pipeline.native import CODE, cache_dir, project_file
+from model_pipeline.outcomes import Untrained
 
 # All that decides what a network of a given shape costs.
 _SOURCES = ("firmware", "boards", "model_pipeline/compiler", "model_pipeline/models", "model_pipeline/features")
@@ -171,7 +172,7 @@ class Costs:
 
     def _measure(self, config: Config, folder: Path) -> NetworkCost:
         model, generated = folder / "untrained", folder / "firmware_model"
-        self.worker.call({"do": "network", "config": str(folder / "config.toml"), "out": str(model)})
+        self.worker.call({"do": "network", "config": str(folder / "config.toml"), "out": str(model)}, Untrained)
         return cost_of(model, generated, config, self.board, self.work / "build" / self.board, self._check)
 
     def _check(self, values: dict[str, Any]) -> None:

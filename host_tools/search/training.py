@@ -23,8 +23,7 @@ def trainer(worker: Worker) -> Train:
             "out": str(folder / "train"),
             "parent": str(parent) if parent else None,
         }
-        result = worker.call(job, progress, lambda question: go_on(question["accuracies"]))
-        ended = ShortTraining.model_validate(result)
+        ended = worker.call(job, ShortTraining, progress, lambda question: go_on(question["accuracies"]))
         return ended.failed or ended.accuracies or []
 
     return train

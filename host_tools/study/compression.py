@@ -30,7 +30,7 @@ from model_pipeline.files import damaged, read_json, write_json
 from model_pipeline.folders import claim_dir, foreign_files, remove_made
 from model_pipeline.listening.results import Judged
 from model_pipeline.manifest import load_manifest
-from model_pipeline.outcomes import ShortTraining, Trained
+from model_pipeline.outcomes import Quantized, ShortTraining, Trained
 from model_pipeline.progress import ProgressCallback
 
 KIND = "kws study"
@@ -264,7 +264,7 @@ class _Study:
                 "parent": parent and str(parent),
                 "teacher": self._teacher(network),
             }
-            found = ShortTraining.model_validate(self.worker.call(job, progress, lambda _: True))
+            found = self.worker.call(job, ShortTraining, progress, lambda _: True)
             if why := found.failed:
                 if network.way == "base":
                     raise KwsError(f"the base: {why}", hint="a lower train.learning_rate", exit_code=1)
@@ -292,7 +292,7 @@ class _Study:
             }
             if point.network.way == "base" and self.config.train.teacher_width:
                 job["teacher"] = str(folder / "train" / "teacher" / "model.keras")
-            self.worker.call(job, progress)
+            self.worker.call(job, Quantized, progress)
 
         weight = 15.0 * config.quantize.qat_epochs if point.quantization == "qat" else 8.0
         return _Step(point.model, weight, done, run)

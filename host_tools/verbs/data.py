@@ -173,7 +173,7 @@ def shard(
     arguments = ["--config", config, "--data", source, "--out", str(out)]
     arguments += [f"--per-shard={per_shard}", f"--epochs={epochs}", *(f"--set={s}" for s in settings or [])]
     with ui.progress("sharding") as progress:
-        result = Sharded.model_validate(run_step("model_pipeline.training.shard", arguments, progress))
+        result = run_step("model_pipeline.training.shard", arguments, Sharded, progress)
 
     def human(made: Sharded) -> None:
         ui.out.say("{}: {} files, {:.0f} MB ({} were there already)", out, made.files, made.bytes / 1e6, made.kept)

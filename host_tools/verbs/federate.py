@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from host_tools import ui
 from host_tools.options import common, recipe
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.packages import pip_install
+
+if TYPE_CHECKING:
+    from model_pipeline.outcomes import Federated, FederatedComparison
 
 EXAMPLE = (
     "Example: kws federate --recipe tiny --data data/speech_commands --rounds 100 --strategy fedavgm "
@@ -90,6 +93,7 @@ def federate(
     from host_tools.run.steps import write_config
     from model_pipeline.child import run_step
     from model_pipeline.config import load_config, with_settings
+    from model_pipeline.outcomes import Federated, FederatedApp, FederatedComparison
 
     if importlib.util.find_spec("flwr") is None:
         raise MissingTool("Flower is not installed", hint=pip_install(extra="federated"))
@@ -107,97 +111,97 @@ def federate(
         raise KwsError("--only belongs to --compare")
     changes = [*(settings or []), *(f"federate.{k}={_toml(v)}" for k, v in given.items() if v is not None)]
     whole = with_settings(load_config(config), changes)  # what is wrong is said before a child starts
-    module = ".application" if app else ".compare" if compare else ""
     arguments = [*recipe.arguments(config, changes, None), "--data", str(data), "--out", str(out)]
     arguments += [f"--only={name}" for name in only or []]
+    result: FederatedApp | FederatedComparison | Federated
     with ui.progress("comparing" if compare else "federated training") as progress:
-        result = run_step(f"model_pipeline.federated{module}", arguments, progress)
-    if not app and not compare:
-        write_config(whole.of_clips(), out / "recipe.toml")
-    show = _written if app else _comparison if compare else _show
-    ui.emit({"out": str(out), "data": str(data), **result}, json, show)
+        if app:
+            result = run_step("model_pipeline.federated.application", arguments, FederatedApp, progress)
+        elif compare:
+            result = run_step("model_pipeline.federated.compare", arguments, FederatedComparison, progress)
+        else:
+            result = run_step("model_pipeline.federated", arguments, Federated, progress)
+            write_config(whole.of_clips(), out / "recipe.toml")
+
+    def human(_: object) -> None:
+        if isinstance(result, FederatedApp):
+            ui.out.say("{}: Flower's application; docs/federated.md tells how to run it on several machines", out)
+        elif isinstance(result, FederatedComparison):
+            _comparison(result)
+        else:
+            _show(result, out, data)
+
+    ui.emit({"out": str(out), "data": str(data), **result.model_dump(mode="json")}, json, human)
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _written(values: dict[str, Any]) -> None:
-    ui.out.say("{}: Flower's application; docs/federated.md tells how to run it on several machines", values["out"])
-
-
-def _show(values: dict[str, Any]) -> None:
-    rounds = values["rounds"]
-    last = rounds[-1]
+def _show(trained: Federated, out: Path, data: Path) -> None:
+    last = trained.rounds[-1]
     ui.out.say(
         "{}: {:.2f} % on the validation clips after {} rounds of {} of {} clients",
-        values["out"],
-        100 * last["validation_accuracy"],
-        last["number"],
-        values["sampled"],
-        values["clients"],
+        out,
+        100 * last.validation_accuracy,
+        last.number,
+        trained.sampled,
+        trained.clients,
     )
     ui.out.say(
         "  {}, {}: {:,} weights, {:.1f} KB up and {:.1f} KB down a client and round",
-        values["strategy"],
-        "secure aggregation" if values["secure"] else values["upload"],
-        values["weights"],
-        last["up"] / 1000,
-        last["down"] / 1000,
+        trained.strategy,
+        "secure aggregation" if trained.secure else trained.upload,
+        trained.weights,
+        last.up / 1000,
+        last.down / 1000,
     )
-    if own := values["personal"]:
+    if own := trained.personal:
         ui.out.say(
             "  a head for each of {} clients: {:.1f} -> {:.1f} % of {:,} clips that no round heard; mean over clients "
             "{:.1f} -> {:.1f} %; better for {}, worse for {}",
-            own["clients"],
-            100 * own["right_before"] / own["held"],
-            100 * own["right_after"] / own["held"],
-            own["held"],
-            100 * own["before"],
-            100 * own["after"],
-            own["better"],
-            own["worse"],
+            own.clients,
+            100 * own.right_before / own.held,
+            100 * own.right_after / own.held,
+            own.held,
+            100 * own.before,
+            100 * own.after,
+            own.better,
+            own.worse,
         )
-    if values["epsilon"] is not None:
-        ui.out.say("  differential privacy: epsilon {:.1f} at delta {:.1e}", values["epsilon"], values["delta"])
-    ui.out.say(
-        "  kws quantize {} --recipe {}/recipe.toml --data {} --out {}/model",
-        values["out"],
-        values["out"],
-        values["data"],
-        values["out"],
-    )
+    if trained.epsilon is not None:
+        ui.out.say("  differential privacy: epsilon {:.1f} at delta {:.1e}", trained.epsilon, trained.delta)
+    ui.out.say("  kws quantize {} --recipe {}/recipe.toml --data {} --out {}/model", out, out, data, out)
 
 
-def _comparison(values: dict[str, Any]) -> None:
+def _comparison(found: FederatedComparison) -> None:
     table = ui.Table("trained", "clients", "right", "to target", "up, round", "up", "down", "epsilon", spare=(1, 3))
     for column in table.columns[1:]:
         column.justify = "right"
-    table.add_row("in one place", "", f"{100 * values['central']:.1f} %", "", "", "", "", "")
-    for v in values["variants"]:
+    table.add_row("in one place", "", f"{100 * found.central:.1f} %", "", "", "", "", "")
+    for v in found.variants:
         table.add_row(
-            v["name"],
-            f"{v['sampled']} of {v['clients']}",
-            f"{100 * v['accuracy']:.1f} %",
-            str(v["rounds_to_target"] or "-"),
-            f"{v['up_kb']:.1f} KB",
-            f"{v['up_mb']:.2f} MB",
-            f"{v['down_mb']:.2f} MB",
-            "" if v["epsilon"] is None else f"{v['epsilon']:.1f}",
+            v.name,
+            f"{v.sampled} of {v.clients}",
+            f"{100 * v.accuracy:.1f} %",
+            str(v.rounds_to_target or "-"),
+            f"{v.up_kb:.1f} KB",
+            f"{v.up_mb:.2f} MB",
+            f"{v.down_mb:.2f} MB",
+            "" if v.epsilon is None else f"{v.epsilon:.1f}",
         )
     ui.out.show(table)
     ui.out.say(
         "Right: of {} validation clips, after the last round. To target: rounds to {:.1f} %. Up, down: of a client, in "
         "a round and in all. In one place: {} epochs, as many examples.",
-        values["validation_clips"],
-        100 * values["target"],
-        values["central_epochs"],
+        found.validation_clips,
+        100 * found.target,
+        found.central_epochs,
     )
-    numbers = sorted({int(n) for v in values["variants"] for n in v["by_round"]})
+    numbers = sorted({n for v in found.variants for n in v.by_round})
     step = max(1, len(numbers) // 6)
     shown = [n for n in numbers if n % step == 0 or n == numbers[-1]]
     rounds = ui.Table("after round", *map(str, shown), spare=(1,))
-    for v in values["variants"]:
-        by_round = {int(number): accuracy for number, accuracy in v["by_round"].items()}
-        rounds.add_row(v["name"], *(f"{100 * by_round[n]:.1f}" if n in by_round else "" for n in shown))
+    for v in found.variants:
+        rounds.add_row(v.name, *(f"{100 * v.by_round[n]:.1f}" if n in v.by_round else "" for n in shown))
     ui.out.show(rounds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,20 +24,21 @@ def quantize(
 ) -> None:
     """Make the int8 model: post-training and quantisation-aware, and the better of both is kept."""
     from model_pipeline.child import run_step
+    from model_pipeline.outcomes import Quantized
 
     arguments = recipe.arguments(config, settings, teacher)
     arguments += ["--trained", str(trained), "--data", str(data), "--out", str(out)]
     with ui.progress("quantising") as progress:
-        result = run_step("model_pipeline.quantize", arguments, progress)
+        result = run_step("model_pipeline.quantize", arguments, Quantized, progress)
 
-    def human(values: dict[str, Any]) -> None:
-        ui.out.say("{}: {}, {:,} B, model {}", out, values["quantization"], values["bytes"], values["model"])
-        if not values["validation_clips"]:
+    def human(made: Quantized) -> None:
+        ui.out.say("{}: {}, {:,} B, model {}", out, made.quantization, made.bytes, made.model)
+        if not made.validation_clips:
             ui.out.say("  no validation clips: nothing says which way is better")
             return
-        if values["float_validation_accuracy"] is not None:
-            ui.out.say("  float: {:.2f} % on the validation clips", 100 * values["float_validation_accuracy"])
-        for way, measured in values["validation"].items():
-            ui.out.say("  {}: {:.2f} % (int8, TFLite Micro)", way, 100 * measured["accuracy"])
+        if made.float_validation_accuracy is not None:
+            ui.out.say("  float: {:.2f} % on the validation clips", 100 * made.float_validation_accuracy)
+        for way, measured in made.validation.items():
+            ui.out.say("  {}: {:.2f} % (int8, TFLite Micro)", way, 100 * measured.accuracy)
 
     ui.emit(result, json, human)

@@ -141,7 +141,7 @@ def _curve(folder: Path, recordings: Path) -> Curve | None:
         return None
     arguments = ["--config", str(folder), "--data", str(recordings)]
     with ui.progress("would more takes help?") as progress:
-        return Curve.model_validate(run_step("model_pipeline.training.curve", arguments, progress))
+        return run_step("model_pipeline.training.curve", arguments, Curve, progress)
 
 
 def _say_curve(found: Curve) -> None:

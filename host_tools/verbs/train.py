@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -36,33 +36,35 @@ def train(
     from host_tools.records.find import read
     from host_tools.records.mlflow import tracker
     from model_pipeline.child import run_step
+    from model_pipeline.outcomes import Trained
 
     told = tracker(track)
     arguments = [*recipe.arguments(config, settings, teacher), "--data", data, "--out", str(out)]
     if strategy:
         arguments.append(f"--set=devices.strategy={strategy}")
     with ui.progress("training") as progress:
-        result = run_step("model_pipeline.train", arguments, progress)
-    if told and result["model_sha256"]:  # else a worker that is not the chief
+        trained = run_step("model_pipeline.train", arguments, Trained, progress)
+    result = trained.model_dump(mode="json")
+    if told and trained.model_sha256:  # else a worker that is not the chief
         result["mlflow"] = told.write(read(out))
 
-    def human(values: dict[str, Any]) -> None:
-        place = (values["best_epoch"], values["epochs"], values["seconds"])
-        if values["validation_clips"]:
-            accuracy = 100 * values["validation_accuracy"]
+    def human(_: object) -> None:
+        place = (trained.best_epoch, trained.epochs, trained.seconds)
+        if trained.validation_clips:
+            accuracy = 100 * trained.validation_accuracy
             ui.out.say("{}: {:.2f} % on the validation clips (epoch {} of {}), {:.0f} s", out, accuracy, *place)
         else:
             ui.out.say("{}: no validation clips, so the last epoch is kept (epoch {} of {}), {:.0f} s", out, *place)
         ui.out.say(
             "  {}: {:,} parameters, {:,} MACs a window",
-            values["architecture"],
-            values["parameters"],
-            values["macs"],
+            trained.architecture,
+            trained.parameters,
+            trained.macs,
         )
 
-        for warning in values["warnings"]:
+        for warning in trained.warnings:
             ui.out.say("  warning: {}", warning)
-        if "mlflow" in values and told:
-            ui.out.say("  in MLflow: run {} of {}", values["mlflow"], told.uri)
+        if "mlflow" in result and told:
+            ui.out.say("  in MLflow: run {} of {}", result["mlflow"], told.uri)
 
     ui.emit(result, json, human)

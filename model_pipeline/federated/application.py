@@ -14,11 +14,12 @@ from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.federated.job import Job
 from model_pipeline.folders import atomic_dir
+from model_pipeline.outcomes import FederatedApp
 
 KIND = "kws federate --app"
 
 
-def write(config: Config, data: str | Path, out: Path) -> dict[str, str]:
+def write(config: Config, data: str | Path, out: Path) -> FederatedApp:
     """Writes folder ``out``, whole or not at all. Its server judges by the validation clips of ``data`` and leaves what
     `kws federate` leaves in ``out/trained``.
 
@@ -38,7 +39,7 @@ def write(config: Config, data: str | Path, out: Path) -> dict[str, str]:
         (folder / "LICENSE").write_text("Apache-2.0, as micro-kws itself.\n", encoding="utf-8")
         (package / "__init__.py").write_text("", encoding="utf-8")
         (package / "app.py").write_text(_CODE.format(secure=config.federate.secure), encoding="utf-8")
-    return {"app": str(out), "trained": str(trained)}
+    return FederatedApp(app=str(out), trained=str(trained))
 
 
 _PROJECT = """# Made by kws federate --app. flwr run . SUPERLINK

@@ -15,10 +15,10 @@ from typing import Any
 from model_pipeline import child
 from model_pipeline.config import Config
 from model_pipeline.errors import KwsError
-from model_pipeline.federated.job import Comparison, Federated, Variant
 from model_pipeline.federated.simulation import QUIET, audio_of, federate
 from model_pipeline.files import write_json
 from model_pipeline.folders import claim_dir
+from model_pipeline.outcomes import Federated, FederatedComparison, FederatedVariant
 from model_pipeline.progress import ProgressCallback, silent
 
 KIND = "kws federate --compare"
@@ -47,7 +47,7 @@ def variants(config: Config) -> dict[str, dict[str, Any]]:
 
 def compare(
     config: Config, data: str | Path, out: Path, progress: ProgressCallback | None = None, only: Sequence[str] = ()
-) -> Comparison:
+) -> FederatedComparison:
     """Trains each of `variants` (or of ``only``) in a folder of its own under ``out``, and centrally with as many
     examples; what is there already goes on, or is taken as it is.
 
@@ -64,7 +64,7 @@ def compare(
     wanted = [name for name in known if not only or name in only]
     whole = len(wanted) + 1
     audio = audio_of(config, data, out, report)
-    found: list[Variant] = []
+    found: list[FederatedVariant] = []
     for place, name in enumerate(wanted):
 
         def say(done: int, total: int, text: str, place: int = place, name: str = name) -> None:
@@ -81,18 +81,18 @@ def compare(
     accuracy, epochs, clips = _central(config, data, out, audio, found[0] if found else None, central_says)
     target = _TARGET * accuracy
     found = [v.model_copy(update={"rounds_to_target": v.reaches(target)}) for v in found]
-    result_of = Comparison(
+    result_of = FederatedComparison(
         central=accuracy, central_epochs=epochs, validation_clips=clips, target=target, variants=found
     )
     write_json(out / RESULT, result_of.model_dump(mode="json"))
     return result_of
 
 
-def variant(name: str, result: Federated) -> Variant:
+def variant(name: str, result: Federated) -> FederatedVariant:
     """What is told of a federated training."""
     played = [r for r in result.rounds if r.number]
     times = len(played) * result.sampled / result.clients  # that a client is asked
-    return Variant(
+    return FederatedVariant(
         name=name,
         clients=result.clients,
         sampled=result.sampled,
@@ -112,7 +112,7 @@ def _folder(name: str) -> str:
 
 
 def _central(
-    config: Config, data: str | Path, out: Path, audio: Path, like: Variant | None, report: ProgressCallback
+    config: Config, data: str | Path, out: Path, audio: Path, like: FederatedVariant | None, report: ProgressCallback
 ) -> tuple[float, int, int]:
     """Accuracy of the recipe trained in one place with the examples that the clients of ``like`` heard, its epochs, and
     the number of validation clips."""

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from model_pipeline.errors import KwsError
 from model_pipeline.features import model_input
 from model_pipeline.federated.clients import Household
-from model_pipeline.federated.job import Personal
 from model_pipeline.federated.local import Learner
 from model_pipeline.head import DeviceHead
+from model_pipeline.outcomes import FederatedHeads
 from model_pipeline.progress import ProgressCallback
 
 
 def personalise(
     learner: Learner, household: Household, calibration: NDArray[np.int8], report: ProgressCallback
-) -> Personal:
+) -> FederatedHeads:
     """Gives each client a copy of ``learner``'s head, and has it learn.
 
     Args:
@@ -56,7 +56,7 @@ def personalise(
     if not accuracies:
         raise KwsError("no client has clips to learn its head from and others to be judged by", hint="more clips each")
     before, after = np.array(accuracies).T
-    return Personal(
+    return FederatedHeads(
         clients=len(accuracies),
         clips=float(np.mean(mean_clips)),
         held=total,

@@ -66,7 +66,7 @@ def flowers(settings: FederateConfig, sampled: int) -> tuple[FedAvg, Strategy]:
 
 @dataclass
 class Asked:
-    """What is known of a round when its answers are in: see `job.Round`."""
+    """What is known of a round when its answers are in: see `outcomes.FederatedRound`."""
 
     clients: int = 0
     examples: int = 0

@@ -26,13 +26,13 @@ from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.federated.client_app import one_thread
 from model_pipeline.federated.clients import Household, chosen, split
-from model_pipeline.federated.job import Federated, Job, Personal, Round
+from model_pipeline.federated.job import Job
 from model_pipeline.federated.local import Learner
 from model_pipeline.federated.personal import personalise
 from model_pipeline.federated.records import from_record, to_record
 from model_pipeline.federated.rounds import TIMEOUT_S, Rounds, nodes_of
 from model_pipeline.files import atomic_path, check_archive, sha256_file, write_json, write_text
-from model_pipeline.outcomes import Trained
+from model_pipeline.outcomes import Federated, FederatedHeads, FederatedRound, Trained
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.text import shown
 from model_pipeline.training.sources import features_of
@@ -49,7 +49,7 @@ class Progress:
 
     weights: list[np.ndarray] = field(default_factory=list)
     memory: dict[str, np.ndarray] = field(default_factory=dict)
-    rounds: list[Round] = field(default_factory=list)
+    rounds: list[FederatedRound] = field(default_factory=list)
 
 
 class Server:
@@ -101,7 +101,7 @@ class Server:
                     return begin
                 weights = [saved[f"w{i}"] for i in range(len(begin.weights))]
                 memory = {name[1:]: saved[name] for name in saved.files if name.startswith("s")}
-                rounds = [Round.model_validate(r) for r in json.loads(str(saved["rounds"]))]
+                rounds = [FederatedRound.model_validate(r) for r in json.loads(str(saved["rounds"]))]
             if [w.shape for w in weights] != [w.shape for w in begin.weights]:
                 raise ValueError("its weights have other shapes")
             if not all(np.all(np.isfinite(w)) for w in [*weights, *memory.values()]):
@@ -168,7 +168,7 @@ class Server:
             raise KwsError("training diverged: the loss is not finite", hint="a lower --rate", exit_code=1)
         known = dataclasses.asdict(rounds.asked)
         seconds = time.monotonic() - known.pop("begun")
-        found = Round(
+        found = FederatedRound(
             number=number + rounds.done if number else 0,
             validation_accuracy=accuracy,
             validation_loss=loss,
@@ -182,7 +182,7 @@ class Server:
         self.report(found.number, self.settings.rounds, said(found))
         return MetricRecord({"accuracy": accuracy, "loss": loss})
 
-    def _record(self, r: Round) -> None:
+    def _record(self, r: FederatedRound) -> None:
         """The round's own record, for `kws runs`."""
         folder = self.out / ROUNDS / f"{r.number:04}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ class Server:
         c = self.settings
         return f"{c.strategy}, {100 * c.fraction:g} % of clients of {c.speakers_per_client} speakers"
 
-    def heads(self) -> Personal | None:
+    def heads(self) -> FederatedHeads | None:
         """What the clients' own heads on the last round's network are worth; None: none are asked for.
 
         Raises:
@@ -217,7 +217,7 @@ class Server:
         household = Household(self.job.recipe, self.job.data, self.job.audio_path)
         return personalise(self.learner, household, self.validation[0], self.report)
 
-    def finish(self, *, stopped: bool = False, personal: Personal | None = None) -> tuple[Trained, Federated]:
+    def finish(self, *, stopped: bool = False, personal: FederatedHeads | None = None) -> tuple[Trained, Federated]:
         """Writes the network, ``train.json`` and ``federated.json``, so that `kws quantize` can go on.
 
         Raises:
@@ -308,7 +308,7 @@ def _record(recipe: Config, trained: Trained, result: Federated, origin: str) ->
     )
 
 
-def said(r: Round) -> str:
+def said(r: FederatedRound) -> str:
     """A round in a line."""
     if not r.number:
         return f"before the first round: {100 * r.validation_accuracy:.1f} %"
@@ -318,8 +318,8 @@ def said(r: Round) -> str:
     )
 
 
-def _log(rounds: list[Round]) -> str:
-    names = list(Round.model_fields)
+def _log(rounds: list[FederatedRound]) -> str:
+    names = list(FederatedRound.model_fields)
     lines = [",".join(names)]
     for r in rounds:
         values = r.model_dump()

@@ -18,9 +18,10 @@ import numpy as np
 from model_pipeline.config import Config
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.federated.job import Federated, Job
+from model_pipeline.federated.job import Job
 from model_pipeline.files import atomic_path, read_text, write_text
 from model_pipeline.folders import claim_dir
+from model_pipeline.outcomes import Federated
 from model_pipeline.packages import pip_install
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.rate import CLIP_MS

@@ -39,6 +39,7 @@ from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.listening.evaluate import Audio, evaluate_streaming
 from model_pipeline.native import ROOT
+from model_pipeline.outcomes import Distilled
 
 SHARED = ROOT.parent / "shared" / "data"
 WORDS = {
@@ -121,7 +122,7 @@ def base(work: Path) -> Path:
         write_config(config, work / "base.toml")
         with ui.progress("a base that has not heard the words") as progress:
             arguments = ["--config", str(work / "base.toml"), "--data", str(SHARED / "speech_commands")]
-            run_step("model_pipeline.training.distill", [*arguments, "--out", str(out)], progress)
+            run_step("model_pipeline.training.distill", [*arguments, "--out", str(out)], Distilled, progress)
     return out.resolve()
 
 

@@ -9,16 +9,24 @@ from typing import Any
 
 from model_pipeline import child
 from model_pipeline.errors import CheckFailed
+from model_pipeline.strict import Strict
 
 
-def job(values: dict[str, Any], progress: child.ProgressCallback, ask: child.Ask) -> dict[str, Any]:
+class Sum(Strict):
+    """What a job gives."""
+
+    sum: int
+    pid: int
+
+
+def job(values: dict[str, Any], progress: child.ProgressCallback, ask: child.Ask) -> Sum:
     print("noise of a library")
     if values["do"] == "refuse":
         raise CheckFailed("not today", hint="tomorrow")
     if values["do"] == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     progress(1, 1, "half way")
-    return {"sum": sum(ask({"number": n}) for n in range(values["count"])), "pid": os.getpid()}
+    return Sum(sum=sum(ask({"number": n}) for n in range(values["count"])), pid=os.getpid())
 
 
 if __name__ == "__main__":

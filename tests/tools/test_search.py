@@ -29,7 +29,9 @@ from model_pipeline.child import Worker
 from model_pipeline.compiler import compile_model, load_host
 from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.errors import KwsError
+from model_pipeline.outcomes import Untrained
 from tests.support import tiny_data
+from tests.support.worker_child import Sum
 from tests.tools.test_cli import kws
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -268,16 +270,18 @@ def test_limits() -> None:
 def test_a_worker_answers_asks_fails_and_goes_on() -> None:
     notes: list[str] = []
     with Worker("tests.support.worker_child", []) as worker:
-        first = worker.call({"do": "add", "count": 3}, lambda *a: notes.append(a[2]), lambda ask: 10 * ask["number"])
-        assert first["sum"] == 30 and notes == ["half way"]
+        first = worker.call(
+            {"do": "add", "count": 3}, Sum, lambda *a: notes.append(a[2]), lambda ask: 10 * ask["number"]
+        )
+        assert first.sum == 30 and notes == ["half way"]
         with pytest.raises(KwsError, match="not today") as refused:
-            worker.call({"do": "refuse"})
+            worker.call({"do": "refuse"}, Sum)
         assert refused.value.hint == "tomorrow" and refused.value.exit_code == 1
-        assert worker.call({"do": "add", "count": 0})["pid"] == first["pid"]
+        assert worker.call({"do": "add", "count": 0}, Sum).pid == first.pid
         with pytest.raises(KwsError, match=r"worker_child failed: it was killed"):
-            worker.call({"do": "die"})
-        again = worker.call({"do": "add", "count": 0})["pid"]
-        assert again != first["pid"]
+            worker.call({"do": "die"}, Sum)
+        again = worker.call({"do": "add", "count": 0}, Sum).pid
+        assert again != first.pid
     with pytest.raises(ProcessLookupError):
         os.kill(again, 0)
 
@@ -307,7 +311,7 @@ def test_a_real_search_measures_trains_and_prunes(tmp_path: Path, capfd: pytest.
             Costs(config.board, Limits(ram=20_000), worker, out)(small, narrow)
         # Without normalisation the values of a deep and narrow network must not fade.
         write_config(with_settings(small, ["train.shape={front=4, body=16, blocks=7, kernel=3}"]), narrow / "deep.toml")
-        worker.call({"do": "network", "config": str(narrow / "deep.toml"), "out": str(narrow / "deep")})
+        worker.call({"do": "network", "config": str(narrow / "deep.toml"), "out": str(narrow / "deep")}, Untrained)
         deep = compile_model((narrow / "deep" / "model.tflite").read_bytes())
         answers = load_host(deep).run(np.random.default_rng(1).integers(-128, 128, (9, deep.input.size), np.int8))
         assert len(np.unique(answers, axis=0)) > 1

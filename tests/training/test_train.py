@@ -27,6 +27,7 @@ from model_pipeline.features import model_input
 from model_pipeline.files import held
 from model_pipeline.manifest import input_scale, load_manifest, step_db
 from model_pipeline.native import ROOT
+from model_pipeline.outcomes import Quantized, Trained
 from model_pipeline.training import clips
 from model_pipeline.training.augment import (
     Noise,
@@ -70,14 +71,14 @@ def arguments(data: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def trained(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "train"
-    run_step("model_pipeline.train", [*arguments, "--out", str(out)])
+    run_step("model_pipeline.train", [*arguments, "--out", str(out)], Trained)
     return out
 
 
 @pytest.fixture(scope="module")
 def model(arguments: list[str], trained: Path) -> Path:
     out = trained.parent / "model"
-    run_step("model_pipeline.quantize", [*arguments, "--trained", str(trained), "--out", str(out)])
+    run_step("model_pipeline.quantize", [*arguments, "--trained", str(trained), "--out", str(out)], Quantized)
     return out
 
 
@@ -161,6 +162,7 @@ def test_a_model_of_other_words_is_refused(model: Path, trained: Path, tmp_path:
         run_step(
             "model_pipeline.quantize",
             [*arguments, "--set", 'keywords=["flat"]', "--trained", str(trained), "--out", str(tmp_path / "m")],
+            Quantized,
         )
     assert not (tmp_path / "m").exists()
 
@@ -206,18 +208,18 @@ def test_training_waits_for_what_a_killed_call_left_at_work_in_its_folder(
             said.append(text)
             other.close()  # the killed call's training has ended
 
-        run_step("model_pipeline.train", [*arguments, "--out", str(out)], progress)
+        run_step("model_pipeline.train", [*arguments, "--out", str(out)], Trained, progress)
     assert said[0] == f"waiting for another kws in {out}"
     assert json.loads((out / "train.json").read_text())["resumed_at"] == 8
 
 
 def test_child_errors_come_back_as_one_line(tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="no data folder"):
-        run_step(
-            "model_pipeline.train", ["--config", "plain", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "o")]
-        )
+        arguments = ["--config", "plain", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "o")]
+        run_step("model_pipeline.train", arguments, Trained)
     with pytest.raises(KwsError, match=r"no setting 'train\.epoch'"):
-        run_step("model_pipeline.train", ["--config", "plain", "--set=train.epoch=1", "--data", "x", "--out", "y"])
+        arguments = ["--config", "plain", "--set=train.epoch=1", "--data", "x", "--out", "y"]
+        run_step("model_pipeline.train", arguments, Trained)
 
 
 # --- augmentation
