@@ -212,7 +212,7 @@ def recording_blocks(path: Path, block: int = SAMPLE_RATE) -> Iterator[np.ndarra
 def _blocks(source: soundfile.SoundFile, path: Path, block: int, mix: _Mix) -> Iterator[np.ndarray]:
     convert = None
     if source.samplerate != SAMPLE_RATE:
-        import soxr  # what librosa resamples with
+        import soxr
 
         convert = soxr.ResampleStream(source.samplerate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
     waiting = np.empty(0, np.float32)
@@ -245,12 +245,14 @@ def as_pcm(samples: np.ndarray) -> np.ndarray:
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:
-    """float32 [n] at ``rate`` Hz to float32 at 16 kHz (librosa)."""
+    """float32 [n] at ``rate`` Hz to float32 at 16 kHz, [ceil(16000 n / rate)]."""
     if rate == SAMPLE_RATE:
         return samples
-    import librosa  # slow to import, and most data needs no resampling
+    import soxr
 
-    return librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq").astype(np.float32)
+    count = math.ceil(len(samples) * (SAMPLE_RATE / rate))
+    made = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")[:count]
+    return np.pad(made, (0, count - len(made))).astype(np.float32)
 
 
 def fit_clip(samples: np.ndarray, length: int = CLIP_SAMPLES) -> np.ndarray:

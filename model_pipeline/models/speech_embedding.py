@@ -127,13 +127,25 @@ class _Activation(keras.layers.Layer):
 @functools.cache
 def _filters() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The window [512] and the bands [bins, 32], without the bins above the last band."""
-    import librosa
-
     window = np.zeros(_FFT, np.float32)
-    window[(_FFT - _WINDOW) // 2 : (_FFT + _WINDOW) // 2] = librosa.filters.get_window("hann", _WINDOW)
-    bands = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_FFT, n_mels=BANDS, fmin=60, fmax=3800).T
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
+    window[(_FFT - _WINDOW) // 2 : (_FFT + _WINDOW) // 2] = hann
+    bands = _mel_bands(60.0, 3800.0).T
     bins = int(np.flatnonzero(bands.any(axis=1)).max()) + 1
     return window, np.ascontiguousarray(bands[:bins], np.float32)
+
+
+def _mel_bands(low: float, high: float) -> NDArray[np.float32]:
+    """Triangles of equal area along the frequencies of an FFT, [32, bins]: their corners lie at equal steps of the mel
+    scale of Slaney's Auditory Toolbox (1998), 15 a kilohertz up to 1 kHz and 27 for each factor of 6.4 above."""
+    linear, step = 15.0, np.log(6.4) / 27.0
+    ends = [hz * 3 / 200 if hz < 1000 else linear + np.log(hz / 1000) / step for hz in (low, high)]
+    mels = np.linspace(*ends, BANDS + 2)
+    corners = np.where(mels < linear, mels * 200 / 3, 1000 * np.exp(step * (mels - linear)))[:, None]
+    hz = np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)
+    first, middle, last = corners[:-2], corners[1:-1], corners[2:]
+    heights = np.minimum((hz - first) / (middle - first), (last - hz) / (last - middle))
+    return (np.maximum(heights, 0) * (2 / (last - first))).astype(np.float32)
 
 
 def _weights() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

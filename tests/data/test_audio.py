@@ -37,6 +37,18 @@ def test_other_rates_are_as_the_whole_file_resampled(tmp_path: Path, rate: int, 
     assert np.abs(found[:both].astype(int) - whole[:both]).max() <= 1
 
 
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 17640])
+@pytest.mark.parametrize("length", [1, 2, 50, 22049, 22050, 22051])
+def test_resampling_is_librosas(rate: int, length: int) -> None:
+    """Without importing it, which takes seconds."""
+    import librosa
+
+    sound = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
+    found = resample(sound, rate)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, librosa.resample(sound, orig_sr=rate, target_sr=SAMPLE_RATE))
+
+
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     path = _written(tmp_path / "a.wav", np.zeros(600 * SAMPLE_RATE, np.int16), SAMPLE_RATE)
     total = 0

@@ -395,6 +395,13 @@ def test_the_teacher_is_what_its_weights_file_computes(seconds: float, vectors: 
         interpreter.invoke()
         return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
+    import librosa
+
+    window, bands = teacher._filters()
+    np.testing.assert_allclose(window[56:456], librosa.filters.get_window("hann", 400), atol=1e-7)
+    mel = librosa.filters.mel(sr=16000, n_fft=512, n_mels=teacher.BANDS, fmin=60, fmax=3800).T
+    np.testing.assert_allclose(bands, mel[: len(bands)], rtol=1e-5, atol=1e-9)
+    assert not mel[len(bands) :].any()
     rng = np.random.default_rng(1)
     words = [np.round(9000 * tiny_data.glide(word, rng)).astype(np.int16) for word in ("rise", "fall")]
     clip = np.concatenate(words)[: int(seconds * 16000)]

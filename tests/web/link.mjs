@@ -1,7 +1,7 @@
 // The page's link over TCP: a session, INFO, and sound in clip mode. Prints what came of it as JSON.
 import { connect } from "node:net";
 
-const [folder, port, resendMs, count, helloMs] = process.argv.slice(2);
+const [folder, port, resendMs, count, helloMs, doneMs] = process.argv.slice(2);
 const { Link, LinkError } = await import(`${folder}/link.js`);
 const { Command, Mode, streamData, streamStart } = await import(`${folder}/protocol.js`);
 
@@ -35,7 +35,7 @@ try {
   for (let at = 0; at < samples.length; at += 254) {
     await link.send(Command.STREAM_DATA, streamData(at, samples.subarray(at, at + 254)));
   }
-  said.done = await link.stopStream(samples.length);
+  said.done = await link.stopStream(samples.length, Number(doneMs));
 } catch (error) {
   if (!(error instanceof LinkError)) throw error;
   Object.assign(said, { error: error.message, retry: error.retry, hint: error.hint });

@@ -17,9 +17,9 @@ COUNT = 5000
 SOUND = (np.arange(COUNT, dtype=np.int64) * 7919 % 65536 - 32768).astype("<i2").tobytes()
 
 
-def talk(firmware: FakeFirmware, resend_ms: int = 100, hello_ms: int = 20000) -> dict[str, Any]:
+def talk(firmware: FakeFirmware, resend_ms: int = 100, hello_ms: int = 20000, done_ms: int = 60000) -> dict[str, Any]:
     with listening(firmware) as url:
-        return node.run(HERE / "link.mjs", url.rpartition(":")[2], resend_ms, COUNT, hello_ms)
+        return node.run(HERE / "link.mjs", url.rpartition(":")[2], resend_ms, COUNT, hello_ms, done_ms)
 
 
 def test_a_clean_line() -> None:
@@ -48,7 +48,7 @@ def test_what_is_sent_arrives_once_and_in_order(seed: int, window: int) -> None:
 
 
 def test_what_the_device_loses_is_counted() -> None:
-    said = talk(FakeFirmware(Faults(drop_out=0.1, damage_out=0.1, seed=4)), 30)
+    said = talk(FakeFirmware(Faults(drop_out=0.1, damage_out=0.1, seed=4)), 30, done_ms=2000)
     assert said["counters"]["lost"] > 0 and said["counters"]["bad"] > 0
 
 

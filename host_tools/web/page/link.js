@@ -140,9 +140,9 @@ export class Link {
     return this.request(Command.SET_DETECTOR, "SetDetectorOk", detectorPayload(detector));
   }
 
-  // Ends a stream; resolves with StreamDone, or null if it was lost.
-  async stopStream(total) {
-    const done = this._next("StreamDone", Command.STREAM_STOP, 60000);
+  // Ends a stream; resolves with StreamDone, or null if none came in time: it was lost.
+  async stopStream(total, timeoutMs = 60000) {
+    const done = this._next("StreamDone", Command.STREAM_STOP, timeoutMs);
     done.catch(() => {});
     await this.send(Command.STREAM_STOP, u32(total));
     return done;
