@@ -140,7 +140,7 @@ def _mel_bands(low: float, high: float) -> NDArray[np.float32]:
     scale of Slaney's Auditory Toolbox (1998), 15 a kilohertz up to 1 kHz and 27 for each factor of 6.4 above."""
     linear, step = 15.0, np.log(6.4) / 27.0
     ends = [hz * 3 / 200 if hz < 1000 else linear + np.log(hz / 1000) / step for hz in (low, high)]
-    mels = np.linspace(*ends, BANDS + 2)
+    mels = np.linspace(ends[0], ends[1], BANDS + 2)
     corners = np.where(mels < linear, mels * 200 / 3, 1000 * np.exp(step * (mels - linear)))[:, None]
     hz = np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)
     first, middle, last = corners[:-2], corners[1:-1], corners[2:]
