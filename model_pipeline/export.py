@@ -12,7 +12,7 @@ from model_pipeline.compiler.emitter import float_bits
 from model_pipeline.compiler.ops import known_operators
 from model_pipeline.compiler.program import LayerRow
 from model_pipeline.compiler.reader import read_model
-from model_pipeline.config import CompileConfig
+from model_pipeline.config import CompileConfig, Packing
 from model_pipeline.ctext import braces, c_string, guarded
 from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
@@ -46,7 +46,7 @@ class Generated(CompileConfig):
     streaming: int
     macs: int
     constant_bytes: int
-    constant_bytes_by_packing: dict[str, int]
+    constant_bytes_by_packing: dict[Packing, int]
     layers: list[LayerRow]
 
 

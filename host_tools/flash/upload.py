@@ -8,10 +8,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from host_tools.boards import ROOT, Board
 from host_tools.flash import usb as devices
@@ -218,7 +217,7 @@ def wait_for_return(
     )
 
 
-def check_running(running: Running, expected: dict[str, Any]) -> None:
+def check_running(running: Running, expected: Mapping[str, str]) -> None:
     """Compares what the board says with what was flashed.
 
     Raises:
@@ -298,7 +297,7 @@ def come_back(flashing: Flashing, timeout: float = RETURN_S) -> Device | None:
     )
 
 
-def greet(flashing: Flashing, device: Device, expected: dict[str, Any], timeout: float = RETURN_S) -> Running:
+def greet(flashing: Flashing, device: Device, expected: Mapping[str, str], timeout: float = RETURN_S) -> Running:
     """Says hello and compares what runs with what was flashed. Native USB gets a second try: a port that has just
     come may be opened by a modem manager first.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -83,8 +83,8 @@ def wanted(models: Sequence[Path], size: bool | None, max_constants: int | None)
     return chosen(models[0], size, max_constants=max_constants)
 
 
-def constants_line(values: dict[str, Any]) -> str:
+def constants_line(choice: CompileConfig, size: int, by_packing: Mapping[Packing, int]) -> str:
     """Bytes of constants, for people: of this plan and of the other packings."""
-    limit = f", at most {values['max_constants']:,}" if values["max_constants"] else ""
-    others = ", ".join(f"{name} {size:,}" for name, size in values["constant_bytes_by_packing"].items())
-    return f"{values['constant_bytes']:,} B of constants (packed for {values['packing']}{limit}; {others})"
+    limit = f", at most {choice.max_constants:,}" if choice.max_constants else ""
+    others = ", ".join(f"{name} {other:,}" for name, other in by_packing.items())
+    return f"{size:,} B of constants (packed for {choice.packing}{limit}; {others})"

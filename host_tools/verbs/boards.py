@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from host_tools import ui
 from host_tools.options import common
+
+if TYPE_CHECKING:
+    from host_tools.boards import Board
 
 EXAMPLE = "Example: kws boards disco_f407vg"
 
@@ -20,39 +23,39 @@ def boards(
     from host_tools.boards import board_ids, load_board
 
     found = [load_board(name) for name in ([board] if board else board_ids())]
-    result: dict[str, Any] = {"boards": [{"id": b.id, "name": b.name, **b.kws.model_dump()} for b in found]}
+    result = {"boards": [{"id": b.id, "name": b.name, **b.kws.model_dump()} for b in found]}
 
-    def human(values: dict[str, Any]) -> None:
+    def human(_: object) -> None:
         if board:
-            _show(values["boards"][0])
+            _show(found[0])
             return
         table = ui.Table(box=None, padding=(0, 1, 0, 0), spare=(1, 2, 3))
         for title in ("board", "family", "flash", "RAM", "core", "emulators", "name"):
             table.add_column(title, no_wrap=title != "name")
-        for b in values["boards"]:
-            memory, clock = b["memory"], b["clock"]
+        for b in found:
+            memory, clock = b.kws.memory, b.kws.clock
             table.add_row(
-                b["id"],
-                b["family"],
-                f"{memory['flash_bytes'] // 1024} KB" if memory else "",
-                f"{memory['ram_bytes'] // 1024} KB" if memory else "",
-                f"{clock['core_hz'] / 1e6:g} MHz" if clock else "",
-                ", ".join(k for k, v in b["emulators"].items() if v is not None),
-                b["name"],
+                b.id,
+                b.kws.family,
+                f"{memory.flash_bytes // 1024} KB" if memory else "",
+                f"{memory.ram_bytes // 1024} KB" if memory else "",
+                f"{clock.core_hz / 1e6:g} MHz" if clock else "",
+                ", ".join(kind for kind, there in b.kws.emulators if there is not None),
+                b.name,
             )
         ui.out.show(table)
 
     ui.emit(result, json, human)
 
 
-def _show(board: dict[str, Any]) -> None:
-    table = ui.Table("key", "value", title=f"{board['id']}: {board['name']}", title_justify="left")
-    for key, value in _flat("", {k: v for k, v in board.items() if k not in ("id", "name")}):
+def _show(board: Board) -> None:
+    table = ui.Table("key", "value", title=f"{board.id}: {board.name}", title_justify="left")
+    for key, value in _flat("", board.kws.model_dump()):
         table.add_row(key, value)
     ui.out.show(table)
 
 
-def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [row for k, v in value.items() for row in _flat(f"{prefix}.{k}" if prefix else k, v)]
     if isinstance(value, list):

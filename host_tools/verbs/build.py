@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -89,33 +89,24 @@ def build(
             elf = Path(done.elf) if done.elf else None
             verdict = realtime.check(board, folder, engine, elf=elf, progress=progress)
 
-    def human(values: dict[str, Any]) -> None:
-        ui.out.say(
-            "{}: {} on {}, engine {}",
-            values["elf"] or "our part alone, no image",
-            values["model_name"],
-            values["board"],
-            values["engine"],
-        )
+    def human(_: object) -> None:
+        made = done.elf or "our part alone, no image"
+        ui.out.say("{}: {} on {}, engine {}", made, done.model_name, done.board, done.engine)
         table = ui.Table("memory", "bytes", "of which", "budget")
         table.columns[1].justify = table.columns[3].justify = "right"
-        parts = (
-            ("flash", "flash_total", {"code": "flash_code", "constants": "flash_constants", "data": "flash_data"}),
-            (
-                "RAM",
-                "ram_total",
-                {"arena": "ram_arena", "stack": "ram_stack", "variables": "ram_bss", "data": "ram_data"},
-            ),
-        )
-        for name, total, pieces in parts:
-            budget = values[f"{name.lower()}_budget"]
-            share = f"{budget:,} ({100 * values[total] / budget:.0f} % used)" if budget else "none"
-            text = ", ".join(f"{k} {values[v]:,}" for k, v in pieces.items() if values[v])
-            table.add_row(name, f"{values[total]:,}", text, share)
+        flash = {"code": done.flash_code, "constants": done.flash_constants, "data": done.flash_data}
+        ram = {"arena": done.ram_arena, "stack": done.ram_stack, "variables": done.ram_bss, "data": done.ram_data}
+        for name, total, budget, pieces in (
+            ("flash", done.flash_total, done.flash_budget, flash),
+            ("RAM", done.ram_total, done.ram_budget, ram),
+        ):
+            share = f"{budget:,} ({100 * total / budget:.0f} % used)" if budget else "none"
+            text = ", ".join(f"{piece} {size:,}" for piece, size in pieces.items() if size)
+            table.add_row(name, f"{total:,}", text, share)
         ui.out.show(table)
-        if values["missing"]:
-            ui.out.say("not counted: {}", values["missing"])
-        ui.out.say("constants of the model: {:,} B", values["model_constants"])
+        if done.missing:
+            ui.out.say("not counted: {}", done.missing)
+        ui.out.say("constants of the model: {:,} B", done.model_constants)
         if verdict:
             ui.out.say("{}", verdict.line())
 

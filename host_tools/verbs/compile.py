@@ -42,6 +42,7 @@ def compile(
                 (folder / name).write_text(text, encoding="utf-8")
     layers, edges = program.layers(), program.float_edges
     plan = program.streaming.told() if program.streaming else None
+    by_packing = constants_by_packing(tflite, streaming, frames)
     result = {
         "model": str(model),
         "model_hash": program.model_hash,
@@ -50,14 +51,14 @@ def compile(
         "macs": program.macs,
         **choice.model_dump(),
         "constant_bytes": program.constant_bytes,
-        "constant_bytes_by_packing": constants_by_packing(tflite, streaming, frames),
+        "constant_bytes_by_packing": by_packing,
         "layers": [asdict(row) for row in layers],
         "float_edges": [asdict(edge) for edge in edges],
         "out": str(out) if out is not None else None,
         "streaming": asdict(plan) if plan else None,
     }
 
-    def human(values: dict) -> None:
+    def human(_: object) -> None:
         table = ui.Table("", "operator", "output", "MACs", "constants")
         for column in (3, 4):
             table.columns[column].justify = "right"
@@ -77,11 +78,11 @@ def compile(
             )
         ui.out.say(
             "arena {:,} B (no plan is below {:,} B), {:,} MACs",
-            values["arena_bytes"],
-            values["arena_lower_bound"],
-            values["macs"],
+            program.arena_bytes,
+            program.plan.lower_bound,
+            program.macs,
         )
-        ui.out.say("{}", kernels.constants_line(values))
+        ui.out.say("{}", kernels.constants_line(choice, program.constant_bytes, by_packing))
         if plan:
             ui.out.say(
                 "streaming: {} of {} frames a call, equal to the window's model from call {} on",
@@ -92,8 +93,8 @@ def compile(
             for layer in plan.layers:
                 if layer.reason:
                     ui.out.say("  {} {}: all of it is computed each time", layer.place, layer.reason)
-        if values["out"]:
-            ui.out.say("written to {}", values["out"])
+        if out is not None:
+            ui.out.say("written to {}", out)
 
     ui.emit(result, json, human)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from host_tools import ui
 from host_tools.options import common
 from model_pipeline.errors import CheckFailed, KwsError
+
+if TYPE_CHECKING:
+    from host_tools.edgeimpulse.profile import Comparison
+    from host_tools.edgeimpulse.upload import Uploaded
 
 GROUP = typer.Typer(
     name="edgeimpulse",
@@ -37,29 +42,29 @@ def upload(
 
     if dry_run:
         clips, unused = step.clips_of(folder, word or [])
-        ui.emit({"clips": len(clips), "unused": unused, "labels": step.counts(clips)}, json, _show_labels)
+        labels = step.counts(clips)
+        result = {"clips": len(clips), "unused": unused, "labels": labels}
+        ui.emit(result, json, lambda _: _show_labels(labels, unused))
         return
     with Client() as client, ui.progress("uploading") as progress:
-        result = step.upload(client, folder, progress, words=word or [], jobs=jobs, fresh=fresh)
-    ui.emit(result, json, _show_uploaded)
-    if result.refused:
-        raise CheckFailed(
-            f"{result.refused} of {result.clips} recordings did not go up", hint="mend them and run again"
-        )
+        done = step.upload(client, folder, progress, words=word or [], jobs=jobs, fresh=fresh)
+    ui.emit(done, json, _show_uploaded)
+    if done.refused:
+        raise CheckFailed(f"{done.refused} of {done.clips} recordings did not go up", hint="mend them and run again")
 
 
-def _show_labels(values: dict[str, Any]) -> None:
+def _show_labels(labels: Mapping[str, Mapping[str, int]], unused: int) -> None:
     table = ui.Table("label", "training", "validation", "testing")
     for column in table.columns[1:]:
         column.justify = "right"
-    for label, splits in values["labels"].items():
+    for label, splits in labels.items():
         table.add_row(label, *(f"{splits.get(split, 0):,}" for split in ("training", "validation", "testing")))
     ui.out.show(table)
-    if values["unused"]:
-        ui.out.say("{:,} clips are on none of the lists and stay", values["unused"])
+    if unused:
+        ui.out.say("{:,} clips are on none of the lists and stay", unused)
 
 
-def _show_uploaded(result: Any) -> None:
+def _show_uploaded(result: Uploaded) -> None:
     ui.out.say("{} ({}): {:,} of {:,} clips sent", result.project_name, result.project, result.sent, result.clips)
     for number, text in (
         (result.before, "were there from before"),
@@ -121,7 +126,7 @@ def model(
     with Client() as client, ui.progress("model") as progress:
         manifest = fetch_model(client, out, progress, block=block, deployed=deployed, timeout=timeout)
 
-    def human(values: dict[str, Any]) -> None:
+    def human(_: object) -> None:
         front_end = manifest.foreign_front_end
         ui.out.say("{}: {} tells {}", str(out), manifest.name, ", ".join(manifest.labels))
         ui.out.say("  {:,} MACs an inference, for {} ms of sound", manifest.macs, front_end.window_ms)
@@ -162,7 +167,7 @@ def profile(
     ui.emit(result, json, _show_comparison)
 
 
-def _show_comparison(result: Any) -> None:
+def _show_comparison(result: Comparison) -> None:
     table = ui.Table("by", "on", "engine", "ms", "RAM", "flash", "", spare=(6,))
     for column in (3, 4, 5):
         table.columns[column].justify = "right"

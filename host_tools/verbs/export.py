@@ -92,7 +92,7 @@ def export(
         ui.out.say("  arena {:,} B (aot; {}), {:,} B (tflm, this host)", *arenas)
         each = f" for each {made.streaming} new frames" if made.streaming else ""
         ui.out.say("  {:,} MACs{}", made.macs, each)
-        ui.out.say("  {}", kernels.constants_line(made.model_dump()))
+        ui.out.say("  {}", kernels.constants_line(made, made.constant_bytes, made.constant_bytes_by_packing))
 
     ui.emit(result, json, human)
 
@@ -130,10 +130,10 @@ def _together(models: list[Path], out: Path, streaming: int | None, choice: Comp
     with ui.progress("exporting") as progress:
         plan = export_together(models, out, progress, streaming=streaming, choice=choice)
 
-    def human(values: dict) -> None:
-        ui.out.say("{}: {}", values["folder"], values["name"])
-        ui.out.say("  {:,} B for activations, {:,} B of constants", values["arena_bytes"], values["constant_bytes"])
-        ui.out.say("  {:,} MACs an inference of all", values["macs"])
+    def human(_: object) -> None:
+        ui.out.say("{}: {}", out, plan.name)
+        ui.out.say("  {:,} B for activations, {:,} B of constants", plan.arena_bytes, plan.constant_bytes)
+        ui.out.say("  {:,} MACs an inference of all", plan.macs)
 
     ui.emit({"folder": str(out), **plan.to_json()}, json, human)
 
@@ -152,13 +152,13 @@ def _library(
     with ui.progress("exporting") as progress:
         done = export_library(models, out, flavour, prefix, streaming=streaming, choice=choice, progress=progress)
 
-    def human(values: dict) -> None:
-        ui.out.say("{}: {} files, {:,} B, for {}", values["folder"], len(values["files"]), values["bytes"], flavour)
-        ui.out.say("  hears {}", ", ".join(values["labels"]))
-        look = f" and {values['look_bytes']:,} B of the second look's" if values["look_bytes"] else ""
-        state = f"{values['state_bytes']:,} B of state, of it " if values["state_bytes"] else ""
-        ui.out.say("  {}{:,} B for activations", state, values["arena_bytes"])
-        ui.out.say("  {:,} B of constants of the networks{}", values["constant_bytes"], look)
-        ui.out.say("  {:,} MACs an inference, {:,} a second", values["macs"], values["macs_per_second"])
+    def human(_: object) -> None:
+        ui.out.say("{}: {} files, {:,} B, for {}", done.folder, len(done.files), done.bytes, flavour)
+        ui.out.say("  hears {}", ", ".join(done.labels))
+        look = f" and {done.look_bytes:,} B of the second look's" if done.look_bytes else ""
+        state = f"{done.state_bytes:,} B of state, of it " if done.state_bytes else ""
+        ui.out.say("  {}{:,} B for activations", state, done.arena_bytes)
+        ui.out.say("  {:,} B of constants of the networks{}", done.constant_bytes, look)
+        ui.out.say("  {:,} MACs an inference, {:,} a second", done.macs, done.macs_per_second)
 
     ui.emit(asdict(done), json, human)

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from host_tools import ui
 from host_tools.options import common
 
+if TYPE_CHECKING:
+    from host_tools.flash.upload import Attempt, Flashing
+    from host_tools.flash.usb import Running
+
 EXAMPLE = "Example: kws flash --board nano33ble --dry-run"
+
+
+@dataclass(frozen=True)
+class Flashed:
+    """What came of it. ``attempts``: the last one worked; ``running``: what answered on ``port``, if it was asked."""
+
+    board: str
+    elf: str
+    method: str
+    attempts: list[Attempt]
+    port: str | None
+    running: Running | None
+    app: str
 
 
 def flash(
@@ -36,7 +53,7 @@ def flash(
     from host_tools.image.elf import check_image
 
     target = load_board(board)
-    expected: dict[str, Any] = {"board": board}
+    expected = {"board": board}
     image = elf or Path("build") / board / "firmware.elf"
     if elf is not None and not elf.is_file():
         raise flashing.KwsError(f"there is no firmware at {elf}", hint=f"kws build --board {board}")
@@ -62,76 +79,67 @@ def flash(
         plan = flashing.prepare(target, Path(built.elf), port=port, probe=probe, method=method)
     with ui.progress("flash") as bar:
         attempts = flashing.upload(plan.uploaders, plan.jobs, bar)
-    result: dict[str, Any] = {
-        "board": board,
-        "elf": str(plan.elf),
-        "method": attempts[-1].method,
-        "attempts": [vars(a) for a in attempts],
-        "port": None,
-        "running": None,
-        "app": speaks,
-    }
+    found, running = None, None
     if hello and speaks == "kws":  # MLPerf Tiny's has no hello of ours
         with ui.progress("wait for the board"):
             device = flashing.come_back(plan)
             if device is not None and device.port is not None:
-                result["port"] = device.port
-                result["running"] = asdict(flashing.greet(plan, device, expected))
-    ui.emit(result, json, _show)
+                found, running = device.port, flashing.greet(plan, device, expected)
+    done = Flashed(board, str(plan.elf), attempts[-1].method, attempts, found, running, speaks)
+    ui.emit(asdict(done), json, lambda _: _show(done))
 
 
-def _dry_run(plan: Any, model: list[Path] | None, engine: str, json: bool) -> None:
+def _dry_run(plan: Flashing, model: list[Path] | None, engine: str, json: bool) -> None:
     import shlex
 
     from host_tools.flash import upload as flashing
 
-    methods = [
-        {"method": u.name, "installed": u.find() is not None, "install": u.package, "steps": flashing.plan(u, job)}
-        for u, job in zip(plan.uploaders, plan.jobs, strict=True)
-    ]
+    ways = [(u, u.find() is not None, flashing.plan(u, job)) for u, job in zip(plan.uploaders, plan.jobs, strict=True)]
     build = ["kws", "build", "--board", plan.board.id, *(f"--model={path}" for path in model or ())]
     build += [] if engine == "aot" else ["--engine", engine]
+    built = plan.elf.is_file() and not model
     result = {
         "board": plan.board.id,
         "elf": str(plan.elf),
-        "built": plan.elf.is_file() and not model,
+        "built": built,
         "build": shlex.join(build),
         "port": plan.device.port if plan.device else None,
-        "methods": methods,
+        "methods": [
+            {"method": u.name, "installed": installed, "install": u.package, "steps": steps}
+            for u, installed, steps in ways
+        ],
     }
 
-    def human(values: dict[str, Any]) -> None:
-        if not values["built"]:
-            ui.out.say("{}", values["build"])
-        if len(values["methods"]) > 1:
-            ui.out.say("# {} ways, of which one is enough: kws flash tries them in this order", len(values["methods"]))
-        for entry in values["methods"]:
-            note = "" if entry["installed"] else f" (not installed: {entry['install']})"
-            ui.out.say("# {}{}", entry["method"], note)
-            for line in entry["steps"]:
+    def human(_: object) -> None:
+        if not built:
+            ui.out.say("{}", shlex.join(build))
+        if len(ways) > 1:
+            ui.out.say("# {} ways, of which one is enough: kws flash tries them in this order", len(ways))
+        for uploader, installed, steps in ways:
+            ui.out.say("# {}{}", uploader.name, "" if installed else f" (not installed: {uploader.package})")
+            for line in steps:
                 ui.out.say("{}", line)
 
     ui.emit(result, json, human)
 
 
-def _show(values: dict[str, Any]) -> None:
-    for attempt in values["attempts"][:-1]:
-        ui.out.say("{}: {}", attempt["method"], attempt["reason"])
-    ui.out.say("[green]✓[/] {} flashed by {}", values["board"], values["method"])
-    if values["running"]:
-        show_running(values["port"], values["running"])
-    elif values["app"] == "mlperf":
+def _show(done: Flashed) -> None:
+    for attempt in done.attempts[:-1]:
+        ui.out.say("{}: {}", attempt.method, attempt.reason)
+    ui.out.say("[green]✓[/] {} flashed by {}", done.board, done.method)
+    if done.running:
+        ui.out.say("  port       {}", done.port)
+        _show_running(done.running)
+    elif done.app == "mlperf":
         ui.out.say("  it speaks MLPerf Tiny's protocol: kws mlperf --port PORT --data DIR")
-    elif values["port"] is None:
+    elif done.port is None:
         ui.out.say("no serial port of this board is known: connect one and run kws devices --port PORT")
 
 
-def show_running(port: str, running: dict[str, Any]) -> None:
-    """Lines about a board that answered."""
-    ui.out.say("  port       {}", port)
-    ui.out.say("  firmware   {} for {}, build {}", running["firmware"], running["board"], running["build"])
-    ui.out.say("  model      {} by {}", running["model_hash"], running["engine"])
-    ui.out.say("  free RAM   {:,} bytes", running["free_ram"])
-    if running["fault"]:
-        values = ", ".join(f"{k} {v:#x}" for k, v in running["fault"].items())
+def _show_running(running: Running) -> None:
+    ui.out.say("  firmware   {} for {}, build {}", running.firmware, running.board, running.build)
+    ui.out.say("  model      {} by {}", running.model_hash, running.engine)
+    ui.out.say("  free RAM   {:,} bytes", running.free_ram)
+    if running.fault:
+        values = ", ".join(f"{k} {v:#x}" for k, v in running.fault.items())
         ui.out.say("[yellow]  the run before ended in a fault: {}[/]", values)

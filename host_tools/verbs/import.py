@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -34,12 +34,12 @@ def import_(
 
     manifest = import_model(source, out, front_end=front_end, cutoff=cutoff, window=window)
 
-    def human(values: dict[str, Any]) -> None:
+    def human(_: object) -> None:
         ui.out.say("{}: {} hears {}", str(out), manifest.name, ", ".join(manifest.labels))
         ui.out.say(
             "  {} frames of {} ms a step, {:,} MACs", manifest.window_frames, manifest.frontend.hop_ms, manifest.macs
         )
-        if values["role"] == "voice":
+        if manifest.role == "voice":
             ui.out.say("  it says whether anybody speaks; words of models beside it count only while it does")
 
     ui.emit(manifest.model_dump(mode="json"), json, human)

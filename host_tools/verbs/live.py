@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from host_tools.options import common
 from model_pipeline.errors import KwsError
 
 if TYPE_CHECKING:
+    from host_tools.link.info import Info
     from host_tools.link.session import Link
     from host_tools.live.feed import Source
     from host_tools.live.screen import Picture
@@ -110,7 +111,7 @@ def _source(pc: bool, mic: bool, wav: Path | None, fast: bool, overflow: Callabl
 
 def _run(
     link: Link,
-    info: Any,
+    info: Info,
     source: Source,
     model: Path | None,
     dump: Path | None,

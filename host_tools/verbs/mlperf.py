@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +16,8 @@ from host_tools.options import common, kernels
 from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:
-    from host_tools.mlperf.device import Device
+    from host_tools.mlperf.device import Device, Identity
+    from host_tools.mlperf.scripts import Accuracy, Performance
 
 EXAMPLE = (
     "Example: kws mlperf --board disco_f407vg --model kws_ref_model.tflite --data datasets/kws01 --limit 50   or, "
@@ -28,6 +30,18 @@ _CLOCKS = {
     "process": "the firmware was a process of this computer",
 }
 _PATIENCE_S = {True: 60.0, False: 10.0}  # emulated: on a busy machine
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What the scripts gave; None for one that was not run. ``clock``: whose time the timestamps are (`_CLOCKS`)."""
+
+    port: str | None
+    board: str | None
+    clock: str
+    device: Identity
+    accuracy: Accuracy | None = None
+    performance: Performance | None = None
 
 
 def mlperf(
@@ -74,7 +88,6 @@ def mlperf(
         raise KwsError(f"no features {features!r}", hint=f"features: {', '.join(FEATURES)}")
     if features == "mfcc" and model is None:
         raise KwsError("how the model scales its features is in its file", hint="--model FILE.tflite")
-    result: dict[str, Any] = {"port": port, "board": board, "clock": _clock(board)}
     tflite = None if model is None else kernels.read(model)
     program = None if tflite is None else compiled(tflite)
     samples = sets.samples(data)
@@ -93,19 +106,19 @@ def mlperf(
         raise KwsError(f"inputs of {size} bytes, of which the model takes {program.input_bytes}", hint="another --data")
 
     with _device(port, board, model, tflite, elf, baud) as device:
-        who = device.identify()
-        result["device"] = vars(who)
+        done = Submission(port, board, _clock(board), device.identify())
         if only != "performance":
             rows = arrays[:limit]
             with ui.progress("accuracy") as progress:
-                outcome = scripts.accuracy(device, rows, [s.label for s in chosen[: len(rows)]], program, progress)
-            result["accuracy"] = vars(outcome)
+                found = scripts.accuracy(device, rows, [s.label for s in chosen[: len(rows)]], program, progress)
+            done = replace(done, accuracy=found)
         if only != "accuracy":
             with ui.progress("performance") as progress:
                 speed = scripts.performance(device, arrays, seconds=seconds, progress=progress)
-            result["performance"] = {**vars(speed), "windows": [vars(window) for window in speed.windows]}
-    ui.emit(result, json, _show)
-    _judge(result.get("accuracy"), features)
+            done = replace(done, performance=speed)
+    ran = {key: value for key, value in asdict(done).items() if value is not None or key in ("port", "board")}
+    ui.emit(ran, json, lambda _: _show(done))
+    _judge(done.accuracy, features)
 
 
 def _clock(board: str | None) -> str:
@@ -155,38 +168,38 @@ def _device(
                 raise
 
 
-def _show(values: dict[str, Any]) -> None:
-    device = values["device"]
-    ui.out.say("device {}, model {}, {}", device["name"], device["model"], device["profile"])
-    if found := values.get("accuracy"):
-        auc = "no AUC of a part that lacks a class" if found["auc"] is None else f"AUC {found['auc']:.3f}"
-        target = "met" if found["meets_target"] else "not met"
-        ui.out.say("top-1 {:.1f} % of {:,} inputs, {}", 100 * found["top1"], found["inputs"], auc)
+def _show(done: Submission) -> None:
+    device = done.device
+    ui.out.say("device {}, model {}, {}", device.name, device.model, device.profile)
+    if found := done.accuracy:
+        auc = "no AUC of a part that lacks a class" if found.auc is None else f"AUC {found.auc:.3f}"
+        target = "met" if found.meets_target else "not met"
+        ui.out.say("top-1 {:.1f} % of {:,} inputs, {}", 100 * found.top1, found.inputs, auc)
         ui.out.say("  the closed division's 90 %: {}", target)
-        if found["compared"] is not None:
+        if found.compared is not None and found.different is not None:
             ui.out.say(
                 "  {:,} of {:,} answers equal the compiled plan's, value by value",
-                found["compared"] - found["different"],
-                found["compared"],
+                found.compared - found.different,
+                found.compared,
             )
-    if speed := values.get("performance"):
+    if speed := done.performance:
         table = ui.Table("window", "inferences", "seconds", "inferences/s")
         for column in table.columns[1:]:
             column.justify = "right"
-        for number, window in enumerate(speed["windows"], 1):
-            took = f"{window['microseconds'] / 1e6:.3f}"
-            table.add_row(str(number), f"{window['iterations']:,}", took, f"{window['throughput']:.3f}")
+        for number, window in enumerate(speed.windows, 1):
+            took = f"{window.microseconds / 1e6:.3f}"
+            table.add_row(str(number), f"{window.iterations:,}", took, f"{window.throughput:.3f}")
         ui.out.show(table)
-        ui.out.say("median throughput {:.3f} inferences/s", speed["throughput"])
-        if values["clock"] != "device":
-            ui.out.say("  {}: not a board's time, nor for a submission", _CLOCKS[values["clock"]])
+        ui.out.say("median throughput {:.3f} inferences/s", speed.throughput)
+        if done.clock != "device":
+            ui.out.say("  {}: not a board's time, nor for a submission", _CLOCKS[done.clock])
 
 
-def _judge(found: dict[str, Any] | None, features: str) -> None:
-    if found and found["different"]:
+def _judge(found: Accuracy | None, features: str) -> None:
+    if found and found.different:
         raise CheckFailed(
-            f"{found['different']} of {found['compared']} answers are not the compiled plan's",
+            f"{found.different} of {found.compared} answers are not the compiled plan's",
             hint="is it this model that the device was built with?",
         )
-    if found and features == "model" and found["inputs"] >= 20 and found["top1"] < 0.3:
+    if found and features == "model" and found.inputs >= 20 and found.top1 < 0.3:
         ui.err.say("hardly better than chance: files of 2.97 x MFCC want --features mfcc")

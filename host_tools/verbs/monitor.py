@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from host_tools.ui import Text
 from model_pipeline.rate import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    from host_tools.link.events import Event
     from host_tools.link.info import Info
     from host_tools.link.session import Link
 
@@ -39,7 +40,7 @@ def monitor(
     from host_tools.link.session import Link
     from host_tools.live import lines, tune
 
-    def say(event: Any) -> None:
+    def say(event: Event) -> None:
         if not json:
             ui.out.show(describe(event, info))
         elif (line := lines.as_line(event, info)) is not None:
@@ -65,7 +66,7 @@ def monitor(
 
 
 def _listen(
-    link: Link, info: Info, dump: Path | None, keep: Path | None, deadline: float | None, say: Callable[[Any], None]
+    link: Link, info: Info, dump: Path | None, keep: Path | None, deadline: float | None, say: Callable[[Event], None]
 ) -> None:
     """The board's own microphone until the deadline or Ctrl-C, which keeps what came."""
     from host_tools.live.feed import Feed, Source
@@ -83,7 +84,7 @@ def _listen(
             ui.err.say("[yellow]{} samples were lost[/]", feed.lost)
 
 
-def describe(event: Any, info: Info) -> Text:
+def describe(event: Event, info: Info) -> Text:
     """One line for people."""
     from host_tools.link import codes, events
     from host_tools.link import info as infos

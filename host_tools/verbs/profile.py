@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:  # `kws --help` loads no NumPy
     from host_tools.link.session import Link
+    from host_tools.measure.layers import Profile
     from model_pipeline.config import CompileConfig
 
 BAR = 16
@@ -72,7 +73,7 @@ def profile(
     if plot is not None:
         profiles.picture(found, plot)
         result["plot"] = str(plot)
-    ui.emit(result, json, _show)
+    ui.emit(result, json, lambda _: _show(found, plot))
     if not found.equal_to_host:
         raise CheckFailed(f"the outputs on {port or board or target} differ from those of this machine")
 
@@ -104,53 +105,55 @@ def _device(
             yield link
 
 
-def _show(values: dict[str, Any]) -> None:
-    unit = values["unit"]
+def _show(found: Profile, plot: Path | None) -> None:
+    from host_tools.measure.layers import DeviceProfile, PlanProfile
+
+    unit = found.unit
     heads = ("", "operator", "output", "MACs", "weights", "activations", unit, "a MAC", "share", "")
     table = ui.Table(*heads, spare=(9, 5, 4, 7, 2, 3))
     for column in (3, 4, 5, 6, 7, 8):
         table.columns[column].justify = "right"
-    most = max((row["share"] for row in values["layers"]), default=0) or 1
-    for row in values["layers"]:
+    most = max((row.share for row in found.layers), default=0) or 1
+    for row in found.layers:
         table.add_row(
-            str(row["call"]),
-            row["operator"],
-            "x".join(map(str, row["output"])),
-            f"{row['macs']:,}" if row["macs"] else "",
-            f"{row['weight_bytes']:,}" if row["weight_bytes"] else "",
-            f"{row['activation_bytes']:,}",
-            f"{row['cost']:,.0f}",
-            f"{row['per_mac']:.2f}" if row["per_mac"] is not None else "",
-            f"{100 * row['share']:.1f} %",
-            "█" * round(BAR * row["share"] / most),
+            str(row.call),
+            row.operator,
+            "x".join(map(str, row.output)),
+            f"{row.macs:,}" if row.macs else "",
+            f"{row.weight_bytes:,}" if row.weight_bytes else "",
+            f"{row.activation_bytes:,}",
+            f"{row.cost:,.0f}",
+            f"{row.per_mac:.2f}" if row.per_mac is not None else "",
+            f"{100 * row.share:.1f} %",
+            "█" * round(BAR * row.share / most),
         )
     ui.out.show(table)
-    each = f"a hop of {values['hop']} frames" if values["hop"] else "an inference"
-    per_mac = f", {values['per_mac']:.2f} a MAC" if values["per_mac"] else ""
+    each = f"a hop of {found.hop} frames" if found.hop else "an inference"
+    per_mac = f", {found.per_mac:.2f} a MAC" if found.per_mac else ""
     ui.out.say(
         "{:,.0f} {} {} ({:,} MACs{}), arena {:,} B",
-        values["cost"],
+        found.cost,
         unit,
         each,
-        values["macs"],
+        found.macs,
         per_mac,
-        values["arena_bytes"],
+        found.arena_bytes,
     )
-    if values["target"] == "m4":
+    if isinstance(found, PlanProfile) and found.target == "m4":
         ui.out.say(
             "flash {:,} B (kernels, plan, constants), RAM {:,} B, stack {:,} B; {} are not cycles",
-            values["flash_bytes"],
-            values["ram_bytes"],
-            values["stack_bytes"],
+            found.flash_bytes,
+            found.ram_bytes,
+            found.stack_bytes,
             unit,
         )
-    if values["target"] == "device":
+    if isinstance(found, DeviceProfile):
         ui.out.say(
             "{}: {}; RESULT's {:,.0f} hold {:,.0f} of looking at each layer",
-            values["board"],
-            values["unit_note"],
-            values["inference_ticks"],
-            values["hook"],
+            found.board,
+            found.unit_note,
+            found.inference_ticks,
+            found.hook,
         )
-    if "plot" in values:
-        ui.out.say("drawn to {}", values["plot"])
+    if plot is not None:
+        ui.out.say("drawn to {}", plot)

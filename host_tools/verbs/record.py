@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +28,30 @@ EXAMPLE = (
 )
 _CURVE_FROM = 8  # takes of two words: with fewer a learning curve is noise
 _METER = 40  # characters, from -80 to 0 dB
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A take that was not kept: at which second, and why."""
+
+    second: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was recorded of a word. ``keyword``: whether it is one of the project; ``takes``: by this speaker in all;
+    ``kept``: the files of now."""
+
+    word: str
+    keyword: bool
+    folder: str
+    speaker: str
+    split: str
+    takes: int
+    kept: list[str]
+    lost_samples: int
+    refused: list[Refused]
 
 
 def record(
@@ -66,12 +91,12 @@ def record(
     shelf = Shelf(recordings, word, speaker if speaker is not None else getpass.getuser())
     kept: list[str] = []
     counts: Track | None = None
-    refused: list[dict[str, Any]] = []
+    refused: list[Refused] = []
 
     def judge(take: Take) -> bool:
         seconds = round(take.start / SAMPLE_RATE, 2)
         if take.reason:
-            refused.append({"second": seconds, "reason": take.reason})
+            refused.append(Refused(seconds, take.reason))
             ui.err.say("[yellow]{:7.2f} s[/] not kept: {}", seconds, take.reason)
             return False
         path = shelf.keep(take)
@@ -91,39 +116,39 @@ def record(
     except KeyboardInterrupt:
         ui.err.say("stopped; what was kept stays, and the next call goes on from it")
     found = _curve(folder, recordings) if curve and kept else None
-    result = {
-        "word": word,
-        "keyword": word in config.keywords,
-        "folder": str(shelf.folder),
-        "speaker": shelf.speaker,
-        "split": which_set(f"{shelf.speaker}_nohash_0.wav"),
-        "takes": len(shelf.taken()),
-        "kept": kept,
-        "lost_samples": counts.lost + counts.dropped if counts else 0,
-        "refused": refused,
-        "curve": found.model_dump() if found else None,
-    }
-    ui.emit(result, json, lambda values: _human(values, found))
+    done = Recorded(
+        word=word,
+        keyword=word in config.keywords,
+        folder=str(shelf.folder),
+        speaker=shelf.speaker,
+        split=which_set(f"{shelf.speaker}_nohash_0.wav"),
+        takes=len(shelf.taken()),
+        kept=kept,
+        lost_samples=counts.lost + counts.dropped if counts else 0,
+        refused=refused,
+    )
+    result = {**asdict(done), "curve": found.model_dump() if found else None}
+    ui.emit(result, json, lambda _: _human(done, found))
     if not kept and refused:
         raise CheckFailed("no take could be kept", hint="the reasons are above")
 
 
-def _human(values: dict[str, Any], found: Curve | None) -> None:
+def _human(done: Recorded, found: Curve | None) -> None:
     ui.out.say(
         "{} takes kept, {} refused; {} of {} by this speaker in {}",
-        len(values["kept"]),
-        len(values["refused"]),
-        values["takes"],
-        values["word"],
-        values["folder"],
+        len(done.kept),
+        len(done.refused),
+        done.takes,
+        done.word,
+        done.folder,
     )
     use = {"training": "trains the model", "validation": "chooses the model", "testing": "measures the model"}
-    ui.out.say("  all that speaker {} says {} ({})", values["speaker"], use[values["split"]], values["split"])
-    if values["lost_samples"]:
-        ui.out.say("  [yellow]{} samples were lost[/] on the way from the board", values["lost_samples"])
+    ui.out.say("  all that speaker {} says {} ({})", done.speaker, use[done.split], done.split)
+    if done.lost_samples:
+        ui.out.say("  [yellow]{} samples were lost[/] on the way from the board", done.lost_samples)
     if found:
         _say_curve(found)
-    if not values["keyword"]:
+    if not done.keyword:
         ui.out.say("  no keyword of this project: the model learns it as another word")
 
 
@@ -156,7 +181,7 @@ def _say_curve(found: Curve) -> None:
         ui.out.say("  more takes help: the last doubling brought {:.0f} points", 100 * found.gain)
 
 
-def _cut(path: Path, judge: Any, clip: int) -> None:
+def _cut(path: Path, judge: Callable[[Take], bool], clip: int) -> None:
     from host_tools.words import takes
     from model_pipeline.data.audio import read_audio, resample, to_int16
 
@@ -185,7 +210,9 @@ def _sound(port: str | None, baud: int | None) -> Iterator[tuple[Iterator[np.nda
         yield blocks, track
 
 
-def _listen(blocks: Iterator[np.ndarray], word: str, missing: int, patience: float, judge: Any, clip: int) -> None:
+def _listen(
+    blocks: Iterator[np.ndarray], word: str, missing: int, patience: float, judge: Callable[[Take], bool], clip: int
+) -> None:
     from dataclasses import replace
 
     import numpy as np

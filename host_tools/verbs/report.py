@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -39,7 +39,7 @@ def report(
     with ui.progress("drawing the report"), reports.of_a_file(run):
         _, page = reports.write_report(results, folder)
 
-    def human(_: dict[str, Any]) -> None:
+    def human(_: object) -> None:
         with reports.of_a_file(run):
             show.results(results)
         ui.out.say("report: [bold]{}[/]", page)
@@ -57,7 +57,7 @@ def _card(model: Path, out: Path | None, *, json: bool) -> None:
         write_text(out, text)
     result = {"card": None if out is None else str(out), **({"text": text} if out is None else {})}
 
-    def human(_: dict[str, Any]) -> None:
+    def human(_: object) -> None:
         if out is None:
             ui.document(text)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -58,15 +58,15 @@ def run(
         **{key: value for key, value in results.to_json().items() if key not in ("clips", "config")},
     }
 
-    def human(values: dict[str, Any]) -> None:
+    def human(_: object) -> None:
         from host_tools.report import tables as show
 
         show.results(results)
         for warning in results.training.warnings if results.training else ():
             ui.out.say("warning: {}", warning)
-        ui.out.say("report: [bold]{}[/]", values["report"])
+        ui.out.say("report: [bold]{}[/]", result["report"])
         if told:
-            ui.out.say("in MLflow: run {} of {}", values["mlflow"], told.uri)
+            ui.out.say("in MLflow: run {} of {}", result["mlflow"], told.uri)
 
     if told:
         result["mlflow"] = told.write(read(folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,8 @@ from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.text import to_json
 
 if TYPE_CHECKING:
-    from host_tools.records.compare import Comparison
+    from host_tools.records.compare import Comparison, Difference
+    from host_tools.records.find import Found
 
 GROUP = typer.Typer(
     name="runs",
@@ -53,7 +54,7 @@ def list_(
     _list(runs)
 
 
-def _list(runs: Sequence[Any]) -> None:
+def _list(runs: Sequence[Found]) -> None:
     from model_pipeline.record import shown
 
     columns = ("accuracy", "false_accepts_per_hour", "flash", "inference_instructions")
@@ -86,20 +87,22 @@ def show(run: Place, json: common.Json = False) -> None:
     """Show a run's record: what it was made of, and each figure with its interval."""
     from host_tools.records.find import read
 
-    ui.emit(read(run).as_json(), json, _show)
+    found = read(run)
+    ui.emit(found.as_json(), json, lambda _: _show(found))
 
 
-def _show(values: dict[str, Any]) -> None:
-    from model_pipeline.record import FIGURES, Figure, interval_shown, shown
+def _show(found: Found) -> None:
+    from model_pipeline.record import FIGURES, interval_shown, shown
 
-    ui.out.say("[bold]{}[/]: {}{}", values["name"], values["kind"], "" if values["whole"] else " (not finished)")
-    for title, key in (
-        ("folder", "place"), ("part of", "parent"), ("origin", "origin"), ("made", "made"),
-        ("kws", "kws"), ("board", "board"),
-        ("configuration", "config_hash"), ("data", "data_hash"), ("model", "model_hash"),
+    record = found.record
+    ui.out.say("[bold]{}[/]: {}{}", record.name, record.kind, "" if record.whole else " (not finished)")
+    for title, text in (
+        ("folder", str(found.place)), ("part of", record.parent), ("origin", record.origin), ("made", record.made),
+        ("kws", record.kws), ("board", record.board),
+        ("configuration", record.config_hash[:16]), ("data", record.data_hash[:16]), ("model", record.model_hash[:16]),
     ):  # fmt: skip
-        if values[key]:
-            ui.out.say("  [dim]{:13}[/] {}", title, values[key][:16] if key.endswith("_hash") else values[key])
+        if text:
+            ui.out.say("  [dim]{:13}[/] {}", title, text)
     table = ui.Table(
         "figure",
         "value",
@@ -109,8 +112,8 @@ def _show(values: dict[str, Any]) -> None:
         spare=(4, 3),
     )
     table.columns[1].justify = table.columns[2].justify = "right"
-    for name in [n for n in FIGURES if n in values["figures"]]:
-        figure = Figure.model_validate(values["figures"][name])
+    for name in [n for n in FIGURES if n in record.figures]:
+        figure = record.figures[name]
         interval = interval_shown(name, figure)
         table.add_row(name, shown(name, figure.value), interval, figure.sample, FIGURES[name].text)
     ui.out.show(table)
@@ -165,7 +168,7 @@ def _parts(labels: Sequence[str], names: Sequence[str]) -> list[list[int]]:
     return [[0, *others[n : n + each]] for n in range(0, len(others), each)]
 
 
-def _differences(title: str, labels: Sequence[str], rows: Sequence[Any]) -> None:
+def _differences(title: str, labels: Sequence[str], rows: Sequence[Difference]) -> None:
     some = rows[:_ROWS]
     for part in _parts(labels, [row.name for row in some]) if some else []:
         table = ui.Table(title, *(labels[n] for n in part), box=None, pad_edge=False)
@@ -176,7 +179,7 @@ def _differences(title: str, labels: Sequence[str], rows: Sequence[Any]) -> None
         ui.out.say("… and {:,} more; --json tells all", len(rows) - len(some))
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if value is None:
         return "–"
     text = value if isinstance(value, str) else to_json(value)
@@ -251,7 +254,7 @@ def gate(
     failed = [check for check in checks if not check.holds]
     result = {"run": str(run), "passed": not failed, "checks": [check.model_dump() for check in checks]}
 
-    def human(_: dict[str, Any]) -> None:
+    def human(_: object) -> None:
         for check in checks:
             mark = ui.Text("ok  ", "green") if check.holds else ui.Text("FAIL", "bold red")
             ui.out.say("{} {}; wanted: {}", mark, check.why, check.wanted)
@@ -270,10 +273,10 @@ def figures(json: common.Json = False) -> None:
 
     from model_pipeline.record import FIGURES
 
-    def human(values: dict[str, Any]) -> None:
+    def human(_: object) -> None:
         table = ui.Table("figure", "better", "what it is", box=None, pad_edge=False)
-        for name, meaning in values.items():
-            table.add_row(name, meaning["better"] or "–", meaning["text"])
+        for name, meaning in FIGURES.items():
+            table.add_row(name, meaning.better or "–", meaning.text)
         ui.out.show(table)
 
     ui.emit({name: asdict(meaning) for name, meaning in FIGURES.items()}, json, human)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from host_tools import ui
 from host_tools.options import common
+
+if TYPE_CHECKING:
+    from host_tools.check.selftest import Finding
 
 EXAMPLE = "Example: kws selftest --port /dev/ttyACM0   or   kws selftest --board disco_f407vg"
 
@@ -47,18 +51,18 @@ def selftest(
                 findings.append(finding)
     finally:
         if findings:
-            ui.emit({"port": port, "board": board, "checks": [vars(f) for f in findings]}, json, _show)
+            result = {"port": port, "board": board, "checks": [vars(f) for f in findings]}
+            ui.emit(result, json, lambda _: _show(findings))
     failed = [f.name for f in findings if f.state == "failed"]
     if failed:
         raise CheckFailed(f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
 
 
-def _show(values: dict[str, Any]) -> None:
+def _show(findings: Sequence[Finding]) -> None:
     signs = {
         "passed": ui.styled("[green]✓[/]"),
         "failed": ui.styled("[red]✗[/]"),
         "skipped": ui.styled("[dim]–[/]"),
     }
-    for check in values["checks"]:
-        name = check["name"].replace("_", " ")
-        ui.out.say("{} {:22} {}", signs[check["state"]], name, check["detail"])
+    for found in findings:
+        ui.out.say("{} {:22} {}", signs[found.state], found.name.replace("_", " "), found.detail)

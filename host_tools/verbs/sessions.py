@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -13,6 +13,8 @@ from model_pipeline.errors import CheckFailed, KwsError
 from model_pipeline.rate import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from model_pipeline.data.sessions import Session
 
 Split = Annotated[str, typer.Option(help="Whose clips: training, validation or testing.")]
@@ -55,20 +57,13 @@ def make(
             made.append(session)
             said = sum(s.about["keywords"] for s in made)
             progress(said, max(said, keywords), session.name)
-    result = {
-        "sessions": [str(path) for path in paths],
-        "seconds": round(sum(session.seconds for session in made), 1),
-        "keywords": sum(session.about["keywords"] for session in made),
-    }
+    length = round(sum(session.seconds for session in made), 1)
+    said = sum(session.about["keywords"] for session in made)
+    result = {"sessions": [str(path) for path in paths], "seconds": length, "keywords": said}
 
-    def human(values: dict[str, Any]) -> None:
-        ui.out.say(
-            "{}: {} sessions of {:.1f} minutes in all, {} keywords",
-            out,
-            len(paths),
-            values["seconds"] / 60,
-            values["keywords"],
-        )
+    def human(_: object) -> None:
+        minutes = length / 60
+        ui.out.say("{}: {} sessions of {:.1f} minutes in all, {} keywords", out, len(paths), minutes, said)
 
     ui.emit(result, json, human)
 
@@ -120,7 +115,7 @@ def compare(
 
 def _audio(
     labels: list[str], data: Path | None, wav: Path | None, seconds: float, split: str, snr: float, seed: int
-) -> Any:
+) -> np.ndarray:
     import numpy as np
 
     from model_pipeline.data.audio import read_audio, resample, to_int16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from model_pipeline.rate import SAMPLE_RATE
 if TYPE_CHECKING:
     import numpy as np
 
+    from host_tools.link.session import Link
     from host_tools.measure.results import Measurement
 
 EXAMPLE = (
@@ -84,7 +85,7 @@ def stream(
             paths = report.write_report(results, out)
         result |= {"results": str(paths[0]), "report": str(paths[1])}
 
-    def human(_: dict[str, Any]) -> None:
+    def human(_: object) -> None:
         from host_tools.report import tables as show
 
         show.results(results)
@@ -97,7 +98,7 @@ def stream(
     verdict(results, out / "report.html" if out else "--out DIR, which keeps every clip's result")
 
 
-def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) -> Measurement:
+def _clips(link: Link, data: Path, count: int, paced: int, model: Path | None) -> Measurement:
     from host_tools.measure import clips as measuring
 
     with ui.progress(f"stream {count} clips") as progress:
@@ -109,7 +110,7 @@ def _clips(link: Any, data: Path, count: int, paced: int, model: Path | None) ->
         return measuring.measure_clips(link, info, dataset, chosen, realtime=paced, progress=progress)
 
 
-def _live(link: Any, source: Iterator[np.ndarray], *, realtime: bool, endless: bool, json: bool) -> None:
+def _live(link: Link, source: Iterator[np.ndarray], *, realtime: bool, endless: bool, json: bool) -> None:
     """Detections as they come, and under them the posteriors of the last result; or a line of JSON an event."""
     from host_tools.link import stream as streams
     from host_tools.link.events import Detection, Result, StreamDone

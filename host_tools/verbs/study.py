@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from host_tools import ui
 from host_tools.options import common
 from host_tools.options.recipe import Settings
 from model_pipeline.errors import KwsError
+
+if TYPE_CHECKING:
+    from host_tools.study.results import Compression
 
 GROUP = typer.Typer(
     name="study",
@@ -69,7 +72,7 @@ def compression(
     wish = Wish(_shares(shares), epochs, minutes, aware, tuple(negative or ()))
     with ui.progress("study") as progress:
         found = compress(recipe, data, out, wish, progress, fresh=fresh)
-    ui.emit({"out": str(out), **found.model_dump(mode="json")}, json, _show)
+    ui.emit({"out": str(out), **found.model_dump(mode="json")}, json, lambda _: _show(found, out))
 
 
 def _shares(text: str) -> tuple[float, ...]:
@@ -82,11 +85,10 @@ def _shares(text: str) -> tuple[float, ...]:
     return found
 
 
-def _show(values: dict[str, Any]) -> None:
+def _show(found: Compression, out: Path) -> None:
     from host_tools.study.page import PAGE, cell
-    from host_tools.study.results import COSTS, Compression
+    from host_tools.study.results import COSTS
 
-    found = Compression.model_validate({key: value for key, value in values.items() if key != "out"})
     table = ui.Table(
         "network", "int8", "packed", "right", "missed", "flash", "RAM", "instr./s", "false/h", "front",
         spare=(4, 6),
@@ -112,6 +114,6 @@ def _show(values: dict[str, Any]) -> None:
         ui.out.say("[yellow]{} points are left[/]: the same command goes on", found.left)
     ui.out.say(
         "drawn to [bold]{}[/]; each point is a run: kws runs show {}",
-        Path(values["out"]) / PAGE,
-        Path(values["out"]) / "points" / found.points[0].name if found.points else values["out"],
+        out / PAGE,
+        out / "points" / found.points[0].name if found.points else out,
     )

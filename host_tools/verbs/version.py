@@ -22,22 +22,24 @@ def version(json: common.Json = False) -> None:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+    ours, python = metadata.version("micro-kws"), platform.python_version()
+    models = [str(p.parent) for p in sorted(FIRMWARE.glob("*/model.json"))]
     result = {
-        "kws": metadata.version("micro-kws"),
-        "python": platform.python_version(),
+        "kws": ours,
+        "python": python,
         "firmware": str(FIRMWARE),
-        "models": [str(p.parent) for p in sorted(FIRMWARE.glob("*/model.json"))],
+        "models": models,
         "cache": str(cache_dir()),
         "packages": found,
     }
 
-    def human(values: dict) -> None:
-        ui.out.say("kws {}, Python {}", values["kws"], values["python"])
+    def human(_: object) -> None:
+        ui.out.say("kws {}, Python {}", ours, python)
         place = "this checkout" if CHECKOUT else "the installed package"
-        ui.out.say("firmware and boards: {} ({})", values["firmware"], place)
-        for path in values["models"]:
+        ui.out.say("firmware and boards: {} ({})", FIRMWARE, place)
+        for path in models:
             ui.out.say("shipped model: {}", path)
-        for name, number in values["packages"].items():
+        for name, number in found.items():
             ui.out.say("  {} {}", name, number)
 
     ui.emit(result, json, human)
