@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,7 +17,7 @@ from model_pipeline.native import ROOT
 from model_pipeline.strict import Strict
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     """JSON has no hexadecimal numbers; "0x08000000" is one here."""
     if isinstance(value, str):
         try:

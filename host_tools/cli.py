@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import typer
 
@@ -148,11 +147,11 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _finite(verb: Callable[..., Any]) -> Callable[..., Any]:
+def _finite(verb: Callable[..., object]) -> Callable[..., object]:
     """The verb, whose numbers are neither nan nor inf: every check of a range would let nan through."""
 
     @functools.wraps(verb)
-    def checked(**values: Any) -> Any:
+    def checked(**values: object) -> object:
         for name, value in values.items():
             for number in value if isinstance(value, list) else [value]:
                 if isinstance(number, float) and not math.isfinite(number):

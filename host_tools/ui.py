@@ -14,7 +14,7 @@ import numbers
 import re
 import string
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.cells import cell_len, set_cell_size
@@ -48,7 +48,7 @@ class _Values(string.Formatter):
         self.lines = lines
         self.styled: list[Text] = []
 
-    def format_field(self, value: Any, format_spec: str) -> str:
+    def format_field(self, value: object, format_spec: str) -> str:
         if isinstance(value, Text):
             self.styled.append(value)
             return _STYLED
@@ -245,6 +245,6 @@ def some_words(absent: Sequence[str]) -> None:
         out.say("[yellow]no clips of {}[/]: the figures are of the other words", ", ".join(absent))
 
 
-def emit_line(event: dict[str, Any]) -> None:
+def emit_line(event: Mapping[str, object]) -> None:
     """Prints ``event`` as one line of JSON, at once."""
     print(to_json(event), flush=True)

@@ -91,7 +91,7 @@ def write_bytes(target: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def write_json(target: Path, value: Any) -> None:
+def write_json(target: Path, value: object) -> None:
     """Writes ``value`` as indented JSON, whole or not at all."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
-from typing import Any
 
 from model_pipeline.errors import KwsError
 from model_pipeline.files import disk_error, fsync_path, read_json, sync_tree, write_json
@@ -346,11 +345,11 @@ def _covered(name: str, patterns: Iterable[str], is_folder: bool = False) -> boo
     return False
 
 
-def _ancestors(path: Path) -> list[Any]:
+def _ancestors(path: Path) -> list[tuple[int, int] | str]:
     """What is the same for two paths to one place, for ``path`` and each folder above it (a case-insensitive file
     system and links included)."""
     real = real_path(path)
-    keys: list[Any] = []
+    keys: list[tuple[int, int] | str] = []
     for place in (real, *real.parents):
         try:
             status = place.stat()
@@ -360,7 +359,7 @@ def _ancestors(path: Path) -> list[Any]:
     return keys
 
 
-def _are_names(names: Any) -> bool:
+def _are_names(names: object) -> bool:
     return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 

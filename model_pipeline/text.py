@@ -34,7 +34,7 @@ def shown(text: object, limit: int = LIMIT, *, lines: bool = False) -> str:
     return result if len(text) <= limit else f"{result}… ({len(text) - limit:,} characters more)"
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
+def to_json(value: object, indent: int | None = None) -> str:
     """``value`` as JSON with its letters as they are, and every character that a terminal may obey as ``\\u…``."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
     return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -7,7 +7,7 @@ import select
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 import serial
 
@@ -22,7 +22,20 @@ class CantOpen(DeviceError):
     """The port itself can't be opened, whatever is behind it."""
 
 
-def reader(port: Any) -> Callable[[], bytes]:
+class Port(Protocol):
+    """What is used of pyserial's ports. One whose ``fileno`` raises or is not there has ``in_waiting``."""
+
+    timeout: float | None
+
+    @property
+    def in_waiting(self) -> int: ...
+    def fileno(self) -> int: ...
+    def read(self, size: int = 1, /) -> bytes: ...
+    def write(self, data: bytes, /) -> int | None: ...
+    def close(self) -> None: ...
+
+
+def reader(port: Port) -> Callable[[], bytes]:
     """A function that waits at most 50 ms and returns what has arrived; it raises `PORT_ERRORS`."""
     try:
         handle = port.fileno()
@@ -57,7 +70,7 @@ def claim(url: str) -> socket.socket | None:
     return held
 
 
-def open_port(url: str, baud: int = BAUD) -> Any:
+def open_port(url: str, baud: int = BAUD) -> Port:
     """An open pyserial port, which this process alone has.
 
     Raises:

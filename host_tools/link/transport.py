@@ -30,7 +30,7 @@ from host_tools.link.events import (
 )
 from host_tools.link.frames import BadFrame, Decoder, Frame
 from host_tools.link.payloads import parse_event
-from host_tools.link.port import PORT_ERRORS, reader
+from host_tools.link.port import PORT_ERRORS, Port, reader
 from model_pipeline.errors import DeviceError
 
 TRIES = 10  # resends of one frame before the link is given up
@@ -44,6 +44,7 @@ MAX_LOGS = 256  # of them LOG, which a device may send without end
 LOG_FLOOD = 10_000
 _FLOOD_S = 2.0
 _E = TypeVar("_E", bound=Event)
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -84,8 +85,8 @@ class Transport:
     All methods may raise DeviceError once the port or the device has gone.
     """
 
-    def __init__(self, port: Any, name: str = "port", *, resend_s: float = RESEND_S) -> None:
-        """``port``: an open pyserial port, or anything with its read, write, close and (optionally) fileno."""
+    def __init__(self, port: Port, name: str = "port", *, resend_s: float = RESEND_S) -> None:
+        """``port``: an open one."""
         self.name = name
         self.counters = Counters()
         self.device: HelloReply | None = None
@@ -220,7 +221,7 @@ class Transport:
             self._fail(DeviceError(f"{self.name}: the link stopped: {error!r}"))
             raise
 
-    def _use_port(self, call: Callable[[], Any]) -> Any:
+    def _use_port(self, call: Callable[[], _T]) -> _T | None:
         """``call()``, or None when the port is gone."""
         try:
             return call()

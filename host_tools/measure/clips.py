@@ -19,6 +19,7 @@ from host_tools.measure import metrics
 from host_tools.measure.results import Agreement, ClipRow, Measurement
 from model_pipeline.config import SILENCE, UNKNOWN, DataConfig
 from model_pipeline.data.dataset import Clip, Dataset
+from model_pipeline.data.split import Split
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError
 from model_pipeline.files import read_bytes
 from model_pipeline.manifest import keywords_of, load_manifest
@@ -68,7 +69,7 @@ def host_outputs(model: Path, audio: np.ndarray) -> np.ndarray:
     return runner(read_bytes(model / "model.tflite"), host_engine())(inputs)
 
 
-def choose_clips(dataset: Dataset, count: int, split: Any = "testing") -> list[Clip]:
+def choose_clips(dataset: Dataset, count: int, split: Split = "testing") -> list[Clip]:
     """``count`` of the split's evaluation clips (all, if there are fewer), spread evenly over the labels and within
     a label over its list; always the same."""
     by_label: dict[int, list[Clip]] = {}
@@ -85,7 +86,7 @@ def choose_clips(dataset: Dataset, count: int, split: Any = "testing") -> list[C
 
 
 def open_dataset(
-    folder: Any, labels: Sequence[str], config: DataConfig | None = None, clip_ms: int | None = None
+    folder: Path, labels: Sequence[str], config: DataConfig | None = None, clip_ms: int | None = None
 ) -> Dataset:
     """The data folder under a device's labels; it may lack some of the keywords. ``clip_ms``: of its model's clips,
     where that is known.

@@ -8,9 +8,9 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from host_tools.link.port import PORT_ERRORS, claim, open_port, reader
+from host_tools.link.port import PORT_ERRORS, Port, claim, open_port, reader
 from model_pipeline.errors import DeviceError
 from model_pipeline.text import shown
 
@@ -48,8 +48,8 @@ class Device:
     """One session. All methods raise DeviceError where the device answers anything else than the protocol has, or
     nothing for ``patience_s``."""
 
-    def __init__(self, port: Any, name: str = "port", *, patience_s: float = 10.0) -> None:
-        """``port``: an open pyserial port, or anything with its read, write, close and (optionally) fileno."""
+    def __init__(self, port: Port, name: str = "port", *, patience_s: float = 10.0) -> None:
+        """``port``: an open one."""
         self.name = name
         self.patience_s = patience_s
         self._port = port

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import JsonValue
 
 from host_tools.records.find import Found
 from model_pipeline.record import FIGURES, Figure, Record
@@ -17,7 +19,7 @@ class Difference(Strict):
     """A setting, or a fact of the record, that is not the same in all runs; None where a run has none."""
 
     name: str
-    values: list[Any]
+    values: list[JsonValue]
 
 
 class FigureRow(Strict):
@@ -61,9 +63,9 @@ def compare(runs: Sequence[Found]) -> Comparison:
     )
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(config: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
     """A configuration's values by their dotted names, as ``--set`` has them; lists stay whole."""
-    found: dict[str, Any] = {}
+    found: dict[str, JsonValue] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
@@ -90,7 +92,7 @@ def _holds(figure: Figure, value: float) -> bool:
     return (figure.low is None or figure.low <= value) and (figure.high is None or value <= figure.high)
 
 
-def _differing(name: str, values: list[Any], known: Sequence[bool] | None = None) -> Difference | None:
+def _differing(name: str, values: list[JsonValue], known: Sequence[bool] | None = None) -> Difference | None:
     counted = [v for v, there in zip(values, known, strict=True) if there] if known else values
     return Difference(name=name, values=values) if any(v != counted[0] for v in counted[1:]) else None
 

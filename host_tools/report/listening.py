@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from host_tools import ui
 from host_tools.ui import Table
@@ -18,6 +18,9 @@ from model_pipeline.listening.results import (
 )
 from model_pipeline.manifest import DetectorDefaults
 from model_pipeline.rate import ms_of
+
+if TYPE_CHECKING:
+    from model_pipeline.listening.look import Learnt
 
 _LISTED = 24  # words that never fired
 _AROUND = 12  # places that are shown of a corpus
@@ -155,20 +158,18 @@ def calibration(result: Calibration) -> None:
         figures(result.measured)
 
 
-def second_look(result: dict[str, Any]) -> None:
+def second_look(result: Learnt) -> None:
     """Prints what `model_pipeline.listening.look.look` gave."""
     ui.out.say(
         "[bold]{}[/] (model {}): {:,} words and {:,} results that are none, of {:.1f} h ({})",
-        result["name"],
-        result["model"],
-        result["words"],
-        result["rows"],
-        result["hours"],
-        ", ".join(result["corpora"]),
+        result.name,
+        result.model,
+        result.words,
+        result.rows,
+        result.hours,
+        ", ".join(result.corpora),
     )
-    ui.out.say(
-        "a second look of {:,} MACs a result and {:,} bytes of constants", result["macs"], result["constant_bytes"]
-    )
+    ui.out.say("a second look of {:,} MACs a result and {:,} bytes of constants", result.macs, result.constant_bytes)
 
 
 def _detector(detector: DetectorDefaults, labels: list[str], hop_ms: float) -> None:

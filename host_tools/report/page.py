@@ -7,7 +7,6 @@ import contextlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from host_tools.image.build import BuildResult
 from host_tools.measure.results import Memory
@@ -88,7 +87,7 @@ def render(results: Results) -> str:
     )
 
 
-def _visible(value: Any) -> Any:
+def _visible(value: object) -> object:
     """A text of a file as the page may hold it: no character that turns a line round, or that HTML has none of."""
     return shown(value) if type(value) is str else value  # Markup is ours
 

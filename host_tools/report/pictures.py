@@ -247,7 +247,7 @@ def memory(rows: Sequence[Memory]) -> str:
     return picture("memory", "Memory used and there", (WIDTH, 0.2 + 0.65 * len(rows)), draw)
 
 
-def _cell(column: int, row: int, colour: str, alpha: float) -> Any:
+def _cell(column: int, row: int, colour: str, alpha: float) -> Rectangle:
     return Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, facecolor=colour, alpha=alpha, edgecolor="none")
 
 

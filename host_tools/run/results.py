@@ -21,7 +21,7 @@ from model_pipeline.manifest import load_manifest
 _ENGINE_NAMES = {"tflm": "TensorFlow Lite Micro", "aot": "our own kernels"}
 
 
-def keep(path: Path, value: Any) -> None:
+def keep(path: Path, value: object) -> None:
     """Writes a step's one file into its folder, which is the run's."""
     claim_dir(path.parent, KIND, [path.name])
     write_json(path, value)

@@ -55,7 +55,7 @@ class Step:
     outputs: tuple[str, ...]  # files and folders, relative to the run's folder
     run: Callable[[ProgressCallback], BaseModel | Mapping[str, Any] | None]
     inputs: tuple[str, ...] = ()  # names of the steps whose outputs are read
-    settings: Any = None  # what of the configuration matters, as JSON
+    settings: object = None  # what of the configuration matters, as JSON
     sources: tuple[str, ...] = ()  # files and folders, relative to the project
     tools: tuple[str, ...] = ()  # Python packages whose version matters
     resumes: bool = False  # goes on from its own unfinished outputs, if it was begun with the same key
@@ -323,7 +323,7 @@ def write_config(config: Config, path: Path) -> None:
         write_text(path, text)
 
 
-def toml_value(value: Any) -> str:
+def toml_value(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(toml_value(v) for v in value)}]"
     if isinstance(value, dict):

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from host_tools.boards import load_board
 from host_tools.image import build as builder
@@ -102,7 +101,7 @@ def cost_of(
     config: Config,
     board: str,
     build: Path,
-    early: Callable[[dict[str, Any]], None] = lambda values: None,
+    early: Callable[[dict[str, float]], None] = lambda values: None,
 ) -> NetworkCost:
     """What the int8 model in folder ``model`` costs, packed as ``config.compile`` says: its firmware is built and run.
 
@@ -175,7 +174,7 @@ class Costs:
         self.worker.call({"do": "network", "config": str(folder / "config.toml"), "out": str(model)}, Untrained)
         return cost_of(model, generated, config, self.board, self.work / "build" / self.board, self._check)
 
-    def _check(self, values: dict[str, Any]) -> None:
+    def _check(self, values: dict[str, float]) -> None:
         excess = self.limits.excess(values)
         broken = [f"{name} {values[name]:,}" for name, share in excess.items() if share > 0]
         if broken:

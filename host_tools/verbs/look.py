@@ -46,6 +46,6 @@ def look(
     with ui.progress("learning") as progress:
         material = Material(data, negative, Plan(seed=seed, limit=keywords))
         result = run(model, material, shape, progress, extra)
-    ui.emit(asdict(result), json, listening.second_look)
+    ui.emit(asdict(result), json, lambda _: listening.second_look(result))
     if not json:
         ui.out.say("written: {}; its thresholds are those of kws calibrate, which is next", model / "model.json")

@@ -88,6 +88,7 @@ def mlperf(
         raise KwsError(f"no features {features!r}", hint=f"features: {', '.join(FEATURES)}")
     if features == "mfcc" and model is None:
         raise KwsError("how the model scales its features is in its file", hint="--model FILE.tflite")
+    clock = _clock(board)
     tflite = None if model is None else kernels.read(model)
     program = None if tflite is None else compiled(tflite)
     samples = sets.samples(data)
@@ -106,7 +107,7 @@ def mlperf(
         raise KwsError(f"inputs of {size} bytes, of which the model takes {program.input_bytes}", hint="another --data")
 
     with _device(port, board, model, tflite, elf, baud) as device:
-        done = Submission(port, board, _clock(board), device.identify())
+        done = Submission(port, board, clock, device.identify())
         if only != "performance":
             rows = arrays[:limit]
             with ui.progress("accuracy") as progress:

@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from host_tools.link import port as ports
 from host_tools.link import transport
@@ -23,6 +23,10 @@ from host_tools.web.folder import MODEL_FILE
 from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.packages import pip_install
 from model_pipeline.text import to_json
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+    from websockets.sync.server import ServerConnection
 
 HOST = "127.0.0.1"
 LINK_PATH = "/link"
@@ -93,8 +97,8 @@ def serving(files: dict[str, bytes], board: Board | None, port: int = 0) -> Iter
     bridge = _Bridge(board)
     names: set[str] = set()  # of this server, once its port is known
 
-    def process(connection: Any, request: Any) -> Any:
-        return _answer(connection, request, found, names, board is not None)
+    def process(_: ServerConnection, request: Request) -> Response | None:
+        return _answer(request, found, names, board is not None)
 
     try:
         server = serve(
@@ -126,12 +130,12 @@ def serving(files: dict[str, bytes], board: Board | None, port: int = 0) -> Iter
         thread.join(2)
 
 
-def _answer(connection: Any, request: Any, files: dict[str, bytes], names: set[str], has_board: bool) -> Any:
+def _answer(request: Request, files: dict[str, bytes], names: set[str], has_board: bool) -> Response | None:
     """The response to a request, or None for a WebSocket that may be opened."""
     from websockets.datastructures import Headers
     from websockets.http11 import Response
 
-    def response(status: http.HTTPStatus, body: bytes, kind: str = "text/plain; charset=utf-8") -> Any:
+    def response(status: http.HTTPStatus, body: bytes, kind: str = "text/plain; charset=utf-8") -> Response:
         headers = Headers({"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close", **_HEADERS})
         return Response(status.value, status.phrase, headers, body)
 
@@ -157,13 +161,13 @@ def _answer(connection: Any, request: Any, files: dict[str, bytes], names: set[s
 class _Few:
     """At most N connections at once: each takes a thread, and anybody on this computer can open one."""
 
-    def __init__(self, handler: Callable[[socket.socket, Any], None]) -> None:
+    def __init__(self, handler: Callable[[socket.socket, object], None]) -> None:
         self._handler = handler
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._stopped = False
 
-    def __call__(self, connection: socket.socket, address: Any) -> None:
+    def __call__(self, connection: socket.socket, address: object) -> None:
         """Serves it until its end; one too many gets no answer."""
         with self._lock:
             if self._stopped or len(self._open) >= _MOST_AT_ONCE:
@@ -208,7 +212,7 @@ class _Bridge:
         """Ends what is open."""
         self._stopped.set()
 
-    def run(self, page: Any) -> None:
+    def run(self, page: ServerConnection) -> None:
         """One page, from its WebSocket's opening to its end."""
         from websockets.exceptions import ConnectionClosed
 
@@ -226,10 +230,10 @@ class _Bridge:
                 self._busy.release()
 
     @staticmethod
-    def _say(page: Any, error: str, hint: str, retry: bool) -> None:
+    def _say(page: ServerConnection, error: str, hint: str, retry: bool) -> None:
         page.send(json.dumps({"error": error, "hint": hint, "retry": retry}))
 
-    def _carry(self, page: Any) -> None:
+    def _carry(self, page: ServerConnection) -> None:
         board = self._board
         assert board is not None
         board.check()
@@ -241,7 +245,7 @@ class _Bridge:
             if claim:
                 claim.close()
 
-    def _both_ways(self, page: Any, port: Any, board: Board) -> None:
+    def _both_ways(self, page: ServerConnection, port: ports.Port, board: Board) -> None:
         """Until either end is gone.
 
         Raises:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import model_pipeline.quiet  # noqa: F401
 
@@ -129,7 +128,9 @@ class Learner:
         mean = float(np.mean(losses)) if losses else 0.0
         return Learnt(self.weights(), len(y), mean, right / max(1, heard))
 
-    def _train_step(self, x: Any, y: Any, rate: Any, proximal: Any) -> Any:
+    def _train_step(
+        self, x: tf.Tensor, y: tf.Tensor, rate: tf.Tensor, proximal: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         real = ((tf.cast(x, tf.float32) + 128.0) * self.scale)[..., None]
         smoothing, labels = self.config.train.label_smoothing, len(self.config.labels)
         wanted = tf.one_hot(y, labels) * (1.0 - smoothing) + smoothing / labels

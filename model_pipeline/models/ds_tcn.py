@@ -17,14 +17,14 @@ convolutions need no cropping of the skip, and every layer can stream.
 
 from __future__ import annotations
 
-from typing import Any
+import keras
 
 from model_pipeline.config import ShapeConfig
 from model_pipeline.models.net import Net
 from model_pipeline.models.tcn import tcn
 
 
-def ds_tcn(net: Net, x: Any, labels: int, width: float) -> Any:
+def ds_tcn(net: Net, x: keras.KerasTensor, labels: int, width: float) -> keras.KerasTensor:
     """[frames, channels, 1] to logits."""
 
     def wide(channels: int) -> int:

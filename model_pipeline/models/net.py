@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 Form = Literal["float", "folded", "qat"]
-Architecture = Callable[["Net", Any, int, float], Any]
+Architecture = Callable[["Net", keras.KerasTensor, int, float], keras.KerasTensor]
 
 BN_EPSILON = 1e-3
 
@@ -29,18 +29,20 @@ class FakeQuant(keras.layers.Layer):
     """Rounds activations to 256 steps between a lowest and a highest value, learnt as a moving average of what is
     seen in training (Jacob and others, arXiv:1712.05877); gradients pass straight through."""
 
-    def __init__(self, low: float | None = None, high: float | None = None, momentum: float = 0.99, **kw: Any) -> None:
+    def __init__(
+        self, low: float | None = None, high: float | None = None, momentum: float = 0.99, **kw: object
+    ) -> None:
         super().__init__(**kw)
         self.fixed_low, self.fixed_high, self.momentum = low, high, momentum
 
-    def build(self, _: Any) -> None:
-        def value(name: str, start: float) -> Any:
+    def build(self, _: object) -> None:
+        def value(name: str, start: float) -> keras.Variable:
             return self.add_weight(name=name, shape=(), initializer=keras.initializers.Constant(start), trainable=False)
 
         self.low = value("low", 0.0 if self.fixed_low is None else self.fixed_low)
         self.high = value("high", 1e-3 if self.fixed_high is None else self.fixed_high)
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         if training:
             if self.fixed_low is None:
                 seen = tf.minimum(tf.reduce_min(x), 0.0)
@@ -58,19 +60,19 @@ class FakeQuant(keras.layers.Layer):
 class QuantConv(keras.layers.Layer):
     """Unpadded convolution with bias whose weights are fake-quantised to int8, symmetric, a scale a channel."""
 
-    def __init__(self, filters: int, size: tuple[int, int], strides: tuple[int, int], depthwise: bool, **kw: Any):
+    def __init__(self, filters: int, size: tuple[int, int], strides: tuple[int, int], depthwise: bool, **kw: object):
         super().__init__(**kw)
         self.filters, self.size, self.strides, self.depthwise = filters, size, strides, depthwise
         self.exporting = False  # the converter then quantises the weights, to the very same steps
 
-    def build(self, shape: Any) -> None:
+    def build(self, shape: tuple[int | None, ...]) -> None:
         channels = shape[-1]
         # TensorFlow's per-channel fake quantisation works on the last axis, so a depthwise kernel leaves out its last.
         kernel = (*self.size, channels) if self.depthwise else (*self.size, channels, self.filters)
         self.kernel = self.add_weight(name="kernel", shape=kernel)
         self.bias = self.add_weight(name="bias", shape=(kernel[-1],), initializer="zeros")
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         kernel = self.kernel.value
         if not self.exporting:
             axes = list(range(len(kernel.shape) - 1))
@@ -100,15 +102,15 @@ class QuantConv(keras.layers.Layer):
 class Depthwise(keras.layers.DepthwiseConv2D):
     """Keras' layer with `_depthwise` in it."""
 
-    def __init__(self, size: tuple[int, int], steps: tuple[int, int], **kw: Any) -> None:
+    def __init__(self, size: tuple[int, int], steps: tuple[int, int], **kw: object) -> None:
         super().__init__(size, **kw)
         self.steps = steps  # not Keras' strides, which must be equal
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         y = _depthwise(x, self.kernel.value, self.steps)
         return tf.nn.bias_add(y, self.bias.value) if self.use_bias else y
 
-    def compute_output_shape(self, shape: Any) -> Any:
+    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         positions = ((n - k) // s + 1 for n, k, s in zip(shape[1:3], self.kernel_size, self.steps, strict=True))
         return (shape[0], *positions, shape[3])
 
@@ -117,7 +119,7 @@ class Depthwise(keras.layers.DepthwiseConv2D):
         return {"size": config.pop("kernel_size"), "steps": self.steps, **config}
 
 
-def _convolution(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
+def _convolution(x: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
     """Unpadded convolution for training: as a product of matrices where each position is used once, which is four times
     faster on a CPU than TensorFlow's convolution over all that is left of frequency."""
     time, frequency, channels, filters = kernel.shape
@@ -131,7 +133,7 @@ def _convolution(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
 class Conv(keras.layers.Conv2D):
     """Keras' layer with `_convolution` in it."""
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         y = _convolution(x, self.kernel.value, self.strides)
         return tf.nn.bias_add(y, self.bias.value) if self.use_bias else y
 
@@ -140,7 +142,7 @@ class Conv(keras.layers.Conv2D):
 class BatchNorm(keras.layers.BatchNormalization):
     """Keras' layer, with TensorFlow's fused operator where one device trains: three times faster on a CPU."""
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or self.synchronized:
             return super().call(x, training=training)
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
@@ -153,7 +155,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         return y
 
 
-def _depthwise(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
+def _depthwise(x: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
     """Unpadded depthwise convolution for training: over time and frequency as an ordinary one whose kernel is 0 between
     channels, which is three times faster on a CPU and may have unequal strides (TensorFlow's own may not)."""
     if kernel.shape[1] == 1 and strides[0] == strides[1]:
@@ -166,7 +168,7 @@ class Dropout(keras.layers.Dropout):
     """Dropout whose mask is drawn for the whole batch, of which each replica takes its rows: the same training on
     one device and on several."""
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or not self.rate:
             return x
         context, rows = tf.distribute.get_replica_context(), tf.shape(x)[0]
@@ -187,37 +189,39 @@ class Net:
 
     def conv(
         self,
-        x: Any,
+        x: keras.KerasTensor,
         filters: int,
         size: tuple[int, int] = (1, 1),
         strides: tuple[int, int] = (1, 1),
         relu: bool = True,
         normalize: bool = True,
-    ) -> Any:
+    ) -> keras.KerasTensor:
         """Unpadded convolution, normalisation, ReLU. ``size`` and ``strides`` are (time, frequency)."""
         return self._convolve(x, filters, size, strides, relu, normalize, depthwise=False)
 
-    def depthwise(self, x: Any, size: tuple[int, int], strides: tuple[int, int] = (1, 1), relu: bool = False) -> Any:
+    def depthwise(
+        self, x: keras.KerasTensor, size: tuple[int, int], strides: tuple[int, int] = (1, 1), relu: bool = False
+    ) -> keras.KerasTensor:
         """Unpadded convolution of each channel by itself, normalisation, ReLU if asked for."""
         return self._convolve(x, x.shape[-1], size, strides, relu, True, depthwise=True)
 
-    def add(self, a: Any, b: Any, relu: bool = True) -> Any:
+    def add(self, a: keras.KerasTensor, b: keras.KerasTensor, relu: bool = True) -> keras.KerasTensor:
         """Sum of two tensors of one shape, then ReLU."""
         name = self._name("add")
         y = keras.layers.Add(name=name)([a, b])
         return self._activate(y, relu, name)
 
-    def pool(self, x: Any) -> Any:
+    def pool(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Mean over what is left of time and frequency: [1, 1, channels]."""
         _, time, frequency, _ = x.shape
         return keras.layers.AveragePooling2D((time, frequency), strides=1, name=self._name("pool"))(x)
 
-    def dropout(self, x: Any, rate: float) -> Any:
+    def dropout(self, x: keras.KerasTensor, rate: float) -> keras.KerasTensor:
         """Dropout while training in float; nothing in the other forms."""
         name = self._name("dropout")
         return Dropout(rate, name=name)(x) if self.form == "float" else x
 
-    def classify(self, x: Any, labels: int) -> Any:
+    def classify(self, x: keras.KerasTensor, labels: int) -> keras.KerasTensor:
         """A 1x1 convolution to logits [labels] (a convolution, so that it has a scale for each label)."""
         y = self.conv(x, labels, relu=False, normalize=False)
         return keras.layers.Reshape((labels,), name=self._name("logits"))(y)
@@ -226,7 +230,7 @@ class Net:
         self._count += 1
         return f"{kind}_{self._count}"
 
-    def _activate(self, y: Any, relu: bool, name: str) -> Any:
+    def _activate(self, y: keras.KerasTensor, relu: bool, name: str) -> keras.KerasTensor:
         if relu:
             y = keras.layers.ReLU(name=f"{name}_relu")(y)
         if self.form == "qat":
@@ -235,14 +239,14 @@ class Net:
 
     def _convolve(
         self,
-        x: Any,
+        x: keras.KerasTensor,
         filters: int,
         size: tuple[int, int],
         strides: tuple[int, int],
         relu: bool,
         normalize: bool,
         depthwise: bool,
-    ) -> Any:
+    ) -> keras.KerasTensor:
         name = self._name("depthwise" if depthwise else "conv")
         self.convolutions.append(name)
         bias = self.form != "float" or not normalize
@@ -281,7 +285,7 @@ def build(
     return keras.Model(inputs, outputs, name=architecture.__module__.rpartition(".")[2]), net
 
 
-def norm_of(model: keras.Model, convolution: str) -> Any:
+def norm_of(model: keras.Model, convolution: str) -> keras.layers.BatchNormalization | None:
     """The batch normalisation behind a convolution of a ``float`` model, None where there is none."""
     names = {layer.name for layer in model.layers}
     return model.get_layer(f"{convolution}_bn") if f"{convolution}_bn" in names else None

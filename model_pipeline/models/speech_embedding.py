@@ -13,9 +13,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -103,7 +103,7 @@ def pooled(windows: NDArray[np.int16]) -> NDArray[np.float16]:
 
 
 @functools.cache
-def _body(length: int) -> Any:
+def _body(length: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """The network without its head: float32 [n, length, 32] to vectors [n, m, 96]."""
     whole = speech_embedding(1, length)
     model = keras.Model(whole.input, whole.get_layer("head_norm").input)
@@ -120,7 +120,7 @@ def source() -> str:
 class _Activation(keras.layers.Layer):
     """Leaky ReLU with a floor."""
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.maximum(tf.nn.leaky_relu(x, 0.2), _FLOOR)
 
 

@@ -15,7 +15,7 @@ sizes; `kws search` looks for others.
 
 from __future__ import annotations
 
-from typing import Any
+import keras
 
 from model_pipeline.config import ShapeConfig
 from model_pipeline.errors import KwsError
@@ -29,7 +29,7 @@ def tcn(shape: ShapeConfig) -> Architecture:
         KwsError: (when built) the window is too short for its convolutions.
     """
 
-    def network(net: Net, x: Any, labels: int, width: float) -> Any:
+    def network(net: Net, x: keras.KerasTensor, labels: int, width: float) -> keras.KerasTensor:
         if x.shape[1] < shape.frames:
             raise KwsError(
                 f"{shape.blocks} blocks over {shape.kernel} steps need {shape.frames} frames; "

@@ -15,7 +15,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import model_pipeline.quiet  # noqa: F401
 
@@ -84,7 +83,7 @@ def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = 
 
         said = unit.then(words) if words else None
 
-        def apart(answer: Any, wanted: Any) -> Any:
+        def apart(answer: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor | float:
             """How far the words are apart that two rows of targets let one hear; as in `Trainer`."""
             if said is None:
                 return 0.0
@@ -94,7 +93,7 @@ def distill(config: Config, data: Path, out: Path, progress: ProgressCallback = 
             return c.temperature**2 * tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(soft, ours) - entropy)
 
         @tf.function(jit_compile=False, autograph=False)
-        def step(x: Any, wanted: Any) -> Any:
+        def step(x: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
             with tf.GradientTape() as tape:
                 answer = model(_input(x, scale), training=True)
                 squares, share = tf.reduce_mean(tf.square(answer - wanted)), c.teacher_share if words else 0.0
@@ -144,7 +143,7 @@ def _vocabulary(config: Config, data: Path, trained: Path, progress: ProgressCal
     return head.fit(np.concatenate(heard), labels, len(names), config.scenes.head_decay)
 
 
-def _input(x: Any, scale: float) -> Any:
+def _input(x: tf.Tensor, scale: float) -> tf.Tensor:
     return ((tf.cast(x, tf.float32) + 128.0) * scale)[..., None]
 
 

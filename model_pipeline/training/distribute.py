@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -58,7 +57,7 @@ class Replicas:
                 hint=f"--set train.batch={-(-batch // self.count) * self.count}",
             )
 
-    def split(self, array: np.ndarray) -> Any:
+    def split(self, array: np.ndarray) -> tf.Tensor | tf.distribute.DistributedValues:
         """The array's equal parts, one for each replica, for `tf.distribute.Strategy.run`. Rows that are left over in
         a last, short batch are dropped."""
         if self.count == 1:

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from model_pipeline.config import Config
-from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path, read_json, sha256_file, write_json
@@ -132,7 +132,7 @@ def _write_clips(writer: _Writer, name: str, source: Dataset, splits: Sequence[S
         for number, part in enumerate(parts):
             some = [clips[i] for i in part]
 
-            def examples(some: Sequence[Any] = some) -> Iterator[bytes]:
+            def examples(some: Sequence[Clip] = some) -> Iterator[bytes]:
                 for start in range(0, len(some), _READ):
                     few = some[start : start + _READ]
                     for clip, samples in zip(few, source.audio(few), strict=True):
@@ -210,15 +210,15 @@ def _clip_example(name: str, samples: np.ndarray) -> bytes:
     return _example({"name": _bytes(name.encode()), "audio": _bytes(samples.astype("<i2").tobytes())})
 
 
-def _example(features: dict[str, Any]) -> bytes:
+def _example(features: dict[str, tf.train.Feature]) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def _bytes(value: bytes) -> Any:
+def _bytes(value: bytes) -> tf.train.Feature:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
 
-def _integer(value: int) -> Any:
+def _integer(value: int) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
 
@@ -227,7 +227,7 @@ _PLAN = "plan.json"
 
 def _keep_of(stage: Path, config: Config, sources: dict[str, Dataset], per_shard: int, epochs: int) -> None:
     """Removes what an interrupted call left of another set."""
-    made: list[Any] = []
+    made: list[object] = []
     if epochs:
         made = [config.frontend.model_dump(mode="json"), config.recipe(), config.scenes.recipe(), config.labels]
     if config.data.clip_ms != CLIP_MS:

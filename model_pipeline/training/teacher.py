@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -50,7 +50,7 @@ def teach(
     return lambda windows: _in_parts(say, speech_embedding.features(windows))
 
 
-def _in_parts(say: Any, heard: NDArray) -> NDArray[np.float32]:
+def _in_parts(say: Callable[[NDArray], tf.Tensor], heard: NDArray) -> NDArray[np.float32]:
     return np.concatenate([say(heard[i : i + 50]).numpy() for i in range(0, len(heard), 50)])
 
 
@@ -111,7 +111,7 @@ class _Batches(keras.utils.PyDataset):
     def num_batches(self) -> int:
         return self._num_batches
 
-    def __getitem__(self, step: int) -> tuple[Any, Any]:
+    def __getitem__(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rng = np.random.default_rng([self.seed, self.epoch, step])
         rows = np.sort(rng.choice(self.index, min(_BATCH, len(self.index)), replace=False))
         return self.heard[rows].astype(np.float32), self.one_hot[self.hard[rows]]
@@ -122,12 +122,13 @@ class _Progress(keras.callbacks.Callback):
         super().__init__()
         self.batches, self.total, self.report, self.best = batches, epochs * batches.num_batches, report, ""
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
         self.batches.epoch = epoch
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
         done = (self.batches.epoch - 1) * self.batches.num_batches + batch
         self.report(done, self.total, f"teacher{self.best}")
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.best = f", validation {100 * logs['val_accuracy']:.1f} %"
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        if logs:
+            self.best = f", validation {100 * logs['val_accuracy']:.1f} %"

@@ -18,7 +18,9 @@ class AdamW(keras.optimizers.AdamW):
     """AdamW for gradients that are already the mean over all replicas: they must be before they are clipped, and
     Keras sums them only after that."""
 
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+    def _all_reduce_sum_gradients(
+        self, grads_and_vars: list[tuple[tf.Tensor, tf.Variable]]
+    ) -> list[tuple[tf.Tensor, tf.Variable]]:
         return grads_and_vars
 
 
@@ -33,7 +35,7 @@ class Method:
         stays: how much of the weights that it began with there is in the `Trainer.averaged` ones, from 0 to 1.
     """
 
-    learning_rate: Any
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     average: float = 0.0
@@ -89,16 +91,16 @@ class Trainer:
             lambda x: model(self._real(x), training=False), reduce_retracing=True, autograph=False
         )
 
-    def _real(self, x: Any) -> Any:
+    def _real(self, x: tf.Tensor) -> tf.Tensor:
         # What the int8 values stand for, so that training sees exactly what the firmware will.
         return ((tf.cast(x, tf.float32) + 128.0) * self.scale)[..., None]
 
-    def _step_of_all(self, *batch: Any) -> Any:
+    def _step_of_all(self, *batch: tf.Tensor) -> tf.Tensor:
         strategy = self.replicas.strategy
         losses = strategy.run(self._train_step, args=batch)
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
 
-    def _train_step(self, x: Any, y: Any, teacher_logits: Any) -> Any:
+    def _train_step(self, x: tf.Tensor, y: tf.Tensor, teacher_logits: tf.Tensor) -> tf.Tensor:
         real = self._real(x)
         with tf.GradientTape() as tape:
             logits = self.model(real, training=True)
@@ -126,7 +128,7 @@ class Trainer:
                 mean.assign(keep * mean + (1.0 - keep) * weight.value)
         return loss
 
-    def _loss(self, y: Any, logits: Any) -> Any:
+    def _loss(self, y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Cross entropy [n] with smoothed labels; 0 where there is no label (-1)."""
         smoothing = self.method.label_smoothing
         smoothed = tf.one_hot(y, self.labels) * (1.0 - smoothing) + smoothing / self.labels
@@ -164,7 +166,7 @@ class Trainer:
         """The rate of the next step."""
         return float(np.asarray(self.optimizer.learning_rate))
 
-    def variables(self) -> list[Any]:
+    def variables(self) -> list[tf.Variable | keras.Variable]:
         """All that a checkpoint must hold."""
         # A model's variables are its weights and the states of its random generators.
         return [*self.model.variables, *self.optimizer.variables, *self.average_weights, self.steps]
@@ -193,7 +195,7 @@ class WarmCosine(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, peak: float, warmup: int, total: int) -> None:
         self.peak, self.warmup, self.total = peak, warmup, total
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         step = tf.cast(step, tf.float32)
         rise = (step + 1.0) / max(1, self.warmup)
         done = tf.clip_by_value((step - self.warmup) / max(1, self.total - self.warmup), 0.0, 1.0)

@@ -49,7 +49,6 @@ REASONS = {
         "model_pipeline/strict.py Sparse._there",
     ],
     "a part of the configuration as JSON has it, to be compared or hashed": [
-        "host_tools/records/compare.py flat",
         "host_tools/run/work.py Job.settings",
         "host_tools/run/work.py Job.speech",
         "model_pipeline/config/run.py Config.recipe",
