@@ -39,6 +39,7 @@ SECONDS = 150  # of a case: kws itself gives a device up to a minute for a strea
 MEMORY = 6 << 30  # bytes of addresses; the front end and TFLite Micro map much that they never touch
 _CODES = {0, 1, 2, 3, 4}
 _LINES = 200  # of text: a help page or a table has fewer
+_MESSAGES = 20_000  # of `kws monitor`, which prints what a device says: a line or more for each of its messages
 _MODEL = ROOT / "firmware" / "model"
 _WORDS = ("yes", "no")
 
@@ -142,13 +143,13 @@ class Hostile(FakeFirmware):
         if self.kind == "frame" and self.chance.random() < 0.3:
             encoded = damaged(encoded, self.chance)
         if self.kind == "flood" and self.chance.random() < 0.3:
-            more = [(self.chance.choice([0x85, 0x86, 0x87, 0x8B, 0x90]), os.urandom(60)) for _ in range(200)]
+            more = [(self.chance.choice([0x85, 0x86, 0x87, 0x8B, 0x90]), self.chance.randbytes(60)) for _ in range(200)]
             encoded += b"".join(super(Hostile, self)._out(*one) for one in more)
         return encoded
 
     def _act(self, frame: Frame) -> bytes:
         if self.kind == "info" and frame.type == Command.INFO:
-            field = struct.pack("<BB", self.chance.randrange(16), 4) + os.urandom(4)
+            field = struct.pack("<BB", self.chance.randrange(16), 4) + self.chance.randbytes(4)
             return b"".join(self._out(0x83, field) for _ in range(self.chance.choice([1, 3, 300])))
         if self.kind == "sound" and frame.type == Command.STREAM_START:
             return super()._act(frame) + b"".join(self._sound() for _ in range(self.chance.choice([1, 20, 300])))
@@ -164,7 +165,7 @@ class Hostile(FakeFirmware):
             chance.randrange(-32768, 32768), count,
         )  # fmt: skip
         detection = struct.pack("<IBB", self.at, chance.choice([0, 1, 200]), 255)
-        return self._out(0x90, head + os.urandom(chance.choice([2 * count, (count + 1) // 2, 7]))[:480]) + self._out(
+        return self._out(0x90, head + chance.randbytes(chance.choice([2 * count, (count + 1) // 2, 7]))[:480]) + self._out(
             0x86, detection
         )
 
@@ -263,7 +264,8 @@ def attempt(kind: str, seed: str) -> tuple[int, str]:
             time.sleep(0.005)
         code, text = os.waitstatus_to_exitcode(ended[1]), said.read_text(encoding="utf-8", errors="replace")
     what = f"{' '.join(words)}: exit code {code}: {text[-600:]!r}"
-    bad = code not in _CODES or "Traceback" in text or text.count("\n") > _LINES
+    lines = _MESSAGES if words[0] == "monitor" else _LINES
+    bad = code not in _CODES or "Traceback" in text or text.count("\n") > lines
     bad |= any(ord(c) < 32 and c not in "\n\r\t" for c in text) or (code != 0 and not text.strip())
     return code, what if bad else ""
 
