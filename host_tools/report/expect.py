@@ -37,6 +37,10 @@ def show(results: Results) -> None:
         listening.figures(expected.streaming, words=False)
     if expected.near:
         listening.near(expected.near, shown=10)
+    calibration = results.model.accuracy.calibration if results.model else None
+    if calibration and (costs := calibration.expected.near_costs):
+        told = listening.near_costs(costs, calibration.expected.said or 0)
+        ui.out.say("what fewer cost (detector.near_rate), by the voices that the detector was chosen by: {}", told)
     boards(expected.boards)
     if results.synthetic and "people" not in groups:
         ui.out.say(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from host_tools import ui
@@ -14,6 +15,7 @@ from model_pipeline.listening.results import (
     Judged,
     Listening,
     Near,
+    NearCost,
     SessionFigures,
 )
 from model_pipeline.manifest import DetectorDefaults
@@ -142,6 +144,10 @@ def calibration(result: Calibration) -> None:
         expected.asked_there,
         expected.errors,
     )
+    if expected.near:
+        ui.out.say("near words, said alone: {} of {} fire", _share(expected.near), expected.near.total)
+        if costs := near_costs(expected.near_costs, expected.said):
+            ui.out.say("what fewer of them cost, with one threshold for all words: {}", costs)
     if expected.left_out:
         apart = (f"{r.name} {r.false_accepts:.0f} in {r.hours:.2f} h" for r in expected.left_out)
         ui.out.say("false accepts on what is left out, of a detector chosen on all the others: {}", ", ".join(apart))
@@ -156,6 +162,12 @@ def calibration(result: Calibration) -> None:
     if result.measured:
         ui.out.say("[dim]on recordings that it was not chosen on:[/]")
         figures(result.measured)
+
+
+def near_costs(costs: Sequence[NearCost], said: int) -> str:
+    """What fewer near words cost of ``said`` keywords, in words; "" for nothing to tell."""
+    each = (f"{c.near:.0%} near words, {min(1.0, c.errors / max(1, said)):.0%} of keywords wrong" for c in costs)
+    return "; ".join(each)
 
 
 def second_look(result: Learnt) -> None:

@@ -81,6 +81,7 @@ def render(results: Results) -> str:
         figures=_figures(results),
         tiles=tiles(results),
         relaxed=relaxed(results),
+        near_costs=near_costs(results),
         memory=memory(results.build),
         worst=_worst(results),
         keywords=keywords_of(results.labels),
@@ -165,6 +166,19 @@ def relaxed(results: Results) -> str | None:
         f"chosen for {became:g} false accepts an hour, as at the wanted {wanted:g} {why}. Recordings of connected "
         f"speech ([[scenes.corpora]]) and of these words make it better"
     )
+
+
+def near_costs(results: Results) -> list[tuple[float, float, float]]:
+    """What fewer near words cost where the detector was chosen: the share that fires, the share of keywords that are
+    then missed, late or wrong, and false accepts an hour. Empty of a run before this was kept."""
+    calibration = results.model.accuracy.calibration if results.model else None
+    if calibration is None or not calibration.expected.said:
+        return []
+    said = calibration.expected.said
+    return [
+        (cost.near, min(1.0, cost.errors / said), cost.false_accepts_per_hour)
+        for cost in calibration.expected.near_costs
+    ]
 
 
 def tiles(results: Results) -> list[tuple[str, str, str]]:

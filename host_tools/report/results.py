@@ -14,7 +14,8 @@ from host_tools.measure.results import ClipShare, Measurement
 from model_pipeline.config import explain
 from model_pipeline.errors import KwsError
 from model_pipeline.files import read_json
-from model_pipeline.listening.results import Heard, Near
+from model_pipeline.intervals import Share
+from model_pipeline.listening.results import Heard, Near, NearCost
 from model_pipeline.score import Counts
 from model_pipeline.strict import Strict
 
@@ -67,6 +68,8 @@ class ExpectedTold(Told):
     said: int | None = None
     errors_at_wish: float | None = None
     false_accepts_per_hour: float = 0.0
+    near: Share | None = None
+    near_costs: list[NearCost] = []
 
 
 class CalibrationTold(Told):

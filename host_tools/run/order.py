@@ -58,6 +58,7 @@ def steps(job: Job) -> list[Step]:
         inputs=(begin.name, "train", "look" if config.detector.look else "quantize"),
         settings={
             "rate": config.detector.rate,
+            "near_rate": config.detector.near_rate,
             **listened,
             **({"esphome": config.hop_frames} if config.esphome else {}),
         },

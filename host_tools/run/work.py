@@ -150,7 +150,8 @@ class Job:
         from model_pipeline.listening.calibrate import Wish, calibrate
 
         config, material = self.config, self._validation()
-        wish = Wish(config.detector.rate, relax=_RELAX)
+        near = config.detector.near_rate
+        wish = Wish(config.detector.rate, relax=_RELAX, common=near > 0, near=near)
         if config.detector.look:
             wish = replace(wish, common=True, counts=_LOOKED_COUNTS)
         if config.esphome:  # there is a result each step, and its detector counts none in a row

@@ -35,6 +35,15 @@ def calibrate(
     same: Annotated[
         bool, typer.Option("--common", help="One threshold for all words: better where false accepts are few.")
     ] = False,
+    near: Annotated[
+        float,
+        typer.Option(
+            "--near-rate",
+            min=0,
+            max=1,
+            help="The share of near words that may fire, at any cost; 0: all. With --common.",
+        ),
+    ] = 0.0,
     keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions; 0: every clip once.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sessions.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
@@ -46,7 +55,8 @@ def calibrate(
     from model_pipeline.listening.calibrate import calibrate as run
     from model_pipeline.listening.material import Material
 
-    wish = Wish(rate, response, tuple(snr or (10.0,)), tuple(sorted(set(stride or (3, 4, 5)))), common=same)
+    strides = tuple(sorted(set(stride or (3, 4, 5))))
+    wish = Wish(rate, response, tuple(snr or (10.0,)), strides, common=same, near=near)
     material = Material(data, negative or [], Plan(seed=seed, limit=keywords))
     with ui.progress("calibrating") as progress:
         result = run(model, material, wish, progress, write=not dry_run)

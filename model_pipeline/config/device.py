@@ -18,6 +18,9 @@ class DetectorConfig(Strict):
     # Hidden units of the second look (`kws look`) that `kws run` teaches the detector before it chooses the rest, on
     # the words and the connected speech that training has heard. 0: none. With `rate`.
     look: int = Field(0, ge=0, le=32)
+    # The share of words near the keywords in sound that may fire when they are said alone; keywords are missed for it,
+    # and the report says how many. 0: as many as will. With `rate`.
+    near_rate: float = Field(0.0, ge=0, lt=1)
     window_ms: int = Field(400, ge=0, le=5000)
     threshold: float = Field(0.7, gt=0, lt=1)
     min_count: int = Field(2, ge=1, le=20)

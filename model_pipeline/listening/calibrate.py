@@ -21,23 +21,26 @@ import numpy as np
 from model_pipeline.data import connected as negatives
 from model_pipeline.data.corpora import Corpus as NamedCorpus
 from model_pipeline.data.corpora import corpus_of, open_corpus
-from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.dataset import Clip, Dataset, read_description
 from model_pipeline.data.sessions import Plan
 from model_pipeline.data.split import Split
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
+from model_pipeline.files import damaged
 from model_pipeline.folders import MARK, updated_dir
+from model_pipeline.intervals import Share
 from model_pipeline.listening.corpus import Corpus, KeywordFree, Listener
 from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.material import Material
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, to_ask, total
 from model_pipeline.listening.recogniser import Recogniser
-from model_pipeline.listening.results import Calibration, Expected, LeftOut, Wished
+from model_pipeline.listening.results import Calibration, Expected, LeftOut, NearCost, Wished
 from model_pipeline.manifest import DetectorDefaults, Look, Manifest, load_manifest, save_manifest
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import samples_of
+from model_pipeline.words import folder_name
 
 SPEEDS = (1.0, 0.9, 1.1)
 _SMOOTHING_MS = (100, 150, 200, 300, 400, 500)
@@ -45,6 +48,8 @@ _COUNTS = (1, 2, 3)
 _REFRACTORY_MS = (500, 750, 1000, 1250)
 NOISY = 16.0  # false accepts an hour: a detector that makes more is of little use either
 USEFUL = 0.5  # of the keywords in the sessions: a detector that misses more is of little use to anybody
+_SHARES = (0.3, 0.2, 0.15, 0.1, 0.05, 0.02)  # of near words that fire: what fewer cost is told at these
+_NEAR = 600  # near words that are listened to, at most
 _SAME_SHARE = 0.0025  # of the keywords: a difference in errors that is not a reason for more inferences
 
 
@@ -60,6 +65,7 @@ class Wish:
             keywords were missed at the wanted one.
         common: one threshold for all words. Thresholds of each word fit the few false accepts that each has, and the
             answers of a second look mean the same for all.
+        near: at most this share of near words may fire, whatever it costs; 0: as many as will. With ``common``.
     """
 
     rate: float = 1.0
@@ -69,12 +75,14 @@ class Wish:
     counts: tuple[int, ...] = _COUNTS  # results in a row that a word may need
     relax: int = 0
     common: bool = False
+    near: float = 0.0
 
 
 @dataclass(frozen=True)
 class Choice:
     """One detector with its errors and false accepts an hour on what it was chosen on; ``asked``: how many `to_ask` let
-    there be; ``left_out``: false accepts on each corpus, or part of the only one, of a detector chosen on the others.
+    there be; ``left_out``: false accepts on each corpus, or part of the only one, of a detector chosen on the others;
+    ``near_costs``: what fewer near words would cost.
     """
 
     detector: DetectorDefaults
@@ -83,6 +91,7 @@ class Choice:
     asked: float
     said: int = 0
     left_out: tuple[tuple[str, float, float], ...] = ()  # name, hours, false accepts
+    near_costs: tuple[NearCost, ...] = ()
 
 
 def calibrate(
@@ -102,18 +111,24 @@ def calibrate(
         KwsError: no data, or the wanted rate can't be reached with any threshold.
     """
     wish = wish or Wish()
+    if wish.near and not wish.common:
+        raise KwsError(
+            "a share of near words is kept by one threshold for all words", hint="with --near-rate also --common"
+        )
     recogniser = Recogniser(model)
     manifest = recogniser.manifest
     dataset = Dataset.open(material.data, manifest.keywords, clip_ms=manifest.clip_ms)
     corpora = [_open(folder, manifest) for folder in material.negative]
     corpus, held_out = _listen(recogniser, _Sessions(dataset, split, material.plan or Plan()), corpora, wish, progress)
     asked = wish.rate
+    if wish.near and not corpus.near:
+        raise KwsError(f"{material.data} has no other words to tell how many fire", hint="ask for no share of them")
     choice, wish, strict = choose_relaxed(corpus, manifest, wish, progress)
     result = Calibration(
         model=manifest.model_hash,
         name=manifest.name,
         labels=manifest.labels,
-        wish=Wished(rate=asked, response_ms=wish.response_ms, snr_db=list(wish.snr_db)),
+        wish=Wished(rate=asked, response_ms=wish.response_ms, snr_db=list(wish.snr_db), near=wish.near),
         before=manifest.detector,
         detector=choice.detector,
         hop_ms=manifest.frontend.hop_ms,
@@ -129,6 +144,8 @@ def calibrate(
             left_out=[
                 LeftOut(name=name, hours=round(hours, 4), false_accepts=count) for name, hours, count in choice.left_out
             ],
+            near=Share.of(corpus.near.fired(choice.detector), corpus.near.words) if corpus.near else None,
+            near_costs=list(choice.near_costs),
         ),
         corpora=[c.describe() for c in corpora],
         calibration=judge(corpus, choice.detector, det=False),
@@ -265,7 +282,25 @@ def _within(base: DetectorDefaults, found: Sweep, ask: float) -> Choice | None:
         total(found.errors, thresholds),
         total(found.rates, thresholds),
         ask,
+        near_costs=tuple(near_costs(found)),
     )
+
+
+def near_costs(found: Sweep) -> list[NearCost]:
+    """For each of `_SHARES` the lowest common threshold at which no more of the near words fire, with what else there
+    is at it; those with the same threshold once. Empty without near words."""
+    if found.near is None:
+        return []
+    levels = [int(np.argmax(found.near <= share)) for share in _SHARES if (found.near <= share).any()]
+    return [
+        NearCost(
+            near=round(float(found.near[i]), 4),
+            errors=float(found.errors[i].sum()),
+            false_accepts_per_hour=round(float(found.rates[i].sum()), 3),
+            threshold=int(LEVELS[i]),
+        )
+        for i in dict.fromkeys(levels)
+    ]
 
 
 def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
@@ -277,6 +312,7 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
     own, names = _parts(corpus)
     false = np.zeros((len(names), len(LEVELS), words))
     always = np.zeros((len(LEVELS), words))
+    near = np.zeros(len(LEVELS))
     late = samples_of(wish.response_ms)
     for i, level in enumerate(LEVELS):
         detector = base.model_copy(update={"thresholds": [int(level)] * words + [0, 0]})
@@ -297,10 +333,14 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
         for part in corpus.noise if corpus.speech else ():
             for detection in part.detections(detector):
                 always[i, detection.label] += 1
+        if corpus.near:
+            near[i] = corpus.near.fired(detector) / corpus.near.words
     hours = np.array([sum(p.hours for p in own if p.name == name) for name in names])
     if not hours.any():  # slices of one corpus
         hours = np.full(len(names), sum(part.hours for part in own) / len(names))
-    return Sweep(errors, false, hours, always, wish.common)
+    return Sweep(
+        errors, false, hours, always, wish.common, near if corpus.near else None, wish.near if wish.near else 1.0
+    )
 
 
 def _parts(corpus: Corpus) -> tuple[list[KeywordFree], list[str]]:
@@ -354,6 +394,21 @@ def _open(folder: Path, manifest: Manifest) -> NamedCorpus:
     return corpus
 
 
+def near_clips(dataset: Dataset, split: Split) -> list[Clip]:
+    """Clips of words near the keywords in sound, where who made the data says which these are, else of all other words;
+    at most `_NEAR` of them.
+
+    Raises:
+        KwsError: what the data is described by is broken.
+    """
+    described = read_description(dataset.folder)
+    with damaged(f"what made the speech of {dataset.folder}", "synthesise it again"):
+        known = {folder_name(str(word)) for word in (described.get("settings") or {}).get("near_words") or ()}
+    others = [clip for clip in dataset.clips(split) if clip.label == dataset.unknown]
+    found = [clip for clip in others if clip.word in known] or others
+    return [found[i] for i in sorted(np.random.default_rng(1).permutation(len(found))[:_NEAR])]
+
+
 @dataclass(frozen=True)
 class _Sessions:
     """Those that are made of the dataset's words, by ``plan``."""
@@ -391,6 +446,8 @@ def _listen(
     for stretch in chosen_on:
         listener.speech(stretch)
     listener.noise(dataset, split)
+    if words := near_clips(dataset, split):
+        listener.near(dataset.audio(words), samples_of(max(_REFRACTORY_MS)))
     chosen, held_out = listener.corpus, Corpus(recogniser.labels)
     listener.corpus = held_out
     for stretch in reported:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_pipeline.data import connected as negatives
+from model_pipeline.data.audio import as_pcm
 from model_pipeline.data.connected import Stretch
 from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.noise import generate as generate_noise
 from model_pipeline.data.sessions import Event, Plan, Session, generate
 from model_pipeline.data.split import Split
 from model_pipeline.listening.detector import Detection
@@ -20,6 +22,8 @@ from model_pipeline.listening.scoring import Outcome, match
 from model_pipeline.manifest import DetectorDefaults
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import SAMPLE_RATE
+
+_QUIET_DB = -30.0  # of noise.generate's level: a quiet room's
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,50 @@ class KeywordFree:
         return self.track.seconds / 3600
 
 
+@dataclass(frozen=True)
+class Alone:
+    """Words said alone, one in each ``slot`` samples; before the first one there is an empty slot."""
+
+    track: Track
+    slot: int
+    words: int
+
+    def heard(self, detector: DetectorDefaults) -> list[list[int]]:
+        """The labels that are detected at each word."""
+        found: list[list[int]] = [[] for _ in range(self.words)]
+        for detection in self.track.detect(detector):
+            which = detection.position // self.slot - 1
+            if which >= 0:
+                found[which].append(detection.label)
+        return found
+
+    def fired(self, detector: DetectorDefaults) -> int:
+        """At how many of them anything is detected."""
+        return sum(bool(labels) for labels in self.heard(detector))
+
+
+def one_by_one(clips: NDArray[np.int16], refractory_samples: int) -> tuple[NDArray[np.int16], int]:
+    """A recording in which ``clips`` [n, samples] follow each other over a quiet room's noise, and the samples from one
+    to the next: so many that no detection reaches into another clip, as smoothing's tail or by the time in which
+    nothing fires."""
+    slot = clips.shape[1] + max(refractory_samples, SAMPLE_RATE)
+    noise = generate_noise("pink", 20, np.random.default_rng(1)).astype(np.float32)
+    sound = np.resize(noise * np.float32(10 ** (_QUIET_DB / 20)), slot * (len(clips) + 1))
+    for i, clip in enumerate(clips):
+        sound[(i + 1) * slot : (i + 1) * slot + len(clip)] += clip
+    return as_pcm(sound), slot
+
+
 @dataclass
 class Corpus:
-    """Everything under one model. ``sessions``: by SNR in dB (None: a user's own recordings)."""
+    """Everything under one model. ``sessions``: by SNR in dB (None: a user's own recordings); ``near``: words near the
+    keywords in sound, or other words."""
 
     labels: list[str]
     sessions: dict[float | None, list[TrackedSession]] = field(default_factory=dict)
     speech: list[KeywordFree] = field(default_factory=list)
     noise: list[KeywordFree] = field(default_factory=list)
+    near: Alone | None = None
 
     def outcome(self, snr: float | None, detector: DetectorDefaults) -> Outcome:
         """All sessions of one SNR added up."""
@@ -108,6 +148,12 @@ class Listener:
         """Noise of the split and noise made by formula."""
         stretch = negatives.noise(dataset, split)
         self.corpus.noise.append(KeywordFree(stretch.name, stretch, self._track(stretch.samples, stretch.name)))
+
+    def near(self, clips: NDArray[np.int16], refractory_samples: int) -> None:
+        """Words near the keywords in sound, said alone: int16 [n, samples], for detectors that are deaf for at most
+        ``refractory_samples`` after a word."""
+        samples, slot = one_by_one(clips, refractory_samples)
+        self.corpus.near = Alone(self._track(samples, "near words"), slot, len(clips))
 
     def _track(self, samples: NDArray[np.int16], name: str) -> Track:
         def inner(done: int, total: int, _: str) -> None:

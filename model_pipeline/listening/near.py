@@ -13,21 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from model_pipeline.config import SynthConfig
-from model_pipeline.data.audio import SAMPLE_RATE, as_pcm
 from model_pipeline.data.dataset import read_description
 from model_pipeline.data.near import homophones, near_words
-from model_pipeline.data.noise import generate
 from model_pipeline.data.synth import held_out_clips
 from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged
 from model_pipeline.intervals import Share
+from model_pipeline.listening.corpus import Alone, one_by_one
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.results import Near, NearWord
 from model_pipeline.manifest import Manifest, record_accuracy
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import samples_of
 
-_NOISE_DB = -30.0  # of noise.generate's level: a quiet room's
 # Settings by which voices are shared out, and what they say.
 _CASTING = ("engines", "seed", "language", "piper_voices", "spoken")
 _MORE = 4  # times as many takes of a keyword: its misses matter most, and keywords are few
@@ -106,17 +104,6 @@ def _row(word: str, heard: Sequence[list[str]], keyword: bool = False) -> NearWo
 def _listen(recogniser: Recogniser, clips: np.ndarray, progress: ProgressCallback | None) -> list[list[str]]:
     """The keywords detected at each clip."""
     detector = recogniser.manifest.detector
-    # No detection may reach into the next clip, as smoothing's tail or by the time in which nothing fires.
-    slot = clips.shape[1] + max(detector.refractory_samples, SAMPLE_RATE)
-    rng = np.random.default_rng(1)
-    noise = generate("pink", 20, rng).astype(np.float32) * np.float32(10 ** (_NOISE_DB / 20))
-    sound = np.resize(noise, slot * (len(clips) + 1))
-    for i, clip in enumerate(clips):
-        sound[(i + 1) * slot : (i + 1) * slot + len(clip)] += clip
-    samples = as_pcm(sound)
-    heard: list[list[str]] = [[] for _ in clips]
-    for detection in recogniser.track(samples, progress=progress).detect(detector):
-        which = detection.position // slot - 1
-        if which >= 0:
-            heard[which].append(recogniser.labels[detection.label])
-    return heard
+    samples, slot = one_by_one(clips, detector.refractory_samples)
+    said = Alone(recogniser.track(samples, progress=progress), slot, len(clips))
+    return [[recogniser.labels[label] for label in labels] for labels in said.heard(detector)]

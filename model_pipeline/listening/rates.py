@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class Sweep:
     each: NDArray[np.float64]  # [parts]: hours of each
     always: NDArray[np.float64] | None = None  # [levels, words]: false accepts that count whatever part is left out
     common: bool = False  # whether all words have the same threshold
+    near: NDArray[np.float64] | None = None  # [levels]: the share of near words, said alone, at which anything fires
+    most_near: float = 1.0  # of them, where the threshold is common; 1: they may all fire
 
     @property
     def hours(self) -> float:
@@ -49,13 +51,15 @@ class Sweep:
 
     def without(self, part: int) -> Sweep:
         """The same with one part less."""
-        parts, each = np.delete(self.parts, part, axis=0), np.delete(self.each, part)
-        return Sweep(self.errors, parts, each, self.always, self.common)
+        return replace(self, parts=np.delete(self.parts, part, axis=0), each=np.delete(self.each, part))
 
     def pick(self, wanted: float) -> list[int] | None:
         """The level of each word that gives the fewest errors within ``wanted`` false accepts an hour; None if none
         do."""
-        return (pick_common if self.common else pick)(self.errors, self.rates, wanted)
+        if not self.common:
+            return pick(self.errors, self.rates, wanted)
+        few = None if self.near is None else self.near <= self.most_near
+        return pick_common(self.errors, self.rates, wanted, few)
 
 
 def total(table: NDArray[np.float64], levels: Sequence[int] | NDArray[np.int64]) -> float:
@@ -181,9 +185,12 @@ def pick(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float)
         levels[word] = level
 
 
-def pick_common(errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float) -> list[int] | None:
-    """As `pick`, with the same level for all words; of equals the highest."""
-    allowed = np.flatnonzero(rates.sum(axis=1) <= wanted)
+def pick_common(
+    errors: NDArray[np.float64], rates: NDArray[np.float64], wanted: float, among: NDArray[np.bool_] | None = None
+) -> list[int] | None:
+    """As `pick`, with the same level for all words, which is one of ``among`` [levels] (None: any); of equals the
+    highest."""
+    allowed = np.flatnonzero((rates.sum(axis=1) <= wanted) & (True if among is None else among))
     if not len(allowed):
         return None
     own = errors.sum(axis=1)[allowed]

@@ -245,11 +245,13 @@ class UnheardKept(Strict):
 
 
 class Wished(Strict):
-    """What a calibration was asked for: false accepts an hour, milliseconds to an answer, SNR of the sessions."""
+    """What a calibration was asked for: false accepts an hour, milliseconds to an answer, SNR of the sessions, and the
+    share of near words that may fire (0: as many as will)."""
 
     rate: float
     response_ms: float
     snr_db: list[float]
+    near: float = 0.0
 
 
 class LeftOut(Strict):
@@ -258,6 +260,16 @@ class LeftOut(Strict):
     name: str
     hours: float
     false_accepts: float
+
+
+class NearCost(Strict):
+    """What it costs that few near words fire: one ``threshold`` of 256 for all words, the share of ``near`` words that
+    fire at it, the ``errors`` of the keywords in the sessions, and false accepts an hour where it was chosen."""
+
+    near: float
+    errors: float
+    false_accepts_per_hour: float
+    threshold: int
 
 
 class Expected(Strict):
@@ -269,6 +281,8 @@ class Expected(Strict):
         false_accepts_per_hour: on speech that it has not heard, at most: the wanted rate or what became of it.
         where_chosen, asked_there: an hour on what it was chosen on, and how many were allowed there.
         least_shown: an hour, as little as these recordings can show; None without speech.
+        near: of the near words (or other words) of the data, said alone, those at which it fires; None for none.
+            ``near_costs``: of detectors like it with fewer of them.
     """
 
     errors: float
@@ -279,6 +293,8 @@ class Expected(Strict):
     asked_there: float
     least_shown: float | None
     left_out: list[LeftOut]
+    near: Share | None = None  # runs of before have none
+    near_costs: list[NearCost] = []
 
 
 class HoursKept(Strict):

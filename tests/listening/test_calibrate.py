@@ -22,12 +22,13 @@ from model_pipeline import export as export_module
 from model_pipeline.config import CorpusConfig
 from model_pipeline.data.connected import Stretch
 from model_pipeline.data.corpora import open_corpus
+from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import Event
 from model_pipeline.errors import KwsError
 from model_pipeline.export import export
 from model_pipeline.listening import calibrate as module
 from model_pipeline.listening.calibrate import NOISY, USEFUL, Wish, choose, choose_relaxed, store, sweep
-from model_pipeline.listening.corpus import Corpus, KeywordFree, TrackedSession
+from model_pipeline.listening.corpus import Alone, Corpus, KeywordFree, TrackedSession, one_by_one
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, expected_rates, pick, pick_common, to_ask, total
 from model_pipeline.manifest import Manifest, load_manifest, save_manifest
@@ -293,6 +294,70 @@ def test_a_common_threshold_is_the_best_of_those_that_keep_the_rate(seed: int, w
     assert sweep.without(0).common and set(map(type, found)) == {int}
 
 
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.0, 1.0))
+def test_a_share_of_near_words_is_kept_at_any_cost(seed: int, most: float) -> None:
+    """The best threshold of those that keep both; what fewer near words cost is told with ever higher thresholds."""
+    rng = np.random.default_rng(seed)
+    errors = rng.integers(0, 9, (len(LEVELS), 3)).astype(float)
+    counts = np.cumsum(rng.exponential(1.0, (len(LEVELS), 3)), axis=0)[::-1]
+    near = np.round(np.sort(rng.random(len(LEVELS)))[::-1], 2)
+    near[-1] = 0.0
+    found = Sweep(errors, counts[None], np.ones(1), common=True, near=near, most_near=most)
+    levels = found.pick(1e9)
+    allowed = [i for i in range(len(LEVELS)) if near[i] <= most]
+    assert levels == [max(allowed, key=lambda i: (-errors[i].sum(), i))] * 3
+    assert found.without(0).most_near == most and found.without(0).near is near
+    costs = module.near_costs(found)
+    assert [c.near for c in costs] == sorted({c.near for c in costs}, reverse=True)
+    for cost in costs:
+        place = int(np.flatnonzero(cost.threshold == LEVELS)[0])
+        assert cost.errors == errors[place].sum() and near[place] == cost.near
+        # Of the thresholds that keep a share, the lowest.
+        assert place == 0 or any(near[place] <= share < near[place - 1] for share in module._SHARES)
+    assert module.near_costs(replace(found, near=None)) == []
+
+
+def test_near_words_raise_the_threshold_where_few_may_fire(manifest: Manifest) -> None:
+    """Forty words said alone, of which each third stands at 210: higher than some keywords."""
+    corpus, slot = made_corpus(keyword=215), 36000
+    talk = np.zeros((int(41 * slot / HOP) + 1, 4), int)
+    talk[:, 3] = 200
+    for number in range(40):
+        row = int(((number + 1) * slot + 16000 - FIRST) / HOP)
+        talk[row : row + 15, :] = [210 if number % 3 == 0 else 90, 0, 0, 0]
+    corpus.near = Alone(track_of(talk, 1), slot, 40)
+    wish = Wish(rate=50.0, strides=(4,), common=True)
+    loose, tight = (choose(corpus, manifest, replace(wish, near=near)) for near in (0.0, 0.2))
+    assert corpus.near.fired(loose.detector) == 14
+    assert corpus.near.fired(tight.detector) <= 8
+    assert tight.detector != loose.detector and tight.detector.thresholds[0] == tight.detector.thresholds[1]
+    assert tight.errors >= loose.errors
+    assert [c.near for c in loose.near_costs] == sorted((c.near for c in loose.near_costs), reverse=True)
+    assert loose.near_costs[-1].near <= 0.02
+
+
+def test_words_said_one_by_one_do_not_reach_into_each_other() -> None:
+    clips = np.full((3, 16000), 5000, np.int16)
+    samples, slot = one_by_one(clips, 20000)
+    assert slot == 36000 and len(samples) == 4 * slot
+    loud = np.abs(samples.astype(int)) > 3000
+    assert [int(loud[i * slot : i * slot + 16000].mean() > 0.9) for i in range(4)] == [0, 1, 1, 1]
+    assert not loud[:slot].any() and not loud[slot + 16000 : 2 * slot].any()
+    assert one_by_one(clips, 0)[1] == 32000
+
+
+def test_near_words_are_those_that_the_data_names_else_all_other_words(tmp_path: Path) -> None:
+    folder = make(tmp_path, speakers=5)
+    dataset = Dataset.open(folder, ["rise"])
+    assert [c.word for c in module.near_clips(dataset, "validation")] == ["fall", "flat"]
+    (folder / "dataset.json").write_text(json.dumps({"settings": {"near_words": ["flat", "reise"]}}))
+    assert [c.word for c in module.near_clips(dataset, "validation")] == ["flat"]
+    (folder / "dataset.json").write_text(json.dumps({"settings": {"near_words": 5}}))
+    with pytest.raises(KwsError, match="what made the speech"):
+        module.near_clips(dataset, "training")
+
+
 def test_a_sweep_picks_in_its_own_way() -> None:
     """A word with few false accepts gets a threshold of its own, or what is best for all together."""
     errors = np.stack([np.arange(len(LEVELS)), np.arange(len(LEVELS))], 1).astype(float)
@@ -408,6 +473,13 @@ def test_calibrate_by_the_command(world, tmp_path, capfd) -> None:
     manifest = load_manifest(folder)
     assert manifest.detector.model_dump() == result["detector"]
     assert manifest.accuracy["calibration"]["wish"]["rate"] == 1e6
+    assert result["expected"]["near"]["total"] == 4 and result["expected"]["near_costs"]
+    few = (*arguments, "--near-rate", 0.25, "--dry-run", "--json")
+    code, out, _ = kws(*few, "--common", capfd=capfd)
+    assert code == 0 and json.loads(out)["expected"]["near"]["count"] <= 1
+    assert json.loads(out)["wish"]["near"] == 0.25
+    code, _, err = kws(*few, capfd=capfd)
+    assert code == 2 and "--common" in err
     code, _, err = kws("calibrate", folder, "--data", data, "--rate", 1e-3, "--stride", 5, capfd=capfd)
     assert code == 2
     assert "least expected" in err

@@ -394,6 +394,17 @@ def test_results_that_are_not_as_they_should_be_are_named(tmp_path: Path, place:
         read_results(tmp_path)
 
 
+def test_what_fewer_near_words_cost_is_told() -> None:
+    costs = [
+        {"near": near, "errors": errors, "false_accepts_per_hour": 4.0, "threshold": 90}
+        for near, errors in ((0.2, 90.0), (0.1, 210.0))
+    ]
+    expected = {"said": 200, "errors": 90.0, "false_accepts_per_hour": 1.0, "near_costs": costs}
+    results = example() | {"model": {"accuracy": {"calibration": {"wish": {"rate": 1.0}, "expected": expected}}}}
+    assert report.near_costs(Results.of(results)) == [(0.2, 0.45, 4.0), (0.1, 1.0, 4.0)]
+    assert report.near_costs(Results.of(example())) == []
+
+
 @pytest.mark.parametrize(
     ("became", "missed", "words"),
     [
