@@ -8,8 +8,8 @@
  * *_TYPE: of the elements; the functions give their bytes, aligned for that type.
  * KERNELS, KERNELS_ID: of firmware/core/nn, whose packing of weights this code follows. */
 #define KWS_AOT_MODEL_HASH "2c8a13762928f663"
-#define KWS_AOT_KERNELS "76ac402cb58e9d3b"
-#define KWS_AOT_KERNELS_ID 0x76ac402cb58e9d3bull
+#define KWS_AOT_KERNELS "92c433bcccb7a75e"
+#define KWS_AOT_KERNELS_ID 0x92c433bcccb7a75eull
 #define KWS_AOT_MODEL_ID 0x2c8a13762928f663ull
 #define KWS_AOT_ARENA_BYTES 9888u
 #define KWS_AOT_MACS 398064u

@@ -2,6 +2,6 @@
 #ifndef KWS_NN_KERNELS_H
 #define KWS_NN_KERNELS_H
 
-#define KWS_NN_KERNELS 0x76ac402cb58e9d3bull
+#define KWS_NN_KERNELS 0x92c433bcccb7a75eull
 
 #endif

@@ -61,7 +61,7 @@ KWS_FAST_KINDS(kws_fast_conv_t, conv16)
 KWS_FAST_KINDS(kws_fast_conv_t, conv8)
 
 /* DEPTHWISE_CONV_2D with as many outputs as inputs, at least four channels, any stride, padding and dilation.
- * `packed`, for each four channels (the last four overlap those before where channels is no multiple of four):
+ * `packed`, for each four channels (the last four overlap those before where channels is not a multiple of four):
  *   4 words  biases
  *   4 words  for each pair of taps: the pair's weights for channels 0, 2, 1, 3, doubled
  *   12 words m, c, n of channels 0, 2, 1, 3

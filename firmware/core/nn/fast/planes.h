@@ -40,10 +40,10 @@ typedef struct {
   int32_t count;
   int32_t pitch;     /* bytes between two rows of a window */
   int32_t out_step;  /* from group to group */
-  int32_t data_step; /* bytes, likewise */
+  int32_t data_step; /* bytes of the plane from group to group */
   int32_t channels;  /* from output to output */
   int32_t steps;     /* words of a window's row */
-  int32_t last;      /* a line's last group: only so many outputs are written */
+  int32_t last;      /* outputs that a line's last group writes */
   int32_t rows;      /* of a window */
 } kws_planes_column_t;
 
