@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from host_tools.boards import load_board
 from host_tools.image import build as builder
 from host_tools.measure import m4, realtime
@@ -20,6 +22,7 @@ from model_pipeline.export import export
 from model_pipeline.files import read_bytes, read_json, sha256_tree, write_json
 from model_pipeline.native import CODE, cache_dir, project_file
 from model_pipeline.outcomes import Untrained
+from model_pipeline.strict import Strict
 
 # All that decides what a network of a given shape costs.
 _SOURCES = ("firmware", "boards", "model_pipeline/compiler", "model_pipeline/models", "model_pipeline/features")
@@ -44,8 +47,7 @@ class Limits:
         return {name: value / limits[name] - 1.0 for name, value in values.items() if limits.get(name)}
 
 
-@dataclass(frozen=True)
-class NetworkCost:
+class NetworkCost(Strict):
     """What the firmware takes with a candidate in it.
 
     Attributes:
@@ -162,11 +164,11 @@ class Costs:
             raise Infeasible(f"{config.hop_frames} frames do not divide the window of {frames}", {"streaming": 1.0})
         path = cache_dir() / "search" / f"{self._key(config)}.json"
         try:
-            cost = NetworkCost(**read_json(path))
-        except (FileNotFoundError, KwsError, TypeError):
+            cost = NetworkCost.model_validate(read_json(path))
+        except (FileNotFoundError, KwsError, ValidationError):
             cost = self._measure(config, folder)  # not measured yet
-            write_json(path, asdict(cost))
-        self._check(asdict(cost))
+            write_json(path, cost.model_dump())
+        self._check(cost.model_dump())
         return cost
 
     def _measure(self, config: Config, folder: Path) -> NetworkCost:

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 
 from host_tools.report import pictures
 from host_tools.run.steps import write_config
+from host_tools.search.cost import NetworkCost
 from host_tools.search.study import Search
 from model_pipeline.files import write_json
 from model_pipeline.folders import atomic_dir
@@ -17,9 +18,9 @@ from model_pipeline.strict import Sparse, Strict
 FRONT = "front"  # the folder with results, below the search's
 
 
-class Candidate(Sparse):
-    """One trained network: how it came about, what it is (`study.SPACE`), its accuracy on the validation clips, its
-    cost (`cost.NetworkCost`), why it was ended early, and of those of the front the file with its configuration."""
+class TrainedTrial(Sparse):
+    """A network that was trained: how it came about, what it is (`study.SPACE`), its accuracy on the validation
+    clips."""
 
     trial: int
     origin: str
@@ -31,12 +32,11 @@ class Candidate(Sparse):
     kernel: int
     step: int
     accuracy: float
-    macs: int
-    flash: int
-    ram: int
-    inference: int
-    per_second: int
-    load: float
+
+
+class Candidate(NetworkCost, TrainedTrial):
+    """The same with its cost, why it was ended early, and of those of the front the file with its configuration."""
+
     end: str | None = None
     config: str | None = None
 

@@ -228,7 +228,7 @@ class Search:
             self.study.tell(trial, state=TrialState.PRUNED)
             return False
         trial.set_constraint("limits", 0.0)
-        trial.set_user_attr("cost", asdict(cost))
+        trial.set_user_attr("cost", cost.model_dump())
         others = [(t.user_attrs["accuracies"], t.user_attrs["cost"]["per_second"]) for t in self.trained()]
 
         def go_on(accuracies: list[float]) -> bool:

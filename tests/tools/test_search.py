@@ -46,7 +46,8 @@ def price(config: Config, folder: Path) -> NetworkCost:
     macs = 100 * shape.front * config.frontend.channels + 40 * shape.body**2 * shape.blocks * shape.kernel // 10
     if (excess := LIMITS.excess({"macs": macs}))["macs"] > 0:
         raise Infeasible(f"macs {macs}", excess)
-    return NetworkCost(macs, 2 * macs, macs // 10, macs, macs * 100 // config.frontend.hop_ms, 0.1)
+    per_second = macs * 100 // config.frontend.hop_ms
+    return NetworkCost(macs=macs, flash=2 * macs, ram=macs // 10, inference=macs, per_second=per_second, load=0.1)
 
 
 def learn(folder: Path, parent: Path | None, go_on: Callable[[list[float]], bool], progress: object) -> list[float]:
