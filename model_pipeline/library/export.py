@@ -16,7 +16,7 @@ from model_pipeline.folders import MARK, atomic_dir, check_replaceable
 from model_pipeline.image import Part, check_together, image_header, image_source, tables_files
 from model_pipeline.library.flavours import FLAVOURS, Description, flavour_files
 from model_pipeline.library.sources import check_prefix, library_files, licence
-from model_pipeline.native import FIRMWARE, host_compiler, run_compiler
+from model_pipeline.native import FIRMWARE, built, host_compiler, run_compiler
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.together import part_of, plan_sources
 
@@ -28,8 +28,8 @@ MAX_FILES, MAX_BYTES = 60, 230_000
 @dataclass(frozen=True)
 class LibraryResult:
     """What was written. ``constant_bytes``: the plans' weights and tables in flash, ``look_bytes``: the second looks';
-    ``state_bytes``: of a state, on a 64-bit computer, 0 where no compiler is that tells; ``macs`` of an inference of
-    all models; ``bytes``: of all files."""
+    ``state_bytes``: of a state, on a 64-bit computer, None where no compiler tells it; ``macs`` of an inference of all
+    models; ``bytes``: of all files."""
 
     folder: str
     flavour: str
@@ -39,7 +39,7 @@ class LibraryResult:
     models: list[str]
     labels: list[str]
     arena_bytes: int
-    state_bytes: int
+    state_bytes: int | None
     constant_bytes: int
     look_bytes: int
     macs: int
@@ -135,21 +135,29 @@ def export_library(
     )
 
 
-def state_bytes(sources: Mapping[str, str], prefix: str) -> int:
-    """``sizeof`` a state, as this computer's compiler says; 0 without one."""
+def state_bytes(sources: Mapping[str, str], prefix: str) -> int | None:
+    """``sizeof`` a state, as this computer's compiler says, asked once for each content of the headers; None without
+    one."""
     ask = f"""#include <stdio.h>
 #include "{prefix}.h"
 int main(void) {{ return printf("%zu", sizeof({prefix}_t)) < 0; }}
 """
-    with tempfile.TemporaryDirectory(prefix="kws-") as name:
-        folder = Path(name)
-        for file, text in {**{n: t for n, t in sources.items() if n.endswith(".h")}, "ask.c": ask}.items():
-            (folder / file).write_text(text, encoding="utf-8")
-        try:
-            run_compiler([host_compiler(), str(folder / "ask.c"), "-o", str(folder / "ask")], "the size of a state")
-        except MissingTool:
-            return 0
-        return int(subprocess.run([folder / "ask"], capture_output=True, text=True, check=True).stdout)
+    files = {**{name: text for name, text in sources.items() if name.endswith(".h")}, "ask.c": ask}
+    try:
+        compiler = host_compiler()
+    except MissingTool:
+        return None
+
+    def make(answer: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="kws-") as place:
+            folder = Path(place)
+            for name, text in files.items():
+                (folder / name).write_text(text, encoding="utf-8")
+            run_compiler([compiler, str(folder / "ask.c"), "-o", str(folder / "ask")], "the size of a state")
+            said = subprocess.run([folder / "ask"], capture_output=True, text=True, check=True).stdout
+        answer.write_text(said, encoding="utf-8")
+
+    return int(built("library/state.txt", (compiler, sorted(files.items())), [], make).read_text(encoding="utf-8"))
 
 
 def _plan_file(part: Part, prefix: str) -> str:

@@ -65,7 +65,7 @@ class Description:
     models: list[str]
     labels: list[str]
     arena_bytes: int
-    state_bytes: int
+    state_bytes: int | None
     constant_bytes: int
     look_bytes: int
     macs: int
@@ -93,6 +93,12 @@ def flavour_files(flavour: str, about: Description, sources: list[str]) -> dict[
     }
 
 
+def _state(size: int | None) -> str:
+    if size is None:
+        return "as the compiler says, of which there was none here"
+    return f"{size:,} B on a 64-bit computer (with pointers of 4 bytes a little less)"
+
+
 def _values(flavour: str, about: Description) -> dict[str, str]:
     """What stands for each ``@NAME@`` of the templates."""
     return {
@@ -107,7 +113,7 @@ def _values(flavour: str, about: Description) -> dict[str, str]:
         "LABELS": "\n".join(f"- {plain(label)}" for label in about.labels),
         "DATA": "\n".join(f"- {plain(line)}" for line in about.data),
         "ARENA": f"{about.arena_bytes:,}",
-        "STATE": f"{about.state_bytes:,} B" if about.state_bytes else "what the compiler says",
+        "STATE": _state(about.state_bytes),
         "CONSTANTS": f"{about.constant_bytes:,}",
         "LOOK": f", and {about.look_bytes:,} B of the second look" if about.look_bytes else "",
         "MACS": f"{about.macs:,}",

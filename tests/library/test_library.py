@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from host_tools.cli import build_app
 from model_pipeline.compiler.host import kernel_sources
 from model_pipeline.config import CompileConfig
-from model_pipeline.errors import KwsError
+from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.folders import MARK
 from model_pipeline.library import FLAVOURS, export_library
+from model_pipeline.library import export as writing
 from model_pipeline.library.export import MAX_BYTES, MAX_FILES
 from model_pipeline.library.sources import FAST, KERNELS, kernel_files
 from model_pipeline.listening.recogniser import Recogniser
@@ -162,6 +163,16 @@ def test_the_readme_s_commands_build_and_run_the_example_and_its_figures_add_up(
     ask.write_text(f'#include "front_door.h"\n_Static_assert(sizeof(front_door_t) == {state}, "");\n')
     subprocess.run(["gcc", f"-I{folder / 'src'}", "-c", ask, "-o", tmp_path / "ask.o"], check=True)
     assert plan["arena_bytes"] < state
+
+
+def test_without_a_compiler_no_size_of_a_state_is_claimed(tmp_path, monkeypatch):
+    def missing() -> str:
+        raise MissingTool("no C compiler")
+
+    monkeypatch.setattr(writing, "host_compiler", missing)
+    made = export_library([TINY], tmp_path / "library", "cmake", "front_door")
+    assert made.state_bytes is None
+    assert "`sizeof(front_door_t)` | as the compiler says" in (tmp_path / "library" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("core", CORES)
