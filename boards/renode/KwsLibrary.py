@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from host_tools.check import selftest  # noqa: E402
+from host_tools.check.device import Device, Reference  # noqa: E402
 from host_tools.image import renode  # noqa: E402
 from host_tools.link import stream  # noqa: E402
 from host_tools.link.events import Detection  # noqa: E402
@@ -25,12 +26,12 @@ class KwsLibrary:
     ROBOT_LIBRARY_SCOPE = "TEST"
 
     def __init__(self) -> None:
-        self._device: selftest.Device | None = None
+        self._device: Device | None = None
 
     def connect_to_device(self, port: int, model: str = "firmware/model", timeout: float = 60.0) -> str:
         """Opens a session on 127.0.0.1:``port``; returns what the firmware says of itself."""
         link = Link.open(f"socket://127.0.0.1:{int(port)}", float(timeout))
-        self._device = selftest.Device(link, selftest.Reference(ROOT / model))
+        self._device = Device(link, Reference(ROOT / model))
         return selftest.hello(self._device)
 
     def disconnect_from_device(self) -> None:

@@ -33,11 +33,12 @@ def selftest(
     It restarts the board several times. The full suite is pytest -m hardware --port PORT tests/hardware.
     """
     from host_tools.check import selftest as checks
+    from host_tools.check.device import Device, Reference, reopener
     from host_tools.image import targets
     from host_tools.image.build import DEFAULT_MODEL
     from model_pipeline.errors import CheckFailed
 
-    reference = checks.Reference(model or DEFAULT_MODEL)
+    reference = Reference(model or DEFAULT_MODEL)
     speech, noise = checks.speech_and_noise(data, reference) if data else (None, None)
     findings: list[checks.Finding] = []
     try:
@@ -45,8 +46,8 @@ def selftest(
             targets.target(port, board, model=model, baud=baud) as (link, _),
             ui.progress("self-test") as progress,
         ):
-            device = checks.Device(link, reference, frames=frames, windows=5, speech=speech, noise=noise)
-            device.reopen = checks.reopener(port, baud) if port else None
+            device = Device(link, reference, frames=frames, windows=5, speech=speech, noise=noise)
+            device.reopen = reopener(port, baud) if port else None
             for finding in checks.run(device, progress):
                 findings.append(finding)
     finally:

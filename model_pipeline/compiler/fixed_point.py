@@ -6,7 +6,7 @@ The compiler evaluates activation functions of 8-bit inputs here, once for each 
 
 from __future__ import annotations
 
-INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
+INT32_MAX = (1 << 31) - 1
 # e^-(2^i / 4), Q0
 _FACTORS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
 

@@ -72,10 +72,6 @@ class Table:
             raise KwsError(f"corrupt .tflite: field {field} of the table at byte {self.at} lies outside it")
         return self.at + offset if offset else 0
 
-    def has(self, field: int) -> bool:
-        """Whether the field is there."""
-        return self._field(field) != 0
-
     def integer(self, field: int, kind: str = "i", default: int = 0) -> int:
         """An integer field of struct type ``kind``."""
         at = self._field(field)

@@ -23,6 +23,7 @@ import pytest
 
 from host_tools.boards import ROOT, load_board
 from host_tools.check import selftest
+from host_tools.check.device import Device, Reference, Skipped
 from host_tools.cli import main
 from host_tools.image import arduino
 from host_tools.image.build import DEFAULT_MODEL, build
@@ -91,19 +92,19 @@ def _running(program: Path, **environ: str) -> Iterator[Link]:
 
 
 @pytest.fixture
-def device(program: Path) -> Iterator[selftest.Device]:
+def device(program: Path) -> Iterator[Device]:
     """A session with it."""
     with _running(program) as link:
-        yield selftest.Device(link, selftest.Reference(DEFAULT_MODEL))
+        yield Device(link, Reference(DEFAULT_MODEL))
 
 
-def test_it_is_the_same_application(device: selftest.Device) -> None:
+def test_it_is_the_same_application(device: Device) -> None:
     assert selftest.hello(device).startswith("nano33ble, firmware")
     info = device.info()
     assert (info.timer_source, info.timer_hz) == ("micros()", 1_000_000)
 
 
-def test_the_link_loses_nothing(device: selftest.Device) -> None:
+def test_the_link_loses_nothing(device: Device) -> None:
     device.frames = 300
     selftest.soak(device)
     device.windows = 3
@@ -111,7 +112,7 @@ def test_the_link_loses_nothing(device: selftest.Device) -> None:
     selftest.overload(device)
 
 
-def test_a_board_without_microphone_says_so(device: selftest.Device) -> None:
+def test_a_board_without_microphone_says_so(device: Device) -> None:
     with pytest.raises(DeviceError, match="no microphone"):
         next(stream.listen(device.link))
 
@@ -183,8 +184,8 @@ def test_it_compiles_against_the_real_core(tmp_path: Path) -> None:
     assert not ours
 
 
-def test_faults_are_not_offered(device: selftest.Device) -> None:
-    with pytest.raises(selftest.Skipped):
+def test_faults_are_not_offered(device: Device) -> None:
+    with pytest.raises(Skipped):
         selftest.undefined_instruction(device)
 
 
@@ -220,7 +221,7 @@ def test_the_microphone_s_first_100_ms_are_settling(program: Path, tmp_path: Pat
     """What follows them goes through front end and model as if it had been streamed."""
     rng = np.random.default_rng(3)
     sound = (rng.standard_normal(2 * RATE) * 2000).astype(np.int16)
-    reference = selftest.Reference(DEFAULT_MODEL)
+    reference = Reference(DEFAULT_MODEL)
     with _running(program, STUB_PDM=_sound(tmp_path / "sound.raw", sound)) as link:
         events, done = _listen(link, 1.6)
     expected, _ = reference.listen(sound[1600:], 5)
@@ -242,7 +243,7 @@ def test_a_loop_too_slow_for_the_microphone_counts_what_is_lost(program: Path, t
 
 
 def test_a_keyword_spoken_to_the_microphone(program: Path, tmp_path: Path, shared_data: Path) -> None:
-    reference = selftest.Reference(DEFAULT_MODEL)
+    reference = Reference(DEFAULT_MODEL)
     speech, _ = selftest.speech_and_noise(shared_data / "speech_commands", reference, 1)
     heard = [label for _, label, _ in reference.listen(speech, reference.manifest.detector.stride_hops)[1]]
     sound = np.concatenate([np.zeros(1600, np.int16), speech])

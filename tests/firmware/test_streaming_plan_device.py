@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from host_tools.check import selftest
+from host_tools.check.device import Device, Reference
 from host_tools.image import targets
 from host_tools.image.build import build
 from host_tools.measure import layers as profile
@@ -29,7 +30,7 @@ def test_streamed_sound_gives_what_windows_give_on_the_emulated_board():
         done = build("disco_f407vg", folder / "model", out=folder / "build")
         assert done.ram_arena < build_arena_of_window()
         with targets.emulated("disco_f407vg", Path(done.elf)) as link:
-            device = selftest.Device(link, selftest.Reference(SHIPPED), windows=3)
+            device = Device(link, Reference(SHIPPED), windows=3)
             assert "3 windows equal to" in selftest.exact_inference(device)
             assert "equal to the host's" in selftest.exact_stream(device)
 

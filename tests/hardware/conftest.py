@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from host_tools.boards import ROOT, load_board
-from host_tools.check.selftest import Device, Reference, reopener
+from host_tools.check.device import Device, Reference, reopener
 from host_tools.image.build import build
 from host_tools.image.emulate import start
 from host_tools.image.renode import RenodeEmulator

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from host_tools.check import selftest
-from host_tools.check.selftest import Device, Reference, Skipped
+from host_tools.check.device import Device, Reference, Skipped
 from host_tools.image.renode import path
 from host_tools.link import stream
 from host_tools.link.events import Detection

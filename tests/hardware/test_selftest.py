@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from host_tools.check import selftest
+from host_tools.check.device import Device, Reference
 from host_tools.cli import main
 from host_tools.image.build import DEFAULT_MODEL
 from host_tools.image.emulate import start
@@ -44,7 +45,7 @@ def test_all_checks_that_can_be_made_pass(url: str, capsys: pytest.CaptureFixtur
 
 
 def test_a_failed_check_is_told_and_ends_in_1(url: str, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    def wrong(device: selftest.Device) -> str:
+    def wrong(device: Device) -> str:
         raise CheckFailed("2 and 2 is [5]")
 
     monkeypatch.setattr(selftest, "CHECKS", (wrong, selftest.hello))
@@ -57,7 +58,7 @@ def test_a_failed_check_is_told_and_ends_in_1(url: str, capsys: pytest.CaptureFi
 def test_a_lost_answer_ends_it_and_what_was_found_is_told(
     url: str, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
-    def silent(device: selftest.Device) -> str:
+    def silent(device: Device) -> str:
         raise DeviceError("it never answered")
 
     monkeypatch.setattr(selftest, "CHECKS", (selftest.hello, silent, selftest.overload))
@@ -68,7 +69,7 @@ def test_a_lost_answer_ends_it_and_what_was_found_is_told(
 
 
 def test_a_refused_check_does_not_end_it(url: str, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    def refused(device: selftest.Device) -> str:
+    def refused(device: Device) -> str:
         raise DeviceRefused("it", Refusal(Command.INFER_FEATURES, ErrorCode.UNSUPPORTED, 1, "not here"))
 
     monkeypatch.setattr(selftest, "CHECKS", (refused, selftest.hello))
@@ -79,11 +80,11 @@ def test_a_refused_check_does_not_end_it(url: str, capsys: pytest.CaptureFixture
 def test_a_device_that_gives_other_numbers_fails(built) -> None:
 
     with start("host", built("host")) as emulator, Link.open(emulator.url) as link:
-        reference = selftest.Reference(DEFAULT_MODEL)
+        reference = Reference(DEFAULT_MODEL)
         right = reference.infer
         reference.infer = lambda windows: right(windows) + 1  # type: ignore[method-assign]
         with pytest.raises(CheckFailed, match="window 0: the device gives"):
-            selftest.exact_inference(selftest.Device(link, reference, windows=1))
+            selftest.exact_inference(Device(link, reference, windows=1))
         reference.model_hash = "0" * 16
         with pytest.raises(CheckFailed, match="not checked: the device runs model"):
-            selftest.exact_inference(selftest.Device(link, reference, windows=1))
+            selftest.exact_inference(Device(link, reference, windows=1))

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host_tools.check.selftest import Reference
+from host_tools.check.device import Reference
 from host_tools.image import emulate
 from host_tools.link.codes import Command
 from host_tools.link.frames import Frame

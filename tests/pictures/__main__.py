@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from host_tools.check.selftest import Reference
+from host_tools.check.device import Reference
 from host_tools.image import targets
 from host_tools.link.events import Detection, Result
 from host_tools.link.stream import SEND_FEATURES

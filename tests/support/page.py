@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from host_tools.check.selftest import Reference
+from host_tools.check.device import Reference
 from model_pipeline.export import export
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.manifest import load_manifest, save_manifest

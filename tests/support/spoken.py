@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from host_tools.check.selftest import Reference
+from host_tools.check.device import Reference
 from host_tools.measure.clips import open_dataset
 from model_pipeline.manifest import keywords_of
 from model_pipeline.native import ROOT

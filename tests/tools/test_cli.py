@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from host_tools import cli, deferred, verbs
 from host_tools.check import selftest
+from host_tools.check.device import Device, Reference
 from host_tools.image.build import DEFAULT_MODEL
 from host_tools.link.session import Link
 from host_tools.verbs import evaluate
@@ -154,7 +155,7 @@ def test_another_protocol_is_exit_code_4(capfd: pytest.CaptureFixture[str]) -> N
 
 def test_a_selftest_that_can_t_compare_the_model_has_failed() -> None:
     with listening(FakeFirmware()) as url, Link.open(url) as link:
-        device = selftest.Device(link, selftest.Reference(DEFAULT_MODEL), frames=3)
+        device = Device(link, Reference(DEFAULT_MODEL), frames=3)
         for check in (selftest.exact_inference, selftest.exact_stream, selftest.silence_and_noise):
             with pytest.raises(CheckFailed, match=r"not checked: the device runs model .*--model DIR"):
                 check(device)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools.check import selftest
+from host_tools.check import device as checked
 from host_tools.flash import usb as devices
 from host_tools.flash.usb import Device, UsbId, UsbIds
 from host_tools.link.session import Link
@@ -125,15 +125,15 @@ def test_a_touch_of_no_port_says_what_to_do() -> None:
 def test_a_port_that_goes_with_the_firmware_is_opened_again(fake_ports: FakePorts, monkeypatch) -> None:
     fake_ports.plug("/dev/ttyACM0", NANO, "ABC")
     fake_ports.plug("/dev/ttyACM1", STLINK, "XYZ")
-    assert selftest.reopener("/dev/ttyACM1") is None  # a probe's port stays
-    assert selftest.reopener("socket://127.0.0.1:1") is None
-    reopen = selftest.reopener("/dev/ttyACM0")
+    assert checked.reopener("/dev/ttyACM1") is None  # a probe's port stays
+    assert checked.reopener("socket://127.0.0.1:1") is None
+    reopen = checked.reopener("/dev/ttyACM0")
     assert reopen is not None
     fake_ports.pull("/dev/ttyACM0")
     with listening(FakeFirmware(Faults(vanish_after=1))) as gone, listening(FakeFirmware()) as url:
         fake_ports.plug("/dev/ttyACM5", NANO, "another board")
         fake_ports.plug(url, NANO, "ABC")
-        device = selftest.Device(Link.open(gone, 5.0), reopen=reopen)
+        device = checked.Device(Link.open(gone, 5.0), reopen=reopen)
         try:
             assert device.restart(5.0).protocol == 1
             assert device.link.name == url
