@@ -165,9 +165,8 @@ class Hostile(FakeFirmware):
             chance.randrange(-32768, 32768), count,
         )  # fmt: skip
         detection = struct.pack("<IBB", self.at, chance.choice([0, 1, 200]), 255)
-        return self._out(0x90, head + chance.randbytes(chance.choice([2 * count, (count + 1) // 2, 7]))[:480]) + self._out(
-            0x86, detection
-        )
+        sound = head + chance.randbytes(chance.choice([2 * count, (count + 1) // 2, 7]))[:480]
+        return self._out(0x90, sound) + self._out(0x86, detection)
 
 
 @contextmanager
