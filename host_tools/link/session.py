@@ -149,7 +149,7 @@ class Link(Transport):
         self.request(Command.SET_DETECTOR, SetDetectorOk, detector.payload())
 
     def reset_stream(self) -> None:
-        """Forgets streaming state: front end, window, detector."""
+        """Forgets what was heard: front end, window, detector."""
         self.request(Command.RESET, ResetOk, b"\0")
 
     def restart(self, timeout: float = 15.0, *, die: int | None = None) -> HelloReply:

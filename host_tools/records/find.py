@@ -189,7 +189,7 @@ def figures_of(results: Results) -> dict[str, Figure]:
 
 
 def listening_figures(heard: Judged) -> dict[str, Figure | None]:
-    """Of what `evaluate_streaming` found."""
+    """Of what `evaluate_listening` found."""
     found: dict[str, Figure | None] = {}
     for session in list(heard.sessions.values())[:1]:
         found["misses"] = Figure.of_share(session.misses, "keywords")

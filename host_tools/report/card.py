@@ -121,7 +121,7 @@ def _text(value: Any) -> Any:
 
 
 def _sessions(streaming: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Streaming sessions by what they are called."""
+    """Sessions of long audio by what they are called."""
     found = {}
     for key, values in streaming.items():
         if key == "own_sessions":

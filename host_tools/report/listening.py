@@ -1,4 +1,4 @@
-"""Figures of streaming evaluation and calibration for people."""
+"""Figures of long audio and of calibration for people."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _AROUND = 12  # places that are shown of a corpus
 
 
 def evaluation(result: Listening) -> None:
-    """Prints what `model_pipeline.listening.evaluate.evaluate_streaming` gave."""
+    """Prints what `model_pipeline.listening.evaluate.evaluate_listening` gave."""
     ui.out.say("[bold]{}[/] (model {}), a result every {} ms", result.name, result.model, result.stride_ms)
     detector = result.detector
     _detector(detector, result.labels, result.stride_ms / detector.stride_hops)

@@ -10,7 +10,7 @@ from model_pipeline.data.sessions import Plan
 from model_pipeline.errors import KwsError
 from model_pipeline.esphome import EsphomeResult, Measured, make, write
 from model_pipeline.folders import atomic_dir
-from model_pipeline.listening.evaluate import Audio, evaluate_streaming, open_heard
+from model_pipeline.listening.evaluate import Audio, evaluate_listening, open_heard
 from model_pipeline.listening.material import Material
 from model_pipeline.manifest import Manifest, load_manifest, save_manifest
 from model_pipeline.microwakeword import import_model
@@ -72,7 +72,7 @@ def _measure(imported: Path, source: Manifest, material: Material, progress: Pro
         unused.append(folder)
     plan = material.plan or Plan()
     audio = Audio(material.data, snr_db=(SNR_DB,), negative=unused, plan=plan)
-    found = evaluate_streaming(imported, audio, progress, det=False)
+    found = evaluate_listening(imported, audio, progress, det=False)
     session = found.sessions[f"{SNR_DB:g}"]
     noise = f"in noise of {SNR_DB:g} dB"
     rate, heard = session.false_accepts, f"other words of the test split {noise}"

@@ -10,7 +10,7 @@ from host_tools.report.results import Expectation
 from model_pipeline.config import Config
 from model_pipeline.data.sessions import Plan
 from model_pipeline.errors import KwsError, MissingTool
-from model_pipeline.listening.evaluate import Audio, evaluate_streaming, open_heard
+from model_pipeline.listening.evaluate import Audio, evaluate_listening, open_heard
 from model_pipeline.listening.near import evaluate_near
 from model_pipeline.listening.results import Heard
 from model_pipeline.manifest import load_manifest
@@ -29,7 +29,7 @@ def expect(
     if config.measure.session_keywords:
         plan = Plan(limit=config.measure.session_keywords, takes=config.data.sayings)
         audio = Audio(data, snr_db=(SNR_DB,), plan=plan, negative=_unused(model, negative))
-        found = evaluate_streaming(model, audio, progress)
+        found = evaluate_listening(model, audio, progress)
         heard = Heard(**{key: getattr(found, key) for key in Heard.model_fields})
         names = {"validation": SENTENCES}
         named = [row.model_copy(update={"name": names.get(row.name, row.name)}) for row in heard.corpora]

@@ -119,7 +119,7 @@ def stream(
     """Misses, false accepts an hour and response time over long audio, through model and detector."""
     from host_tools.report import listening
     from model_pipeline.data.sessions import Plan
-    from model_pipeline.listening.evaluate import Audio, evaluate_streaming
+    from model_pipeline.listening.evaluate import Audio, evaluate_listening
     from model_pipeline.listening.plot import check_name, det_plot
 
     if data is None and not (negative or sessions):
@@ -127,7 +127,7 @@ def stream(
     if plot:
         check_name(plot)
     with ui.progress("listening") as progress:
-        result = evaluate_streaming(
+        result = evaluate_listening(
             model,
             Audio(data, split.value, tuple(snr or (10.0,)), negative or [], sessions, Plan(limit=keywords), whole),
             progress,

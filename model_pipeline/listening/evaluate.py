@@ -62,7 +62,7 @@ class Audio:
     whole: bool = False
 
 
-def evaluate_streaming(
+def evaluate_listening(
     model: Path,
     audio: Audio,
     progress: ProgressCallback | None = None,

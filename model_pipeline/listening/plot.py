@@ -25,7 +25,7 @@ def check_name(path: Path) -> None:
 
 
 def det_plot(result: Listening, path: Path) -> None:
-    """Draws the ``det`` of `evaluate.evaluate_streaming`: misses in per cent over false accepts an hour, a line for
+    """Draws the ``det`` of `evaluate.evaluate_listening`: misses in per cent over false accepts an hour, a line for
     each SNR, with the detector's own point and its 95 % intervals. A rate of 0 stands at the left edge.
 
     Raises:

@@ -120,7 +120,7 @@ class Heard(Judged):
 
 
 class Listening(Heard):
-    """What `evaluate.evaluate_streaming` gives.
+    """What `evaluate.evaluate_listening` gives.
 
     Attributes:
         absent: keywords that the data has no clip of.

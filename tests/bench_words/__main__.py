@@ -37,7 +37,7 @@ from model_pipeline.errors import KwsError
 from model_pipeline.evaluate import evaluate
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir
-from model_pipeline.listening.evaluate import Audio, evaluate_streaming
+from model_pipeline.listening.evaluate import Audio, evaluate_listening
 from model_pipeline.native import ROOT
 from model_pipeline.outcomes import Distilled
 
@@ -161,7 +161,7 @@ def measure(model: Path, people: Path) -> dict[str, Any]:
         clips = evaluate(model, people, engine="aot", progress=progress)
     corpora = [SHARED / part for part in SPEECH if (SHARED / part).is_dir()]
     with ui.progress("in a stream") as progress:
-        stream = evaluate_streaming(model, Audio(people, negative=corpora), progress, det=False)
+        stream = evaluate_listening(model, Audio(people, negative=corpora), progress, det=False)
     recall = {word: value for word, value in clips.recall.items() if value is not None}
     return {
         "balanced": float(np.mean(list(recall.values()))),

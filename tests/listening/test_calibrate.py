@@ -420,7 +420,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return root / "model", root / "data", root / "talk"
 
 
-def test_evaluate_streaming_by_the_command(world, tmp_path, capfd) -> None:
+def test_evaluate_listening_by_the_command(world, tmp_path, capfd) -> None:
     model, data, talk = world
     arguments = ("evaluate", model, "--data", data, "--streaming", "--negative", talk, "--snr", 20, "--snr", 5)
     code, out, err = kws(*arguments, "--plot", tmp_path / "det.svg", "--json", capfd=capfd)

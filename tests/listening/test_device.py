@@ -16,7 +16,7 @@ from host_tools.link.info import Detector
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import Event, Plan, Session, generate, write_sessions
 from model_pipeline.errors import KwsError
-from model_pipeline.listening.evaluate import Audio, evaluate_streaming
+from model_pipeline.listening.evaluate import Audio, evaluate_listening
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.manifest import DetectorDefaults, load_manifest
 from tests.support.firmware_images import SHIPPED, image, private_copy
@@ -77,7 +77,7 @@ def as_evaluated(recogniser: Recogniser, sessions: list[Session], folder: Path) 
         How many there were.
     """
     write_sessions(sessions, folder / "sessions")
-    expected = evaluate_streaming(SHIPPED, Audio(own_sessions=folder / "sessions")).detections["own"]
+    expected = evaluate_listening(SHIPPED, Audio(own_sessions=folder / "sessions")).detections["own"]
     assert sorted(expected) == sorted(s.name for s in sessions)
     with targets.emulated("disco_f407vg", private_copy(image("disco_f407vg"), folder)) as link:
         for session in sessions:
