@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from host_tools.link.codes import MAX_INFO, InfoTag
 from host_tools.link.events import Event
@@ -140,7 +141,7 @@ class Info(Event):
 
     @classmethod
     def parse(cls, payload: bytes, at: float) -> Info:
-        values: dict = {}
+        values: dict[str, Any] = {}
         texts = {
             InfoTag.FIRMWARE: "firmware",
             InfoTag.BOARD: "board",

@@ -106,6 +106,9 @@ class Constant:
     ctype: str
 
 
+Params = dict[str, int | list[int] | Constant]  # by the fields of a kernel's C struct
+
+
 @dataclass(eq=False)
 class Call:
     """One kernel call. ``function`` is empty where nothing is computed: the outputs are parts of the input's memory,
@@ -118,7 +121,7 @@ class Call:
     operator: Operator
     function: str
     params_type: str
-    params: dict[str, int | list[int] | Constant]
+    params: Params
     inputs: list[Tensor]
     outputs: list[Tensor]
     scratch: int = 0  # bytes of RAM needed during the call only

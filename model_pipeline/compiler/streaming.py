@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from model_pipeline.compiler.ir import Call, Graph, Operator, Tensor
+from model_pipeline.compiler.ir import Call, Graph, Operator, Params, Tensor
 from model_pipeline.compiler.ops import lower
 from model_pipeline.compiler.streaming_rules import Rows, Slide, Whole, rule, time_axis
 from model_pipeline.errors import KwsError
@@ -276,7 +276,7 @@ class _Builder:
         if ring is None:
             ring = self._resized(tensor, rows.total - first, ring=True)
             self.rings[id(tensor), first] = ring
-            sizes: dict = {"size": ring.bytes, "step": source.bytes}
+            sizes: Params = {"size": ring.bytes, "step": source.bytes}
             marker = _marker("RING", source, ring)
             self.items.append(Call(marker, "kws_nn_push", "kws_nn_push_t", sizes, [source], [ring]))
         if last == rows.total - 1:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -80,7 +81,7 @@ class Pool:
         """One of the arrays, mapped."""
         return open_memmap(self.folder / f"{name}.npy", mode=mode)  # type: ignore[arg-type]
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         """What the folder holds, {} for nothing."""
         try:
             return read_json(self.folder / _STATE)

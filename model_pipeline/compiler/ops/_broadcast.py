@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model_pipeline.compiler.ir import Operator, Tensor, check_quantized
+from model_pipeline.compiler.ir import Operator, Params, Tensor, check_quantized
 from model_pipeline.compiler.ops import _common as c
 from model_pipeline.compiler.quant import activation_range
 
@@ -17,7 +17,7 @@ class Operands(NamedTuple):
     first: Tensor
     second: Tensor
     target: Tensor
-    params: dict
+    params: Params
     in_place: list[tuple[int, int]]
 
 
@@ -36,7 +36,7 @@ def operands(operator: Operator) -> Operands:
     c.expect_shape(operator, target, shape)
     activation = operator.options.integer(0, "b") if operator.options is not None else 0
     low, high = activation_range(operator, activation, target)
-    params = {
+    params: Params = {
         "dims": [1] * (4 - len(shape)) + list(shape),
         "stride1": _strides(first), "stride2": _strides(second),
         "zero_point1": first.zero_point, "zero_point2": second.zero_point, "out_zero_point": target.zero_point,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_pipeline.compiler.ir import Call, Operator
+from model_pipeline.compiler.ir import Call, Operator, Params
 from model_pipeline.compiler.ops._broadcast import operands
 from model_pipeline.compiler.quant import multiplier_of
 
@@ -24,7 +24,7 @@ def _lower(operator: Operator, function: str) -> Call:
         "multiplier1": m1, "shift1": s1, "multiplier2": m2, "shift2": s2,
         "out_multiplier": out_m, "out_shift": out_s,
     }  # fmt: skip
-    params = {**given.params, **multipliers}
+    params: Params = {**given.params, **multipliers}
     return Call(
         operator, function, "kws_nn_add_t", params, [given.first, given.second], [given.target], in_place=given.in_place
     )

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from model_pipeline.compiler.ir import Call, Constant, Operator, Tensor
+from model_pipeline.compiler.ir import Call, Constant, Operator, Params, Tensor
 from model_pipeline.compiler.ops import _common as c
 from model_pipeline.compiler.quant import ACTIVATIONS
 
@@ -60,7 +60,7 @@ def joined(operator: Operator, sources: list[Tensor], target: Tensor, outer: int
     if len(sources) == 1:
         return Call(operator, "", "", {}, sources, [target])
     sizes = Constant("bytes", np.array([s.bytes // outer for s in sources], np.int32), "int32_t")
-    params: dict = {"count": len(sources), "outer": outer, "bytes": sizes}
+    params: Params = {"count": len(sources), "outer": outer, "bytes": sizes}
     return Call(operator, "kws_nn_concatenation", "kws_nn_parts_t", params, sources, [target], many=True)
 
 

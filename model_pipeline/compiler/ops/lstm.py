@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from model_pipeline.compiler.ir import Call, Constant, Operator, Tensor, check_quantized
+from model_pipeline.compiler.ir import Call, Constant, Operator, Params, Tensor, check_quantized
 from model_pipeline.compiler.ops import _common as c
 from model_pipeline.compiler.quant import ACTIVATIONS, multiplier_of
 
@@ -48,7 +48,7 @@ def lower(operator: Operator) -> Call:
     c.expect_shape(operator, target, (first, second, units))
     if (target.scale, target.zero_point) != (hidden.scale, hidden.zero_point):
         raise operator.error("output and hidden state differ in scale or zero point")
-    gates: dict[str, int | list[int] | Constant] = {}
+    gates: Params = {}
     for gate in range(4):
         gates |= _gate(operator, gate, source, hidden, units, in_c)
     fraction, exponent = math.frexp(float(cell.scale))
@@ -106,11 +106,9 @@ def _state(operator: Operator, number: int, kind: str) -> Tensor:
     return tensor
 
 
-def _gate(
-    operator: Operator, gate: int, source: Tensor, hidden: Tensor, units: int, in_c: int
-) -> dict[str, int | list[int] | Constant]:
+def _gate(operator: Operator, gate: int, source: Tensor, hidden: Tensor, units: int, in_c: int) -> Params:
     """The fields of one gate. TFLite Micro has no scales of single channels here."""
-    fields: dict[str, int | list[int] | Constant] = {}
+    fields: Params = {}
     name = GATES[gate]
     bias = c.constant(operator, 12 + gate, ("INT32",))
     if bias.shape != (units,):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model_pipeline.compiler import fixed_point as fp
-from model_pipeline.compiler.ir import Call, Operator, check_quantized
+from model_pipeline.compiler.ir import Call, Operator, Params, check_quantized
 from model_pipeline.compiler.ops import _common as c
 from model_pipeline.compiler.ops._table import table_call
 from model_pipeline.compiler.quant import INT8_MAX, INT8_MIN, multiplier_of
@@ -31,7 +31,7 @@ def lower(operator: Operator) -> Call:
         return table_call(
             operator, source, target, lambda value: fp.requantize(value - zero, multiplier, shift) + out_zero
         )
-    params: dict = {
+    params: Params = {
         "size": source.size, "in_zero_point": zero, "out_zero_point": out_zero,
         "multiplier": multiplier, "shift": shift,
     }  # fmt: skip

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from model_pipeline.compiler.ir import Call, Constant, Operator, Tensor
+from model_pipeline.compiler.ir import Call, Constant, Operator, Params, Tensor
 from model_pipeline.compiler.ops import _common as c
 
 MAX_PARTS = 1000
@@ -64,7 +64,7 @@ def _lower(operator: Operator, source: Tensor, axis: int) -> Call:
         offsets = [0, *itertools.accumulate(part.bytes for part in parts)][:-1]
         return Call(operator, "", "", {}, [source], parts, offsets=offsets)
     sizes = Constant("bytes", np.array([p.bytes // outer for p in parts], np.int32), "int32_t")
-    params: dict = {"count": len(parts), "outer": outer, "bytes": sizes}
+    params: Params = {"count": len(parts), "outer": outer, "bytes": sizes}
     return Call(operator, "kws_nn_split", "kws_nn_parts_t", params, [source], parts, many=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_pipeline.compiler.ir import DTYPES, Call, Operator, Tensor
+from model_pipeline.compiler.ir import DTYPES, Call, Operator, Params, Tensor
 from model_pipeline.compiler.ops import _common as c
 
 CODE = 45
@@ -78,11 +78,11 @@ def walk(operator: Operator, source: Tensor, target: Tensor, shape: list[int], s
     if len(merged) > MAX_RANK:
         raise operator.error(f"it walks along {len(merged)} dimensions; at most {MAX_RANK} are known")
     merged = [(1, 0)] * (MAX_RANK - len(merged)) + merged
-    params: dict = {"count": [n for n, _ in merged], "step": [s for _, s in merged], "run": run, "start": start}
+    params: Params = {"count": [n for n, _ in merged], "step": [s for _, s in merged], "run": run, "start": start}
     return Call(operator, "kws_nn_strided_copy", "kws_nn_strided_copy_t", params, [source], [target])
 
 
 def copy_call(operator: Operator, source: Tensor, target: Tensor, start: int = 0) -> Call:
     """Copies the output's bytes from the input's, from byte ``start`` on."""
-    params: dict = {"count": [1] * MAX_RANK, "step": [0] * MAX_RANK, "run": target.bytes, "start": start}
+    params: Params = {"count": [1] * MAX_RANK, "step": [0] * MAX_RANK, "run": target.bytes, "start": start}
     return Call(operator, "kws_nn_strided_copy", "kws_nn_strided_copy_t", params, [source], [target])

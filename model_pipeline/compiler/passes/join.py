@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_pipeline.compiler.ir import Call, Constant, Graph
+from model_pipeline.compiler.ir import Call, Constant, Graph, Params
 from model_pipeline.compiler.planner import ALIGNMENT
 
 
@@ -44,5 +44,5 @@ def _copied(call: Call) -> Call:
     import numpy as np
 
     sizes = Constant("bytes", np.array([t.bytes for t in call.outputs], np.int32), "int32_t")
-    params: dict = {"count": len(call.outputs), "outer": 1, "bytes": sizes}
+    params: Params = {"count": len(call.outputs), "outer": 1, "bytes": sizes}
     return Call(call.operator, "kws_nn_split", "kws_nn_parts_t", params, call.inputs, call.outputs, many=True)
