@@ -90,8 +90,8 @@ class QuantizeConfig(Strict):
     method: Literal["ptq", "qat", "best"] = "best"  # post-training, quantisation-aware, or the better of both
     qat_epochs: int = Field(6, ge=1, le=1000)
     qat_learning_rate: float = Field(2e-4, gt=0, le=1)
-    # How much of train.balance is put back: more of unknown, so fewer false accepts and fewer words heard. Below 0: less
-    # of unknown than if all labels were as frequent.
+    # How much of train.balance is put back: more of unknown, so fewer false accepts and fewer words heard. Below 0 it
+    # weighs less than if all labels were as frequent.
     lean: float = Field(0.0, ge=-1, le=2)
 
 
