@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from glob import escape
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from host_tools.report.results import StepRow
 from model_pipeline.config import Config
@@ -42,7 +42,6 @@ from model_pipeline.progress import ProgressCallback, silent
 
 STATE = "state.json"
 KIND = "kws run"
-_FORMAT = 1
 StepBar = Callable[["Step", bool], contextlib.AbstractContextManager[ProgressCallback]]
 
 
@@ -76,6 +75,35 @@ class StepDone:
         return StepRow(name=self.name, title=self.title, seconds=self.seconds, reused=self.reused)
 
 
+class Finished(BaseModel):
+    """A step as ``state.json`` has it once it was finished.
+
+    Attributes:
+        key: its own then; ``hash``: of what it made, ``stamp``: of the names, sizes and times of that.
+        seconds: that it took; ``finished``: when, in UTC.
+        detail: what it returned.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    key: str
+    hash: str
+    stamp: str
+    seconds: float
+    finished: str = ""
+    detail: dict[str, Any]
+
+
+class State(BaseModel):
+    """``state.json``: the steps that are finished, and the keys of those that were begun since, by their names."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: Literal[1]
+    steps: dict[str, Finished]
+    begun: dict[str, str]
+
+
 class Run:
     """A run's folder. Use as a context: only one process may work in it.
 
@@ -90,14 +118,14 @@ class Run:
         self._lock: TextIO | None = None
         self._made: list[Path] = []  # by this run before it claimed anything
         self._before_marks = False  # a run of then, whose state alone told what it made
-        self._state: dict[str, Any] = {"format": _FORMAT, "steps": {}, "begun": {}}
+        self._state = State(format=1, steps={}, begun={})
 
     def __enter__(self) -> Run:
         self._made = [path for path in (self.folder / ".lock", self.folder) if not os.path.lexists(path)]
         self._lock = lock_folder(self.folder)
         try:
             self._state = self._load()
-            self._before_marks = bool(self._state["steps"] or self._state["begun"]) and not read_mark(self.folder)
+            self._before_marks = bool(self._state.steps or self._state.begun) and not read_mark(self.folder)
         except BaseException:
             self._leave()
             raise
@@ -158,14 +186,14 @@ class Run:
         hashes: dict[str, str] = {}
         for step in steps:
             key = self.key(step, hashes)
-            known = self._state["steps"].get(step.name)
-            if not fresh and known and known["key"] == key and self._unchanged(step, known):
+            known = self._state.steps.get(step.name)
+            if not fresh and known and known.key == key and self._unchanged(step, known):
                 with (bar or _silent)(step, True):
-                    outcomes.append(StepDone(step.name, step.title, known["seconds"], True, known["detail"]))
+                    outcomes.append(StepDone(step.name, step.title, known.seconds, True, known.detail))
                 if self._before_marks:
                     self.claim(*_names([step]))
                     self._note(step)
-                hashes[step.name] = known["hash"]
+                hashes[step.name] = known.hash
                 continue
             self._begin(step, key, fresh)
             started = time.monotonic()
@@ -178,7 +206,7 @@ class Run:
             detail = found.model_dump(mode="json") if isinstance(found, BaseModel) else dict(found or {})
             seconds = round(time.monotonic() - started, 2)
             self._finish(step, key, seconds, detail)
-            hashes[step.name] = self._state["steps"][step.name]["hash"]
+            hashes[step.name] = self._state.steps[step.name].hash
             outcomes.append(StepDone(step.name, step.title, seconds, False, detail))
         return outcomes
 
@@ -198,28 +226,31 @@ class Run:
 
     def forget(self, name: str) -> None:
         """Makes the next run do this step again."""
-        if self._state["steps"].pop(name, None):
-            write_json(self.folder / STATE, self._state)
+        if self._state.steps.pop(name, None):
+            self._write()
 
-    def _load(self) -> dict[str, Any]:
+    def _load(self) -> State:
         try:
-            value = read_json(self.folder / STATE, hint="run again with --fresh")
+            values = read_json(self.folder / STATE, hint="run again with --fresh")
         except FileNotFoundError:
             return self._state
         except KwsError:
             if self.fresh:
                 return self._state
             raise
-        known = all(isinstance(value.get(part), dict) for part in ("steps", "begun"))
-        if known and value.get("format") == _FORMAT and _is_whole(value):
-            return value
-        if not self.fresh and not isinstance(value.get("format"), int):
-            raise KwsError(f"{self.folder / STATE} is not a state of a run", hint="another folder by --out, or --fresh")
-        return self._state  # of another version of kws: nothing in it can be relied on
+        try:
+            return State.model_validate(values)
+        except ValidationError:
+            if self.fresh or isinstance(values.get("format"), int):
+                return self._state  # of another version of kws: nothing in it can be relied on
+        raise KwsError(f"{self.folder / STATE} is not a state of a run", hint="another folder by --out, or --fresh")
+
+    def _write(self) -> None:
+        write_json(self.folder / STATE, self._state.model_dump())
 
     def _begin(self, step: Step, key: str, fresh: bool) -> None:
-        goes_on = step.resumes and not fresh and self._state["begun"].get(step.name) == key
-        self._state["steps"].pop(step.name, None)
+        goes_on = step.resumes and not fresh and self._state.begun.get(step.name) == key
+        self._state.steps.pop(step.name, None)
         self.claim(*_names([step]))
         if not goes_on:
             for output in step.outputs:
@@ -228,8 +259,8 @@ class Run:
                     with held(self.folder / output):  # what a killed call had started in it has ended
                         pass
                 remove_made(self.folder / output, ["**"] if self._before_marks else noted)
-        self._state["begun"][step.name] = key
-        write_json(self.folder / STATE, self._state)
+        self._state.begun[step.name] = key
+        self._write()
 
     def _noted(self) -> list[str]:
         return read_mark(self.folder).get(KIND, [])
@@ -249,29 +280,29 @@ class Run:
             raise RuntimeError(f"step {step.name} did not make {', '.join(absent)}")
         paths = [self.folder / output for output in step.outputs]
         self._note(step)
-        self._state["begun"].pop(step.name, None)
-        self._state["steps"][step.name] = {
-            "key": key,
-            "hash": sha256_tree(paths, self.folder),
-            "stamp": _stamp(paths, self.folder),
-            "seconds": seconds,
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "detail": json.loads(json.dumps(detail, default=str)),
-        }
-        write_json(self.folder / STATE, self._state)
+        self._state.begun.pop(step.name, None)
+        self._state.steps[step.name] = Finished(
+            key=key,
+            hash=sha256_tree(paths, self.folder),
+            stamp=_stamp(paths, self.folder),
+            seconds=seconds,
+            finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            detail=json.loads(json.dumps(detail, default=str)),
+        )
+        self._write()
 
-    def _unchanged(self, step: Step, known: dict[str, Any]) -> bool:
+    def _unchanged(self, step: Step, known: Finished) -> bool:
         paths = [self.folder / output for output in step.outputs]
         if not all(path.exists() for path in paths):
             return False
         # Names, sizes and times first: hashing a large data set at every run would be slow.
         stamp = _stamp(paths, self.folder)
-        if stamp == known["stamp"]:
+        if stamp == known.stamp:
             return True
-        if sha256_tree(paths, self.folder) != known["hash"]:
+        if sha256_tree(paths, self.folder) != known.hash:
             return False
-        known["stamp"] = stamp
-        write_json(self.folder / STATE, self._state)
+        known.stamp = stamp
+        self._write()
         return True
 
 
@@ -343,15 +374,6 @@ def _stamp(paths: Sequence[Path], root: Path) -> str:
             status = file.stat()
             digest.update(f"{file.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-def _is_whole(state: dict[str, Any]) -> bool:
-    """Whether each finished step's entry is what `Run` writes."""
-    kinds = {"key": str, "hash": str, "stamp": str, "seconds": int | float, "detail": dict}
-    return all(
-        isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
-        for entry in [*state["steps"].values()]
-    )
 
 
 def _version(package: str) -> str:

@@ -22,7 +22,6 @@ REASONS = {
         "host_tools/edgeimpulse/http.py Http.json",
         "host_tools/edgeimpulse/http.py Http.parsed",
         "host_tools/run/results.py _read",
-        "host_tools/run/steps.py Run._load",
         "model_pipeline/child.py _messages",
         "model_pipeline/child.py _parse",
         "model_pipeline/config/moved.py with_moved_keys",
