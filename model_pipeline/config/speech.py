@@ -82,7 +82,16 @@ class SynthConfig(Strict):
     # How much of the speech an engine says, in proportion; those not named have a built-in share. Kokoro takes the most
     # time by far, a second for a word.
     shares: dict[Engine, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    # Share of a word's clips for training that are cut out of sentences, where an engine tells when a word is said; in
+    # English. The clips that judge are of words by themselves.
+    carrier: float = Field(0.0, ge=0, le=1)
     seed: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _sentences(self) -> SynthConfig:
+        if self.carrier and self.language.split("-")[0] != "en":
+            raise ValueError(f"carrier: the sentences are English, and language is {self.language!r}")
+        return self
 
     def text_of(self, word: str) -> str:
         """What a voice is given to say for a word."""

@@ -88,7 +88,8 @@ class BySplit(Strict):
 
 class Synthesized(Sparse):
     """``dataset.json`` of words that synthesisers said. ``settings``: the configuration's ``synth``; ``recordings``: of
-    the user's own ones, where there are any; ``clip_ms``: as in `Imported`."""
+    the user's own ones, where there are any; ``in_sentences``: clips that were cut out of sentences, where some were to
+    be; ``clip_ms``: as in `Imported`."""
 
     source: Literal["synth"] = "synth"
     clip_ms: ClipMs = CLIP_MS
@@ -100,6 +101,7 @@ class Synthesized(Sparse):
     settings: dict[str, Any]
     clips: dict[str, int]
     failed: int
+    in_sentences: int | None = None
     speakers: dict[str, int]
     recordings: BySplit | None = None
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from model_pipeline.config import Config, DataConfig, SynthConfig
 from model_pipeline.data import neural, noise
+from model_pipeline.data.aligned import Carrier, speak_within
 from model_pipeline.data.audio import (
     CLIP_SAMPLES,
     SAMPLE_RATE,
@@ -27,6 +28,7 @@ from model_pipeline.data.audio import (
     to_int16,
     write_wav,
 )
+from model_pipeline.data.carriers import carriers, cut
 from model_pipeline.data.dataset import NOISE_FOLDER
 from model_pipeline.data.described import BySplit, EngineUsed, Synthesized
 from model_pipeline.data.importer import import_folder
@@ -73,6 +75,8 @@ class _Job:
     utterance: Utterance
     level: float
     place: float
+    carrier: Carrier | None = None  # the sentence that the word is cut out of
+    sounds: int = 0  # phonemes of the word
 
 
 def synthesize(config: Config, out: Path, progress: ProgressCallback | None = None) -> Synthesized:
@@ -96,8 +100,10 @@ def synthesize(config: Config, out: Path, progress: ProgressCallback | None = No
     cast = _cast(voices, rng)
     words = _unknown_words(config)
     jobs = _plan(config, cast, words, rng)
+    if config.synth.carrier:
+        jobs = _in_sentences(jobs, config)
     with atomic_dir(out, "kws data synth", sources=[config.data.recordings]) as folder:
-        failed = _speak_all(jobs, folder, report, config.data.clip_samples)
+        failed, within = _speak_all(jobs, folder, report, config.data.clip_samples)
         if failed > len(jobs) // 10:
             raise KwsError(f"{failed} of {len(jobs)} clips could not be spoken")
         made = [job for job in jobs if (folder / job.path).exists()]
@@ -117,6 +123,7 @@ def synthesize(config: Config, out: Path, progress: ProgressCallback | None = No
             settings=config.synth.model_dump(mode="json"),
             clips=dict(Counter(job.split for job in made)),
             failed=failed,
+            in_sentences=within if config.synth.carrier else None,
             speakers={s: len({j.utterance.voice.speaker for j in made if j.split == s}) for s in SPLITS},
             recordings=BySplit(
                 clips={s: sum(split == s for split in own.values()) for s in SPLITS},
@@ -194,21 +201,23 @@ def wanted_engines(settings: SynthConfig) -> list[str]:
     return [engine for engine in able if engine != "piper" or settings.piper_voices]
 
 
-def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback, length: int) -> int:
-    """Writes all clips, of ``length`` samples; returns how many the engines said nothing for."""
+def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback, length: int) -> tuple[int, int]:
+    """Writes all clips, of ``length`` samples; returns how many the engines said nothing for, and how many were cut out
+    of sentences."""
     for word in {job.word for job in jobs}:
         (folder / folder_name(word)).mkdir(exist_ok=True)
-    done, failed = 0, 0
+    done, failed, within = 0, 0, 0
     with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
         try:
-            for count in pool.map(lambda batch: _make(batch, folder, length), _batches(jobs)):
-                failed += count
+            for silent_ones, cut_ones in pool.map(lambda batch: _make(batch, folder, length), _batches(jobs)):
+                failed += silent_ones
+                within += cut_ones
                 done += _BATCH
                 report(min(done, len(jobs)), len(jobs), f"{len(jobs)} clips")
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return failed
+    return failed, within
 
 
 def _cast(voices: Sequence[Voice], rng: np.random.Generator) -> dict[Split, dict[str, list[Voice]]]:
@@ -333,6 +342,27 @@ def _plan(
     return casting.jobs
 
 
+def _in_sentences(jobs: Sequence[_Job], config: Config) -> list[_Job]:
+    """Some of the jobs of training, of keywords and other words alike, within sentences. Nothing else of them changes,
+    nor of the rest; two clips of one saying stay so."""
+    rng = np.random.default_rng([config.synth.seed, 29])
+    free = carriers(config.keywords)
+    if not free:
+        raise KwsError("every sentence that words could be cut out of says a keyword", hint="synth.carrier = 0")
+    spoken = phonemes(list(dict.fromkeys(job.utterance.text for job in jobs)), config.synth.language)
+    planned = []
+    drawn: dict[tuple[str, Voice, float], Carrier | None] = {}
+    for job in jobs:
+        saying = (job.word, job.utterance.voice, round(job.utterance.rate / job.utterance.pitch, 3))
+        if saying not in drawn:
+            some = free[int(rng.integers(len(free)))]
+            drawn[saying] = some if rng.random() < config.synth.carrier else None
+        if job.split == "training" and (carrier := drawn[saying]):
+            job = replace(job, carrier=carrier, sounds=len(tokens(spoken.get(job.utterance.text, ""))))
+        planned.append(job)
+    return planned
+
+
 def _unknown_words(config: Config) -> list[str]:
     """Words that are none of the keywords, nor sound like one; near ones three times."""
     settings = config.synth
@@ -361,11 +391,20 @@ def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
     return [group[i : i + _BATCH] for group in order for i in range(0, len(group), _BATCH)]
 
 
-def _make(jobs: Sequence[_Job], folder: Path, length: int) -> int:
-    """Speaks and writes a batch; what fills more of a clip than it may is spoken faster. Returns how many the engine
-    said nothing for."""
-    spoken = [_trim(x) for x in speak([job.utterance for job in jobs])]
+def _make(jobs: Sequence[_Job], folder: Path, length: int) -> tuple[int, int]:
+    """Speaks and writes a batch; what fills more of a clip than it may is spoken faster, and what can't be cut out of
+    its sentence by itself. Returns how many the engine said nothing for, and how many were cut out."""
     longest = int(FILLED * length)
+    within = [job for job in jobs if job.carrier]
+    said = speak_within([job.utterance for job in within], [job.carrier for job in within if job.carrier])
+    words = (_trim(cut(x, job.sounds)) if x else None for job, x in zip(within, said, strict=True))
+    found: dict[str, np.ndarray | None] = {
+        job.path: x for job, x in zip(within, words, strict=True) if x is not None and len(x) <= longest
+    }
+    alone = [job for job in jobs if job.path not in found]
+    cut_out = len(found)
+    found |= {job.path: _trim(x) for job, x in zip(alone, speak([job.utterance for job in alone]), strict=True)}
+    spoken = [found[job.path] for job in jobs]
     long = [i for i, x in enumerate(spoken) if x is not None and len(x) > longest]
     faster = []
     for i in long:
@@ -376,7 +415,7 @@ def _make(jobs: Sequence[_Job], folder: Path, length: int) -> int:
     for job, x in zip(jobs, spoken, strict=True):
         if x is not None:
             write_wav(folder / job.path, _place(x, job.level, job.place, length))
-    return sum(x is None for x in spoken)
+    return sum(x is None for x in spoken), cut_out
 
 
 def _trim(samples: np.ndarray | None) -> np.ndarray | None:

@@ -112,8 +112,8 @@ def speak(utterances: Sequence[Utterance]) -> list[np.ndarray | None]:
             _festival(utterances, paths)
         else:
             for utterance, path in zip(utterances, paths, strict=True):
-                _run(_command(utterance, path))
-        return [_load(path) for path in paths]
+                run_engine(command_of(utterance, path))
+        return [load_spoken(path) for path in paths]
 
 
 def group_of(speaker: str) -> str:
@@ -135,7 +135,7 @@ def phonemes(words: Sequence[str], language: str = "en") -> dict[str, str]:
     if not shutil.which("espeak-ng"):
         return {}
     options = ["-q", "-x", "--sep=_", "-v", _accent(language), "--stdin"]
-    spoken = _run(["espeak-ng", *options], text="\n\n".join(words))
+    spoken = run_engine(["espeak-ng", *options], text="\n\n".join(words))
     lines = [line.strip() for line in spoken.splitlines() if line.strip()]
     if len(lines) == len(words):
         return dict(zip(words, lines, strict=True))
@@ -149,7 +149,7 @@ def version(engine: str) -> str:
     """The engine's version, as it prints it."""
     if engine in _PYPI:
         return metadata.version(_PYPI[engine])
-    text = _run([engine, "--version"])
+    text = run_engine([engine, "--version"])
     found = re.search(r"\d+\.\d+[\w.]*", text)
     return found.group() if found else "unknown"
 
@@ -160,7 +160,7 @@ def _accent(language: str) -> str:
 
 def _espeak_voices(language: str) -> list[Voice]:
     def table(kind: str) -> list[list[str]]:
-        return [line.split() for line in _run(["espeak-ng", f"--voices={kind}"]).splitlines()[1:]]
+        return [line.split() for line in run_engine(["espeak-ng", f"--voices={kind}"]).splitlines()[1:]]
 
     # Columns: priority, language, age/gender, name, file …; mbrola's voices are listed even where they are not there.
     accents = [row[1] for row in table(language) if len(row) > 4 and not row[4].startswith(("mb/", "!v"))]
@@ -176,14 +176,14 @@ def _espeak_voices(language: str) -> list[Voice]:
 
 
 def _flite_voices() -> list[Voice]:
-    listed = _run(["flite", "-lv"]).split(":")[-1].split()
+    listed = run_engine(["flite", "-lv"]).split(":")[-1].split()
     return [
         Voice("flite", name, f"flite-{name}", identity, hz) for name, (identity, hz) in _FLITE.items() if name in listed
     ]
 
 
 def _festival_voices() -> list[Voice]:
-    listed = _run(["festival", "-b", "(print (voice.list))"])
+    listed = run_engine(["festival", "-b", "(print (voice.list))"])
     return [
         Voice("festival", name, f"festival-{name.replace('_', '-')}", identity, hz)
         for name, (identity, hz) in _FESTIVAL.items()
@@ -202,11 +202,16 @@ def _piper_voices(folder: Path, language: str) -> list[Voice]:
     return [Voice("piper", name, f"piper-{short.replace('_', '-')}", f"piper-{short}", 0.0) for name, short in found]
 
 
-def _command(utterance: Utterance, path: Path) -> list[str]:
+def espeak_values(utterance: Utterance) -> tuple[int, int]:
+    """Pitch and words a minute, as espeak-ng takes them."""
+    return int(np.clip(50 * utterance.pitch, 0, 99)), int(np.clip(160 * utterance.rate, 80, 450))
+
+
+def command_of(utterance: Utterance, path: Path) -> list[str]:
+    """What makes espeak-ng or flite write an utterance to a WAV file."""
     voice = utterance.voice
     if voice.engine == "espeak-ng":
-        pitch = int(np.clip(50 * utterance.pitch, 0, 99))
-        rate = int(np.clip(160 * utterance.rate, 80, 450))
+        pitch, rate = espeak_values(utterance)
         options = ["-v", voice.name, "-p", str(pitch), "-s", str(rate), "-w", str(path)]
         return ["espeak-ng", *options, "--", utterance.text]
     return [
@@ -219,26 +224,44 @@ def _command(utterance: Utterance, path: Path) -> list[str]:
 
 
 def _festival(utterances: Sequence[Utterance], paths: Sequence[Path]) -> None:
-    """One process for many utterances: festival takes a second to start."""
     lines = []
     for utterance, path in zip(utterances, paths, strict=True):
-        voice = utterance.voice
-        lines.append(f"(voice_{voice.name})")
-        lines.append(f"(Parameter.set 'Duration_Stretch {1 / utterance.rate:.3f})")
-        if voice.base_hz:
-            mean = voice.base_hz * utterance.pitch
-            lines.append(
-                f"(set! int_lr_params '((target_f0_mean {mean:.1f}) (target_f0_std 14)"
-                " (model_f0_mean 170) (model_f0_std 34)))"
-            )
-        text = utterance.text.replace("\\", " ").replace('"', " ")
-        lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}" \'riff)')
-    script = paths[0].with_name("say.scm")
+        lines += festival_lines(utterance)
+        lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{plain_scheme(utterance.text)}")) "{path}" \'riff)')
+    run_festival(lines, paths[0].with_name("say.scm"), len(utterances))
+
+
+def festival_lines(utterance: Utterance) -> list[str]:
+    """What makes festival speak with a voice, a rate and a pitch, in Scheme."""
+    voice = utterance.voice
+    lines = [f"(voice_{voice.name})", f"(Parameter.set 'Duration_Stretch {1 / utterance.rate:.3f})"]
+    if voice.base_hz:
+        mean = voice.base_hz * utterance.pitch
+        lines.append(
+            f"(set! int_lr_params '((target_f0_mean {mean:.1f}) (target_f0_std 14)"
+            " (model_f0_mean 170) (model_f0_std 34)))"
+        )
+    return lines
+
+
+def plain_scheme(text: str) -> str:
+    """A text that may stand in a string of Scheme."""
+    return text.replace("\\", " ").replace('"', " ")
+
+
+def run_festival(lines: Sequence[str], script: Path, utterances: int) -> str:
+    """One process for many utterances: festival takes a second to start. Returns what it prints."""
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _run(["festival", "-b", str(script)], _SECONDS + 6 * len(utterances))  # a busy computer takes its time
+    # A busy computer takes its time.
+    return run_engine(["festival", "-b", str(script)], _SECONDS + 6 * utterances)
 
 
-def _run(command: list[str], seconds: float = _SECONDS, text: str = "") -> str:
+def run_engine(command: list[str], seconds: float = _SECONDS, text: str = "") -> str:
+    """Runs a synthesiser; returns what it prints.
+
+    Raises:
+        KwsError: it fails or hangs.
+    """
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, input=text)
     except subprocess.TimeoutExpired as error:
@@ -252,7 +275,8 @@ def _run(command: list[str], seconds: float = _SECONDS, text: str = "") -> str:
     return done.stdout
 
 
-def _load(path: Path) -> np.ndarray | None:
+def load_spoken(path: Path) -> np.ndarray | None:
+    """What a synthesiser has written: float32 [n] at 16 kHz; None for nothing."""
     if not path.exists() or path.stat().st_size <= 44:  # a WAV header alone
         return None
     samples, rate = read_audio(path)

@@ -116,7 +116,7 @@ def test_what_kokoro_says_is_heard_by_two_throats(monkeypatch: pytest.MonkeyPatc
 
     calls: list[tuple[str, str, float]] = []
     monkeypatch.setattr(neural, "_hibari", lambda: SimpleNamespace(phonemize=lambda text: [text]))
-    real = lambda values: calls.append((0,)) or np.zeros(2400, np.float32)  # noqa: E731
+    real = lambda values: calls.append((0,)) or [np.zeros(2400, np.float32)]  # noqa: E731
     monkeypatch.setattr(neural, "_kokoro", lambda: (real, {n: np.zeros((9, 256)) for n in "abcde"}, {"o": 1}))
     neural._kokoro_say.cache_clear()
     heard = [neural.say("kokoro", "a", "oo", pitch, 0.9 * pitch) for pitch in (0.8, 1.1)]
