@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from model_pipeline.config import ScenesConfig
@@ -41,6 +40,8 @@ def fit(
         heard: [m, n]; labels: int [m], all of 0 … ``count`` - 1 or some of them.
         step: is called after each pass, with how many there were.
     """
+    from scipy.optimize import minimize  # slow to import, and most trainings have no such head
+
     x = np.asarray(heard, np.float32)
     mean, spread = x.mean(axis=0), x.std(axis=0) + np.float32(1e-3)
     x = (x - mean) / spread

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
+from scipy import fft
 
 from model_pipeline.config import ScenesConfig
 from model_pipeline.data.audio import SAMPLE_RATE, as_pcm
@@ -272,7 +272,7 @@ class Scenes:
             return track
         if self._rooms and rng.random() < self.config.measured:
             source = self._rooms[int(rng.integers(len(self._rooms)))]
-            wet = fftconvolve(track, source[int(rng.integers(len(source)))])[: self.length].astype(np.float32)
+            wet = _convolved(track, source[int(rng.integers(len(source)))])[: self.length]
             return wet * np.float32(_rms(track) / _rms(wet))
         seconds = rng.uniform(0.08, 0.5)  # until 60 dB less
         n = int(0.7 * seconds * SAMPLE_RATE)
@@ -281,8 +281,15 @@ class Scenes:
         response = tail * (_db(-rng.uniform(0, 14)) / np.sqrt(np.sum(tail**2) + 1e-12))
         response[0] = 1
         first = CONTEXT - SAMPLE_RATE  # what is before is heard by the noise estimate alone
-        wet = fftconvolve(track[first:], response.astype(np.float32))[: self.length - first]
-        return np.concatenate([track[:first], wet.astype(np.float32)])
+        wet = _convolved(track[first:], response.astype(np.float32))[: self.length - first]
+        return np.concatenate([track[:first], wet])
+
+
+def _convolved(a: Samples, b: Samples) -> Samples:
+    """Linear convolution, [len(a) + len(b) - 1]: scipy.signal.fftconvolve, whose module takes a second to import."""
+    length = len(a) + len(b) - 1
+    n = fft.next_fast_len(length, real=True)
+    return fft.irfft(fft.rfft(a, n) * fft.rfft(b, n), n)[:length].astype(np.float32)
 
 
 def response(samples: NDArray[np.int16]) -> Samples:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.signal import correlate
+from scipy.signal import correlate, fftconvolve
 
 from model_pipeline.config import (
     AugmentConfig,
@@ -25,7 +25,7 @@ from model_pipeline.manifest import input_scale, load_manifest
 from model_pipeline.training.clips import Speech
 from model_pipeline.training.mine import mine, peaks
 from model_pipeline.training.pool import Examples, Pool, PoolStream, corrected, mixed, trusted
-from model_pipeline.training.scenes import CONTEXT, NONE, Scenes, Sounds, response
+from model_pipeline.training.scenes import CONTEXT, NONE, Scenes, Sounds, _convolved, response
 from tests.support import tiny_data
 
 UNKNOWN, SILENCE = 2, 3
@@ -150,6 +150,15 @@ def test_a_measured_response_keeps_the_level_and_adds_its_echo(speech: Speech) -
     wet = maker._room(track, np.random.default_rng(8))
     assert np.argsort(np.abs(wet))[-2:].tolist() == [22016, 20016]
     assert np.std(wet) == pytest.approx(np.std(track), rel=0.05)
+
+
+@pytest.mark.parametrize(("a", "b"), [(1, 1), (7, 3), (32000, 4001), (16000, 8000)])
+def test_a_rooms_convolution_is_scipys(a: int, b: int) -> None:
+    rng = np.random.default_rng(a)
+    track, room = (rng.standard_normal(n).astype(np.float32) for n in (a, b))
+    found = _convolved(track, room)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, fftconvolve(track, room))
 
 
 def test_hard_places_are_where_the_network_is_sure_of_a_keyword(speech: Speech) -> None:
@@ -326,11 +335,12 @@ def test_a_heads_answers_get_the_shares_that_balance_takes_out_again(tmp_path: P
 SETTINGS = [
     "name=tiny",
     'keywords=["rise", "fall"]',
-    "scenes.examples=1200",
+    "scenes.examples=600",
     "scenes.teacher_steps=4",
     "scenes.teacher_examples=400",
-    "train.width=0.5",
-    "train.epochs=3",
+    "train.architecture=tcn",
+    "train.shape={front=8, body=32, blocks=1, kernel=3}",
+    "train.epochs=6",
     "train.batch=20",
     "train.learning_rate=0.01",
     "train.average=0.9",
@@ -368,14 +378,14 @@ def test_training_on_scenes_with_a_teacher(tmp_path: Path, config: Config) -> No
     summary = train(taught, data, tmp_path / "train")
     pool = Pool(tmp_path / "train" / "pool")
     logits = np.array(pool.array("logits"))
-    assert logits.shape == (1200, 4) and np.isfinite(logits).all()
+    assert logits.shape == (600, 4) and np.isfinite(logits).all()
     # The first 500 were answered for from what was kept of them, the others while they were made.
-    assert np.all(np.ptp(logits, axis=1) > 0) and len(np.unique(logits, axis=0)) > 1150
+    assert np.all(np.ptp(logits, axis=1) > 0) and len(np.unique(logits, axis=0)) > 575
     assert not (pool.folder / "heard.npy").exists()
     assert summary.validation_accuracy >= 0.7
     to_int8(taught, tmp_path / "train", data, tmp_path / "model")
     scenes_of = load_manifest(tmp_path / "model").training_data["scenes"]
-    assert scenes_of["examples"] == 1200 and "speech_embedding" in scenes_of["teacher"]["source"]
+    assert scenes_of["examples"] == 600 and "speech_embedding" in scenes_of["teacher"]["source"]
     assert json.loads((tmp_path / "train" / "train.json").read_text())["key"] == summary.key
 
 

@@ -190,12 +190,13 @@ def test_a_port_that_goes_away_ends_the_link() -> None:
             assert ended(link)["error"] == "the qemu of fake has ended."
 
 
-def test_those_who_open_connections_without_end_stand_in_nobodys_way() -> None:
+def test_those_who_open_connections_without_end_stand_in_nobodys_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_OPENING_S", 5.0)
     with server.serving(FILES, None) as url:
         port = int(url.rstrip("/").rpartition(":")[2])
         idle = [socket.create_connection((server.HOST, port)) for _ in range(100)]
         assert all(one.recv(1) == b"" for one in idle[50:]), "one too many is closed at once"
-        deadline = time.monotonic() + 30  # those that say nothing go after ten seconds
+        deadline = time.monotonic() + 30  # those that say nothing go after five seconds
         while time.monotonic() < deadline:
             try:
                 assert get(url)[0] == 200
@@ -222,17 +223,19 @@ def test_those_who_open_connections_without_end_stand_in_nobodys_way() -> None:
     ],
 )
 def test_junk_gets_nothing_and_says_nothing_on_the_terminal(
-    page: str, junk: bytes, capfd: pytest.CaptureFixture[str]
+    junk: bytes, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_connection((server.HOST, int(page.rstrip("/").rpartition(":")[2]))) as one:
-        one.settimeout(20)
-        answer = b""
-        with contextlib.suppress(ConnectionError):
-            one.sendall(junk)
-            while piece := one.recv(4096):
-                answer += piece
-    assert b"200 OK" not in answer and b"doctype" not in answer
-    assert get(page)[0] == 200
+    monkeypatch.setattr(server, "_OPENING_S", 3.0)  # what is no whole request is waited for so long
+    with server.serving(FILES, None) as page:
+        with socket.create_connection((server.HOST, int(page.rstrip("/").rpartition(":")[2]))) as one:
+            one.settimeout(20)
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                one.sendall(junk)
+                while piece := one.recv(4096):
+                    answer += piece
+        assert b"200 OK" not in answer and b"doctype" not in answer
+        assert get(page)[0] == 200
     assert capfd.readouterr() == ("", "")
 
 
