@@ -291,7 +291,8 @@ def test_a_worker_answers_asks_fails_and_goes_on() -> None:
 @pytest.mark.qemu
 def test_a_real_search_measures_trains_and_prunes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data, out = tiny_data.make(tmp_path / "data"), tmp_path / "out"
-    arguments = ["search", "--config", "plain", *(f"--set={s}" for s in SETTINGS), "--data", str(data), "--json"]
+    settings = [*SETTINGS, "train.shape.blocks=1"]  # TensorFlow takes its time over each layer
+    arguments = ["search", "--config", "plain", *(f"--set={s}" for s in settings), "--data", str(data), "--json"]
     code, text, err = kws(*arguments, "--out", str(out), "--trials", "1", "--epochs", "1", capfd=capfd)
     assert code == 0, err
     result = json.loads(text)
