@@ -40,10 +40,10 @@ from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.training.checkpoint import State, recipe_key, resume, save
 from model_pipeline.training.distribute import Replicas, open_replicas
 from model_pipeline.training.examples import hard_pool, more_pool
+from model_pipeline.training.index import is_sharded
 from model_pipeline.training.journal import Epoch, Journal
 from model_pipeline.training.pool import Pool
 from model_pipeline.training.prepare import Prepared, prepare
-from model_pipeline.training.records import is_sharded
 from model_pipeline.training.sources import extra_data
 from model_pipeline.training.trainer import Method, Teaching, Trainer, schedule
 

@@ -19,15 +19,9 @@ from model_pipeline.progress import ProgressCallback
 from model_pipeline.training import head
 from model_pipeline.training.clips import FeatureStream, Speech
 from model_pipeline.training.examples import taught_examples
+from model_pipeline.training.index import MadeEpochs, is_sharded, read_index
 from model_pipeline.training.pool import Pool, PoolStream
-from model_pipeline.training.records import (
-    MadeEpochs,
-    PrecomputedStream,
-    ShardedDataset,
-    ShardStream,
-    is_sharded,
-    read_index,
-)
+from model_pipeline.training.records import PrecomputedStream, ShardedDataset, ShardStream
 from model_pipeline.training.sources import (
     Sources,
     extra_data,

@@ -12,117 +12,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from pydantic import Field, ValidationError, field_validator
 
-from model_pipeline.config import Config, DataConfig, explain
+from model_pipeline.config import Config, DataConfig
 from model_pipeline.data.dataset import Clip, Dataset, labelled_clip
-from model_pipeline.data.described import ClipMs
 from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.errors import KwsError
-from model_pipeline.files import parse_json
-from model_pipeline.rate import CLIP_MS
-from model_pipeline.strict import Strict
 from model_pipeline.training.augment import vary
 from model_pipeline.training.clips import FeatureStream
+from model_pipeline.training.index import SetOfClips, Shard, first_line, join
 from model_pipeline.training.pool import mixed, trusted
 
-INDEX = "index.json"
-FORMAT = 1
-_LARGEST_INDEX = 1 << 30  # bytes: a million clips are about 50 MB
-_MOST_RECORDS = 100_000_000  # of a file
 _BATCH = 64  # records taken from TensorFlow at a time
 
 # int8 [n, frames, channels], labels int [n], and where a teacher was asked its logits float32 [n, labels]
 Batch = tuple[np.ndarray, ...]
 Batches = Iterator[Batch]
-
-ClipName = Annotated[str, Field(pattern="/")]  # word/file
-
-
-class Shard(Strict):
-    """A file of the set, in the set's own folder."""
-
-    file: Annotated[str, Field(pattern=r"^[^/\\\x00:]*\.tfrecord$")]
-    records: Annotated[int, Field(strict=True, ge=0, le=_MOST_RECORDS)]
-    bytes: int
-    sha256: str
-
-
-class SetOfClips(Strict):
-    """Clips, noise and where they lie. ``hash``: of the folder that they are from; ``description``: its dataset.json;
-    ``words``: clips of each by split; ``clips``: their names by split, in the order of the records; ``clip_ms``: how
-    long they are."""
-
-    hash: str
-    clip_ms: ClipMs = CLIP_MS
-    split_rule: str
-    unused: Annotated[int, Field(strict=True)]
-    description: dict[str, Any]
-    words: dict[str, dict[str, int]]
-    speakers: dict[str, int]
-    noise: list[Shard]
-    shards: dict[Split, list[Shard]]
-    clips: dict[Split, list[ClipName]]
-
-    @field_validator("shards", "clips")
-    @classmethod
-    def _whole(cls, values: dict[Split, Any]) -> dict[Split, Any]:
-        if values.keys() != set(SPLITS):
-            raise ValueError(f"not each of {', '.join(SPLITS)} is there")
-        return values
-
-
-class MadeEpochs(Strict):
-    """Epochs of inputs that were made ahead, and for what: ``frontend``, ``recipe`` and ``clip_ms`` of the
-    configuration; what taught them (``teacher``), and the share of each label where examples have one (``prior``)."""
-
-    labels: list[str]
-    frontend: dict[str, Any]
-    clip_ms: ClipMs = CLIP_MS
-    recipe: dict[str, Any]
-    teacher: dict[str, Any]
-    prior: list[float] | None
-    files: list[list[Shard]]
-
-
-class Index(Strict):
-    """What ``index.json`` holds."""
-
-    format: Literal[1] = 1
-    main: SetOfClips
-    extra: SetOfClips | None
-    epochs: MadeEpochs | None
-
-
-def is_sharded(place: str | Path) -> bool:
-    """Whether ``place`` is a sharded data set (or a URL, which can be nothing else)."""
-    return "://" in str(place) or (Path(place) / INDEX).is_file()
-
-
-def read_index(place: str | Path) -> Index:
-    """The index of the set at ``place``.
-
-    Raises:
-        KwsError: there is none, it can't be reached, or it is of another format.
-    """
-    path = _join(place, INDEX)
-    try:
-        with tf.io.gfile.GFile(path, "rb") as stream:
-            data = stream.read(_LARGEST_INDEX + 1)
-    except tf.errors.OpError as error:
-        raise KwsError(f"can't read {path}: {_first_line(error)}", hint="kws data shard makes a sharded set") from error
-    again = "make the set again with kws data shard"
-    values = parse_json(data, path, again, _LARGEST_INDEX)
-    if values.get("format") != FORMAT:
-        raise KwsError(f"{path} is not an index of format {FORMAT}", hint=again)
-    try:
-        return Index.model_validate(values)
-    except ValidationError as error:
-        raise KwsError(f"{path} is damaged: {explain(error)[:500]}", hint=again) from error
 
 
 def read_records(place: str | Path, files: Sequence[str], schema: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
@@ -131,13 +39,13 @@ def read_records(place: str | Path, files: Sequence[str], schema: dict[str, Any]
     Raises:
         KwsError: a file is missing or broken.
     """
-    paths = [_join(place, file) for file in files]
+    paths = [join(place, file) for file in files]
     try:
         data = tf.data.TFRecordDataset(paths).batch(_BATCH).map(lambda rows: tf.io.parse_example(rows, schema))
         yield from data.prefetch(1).as_numpy_iterator()
     except tf.errors.OpError as error:
         raise KwsError(
-            f"{place} is broken: {_first_line(error)}", hint="copy the set again, or make it with kws data shard"
+            f"{place} is broken: {first_line(error)}", hint="copy the set again, or make it with kws data shard"
         ) from error
 
 
@@ -411,11 +319,3 @@ _FEATURES = {
     "label": tf.io.FixedLenFeature([], tf.int64),
     "logits": tf.io.FixedLenFeature([], tf.string),
 }
-
-
-def _join(place: str | Path, name: str) -> str:
-    return f"{str(place).rstrip('/')}/{name}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (getattr(error, "message", None) or str(error)).strip().splitlines()[0][:200]

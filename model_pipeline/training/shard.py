@@ -33,8 +33,8 @@ from model_pipeline.outcomes import Sharded
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.rate import CLIP_MS
 from model_pipeline.training.augment import UNVARIED
+from model_pipeline.training.index import FORMAT, INDEX, Index, MadeEpochs, SetOfClips, Shard
 from model_pipeline.training.prepare import prepare
-from model_pipeline.training.records import FORMAT, INDEX, Index, MadeEpochs, SetOfClips, Shard
 from model_pipeline.training.sources import extra_data, open_dataset
 
 KIND = "kws data shard"

@@ -19,7 +19,8 @@ from model_pipeline.features import model_input
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import CLIP_MS
 from model_pipeline.training.clips import Speech
-from model_pipeline.training.records import ShardedDataset, is_sharded, read_index
+from model_pipeline.training.index import is_sharded, read_index
+from model_pipeline.training.records import ShardedDataset
 
 _READ = 2000  # clips read between two reports of progress
 

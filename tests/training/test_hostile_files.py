@@ -23,7 +23,7 @@ from model_pipeline.models.load import load_network
 from model_pipeline.quantize import load_trained
 from model_pipeline.training.checkpoint import State, resume, save
 from model_pipeline.training.distribute import open_replicas
-from model_pipeline.training.records import read_index
+from model_pipeline.training.index import read_index
 from model_pipeline.training.trainer import Method, Trainer
 from tests.tools.test_bounds import DAMAGED
 
