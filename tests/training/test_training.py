@@ -141,14 +141,14 @@ def test_a_worker_that_never_comes_is_an_error(trainings: Trainings, tmp_path: P
 @pytest.mark.slow
 def test_kills_at_any_moment_change_nothing(trainings: Trainings, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    uninterrupted = trainings.start(whole, "train.epochs=40", **ONE_THREAD)
+    uninterrupted = trainings.start(whole, "train.epochs=24", **ONE_THREAD)
     moments = random.Random()
-    process = trainings.start(killed, "train.epochs=40", **ONE_THREAD)
-    _until(process, killed, moments.randrange(1, 20))
+    process = trainings.start(killed, "train.epochs=24", **ONE_THREAD)
+    _until(process, killed, moments.randrange(1, 14))
     time.sleep(moments.uniform(0, 0.3))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    _done(trainings.start(killed, "train.epochs=40", **ONE_THREAD))
+    _done(trainings.start(killed, "train.epochs=24", **ONE_THREAD))
     _done(uninterrupted)
     with np.load(whole / "checkpoint.npz") as a, np.load(killed / "checkpoint.npz") as b:
         assert a.files == b.files
