@@ -7,8 +7,8 @@ import shutil
 import signal
 from pathlib import Path
 
-# Before numpy is imported, and for all that tests start: `make test` has a worker for each core, and threads of OpenBLAS,
-# which spin while they wait for each other, burn ten times what a product takes.
+# Before numpy is imported, and for all that tests start. `make test` has a worker for each core already, and threads
+# of OpenBLAS spin while they wait for each other: they burn ten times what a product takes.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
