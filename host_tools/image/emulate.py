@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from host_tools.boards import Board, load_board
+from host_tools.boards import Board, board_ids, load_board
 from host_tools.image import renode
 from host_tools.image.elf import check_image
 from host_tools.image.emulator import Emulator, checked, popen
@@ -55,20 +55,33 @@ def start(
         emulator.stop()
 
 
+def kind_for(board: Board, kind: str | None = None) -> str:
+    """The emulator that is asked for, or the board's first.
+
+    Raises:
+        KwsError: the board has none, or not this one.
+    """
+    offered = _offered(board)
+    if kind in offered or (kind is None and offered):
+        return kind or offered[0]
+    others = [name for name in board_ids() if _offered(load_board(name))]
+    raise KwsError(
+        f"board {board.id} can't be emulated" + (f" by {kind}" if kind else ""),
+        hint=f"its emulators: {', '.join(offered)}" if offered else f"boards with an emulator: {', '.join(others)}",
+    )
+
+
+def _offered(board: Board) -> list[str]:
+    return [name for name in ("qemu", "process", "renode") if getattr(board.kws.emulators, name) is not None]
+
+
 def _spawn(board: Board, elf: Path, icount: bool, kind: str | None, pty: bool, tcp_port: int) -> Emulator:
     if not elf.is_file():
         raise KwsError(f"no firmware {elf}", hint=f"kws build --board {board.id}")
-    emulators = board.kws.emulators
-    offered = [name for name in ("qemu", "process", "renode") if getattr(emulators, name) is not None]
+    kind = kind_for(board, kind)
     if tcp_port:
         with socket.socket() as probe:
             _bind(probe, tcp_port)  # told now, and by its number
-    kind = kind or (offered[0] if offered else None)
-    if kind not in offered:
-        raise KwsError(
-            f"board {board.id} can't be emulated" + (f" by {kind}" if kind else ""),
-            hint=f"its emulators: {', '.join(offered) or 'none'}",
-        )
     if kind == "process":
         return _spawn_process(board, elf, pty, tcp_port)
     if pty:

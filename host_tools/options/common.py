@@ -46,6 +46,6 @@ Thresholds = Annotated[
     typer.Option(
         "--threshold",
         metavar="WORD=0.8",
-        help="Set a word's threshold on the device until it restarts; any number.",
+        help="Set a word's threshold on the device until it restarts. May be repeated.",
     ),
 ]

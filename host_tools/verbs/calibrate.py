@@ -22,7 +22,9 @@ def calibrate(
     data: Annotated[Path, typer.Option("--data", "-d", help="A data folder; its validation split is used.")],
     negative: Annotated[
         list[Path] | None,
-        typer.Option(help="A folder of connected speech. Repeated: the rate is that of yet another one."),
+        typer.Option(
+            help="A folder of connected speech. May be repeated: the rate is then what a further corpus would give."
+        ),
     ] = None,
     rate: Annotated[float, typer.Option(min=0.001, help="False accepts an hour that are wanted at most.")] = 1.0,
     response: Annotated[

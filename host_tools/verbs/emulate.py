@@ -42,9 +42,11 @@ def emulate(
     json: common.Json = False,
 ) -> None:
     """Run a firmware image in an emulator until Ctrl-C, and print the port to connect to."""
+    from host_tools.boards import load_board
     from host_tools.image import build as builder
     from host_tools.image import emulate as emulators
 
+    emulators.kind_for(load_board(board), kind)  # told before anything is built
     if elf is None:
         with ui.progress(f"build for {board}") as progress:
             elf = Path(builder.build(board, progress=progress).elf)

@@ -163,7 +163,10 @@ def near(
 
 
 def _no_data() -> KwsError:
-    return KwsError("no --data DIR to measure on", hint="kws data synth, import or download makes one")
+    return KwsError(
+        "no --data DIR to measure on",
+        hint="kws data synth, import or download makes one; stream takes --negative DIR too",
+    )
 
 
 def _human(values: Evaluation) -> None:

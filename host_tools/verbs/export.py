@@ -46,7 +46,7 @@ def export(
     prefix: Annotated[str, typer.Option(help="With --library: what all its names begin with.")] = "kws",
     also: Annotated[
         list[Path] | None,
-        typer.Option("--also", metavar="MODEL", help="Another model in the same image; any number."),
+        typer.Option("--also", metavar="MODEL", help="Another model in the same image. May be repeated."),
     ] = None,
     word: Annotated[str, typer.Option(help="For esphome: which keyword.", show_default="the only one")] = "",
     cutoff: Annotated[

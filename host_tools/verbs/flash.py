@@ -64,6 +64,9 @@ def flash(
         check_image(target, elf)
         speaks = app_of(elf)
     plan = flashing.prepare(target, image.absolute(), port=port, probe=probe, method=method)
+    for place in model or ():
+        if not place.exists():
+            raise flashing.KwsError(f"there is no model at {place}", hint="kws run, quantize or import makes one")
     if dry_run:
         _dry_run(plan, model, engine, json)
         return

@@ -25,10 +25,11 @@ def new(
         str, typer.Option(help="Of the words, as espeak-ng names it (espeak-ng --voices lists them).")
     ] = "en",
     personal: Annotated[
-        bool, typer.Option("--personal", help="For those alone who record (kws record), ten takes a word or more.")
+        bool,
+        typer.Option("--personal", help="Only for the speakers who record (kws record): ten takes a word or more."),
     ] = False,
     esphome: Annotated[
-        bool, typer.Option("--esphome", help="Wake words for ESPHome's micro_wake_word, and for boards as ever.")
+        bool, typer.Option("--esphome", help="Wake words for ESPHome's micro_wake_word, as well as for boards.")
     ] = False,
     json: common.Json = False,
 ) -> None:

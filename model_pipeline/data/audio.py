@@ -79,7 +79,7 @@ def read_recording(path: Path, longest_s: float = math.inf) -> Recording:
                 raise UnreadableAudio(f"can't read {name}: {frames / rate:.0f} s is longer than one word")
             samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
-        raise UnreadableAudio(f"can't read {name}: {_first_line(error)}") from error
+        raise _unreadable(path, error) from error
     if samples.size == 0:
         raise UnreadableAudio(f"can't read {name}: it holds no audio")
     mix = _Mix.of([samples], is_float=is_float)
@@ -196,7 +196,7 @@ def recording_blocks(path: Path, block: int = SAMPLE_RATE) -> Iterator[np.ndarra
     try:
         source, _ = _open(path)
     except (soundfile.SoundFileError, OSError, ValueError) as error:
-        raise UnreadableAudio(f"can't read {shown(path)}: {_first_line(error)}") from error
+        raise _unreadable(path, error) from error
     if source.frames == 0:
         source.close()
         raise UnreadableAudio(f"can't read {shown(path)}: it holds no audio")
@@ -300,6 +300,12 @@ def write_wav(path: Path, samples: np.ndarray) -> None:
         stream.setparams((1, 2, SAMPLE_RATE, len(samples), "NONE", "not compressed"))
         stream.writeframes(samples.astype("<i2").tobytes())
     path.write_bytes(buffer.getvalue())
+
+
+def _unreadable(path: Path, error: Exception) -> UnreadableAudio:
+    if not Path(path).exists():
+        return UnreadableAudio(f"can't read {shown(path)}: it is not there")
+    return UnreadableAudio(f"can't read {shown(path)}: {_first_line(error)}")
 
 
 def _first_line(error: BaseException) -> str:

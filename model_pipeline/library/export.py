@@ -70,7 +70,7 @@ def export_library(
     """
     report = progress or silent
     if flavour not in FLAVOURS:
-        raise KwsError(f"no library flavour {flavour!r}", hint=f"flavours: {', '.join(FLAVOURS)}")
+        raise KwsError(f"no library flavour {flavour!r}", hint=f"flavours: {', '.join(FLAVOURS)}, esphome")
     check_prefix(prefix)
     out = Path(out)
     check_replaceable(out, KIND, sources=models)
