@@ -102,6 +102,24 @@ class Curve(Strict):
     enough: bool
 
 
+class Spelling(Strict):
+    """How near voices come to people's takes with one way of writing a word. ``near``: -1 to 1, more is nearer;
+    ``first``: the share of draws from the takes by which it is the nearest; ``sayings``: clips that were compared."""
+
+    text: str
+    near: float
+    first: float
+    sayings: int
+
+
+class Spellings(Strict):
+    """Ways of writing a word, the nearest to the takes first. ``unspoken``: those that no voice can say."""
+
+    takes: int
+    spellings: list[Spelling]
+    unspoken: list[str]
+
+
 class Distilled(Strict):
     """A base. ``unexplained``: the share of the targets' variance that is left on examples that were held out."""
 

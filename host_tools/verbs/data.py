@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from model_pipeline.rate import CLIP_MS, LONGEST_CLIP_MS
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; replaced if it exists.")]
 ConfigOption = Annotated[str, typer.Option("--config", "-c", help="TOML file, or the name of a built-in one.")]
+_SURE = 0.8  # of the draws
 
 
 GROUP = typer.Typer(
@@ -55,6 +58,55 @@ def synth(out: Out, config: ConfigOption = "demo", settings: Settings = None, js
             ui.out.say("  {} clips could not be spoken", values.failed)
 
     ui.emit(result, json, human)
+
+
+@GROUP.command(epilog='Example: kws data spelling dracarys "druh kahriss" "dray care ease" --config mine')
+def spelling(
+    word: Annotated[str, typer.Argument(help="A word that people recorded.", show_default=False)],
+    texts: Annotated[list[str], typer.Argument(help="Ways to write it, or espeak-ng's [[…]].", show_default=False)],
+    config: ConfigOption = "kws.toml",
+    takes: Annotated[
+        Path | None, typer.Option(help="Its recordings; else the word's folder of the configuration's.")
+    ] = None,
+    settings: Settings = None,
+    json: common.Json = False,
+) -> None:
+    """Find how to write a word so that synthesisers say it as your takes do (synth.spoken)."""
+    from model_pipeline.child import run_step
+    from model_pipeline.config import load_config, with_settings
+    from model_pipeline.outcomes import Spellings
+    from model_pipeline.words import folder_name
+
+    c = with_settings(load_config(config), settings or [])
+    if takes is None and not c.data.recordings:
+        raise KwsError("where are takes of the word?", hint="--takes FOLDER, or data.recordings of a project")
+    folder = takes or Path(c.data.recordings) / folder_name(word)
+    written = list(dict.fromkeys([c.synth.text_of(word), *texts]))
+    arguments = ["--config", config, *(f"--set={setting}" for setting in settings or [])]
+    arguments += ["--data", str(folder), "--texts", dumps(written)]
+    with ui.progress("comparing spellings") as progress:
+        result = run_step("model_pipeline.training.spelling", arguments, Spellings, progress)
+
+    def human(values: Spellings) -> None:
+        ui.out.say("how near voices come to {} takes of {} (1: the same)", values.takes, word)
+        for row in values.spellings:
+            ui.out.say("  {}  nearest in {} of draws  {}", f"{row.near:6.3f}", f"{100 * row.first:3.0f} %", row.text)
+        for text in values.unspoken:
+            ui.out.say("  no voice can say {}", text)
+        best = values.spellings[0]
+        if best.first < _SURE:
+            ui.out.say("these takes do not tell the first ones apart: listen to them, or record more")
+        if best.text == c.synth.text_of(word):
+            ui.out.say("it is said so already")
+        else:
+            ui.out.say("in kws.toml: synth.spoken = {}", f"{{ {_key(word)} = {dumps(best.text)} }}")
+
+    ui.emit(result, json, human)
+
+
+def _key(word: str) -> str:
+    """A key of TOML."""
+    return word if re.fullmatch(r"[A-Za-z0-9_-]+", word) else dumps(word)
 
 
 @GROUP.command("import", epilog="Example: kws data import ~/recordings --out data/mine")

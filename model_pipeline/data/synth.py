@@ -50,7 +50,7 @@ from model_pipeline.errors import KwsError, MissingTool
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.progress import ProgressCallback, silent
-from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, folder_name
+from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
 # Of the clips, in proportion where not all are there.
@@ -162,6 +162,45 @@ def held_out_clips(
         _speak_all(casting.jobs, folder, report, length)
         made = [job for job in casting.jobs if (folder / job.path).exists()]
         return read_clips([folder / job.path for job in made], length), [job.word for job in made]
+
+
+def said_alike(
+    texts: Sequence[str],
+    takes: int,
+    settings: SynthConfig,
+    progress: ProgressCallback | None = None,
+    length: int = CLIP_SAMPLES,
+) -> dict[str, np.ndarray]:
+    """Each of ``texts`` by the same ``takes`` voices of training, at the same pitch, rate and level: int16 [n, length];
+    fewer where a voice can't say it. Kokoro, which takes its time, is left out where there are others.
+
+    Raises:
+        MissingTool, KwsError: as `synthesize`.
+    """
+    rng = np.random.default_rng([settings.seed, 31])
+    voices = cast_of(settings)["training"]
+    voices = {engine: found for engine, found in voices.items() if engine != _SLOW} or voices
+    shared = []
+    for _ in range(takes):
+        voice = pick_voice(voices, settings, rng)
+        if voice.engine == "espeak-ng":  # one that reads phonemes, which a text may be written in
+            able = [v for v in voices["espeak-ng"] if reads_phonemes(v, settings.language)] or [voice]
+            voice = able[int(rng.integers(len(able)))]
+        shared.append((voice, float(rng.uniform(*_PITCH)), float(rng.uniform(*_RATE))))
+    jobs = []
+    for number, text in enumerate(texts):
+        for take, (voice, pitch, rate) in enumerate(shared):
+            if text.startswith("[[") and not reads_phonemes(voice, settings.language):
+                continue
+            saying = Utterance(voice, as_text(text), pitch, rate)
+            jobs.append(_Job(f"text {number}", "training", f"text_{number}/{take:03}.wav", saying, -20.0, 0.5))
+    with tempfile.TemporaryDirectory(prefix="kws_say_") as name:
+        folder = Path(name)
+        _speak_all(jobs, folder, progress or silent, length)
+        return {
+            text: read_clips(sorted((folder / f"text_{number}").glob("*.wav")), length)
+            for number, text in enumerate(texts)
+        }
 
 
 def seconds_of(words: Sequence[str], settings: SynthConfig) -> dict[str, float]:
