@@ -56,9 +56,9 @@ def test_engines_tell_where_a_word_is(engine: str) -> None:
         )
     assert fast.end - fast.start < slow.end - slow.start
     assert far.start > fast.start + 0.2 * 16000
-    # The sentence is the one that the engine says anyway.
-    whole = voices.speak([replace(said[1], text="please repeat happy to me")])[0]
-    assert whole is not None and (engine in _PACKAGES or np.array_equal(whole, fast.samples))
+    if engine not in _PACKAGES:  # the sentence is the one that the engine says anyway
+        whole = voices.speak([replace(said[1], text="please repeat happy to me")])[0]
+        assert whole is not None and np.array_equal(whole, fast.samples)
 
 
 @pytest.mark.parametrize("engine", ["flite", "festival", "espeak-ng"])
@@ -191,8 +191,9 @@ def _config(*settings: str) -> Config:
 
 
 @needs_espeak
-def test_a_share_of_the_training_clips_is_cut_out(tmp_path: Path) -> None:
+def test_a_share_of_the_training_clips_is_cut_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same clips otherwise, by the same voices, in the same splits; all that judges is said by itself."""
+    monkeypatch.setattr(synth, "_NOISE_S", 1)
     engines = 'synth.engines=["espeak-ng"]'
     alone = synthesize(_config(engines), tmp_path / "alone")
     config = _config(engines, "synth.carrier=1.0")
