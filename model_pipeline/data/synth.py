@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from model_pipeline.config import Config, DataConfig, SynthConfig
-from model_pipeline.data import neural, noise
+from model_pipeline.data import noise
 from model_pipeline.data.aligned import Carrier, speak_within
 from model_pipeline.data.audio import (
     CLIP_SAMPLES,
@@ -29,37 +29,32 @@ from model_pipeline.data.audio import (
     write_wav,
 )
 from model_pipeline.data.carriers import carriers, cut
+from model_pipeline.data.casting import ENGINE_SHARES, cast_of, cast_voices, pick_voice, voices_of, wanted_engines
 from model_pipeline.data.dataset import NOISE_FOLDER
 from model_pipeline.data.described import BySplit, EngineUsed, Synthesized
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.near import tokens
 from model_pipeline.data.split import SPLITS, Split, Splitter, speaker_of
 from model_pipeline.data.voices import (
-    ANY_LANGUAGE,
-    PACKAGES,
     Utterance,
     Voice,
     available,
     phonemes,
     reads_phonemes,
     speak,
-    speaks_english,
     version,
 )
-from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.errors import KwsError
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
-# Of the clips, in proportion where not all are there.
-_ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3, "piper": 0.6}
 _SLOW = "kokoro"  # takes as long for a word as the others for fifty: each is heard twice, by throats of two lengths
 _PITCH, _RATE = (0.7, 1.35), (0.75, 1.35)  # of a saying, as factors
 _NOISE_S = 120  # of each; a tenth chooses the detector, another tells what to expect
 _BATCH = 24  # utterances to one worker at a time
-_BLENDS = 60  # voices between those of Kokoro that one split has
 FILLED = 0.92  # of a clip, at most, by a word
 _MEASURED = 9  # voices that say how long a word takes
 # Of every ten takes of a word by one speaker, where a model is for him alone; the other eight are heard in training.
@@ -94,10 +89,10 @@ def synthesize(config: Config, out: Path, progress: ProgressCallback | None = No
     """
     report = progress or silent
     report(0, 1, "looking for voices")
-    voices = _voices(config.synth)
+    voices = voices_of(config.synth)
     engines = Counter(voice.engine for voice in voices)
     rng = np.random.default_rng(config.synth.seed)
-    cast = _cast(voices, rng)
+    cast = cast_voices(voices, rng)
     words = _unknown_words(config)
     jobs = _plan(config, cast, words, rng)
     if config.synth.carrier:
@@ -154,7 +149,7 @@ def held_out_clips(
     """
     report = progress or silent
     rng = np.random.default_rng(settings.seed)
-    casting = _Casting(_cast(_voices(settings), rng), settings, rng)
+    casting = _Casting(cast_voices(voices_of(settings), rng), settings, rng)
     for word in words:
         casting.add(word, "testing", takes)
     with tempfile.TemporaryDirectory(prefix="kws_near_") as name:
@@ -222,24 +217,6 @@ def seconds_of(words: Sequence[str], settings: SynthConfig) -> dict[str, float]:
         return {word: float(np.median(lengths)) / SAMPLE_RATE for word, lengths in found if lengths}
 
 
-def _voices(settings: SynthConfig) -> list[Voice]:
-    wanted = wanted_engines(settings)
-    found = available(wanted, settings.language, settings.piper_voices)
-    if not found and not speaks_english(settings.language) and available(["espeak-ng"]):
-        raise KwsError(
-            f"no voice of this machine speaks {settings.language!r}", hint="espeak-ng --voices lists the languages"
-        )
-    if not found:
-        raise MissingTool("no speech synthesiser is installed", hint="; ".join(PACKAGES[e] for e in wanted))
-    return [voice for engine in found.values() for voice in engine]
-
-
-def wanted_engines(settings: SynthConfig) -> list[str]:
-    """Those of ``settings.engines`` that could speak its language; piper only where a folder of its voices is named."""
-    able = settings.engines if speaks_english(settings.language) else [e for e in settings.engines if e in ANY_LANGUAGE]
-    return [engine for engine in able if engine != "piper" or settings.piper_voices]
-
-
 def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback, length: int) -> tuple[int, int]:
     """Writes all clips, of ``length`` samples; returns how many the engines said nothing for, and how many were cut out
     of sentences."""
@@ -259,63 +236,6 @@ def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback, len
     return failed, within
 
 
-def _cast(voices: Sequence[Voice], rng: np.random.Generator) -> dict[Split, dict[str, list[Voice]]]:
-    """Which voices speak in which split, by engine. Identities, not voices, are shared out, so that no throat is
-    heard in two splits; each engine's identities are shared out apart, so that each split hears all engines."""
-    identities: dict[str, list[str]] = {}
-    for voice in voices:
-        group = "espeak-ng" if voice.engine == "espeak-ng" else "other"
-        identities.setdefault(group, [])
-        if voice.identity not in identities[group]:
-            identities[group].append(voice.identity)
-    if sum(len(v) for v in identities.values()) < 3:
-        raise KwsError("fewer than three voices: none can be held out for testing", hint=PACKAGES["espeak-ng"])
-    if any(len(names) < 3 for names in identities.values()):
-        identities = {"all": list(dict.fromkeys(name for names in identities.values() for name in names))}
-    where: dict[str, Split] = {}
-    for names in identities.values():
-        order = [names[i] for i in rng.permutation(len(names))]
-        held = max(1, round(0.1 * len(order))) if len(order) >= 3 else 0
-        for i, name in enumerate(order):
-            where[name] = "testing" if i < held else "validation" if i < 2 * held else "training"
-    result: dict[Split, dict[str, list[Voice]]] = {split: {} for split in SPLITS}
-    for voice in voices:
-        result[where[voice.identity]].setdefault(voice.engine, []).append(voice)
-    for found in result.values():
-        if len(found.get("kokoro", [])) > 1:
-            found["kokoro"] = _blends(found["kokoro"], rng)
-    return result
-
-
-def _blends(voices: Sequence[Voice], rng: np.random.Generator) -> list[Voice]:
-    """Voices of Kokoro and many between (and a little beyond) them: a style is a point, and speech of the points
-    between is of other speakers. Each split has its own voices, so blends do not cross splits either."""
-    made, identity = list(voices), "+".join(sorted(v.identity for v in voices))
-    for number in range(_BLENDS):
-        shares = 1.2 * rng.dirichlet(np.full(len(voices), 0.6)) - 0.2 / len(voices)
-        name = neural.blend({v.name: float(share) for v, share in zip(voices, shares, strict=True)})
-        made.append(Voice("kokoro", name, f"kokoro-blend{number}", identity, 0.0))
-    return made
-
-
-def cast_of(settings: SynthConfig) -> dict[Split, dict[str, list[Voice]]]:
-    """Which voices `synthesize` hears in which split, by engine.
-
-    Raises:
-        MissingTool, KwsError: as `synthesize`.
-    """
-    return _cast(_voices(settings), np.random.default_rng(settings.seed))
-
-
-def pick_voice(voices: dict[str, list[Voice]], settings: SynthConfig, rng: np.random.Generator) -> Voice:
-    """A random one of a split's voices, by the shares that the engines have."""
-    engines = sorted(voices)
-    shares: dict[str, float] = {**_ENGINE_SHARES, **{str(e): share for e, share in settings.shares.items()}}
-    share = np.array([shares[e] for e in engines])
-    found = voices[engines[int(rng.choice(len(engines), p=share / share.sum()))]]
-    return found[int(rng.integers(len(found)))]
-
-
 class _Casting:
     """Gives each word to a random voice of the split, with all that is random about how it is said."""
 
@@ -324,7 +244,7 @@ class _Casting:
     ) -> None:
         self.jobs: list[_Job] = []
         # Each of its words makes two clips, so that its share of the clips is what is wanted.
-        shares = {**_ENGINE_SHARES, **{str(e): share for e, share in settings.shares.items()}}
+        shares = {**ENGINE_SHARES, **{str(e): share for e, share in settings.shares.items()}}
         self._settings = settings.model_copy(update={"shares": {**settings.shares, _SLOW: shares[_SLOW] / 2}})
         self._cast, self._rng = cast, rng
         self._takes: Counter[str] = Counter()

@@ -19,10 +19,10 @@ import numpy as np
 
 from model_pipeline.config import Config
 from model_pipeline.data.audio import SAMPLE_RATE, to_int16, write_wav
+from model_pipeline.data.casting import cast_of, pick_voice
 from model_pipeline.data.dataset import read_description
 from model_pipeline.data.described import Talk
 from model_pipeline.data.split import Split
-from model_pipeline.data.synth import cast_of, pick_voice
 from model_pipeline.data.transcripts import TABLE, Sayings, words_of
 from model_pipeline.data.voices import Utterance, speak
 from model_pipeline.errors import KwsError

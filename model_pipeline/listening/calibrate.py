@@ -21,26 +21,25 @@ import numpy as np
 from model_pipeline.data import connected as negatives
 from model_pipeline.data.corpora import Corpus as NamedCorpus
 from model_pipeline.data.corpora import corpus_of, open_corpus
-from model_pipeline.data.dataset import Clip, Dataset, read_description
+from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import Plan
 from model_pipeline.data.split import Split
 from model_pipeline.data.transcripts import Sayings
 from model_pipeline.errors import KwsError
 from model_pipeline.exported import PLAN_FILE, Exported
-from model_pipeline.files import damaged
 from model_pipeline.folders import MARK, updated_dir
 from model_pipeline.intervals import Share
 from model_pipeline.listening.corpus import Corpus, KeywordFree, Listener
 from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.material import Material
+from model_pipeline.listening.near import near_clips
 from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, to_ask, total
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.results import Calibration, Expected, LeftOut, NearCost, Wished
 from model_pipeline.manifest import DetectorDefaults, Look, Manifest, load_manifest, save_manifest
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import samples_of
-from model_pipeline.words import folder_name
 
 SPEEDS = (1.0, 0.9, 1.1)
 _SMOOTHING_MS = (100, 150, 200, 300, 400, 500)
@@ -49,7 +48,6 @@ _REFRACTORY_MS = (500, 750, 1000, 1250)
 NOISY = 16.0  # false accepts an hour: a detector that makes more is of little use either
 USEFUL = 0.5  # of the keywords in the sessions: a detector that misses more is of little use to anybody
 _SHARES = (0.3, 0.2, 0.15, 0.1, 0.05, 0.02)  # of near words that fire: what fewer cost is told at these
-_NEAR = 600  # near words that are listened to, at most
 _SAME_SHARE = 0.0025  # of the keywords: a difference in errors that is not a reason for more inferences
 
 
@@ -392,21 +390,6 @@ def _open(folder: Path, manifest: Manifest) -> NamedCorpus:
     if not corpus.of("calibration"):
         raise KwsError(f"{corpus.name} has no recordings to choose on: training heard all that are not for reporting")
     return corpus
-
-
-def near_clips(dataset: Dataset, split: Split) -> list[Clip]:
-    """Clips of words near the keywords in sound, where who made the data says which these are, else of all other words;
-    at most `_NEAR` of them.
-
-    Raises:
-        KwsError: what the data is described by is broken.
-    """
-    described = read_description(dataset.folder)
-    with damaged(f"what made the speech of {dataset.folder}", "synthesise it again"):
-        known = {folder_name(str(word)) for word in (described.get("settings") or {}).get("near_words") or ()}
-    others = [clip for clip in dataset.clips(split) if clip.label == dataset.unknown]
-    found = [clip for clip in others if clip.word in known] or others
-    return [found[i] for i in sorted(np.random.default_rng(1).permutation(len(found))[:_NEAR])]
 
 
 @dataclass(frozen=True)

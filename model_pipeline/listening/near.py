@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from model_pipeline.config import SynthConfig
-from model_pipeline.data.dataset import read_description
+from model_pipeline.data.dataset import Clip, Dataset, read_description
 from model_pipeline.data.near import homophones, near_words
+from model_pipeline.data.split import Split
 from model_pipeline.data.synth import held_out_clips
 from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged
@@ -25,7 +26,9 @@ from model_pipeline.listening.results import Near, NearWord
 from model_pipeline.manifest import Manifest, record_accuracy
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import samples_of
+from model_pipeline.words import folder_name
 
+_LISTENED = 600  # near words that a calibration listens to, at most
 # Settings by which voices are shared out, and what they say.
 _CASTING = ("engines", "seed", "language", "piper_voices", "spoken")
 _MORE = 4  # times as many takes of a keyword: its misses matter most, and keywords are few
@@ -107,3 +110,18 @@ def _listen(recogniser: Recogniser, clips: np.ndarray, progress: ProgressCallbac
     samples, slot = one_by_one(clips, detector.refractory_samples)
     said = Alone(recogniser.track(samples, progress=progress), slot, len(clips))
     return [[recogniser.labels[label] for label in labels] for labels in said.heard(detector)]
+
+
+def near_clips(dataset: Dataset, split: Split) -> list[Clip]:
+    """Clips of words near the keywords in sound, where who made the data says which these are, else of all other words;
+    at most `_LISTENED` of them.
+
+    Raises:
+        KwsError: what the data is described by is broken.
+    """
+    described = read_description(dataset.folder)
+    with damaged(f"what made the speech of {dataset.folder}", "synthesise it again"):
+        known = {folder_name(str(word)) for word in (described.get("settings") or {}).get("near_words") or ()}
+    others = [clip for clip in dataset.clips(split) if clip.label == dataset.unknown]
+    found = [clip for clip in others if clip.word in known] or others
+    return [found[i] for i in sorted(np.random.default_rng(1).permutation(len(found))[:_LISTENED])]

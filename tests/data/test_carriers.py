@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model_pipeline.config import Config, load_config, with_settings
-from model_pipeline.data import aligned, carriers, near, neural, synth, voices
+from model_pipeline.data import aligned, carriers, casting, near, neural, synth, voices
 from model_pipeline.data.aligned import Carrier, Within, speak_within
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.synth import synthesize
@@ -218,7 +218,7 @@ def test_two_throats_of_one_saying_are_in_one_sentence() -> None:
     """Kokoro is asked once for both."""
     made = [Voice("kokoro", n, f"kokoro-{n}", f"kokoro-{n}", 100) for n in "abcde"]
     config = _config("synth.clips_per_keyword=100", "synth.carrier=0.5")
-    cast = synth._cast(made, np.random.default_rng(1))
+    cast = casting.cast_voices(made, np.random.default_rng(1))
     jobs = synth._in_sentences(synth._plan(config, cast, ["banana"], np.random.default_rng(1)), config)
     training = [job for job in jobs if job.split == "training"]
     assert not any(job.carrier for job in jobs if job.split != "training")

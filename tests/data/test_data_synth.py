@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from model_pipeline.config import Config, DataConfig, load_config, with_settings
-from model_pipeline.data import near, neural, synth, voices
+from model_pipeline.data import casting, near, neural, synth, voices
 from model_pipeline.data.dataset import NOISE_FOLDER, Dataset, read_description
 from model_pipeline.data.split import which_set
 from model_pipeline.data.synth import synthesize
@@ -57,7 +57,7 @@ def test_no_keyword_is_said_in_the_babble(tmp_path: Path, monkeypatch: pytest.Mo
 def test_no_voice_is_heard_in_two_splits(tmp_path: Path) -> None:
     config = _config()
     synthesize(config, tmp_path / "data")
-    cast = synth.cast_of(config.synth)
+    cast = casting.cast_of(config.synth)
     identities = {v.speaker: v.identity for found in cast.values() for engine in found.values() for v in engine}
     heard: dict[str, set[str]] = {}
     for clip in Dataset.open(tmp_path / "data", config.keywords).speech:
@@ -74,18 +74,18 @@ def test_voices_are_shared_out_by_identity() -> None:
     made += [voices.Voice("flite", n, f"flite-{n}", n, 100) for n in ("kal", "awb", "rms")]
     made.append(voices.Voice("festival", "kal_diphone", "festival-kal", "kal", 100))
     for seed in range(20):
-        cast = synth._cast(made, np.random.default_rng(seed))
+        cast = casting.cast_voices(made, np.random.default_rng(seed))
         seen = {s: {v.identity for found in cast[s].values() for v in found} for s in cast}
         assert not seen["training"] & seen["validation"] and not seen["training"] & seen["testing"]
         assert not seen["validation"] & seen["testing"] and all(seen.values())
         assert all({"awb", "rms", "kal"} & seen[s] for s in seen)  # people's recordings in every split
     with pytest.raises(KwsError, match="fewer than three voices"):
-        synth._cast(made[:1] + made[-1:], np.random.default_rng(0))
+        casting.cast_voices(made[:1] + made[-1:], np.random.default_rng(0))
 
 
 def test_voices_of_kokoro_are_blended_within_a_split() -> None:
     made = [voices.Voice("kokoro", n, f"kokoro-{n}", f"kokoro-{n}", 0) for n in "abcdefghijkl"]
-    cast = synth._cast(made, np.random.default_rng(1))
+    cast = casting.cast_voices(made, np.random.default_rng(1))
     own = {split: {v.name for v in found["kokoro"] if "*" not in v.name} for split, found in cast.items()}
     assert [len(own[split]) for split in ("training", "validation", "testing")] == [10, 1, 1]
     assert len(cast["testing"]["kokoro"]) == 1  # one voice has no others to be between
@@ -103,7 +103,7 @@ def test_what_kokoro_says_is_heard_by_two_throats(monkeypatch: pytest.MonkeyPatc
     names = [*(("kokoro", n) for n in "abcde"), *(("flite", n) for n in "vwxyz")]
     made = [voices.Voice(engine, n, f"{engine}-{n}", f"{engine}-{n}", 100) for engine, n in names]
     config = _config("synth.shares={kokoro = 0.3, flite = 0.7}", "synth.clips_per_keyword=500")
-    cast = synth._cast(made, np.random.default_rng(1))
+    cast = casting.cast_voices(made, np.random.default_rng(1))
     jobs = synth._plan(config, cast, ["cat", "dog", "cow"], np.random.default_rng(1))
     words = [job.word for job in jobs if job.split == "training"]
     assert words.count("no") == words.count("hey robot") == 400
@@ -129,7 +129,7 @@ def test_voices_say_a_word_as_it_is_spelt_for_them() -> None:
     """Its folder keeps the word's name; what sounds like it as it is said is none of the other words."""
     settings = ('synth.spoken={"hadouken" = "huh doken", "no" = "[[n\'oU]]"}', 'keywords=["hadouken", "no"]')
     config = _config(*settings, 'synth.unknown_words=["huh_doken", "hadoken", "banana"]')
-    cast = synth.cast_of(config.synth)
+    cast = casting.cast_of(config.synth)
     jobs = synth._plan(config, cast, ["banana"], np.random.default_rng(1))
     said = {(job.word, job.utterance.text) for job in jobs}
     assert said == {("hadouken", "huh doken"), ("no", "[[n'oU]]"), ("banana", "banana")}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from model_pipeline.config import SynthConfig
-from model_pipeline.data import piper, synth, voices
+from model_pipeline.data import casting, piper, synth, voices
 from model_pipeline.errors import KwsError
 
 RATE = 22050
@@ -121,7 +121,7 @@ def test_pitch_and_rate_are_what_was_asked_for(tmp_path: Path, installed: None) 
 def test_synthetic_data_holds_speakers_out(tmp_path: Path, installed: None) -> None:
     _voice(tmp_path, "en_US-many-medium", 20)
     settings = SynthConfig(engines=["piper"], piper_voices=str(tmp_path))
-    cast = synth._cast(synth._voices(settings), np.random.default_rng(1))
+    cast = casting.cast_voices(casting.voices_of(settings), np.random.default_rng(1))
     heard = {split: {v.identity for v in found["piper"]} for split, found in cast.items()}
     assert [len(heard[split]) for split in ("training", "validation", "testing")] == [16, 2, 2]
     clips, words = synth.held_out_clips(["go", "stop"], 2, settings)

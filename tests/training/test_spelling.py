@@ -11,7 +11,7 @@ import pytest
 
 from host_tools.cli import main
 from model_pipeline.config import load_config, with_settings
-from model_pipeline.data import synth, voices
+from model_pipeline.data import casting, synth, voices
 from model_pipeline.data.audio import to_int16, write_wav
 from model_pipeline.errors import KwsError
 from model_pipeline.training import spelling
@@ -22,7 +22,7 @@ _CONFIG = with_settings(load_config("demo"), ['synth.engines=["espeak-ng", "flit
 
 def _record(folder: Path, text: str, takes: int = 4) -> Path:
     """Takes by voices that do not judge: those which testing keeps."""
-    found = [v for v in synth.cast_of(_CONFIG.synth)["testing"]["espeak-ng"] if voices.reads_phonemes(v)]
+    found = [v for v in casting.cast_of(_CONFIG.synth)["testing"]["espeak-ng"] if voices.reads_phonemes(v)]
     folder.mkdir(parents=True)
     for number, voice in enumerate((found * takes)[:takes]):
         said = synth._trim(voices.speak([voices.Utterance(voice, text, 0.8 + 0.1 * number, 1.0)])[0])
