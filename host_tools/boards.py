@@ -74,6 +74,7 @@ class Serial(Strict):
     rx: Pin
     alternate_function: Annotated[int, Field(ge=0, le=15)] = 0  # of family stm32
     baud: Annotated[int, Field(ge=9600, le=4_000_000)]
+    through_probe: bool = True  # the probe's USB carries it too; else an adapter does, and the probe's own port is mute
 
 
 class Usb(Strict):

@@ -273,7 +273,9 @@ def prepare(
     if probe is None and any(u.needs == "probe" for u in uploaders):
         probes = (d for d in devices.connected([ids]) if ids.role(d.usb) == "probe")
         devices.pick(probes, f"the probe of {board.id}", None, "--probe")  # refuses to guess
-    device = serial_port(ids, native_usb=bool(ids.application), port=port, probe=probe)
+    native_usb, serial = bool(ids.application), board.kws.serial
+    known = port is not None or native_usb or serial is None or serial.through_probe
+    device = serial_port(ids, native_usb=native_usb, port=port, probe=probe) if known else None
     jobs = tuple(
         Job(
             elf=elf,

@@ -136,7 +136,8 @@ def _show(done: Flashed) -> None:
     elif done.app == "mlperf":
         ui.out.say("  it speaks MLPerf Tiny's protocol: kws mlperf --port PORT --data DIR")
     elif done.port is None:
-        ui.out.say("no serial port of this board is known: connect one and run kws devices --port PORT")
+        ui.out.say("not asked what it runs: the port of its serial line is not known")
+        ui.out.say("kws devices shows ports, and kws devices --port PORT asks")
 
 
 def _show_running(running: Running) -> None:

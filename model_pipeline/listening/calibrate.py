@@ -385,10 +385,17 @@ def _open(folder: Path, manifest: Manifest) -> NamedCorpus:
     """A folder with the parts that training knows it by; of another, half of the speakers are to choose on."""
     trained = (manifest.training_data.get("scenes") or {}).get("corpora") or []
     corpus = corpus_of(folder, trained)
-    if not any(entry["name"] == corpus.name for entry in trained):
+    known = any(entry["name"] == corpus.name for entry in trained)
+    if not known:
         corpus = open_corpus(corpus.config.model_copy(update={"calibration": 0.5}))
     if not corpus.of("calibration"):
-        raise KwsError(f"{corpus.name} has no recordings to choose on: training heard all that are not for reporting")
+        if known:
+            raise KwsError(f"{corpus.name} has no recordings to choose on: training heard all that are not reported on")
+        count = len(corpus.of("reporting"))
+        raise KwsError(
+            f"{corpus.name} has no recordings to choose on: by their names, all {count} are to be reported on",
+            hint="more recordings: cut a long one into ten pieces or more, about a minute each",
+        )
     return corpus
 
 

@@ -562,3 +562,11 @@ def test_levels_reach_up_to_the_top() -> None:
     assert (np.diff(LEVELS) > 0).all()
     assert math.gcd(*Wish().strides) == 1
     assert module.SPEEDS[0] == 1.0
+
+
+def test_one_recording_is_not_enough_to_choose_on(tmp_path: Path) -> None:
+    (tmp_path / "tv").mkdir()
+    soundfile.write(tmp_path / "tv/tv.wav", np.zeros(16000, np.float32), 16000)
+    with pytest.raises(KwsError, match="by their names, all 1 are to be reported on") as error:
+        module._open(tmp_path / "tv", load_manifest(Path("firmware/model")))
+    assert "ten pieces" in error.value.hint

@@ -282,6 +282,15 @@ def test_a_probe_s_port_stays(fake_ports: FakePorts) -> None:
     assert flash.wait_for_return(DISCO, device, native_usb=False) == device
 
 
+@pytest.mark.parametrize(("board", "port"), [("disco_f407vg", None), ("nucleo_f446re", "/dev/ttyACM0")])
+def test_a_probe_s_port_is_asked_where_it_is_wired(board: str, port: str | None, fake_ports: FakePorts) -> None:
+    fake_ports.plug("/dev/ttyACM0", STLINK, "066D")
+    plan = flash.prepare(load_board(board), Path("firmware.elf"))
+    assert (plan.device.port if plan.device else None) == port
+    named = flash.prepare(load_board(board), Path("firmware.elf"), port="/dev/ttyUSB0")
+    assert named.device is not None and named.device.port == "/dev/ttyUSB0"
+
+
 def test_arduino_s_bossac_is_preferred(fake_tools: FakeTools, tmp_path: Path, monkeypatch) -> None:
     bossac = UPLOADERS["bossac"]
     assert bossac.find() is None
@@ -445,7 +454,7 @@ def test_flash_without_a_port_says_so(fake_tools, fake_ports: FakePorts, elf: Pa
     fake_tools.add("openocd")
     code, out, _ = _kws(capsys, "flash", "--board", "disco_f407vg", "--elf", str(elf))
     assert code == 0
-    assert "no serial port of this board is known" in out
+    assert "the port of its serial line is not known" in out
 
 
 def test_mlperfs_application_is_not_asked_in_our_protocol(fake_tools, fake_ports: FakePorts, elf: Path, capsys) -> None:
