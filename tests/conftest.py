@@ -22,12 +22,14 @@ CCACHE = ("/usr/lib/ccache", "/usr/lib64/ccache")  # Debian's and Fedora's folde
 # What takes longest by itself, longest first: `make test` gives each worker a file at a time, and none shall be left
 # with one of these at the end.
 LONGEST = """
-    tools/test_run_end_to_end tools/test_study training/test_train web/test_page training/test_training
-    training/test_notebooks tools/test_search tools/test_boards library/test_esphome_project mlperf/test_firmware
-    compiler/test_fast_kernels tools/test_boards_build tools/test_wheel compiler/test_compiler mlperf/test_runner
-    training/test_scenes library/test_imported_firmware tools/test_fuzz compiler/test_kws01_inputs library/test_library
-    web/test_server web/test_engine live/test_live listening/test_device firmware/test_firmware training/test_prune
-    training/test_rounds tools/test_profile tools/test_realtime training/test_bench_train training/test_shards
+    tools/test_run_end_to_end tools/test_study web/test_page training/test_training training/test_train
+    training/test_notebooks library/test_imported_firmware tools/test_wheel tools/test_boards tools/test_search
+    library/test_esphome_project mlperf/test_firmware compiler/test_fast_kernels training/test_scenes
+    tools/test_boards_build compiler/test_compiler mlperf/test_runner compiler/test_kws01_inputs tools/test_fuzz
+    live/test_live library/test_library listening/test_device web/test_server web/test_engine firmware/test_firmware
+    training/test_prune training/test_rounds tools/test_profile tools/test_realtime training/test_bench_train
+    training/test_models training/test_shards library/test_frameworks training/test_distill data/test_data_synth
+    tools/test_runs
 """
 
 

@@ -23,7 +23,7 @@ from tests.tools.test_cli import kws
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ["name=tiny", 'keywords=["rise", "fall"]', "train.batch=20", "train.average=0.9", "quantize.qat_epochs=1"]
-SETTINGS += ["train.architecture=tcn", "train.shape={front=8, body=32, blocks=2, kernel=3}", "frontend.channels=16"]
+SETTINGS += ["train.architecture=tcn", "train.shape={front=8, body=32, blocks=1, kernel=3}", "frontend.channels=16"]
 
 
 def recipe(*more: str) -> Config:
