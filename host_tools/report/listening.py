@@ -166,8 +166,7 @@ def calibration(result: Calibration) -> None:
 
 def near_costs(costs: Sequence[NearCost], said: int) -> str:
     """What fewer near words cost of ``said`` keywords, in words; "" for nothing to tell."""
-    each = (f"{c.near:.0%} near words, {min(1.0, c.errors / max(1, said)):.0%} of keywords wrong" for c in costs)
-    return "; ".join(each)
+    return "; ".join(f"{c.near:.0%} near words, {c.wrong(said):.0%} of keywords wrong" for c in costs)
 
 
 def second_look(result: Learnt) -> None:

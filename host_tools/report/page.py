@@ -172,13 +172,9 @@ def near_costs(results: Results) -> list[tuple[float, float, float]]:
     """What fewer near words cost where the detector was chosen: the share that fires, the share of keywords that are
     then missed, late or wrong, and false accepts an hour. Empty of a run before this was kept."""
     calibration = results.model.accuracy.calibration if results.model else None
-    if calibration is None or not calibration.expected.said:
+    if calibration is None or not (said := calibration.expected.said):
         return []
-    said = calibration.expected.said
-    return [
-        (cost.near, min(1.0, cost.errors / said), cost.false_accepts_per_hour)
-        for cost in calibration.expected.near_costs
-    ]
+    return [(c.near, c.wrong(said), c.false_accepts_per_hour) for c in calibration.expected.near_costs]
 
 
 def tiles(results: Results) -> list[tuple[str, str, str]]:

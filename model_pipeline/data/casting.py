@@ -12,8 +12,7 @@ from model_pipeline.data.split import SPLITS, Split
 from model_pipeline.data.voices import ANY_LANGUAGE, PACKAGES, Voice, available, speaks_english
 from model_pipeline.errors import KwsError, MissingTool
 
-# Of the clips, in proportion where not all are there.
-ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3, "piper": 0.6}
+_ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3, "piper": 0.6}
 _BLENDS = 60  # voices between those of Kokoro that one split has
 
 
@@ -88,10 +87,14 @@ def cast_of(settings: SynthConfig) -> dict[Split, dict[str, list[Voice]]]:
     return cast_voices(voices_of(settings), np.random.default_rng(settings.seed))
 
 
+def engine_shares(settings: SynthConfig) -> dict[str, float]:
+    """Each engine's share of the clips, in proportion where not all are there: the settings' or ours."""
+    return {**_ENGINE_SHARES, **{str(e): share for e, share in settings.shares.items()}}
+
+
 def pick_voice(voices: dict[str, list[Voice]], settings: SynthConfig, rng: np.random.Generator) -> Voice:
     """A random one of a split's voices, by the shares that the engines have."""
-    engines = sorted(voices)
-    shares: dict[str, float] = {**ENGINE_SHARES, **{str(e): share for e, share in settings.shares.items()}}
+    engines, shares = sorted(voices), engine_shares(settings)
     share = np.array([shares[e] for e in engines])
     found = voices[engines[int(rng.choice(len(engines), p=share / share.sum()))]]
     return found[int(rng.integers(len(found)))]

@@ -29,7 +29,7 @@ from model_pipeline.data.audio import (
     write_wav,
 )
 from model_pipeline.data.carriers import carriers, cut
-from model_pipeline.data.casting import ENGINE_SHARES, cast_of, cast_voices, pick_voice, voices_of, wanted_engines
+from model_pipeline.data.casting import cast_of, cast_voices, engine_shares, pick_voice, voices_of, wanted_engines
 from model_pipeline.data.dataset import NOISE_FOLDER
 from model_pipeline.data.described import BySplit, EngineUsed, Synthesized
 from model_pipeline.data.importer import import_folder
@@ -244,8 +244,8 @@ class _Casting:
     ) -> None:
         self.jobs: list[_Job] = []
         # Each of its words makes two clips, so that its share of the clips is what is wanted.
-        shares = {**ENGINE_SHARES, **{str(e): share for e, share in settings.shares.items()}}
-        self._settings = settings.model_copy(update={"shares": {**settings.shares, _SLOW: shares[_SLOW] / 2}})
+        slow = engine_shares(settings)[_SLOW] / 2
+        self._settings = settings.model_copy(update={"shares": {**settings.shares, _SLOW: slow}})
         self._cast, self._rng = cast, rng
         self._takes: Counter[str] = Counter()
 

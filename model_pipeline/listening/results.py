@@ -271,6 +271,11 @@ class NearCost(Strict):
     false_accepts_per_hour: float
     threshold: int
 
+    def wrong(self, said: int) -> float:
+        """The share of ``said`` keywords that are missed, late or wrong, 1 at most: false accepts of the sessions are
+        errors too."""
+        return min(1.0, self.errors / max(1, said))
+
 
 class Expected(Strict):
     """What is expected of the detector that was chosen.
