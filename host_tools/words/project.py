@@ -16,12 +16,15 @@ from pydantic import TypeAdapter, ValidationError
 from host_tools.boards import load_board
 from host_tools.run.steps import toml_value
 from model_pipeline.config import PROJECT_FILE, SILENCE, UNKNOWN, Config, SynthConfig, Word, explain, load_config
+from model_pipeline.data.dictionaries import unlisted
 from model_pipeline.data.near import near_words, sounds
 from model_pipeline.data.synth import FILLED, seconds_of
+from model_pipeline.data.voices import phonemes
 from model_pipeline.errors import KwsError
 from model_pipeline.files import write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.native import CODE
+from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import CLIP_MS, LONGEST_CLIP_MS
 from model_pipeline.strict import Strict
 from model_pipeline.text import shown
@@ -40,31 +43,29 @@ _MOST = 28
 
 class Project(Strict):
     """A project as it was made; ``near_words`` by keyword. ``clip_ms``: the network's window, and ``seconds`` by
-    keyword, as voices say it at their usual pace, for which it was chosen."""
+    keyword, as voices say it at their usual pace, for which it was chosen. ``phonemes`` by keyword, as espeak-ng says
+    it; ``unlisted``: keywords without a spelling for voices that are in no dictionary of this machine."""
 
     folder: str
     config: str
     name: str
     keywords: list[str]
+    language: str
+    phonemes: dict[str, str]
+    unlisted: list[str]
     clip_ms: int
     seconds: dict[str, float]
     near_words: dict[str, list[str]]
 
 
-def create(
+def check_new(
     words: Sequence[str],
     folder: Path,
     board: str = "disco_f407vg",
     language: str = "en",
-    personal: bool = False,
-    esphome: bool = False,
-) -> Project:
-    """Makes project ``folder``, whole or not at all.
-
-    Args:
-        language: of the words, as espeak-ng names it.
-        personal: the model is for those alone who record.
-        esphome: the words become wake words of ESPHome too: heard by its front end, with a detector that it can have.
+    spoken: Mapping[str, str] | None = None,
+) -> SynthConfig:
+    """What is wrong with a project before it is made, in a moment. Gives how its words are spoken.
 
     Raises:
         MissingTool: espeak-ng, which knows how words sound, is not installed.
@@ -79,8 +80,39 @@ def create(
         SynthConfig(language=language)
     except ValidationError as error:
         raise KwsError(f"{language!r} is not a language: {explain(error)}", hint="--language de") from error
-    check_words(words, language)
-    seconds = seconds_of(words, SynthConfig(language=language))
+    if other := next((word for word in spoken or {} if word not in words), None):
+        raise KwsError(f"{other!r} is to be spoken in another way, and is none of the words", hint=", ".join(words))
+    try:
+        settings = SynthConfig(language=language, spoken=dict(spoken or {}))
+    except ValidationError as error:
+        raise KwsError(f"no voice can say that: {explain(error)}", hint='--spoken lumos="loo moss"') from error
+    check_words(words, settings)
+    return settings
+
+
+def create(
+    words: Sequence[str],
+    folder: Path,
+    board: str = "disco_f407vg",
+    language: str = "en",
+    personal: bool = False,
+    esphome: bool = False,
+    spoken: Mapping[str, str] | None = None,
+    progress: ProgressCallback | None = None,
+) -> Project:
+    """Makes project ``folder``, whole or not at all.
+
+    Args:
+        language: of the words, as espeak-ng names it.
+        personal: the model is for those alone who record.
+        esphome: the words become wake words of ESPHome too: heard by its front end, with a detector that it can have.
+        spoken: what voices are given to say for some of the words, by which near ones are found too.
+
+    Raises:
+        MissingTool, KwsError: as `check_new`, or a word takes longer than the longest window.
+    """
+    settings = check_new(words, folder, board, language, spoken)
+    seconds = seconds_of(words, settings)
     clip_ms = window_for(seconds)
     values: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9_.-]", "-", folder.resolve().name)[:40].lstrip("_.-") or "words",
@@ -99,9 +131,10 @@ def create(
         "base": not esphome and (CODE / "model_pipeline" / "models" / "bases" / "heard.npz").is_file(),
         "teacher": importlib.util.find_spec("pyopen_wakeword") is not None,
         "language": language,
+        "spoken": ", ".join(f"{_key(word)} = {toml_value(text)}" for word, text in settings.spoken.items()),
         "personal": personal,
         "esphome": esphome,
-        "near_words": near_words(words, 24 if len(words) <= 4 else 12, language),
+        "near_words": near_words(words, 24 if len(words) <= 4 else 12, language, settings.spoken, progress),
     }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -121,26 +154,44 @@ def create(
         config=str(folder / PROJECT_FILE),
         name=values["name"],
         keywords=list(words),
+        language=language,
+        phonemes=_phonemes(words, settings),
+        unlisted=[word for word in unlisted(words, language) if word not in settings.spoken],
         clip_ms=clip_ms,
         seconds={word: round(s, 2) for word, s in seconds.items()},
         near_words=values["near_words"],
     )
 
 
-def check_words(words: Sequence[str], language: str = "en") -> None:
+def _phonemes(words: Sequence[str], settings: SynthConfig) -> dict[str, str]:
+    """As espeak-ng writes how it says each word."""
+    said = phonemes([settings.text_of(word) for word in words], settings.language)
+    return {word: said[settings.text_of(word)].replace("_", "") for word in words}
+
+
+def _key(word: str) -> str:
+    """A key of TOML."""
+    return word if re.fullmatch(r"[A-Za-z0-9_-]+", word) else toml_value(word)
+
+
+def check_words(words: Sequence[str], settings: SynthConfig | None = None) -> None:
     """
+    Args:
+        settings: by which they are spoken; None: in English, as they are written.
+
     Raises:
         KwsError: the first thing that is wrong: letters, length, a reserved or repeated word, two that sound the same.
     """
     if not 1 <= len(words) <= _MOST:
-        raise KwsError(f"{len(words)} words: a model tells 1 to {_MOST}")
+        raise KwsError(f"{len(words)} words: a model tells 1 to {_MOST}", hint="fewer words")
     for word in words:
         check_spelling(word)
     repeated = next((word for i, word in enumerate(words) if word in words[:i]), None)
     if repeated:
-        raise KwsError(f"{repeated} is given twice")
-    spoken: dict[tuple[str, ...], str] = {}
-    for word, sound in sounds(words, language).items():
+        raise KwsError(f"{repeated} is given twice", hint="each word once")
+    settings = settings or SynthConfig()
+    seen: dict[tuple[str, ...], str] = {}
+    for word, sound in sounds(words, settings.language, settings.spoken).items():
         if len(sound) < _SHORTEST:
             raise KwsError(f"{word} is too short to be told from other speech", hint="a word of two syllables or more")
         if len(sound) > _LONGEST:
@@ -149,9 +200,9 @@ def check_words(words: Sequence[str], language: str = "en") -> None:
                 " and the model hears no more at once",
                 hint="a shorter phrase",
             )
-        if sound in spoken:
-            raise KwsError(f"{spoken[sound]} and {word} sound the same", hint="leave one of them out")
-        spoken[sound] = word
+        if sound in seen:
+            raise KwsError(f"{seen[sound]} and {word} sound the same", hint="leave one of them out")
+        seen[sound] = word
 
 
 def window_for(seconds: Mapping[str, float]) -> int:
@@ -184,7 +235,10 @@ def check_spelling(word: str) -> None:
     except ValidationError as error:
         raise KwsError(f"{word!r} is not a word: small letters, _ for a space, at most 31", hint="hey_robot") from error
     if word in (UNKNOWN, SILENCE):
-        raise KwsError(f"{word!r} is a label of its own, for other words and for no word")
+        raise KwsError(
+            f"{word!r} is a label of its own, for other words and for no word",
+            hint="leave it out: every model has it",
+        )
 
 
 def recordings_of(folder: Path) -> tuple[Config, Path]:

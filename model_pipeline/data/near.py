@@ -7,30 +7,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 from model_pipeline.config import SILENCE
-from model_pipeline.data.voices import PACKAGES, phonemes, speaks_english
+from model_pipeline.data.dictionaries import common_words, word_list
+from model_pipeline.data.voices import PACKAGES, phonemes
 from model_pipeline.errors import MissingTool
-from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS, as_text
+from model_pipeline.progress import ProgressCallback, silent
+from model_pipeline.words import as_text
 
-_DICTIONARIES = Path("/usr/share/dict")
-# Debian's names of word lists by language (packages wngerman, wfrench, …).
-_LISTS = {
-    "en": ("words", "american-english", "british-english"),
-    "de": ("ngerman", "ogerman", "swiss"),
-    "fr": ("french",),
-    "es": ("spanish",),
-    "it": ("italian",),
-    "pt": ("portuguese", "brazilian"),
-    "nl": ("dutch",),
-    "pl": ("polish",),
-    "sv": ("swedish",),
-    "da": ("danish",),
-    "nb": ("bokmaal",),
-}
 _LONG = 5  # phonemes
 _FARTHEST = 0.6  # of the longer word's phonemes; beyond, two words have little in common
 
@@ -59,17 +45,23 @@ def tokens(sound: str) -> tuple[str, ...]:
     return tuple(part for part in plain if part)
 
 
-def sounds(words: Sequence[str], language: str = "en") -> dict[str, tuple[str, ...]]:
+def sounds(
+    words: Sequence[str], language: str = "en", spoken: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, ...]]:
     """The phonemes of each word.
+
+    Args:
+        spoken: what voices are given to say for some of them (`synth.spoken`).
 
     Raises:
         MissingTool: without espeak-ng.
         KwsError: it does not speak the language.
     """
-    spoken = phonemes([as_text(word) for word in words], language)
-    if words and not spoken:
+    texts = {word: as_text((spoken or {}).get(word, word)) for word in words}
+    said = phonemes(list(dict.fromkeys(texts.values())), language)
+    if words and not said:
         raise MissingTool("espeak-ng, which knows how words sound, is not installed", hint=PACKAGES["espeak-ng"])
-    return {word: tokens(spoken[as_text(word)]) for word in words}
+    return {word: tokens(said[text]) for word, text in texts.items()}
 
 
 def distance(a: Sequence[str], b: Sequence[str]) -> float:
@@ -83,41 +75,69 @@ def distance(a: Sequence[str], b: Sequence[str]) -> float:
     return min(1.0, row[-1] / max(len(a), len(b), 1))
 
 
-def near_words(keywords: Sequence[str], count: int = 16, language: str = "en") -> dict[str, list[str]]:
+def near_words(
+    keywords: Sequence[str],
+    count: int = 16,
+    language: str = "en",
+    spoken: Mapping[str, str] | None = None,
+    progress: ProgressCallback | None = None,
+) -> dict[str, list[str]]:
     """At most ``count`` words near each keyword in sound and none that sounds the same as any of the keywords: of a
     phrase its parts and its words with one replaced by a near one, single words of our lists (in
     English) and of /usr/share/dict, and words that do not exist, made by replacing or dropping one phoneme.
 
+    Args:
+        spoken: as for `sounds`.
+
     Raises:
         MissingTool: without espeak-ng.
     """
+    report = progress or silent
     candidates = _candidates(language)
-    parts = [part for keyword in keywords for part in as_text(keyword).split()]
-    known = sounds(list(dict.fromkeys([*candidates, *keywords, *parts])), language)
+    parts = {keyword: _parts(keyword, spoken or {}) for keyword in keywords}
+    every = [*candidates, *keywords, *itertools.chain.from_iterable(parts.values())]
+    known = sounds(list(dict.fromkeys(every)), language, spoken)
     taken = {known[keyword] for keyword in keywords}
     result: dict[str, list[str]] = {}
-    for keyword in keywords:
+    for number, keyword in enumerate(keywords):
+        report(number, len(keywords), keyword)
         found: dict[tuple[str, ...], str] = {}
-        turns = _in_turn(_real(keyword, candidates, known), _made(known[keyword]), real=2)
+        turns = _in_turn(_real(known[keyword], parts[keyword], candidates, known), _made(known[keyword]), real=2)
         texts = list(dict.fromkeys(itertools.islice(turns, 4 * count)))  # more than enough: some sound the same
-        heard = known | sounds([text for text in texts if text not in known], language)
+        heard = known | sounds([text for text in texts if text not in known], language, spoken)
         for text in texts:
             if heard[text] not in taken and not _holds(heard[text], known[keyword]) and len(found) < count:
                 found.setdefault(heard[text], text)
         result[keyword] = list(found.values())
+    report(len(keywords), len(keywords), "")
     return result
 
 
-def homophones(keywords: Sequence[str], words: Sequence[str] = (), language: str = "en") -> dict[str, str]:
+def homophones(
+    keywords: Sequence[str],
+    words: Sequence[str] = (),
+    language: str = "en",
+    spoken: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Those of ``words`` (none: of all that we know) that sound the same as a keyword, and as which: write, right.
+
+    Args:
+        spoken: as for `sounds`.
 
     Raises:
         MissingTool: without espeak-ng.
     """
     words = words or _candidates(language)
-    known = sounds(list(dict.fromkeys([*keywords, *words])), language)
+    known = sounds(list(dict.fromkeys([*keywords, *words])), language, spoken)
     taken = {known[keyword]: keyword for keyword in reversed(keywords)}
     return {word: taken[known[word]] for word in words if known[word] in taken and word not in keywords}
+
+
+def _parts(keyword: str, spoken: Mapping[str, str]) -> list[str]:
+    """The words of a phrase as they are written for voices; of one word, whatever is written for it, none."""
+    text = as_text(spoken.get(keyword, keyword))
+    phrase = len(as_text(keyword).split()) > 1 and not text.startswith("[[")
+    return text.split() if phrase else []
 
 
 def _holds(sound: tuple[str, ...], keyword: tuple[str, ...]) -> bool:
@@ -126,10 +146,11 @@ def _holds(sound: tuple[str, ...], keyword: tuple[str, ...]) -> bool:
     return size >= _LONG and any(sound[i : i + size] == keyword for i in range(len(sound) - size + 1))
 
 
-def _real(keyword: str, candidates: Sequence[str], known: dict[str, tuple[str, ...]]) -> Iterator[str]:
-    """Words and phrases that can be written, nearest first."""
-    words = as_text(keyword).split()
-    if len(words) > 1:
+def _real(
+    sound: tuple[str, ...], words: Sequence[str], candidates: Sequence[str], known: dict[str, tuple[str, ...]]
+) -> Iterator[str]:
+    """Words and phrases that can be written, nearest first. ``words``: those of a phrase."""
+    if words:
         for length in range(len(words) - 1, 0, -1):
             for first in range(len(words) - length + 1):
                 yield " ".join(words[first : first + length])
@@ -139,7 +160,7 @@ def _real(keyword: str, candidates: Sequence[str], known: dict[str, tuple[str, .
                 if swap:
                     yield " ".join([*words[:i], swap, *words[i + 1 :]])
     else:
-        yield from _nearest(known[keyword], candidates, known)
+        yield from _nearest(sound, candidates, known)
 
 
 def _nearest(sound: tuple[str, ...], candidates: Sequence[str], known: dict[str, tuple[str, ...]]) -> list[str]:
@@ -221,10 +242,6 @@ def _in_turn(first: Iterable[str], second: Iterable[str], real: int) -> Iterator
 
 def _candidates(language: str) -> list[str]:
     """In English our lists and everyday words; in all languages the system's word list, if there is one."""
-    english = speaks_english(language)
-    words = [*NEAR_WORDS, *OTHER_WORDS, *COMMON_WORDS.read_text(encoding="utf-8").split()] if english else []
-    lists = (_DICTIONARIES / name for name in _LISTS.get(language.split("-")[0], ()))
-    if found := next((path for path in lists if path.is_file()), None):
-        words += found.read_text(encoding="utf-8", errors="replace").split()
+    words = [*common_words(language), *word_list(language)]
     plain = (word for word in words if word.isalpha() and word.islower() and 2 <= len(word) <= 12)
     return [word for word in dict.fromkeys(plain) if word != SILENCE]

@@ -123,7 +123,7 @@ def group_of(speaker: str) -> str:
 
 def reads_phonemes(voice: Voice, language: str = "en") -> bool:
     """Whether the voice can say ``[[…]]``: `phonemes` are those of one accent."""
-    return voice.engine == "espeak-ng" and voice.name.startswith(f"{_accent(language)}+")
+    return voice.engine == "espeak-ng" and voice.name.startswith(f"{accent(language)}+")
 
 
 def phonemes(words: Sequence[str], language: str = "en") -> dict[str, str]:
@@ -134,8 +134,15 @@ def phonemes(words: Sequence[str], language: str = "en") -> dict[str, str]:
     """
     if not shutil.which("espeak-ng"):
         return {}
-    options = ["-q", "-x", "--sep=_", "-v", _accent(language), "--stdin"]
-    spoken = run_engine(["espeak-ng", *options], text="\n\n".join(words))
+    options = ["-q", "-x", "--sep=_", "-v", accent(language), "--stdin"]
+    try:
+        spoken = run_engine(["espeak-ng", *options], text="\n\n".join(words))
+    except KwsError as error:
+        if "voice does not exist" in str(error):
+            raise KwsError(
+                f"espeak-ng speaks no language {language!r}", hint="espeak-ng --voices lists those that it speaks"
+            ) from error
+        raise
     lines = [line.strip() for line in spoken.splitlines() if line.strip()]
     if len(lines) == len(words):
         return dict(zip(words, lines, strict=True))
@@ -154,7 +161,8 @@ def version(engine: str) -> str:
     return found.group() if found else "unknown"
 
 
-def _accent(language: str) -> str:
+def accent(language: str) -> str:
+    """The voice of espeak-ng whose phonemes `phonemes` are."""
     return "en-us" if language == "en" else language
 
 

@@ -58,10 +58,9 @@ def evaluate_near(
     manifest = recogniser.manifest
     keywords = manifest.keywords
     settings = synth or settings_of(manifest)
-    near = list(words) or [
-        word for found in near_words(keywords, language=settings.language).values() for word in found
-    ]
-    like = homophones(keywords, words, settings.language)
+    chosen = {} if words else near_words(keywords, language=settings.language, spoken=settings.spoken)
+    near = list(words) or [word for found in chosen.values() for word in found]
+    like = homophones(keywords, words, settings.language, settings.spoken)
     near = [word for word in dict.fromkeys(near) if word not in like and word not in keywords]
     clips, spoken = held_out_clips([*keywords * _MORE, *near], takes, settings, progress, samples_of(manifest.clip_ms))
     if not spoken:

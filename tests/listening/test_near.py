@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from host_tools.cli import main
 from host_tools.words import project
 from model_pipeline.config import SynthConfig, load_config
-from model_pipeline.data import near, synth, voices
+from model_pipeline.data import dictionaries, near, synth, voices
 from model_pipeline.errors import KwsError
 from model_pipeline.listening import near as evaluation
 from model_pipeline.manifest import load_manifest
@@ -60,6 +60,85 @@ def test_near_words_are_near_and_never_the_same_sound() -> None:
         assert all(near.notation(heard[w]) == w and near.distance(heard[w], heard[keyword]) <= 0.5 for w in made)
     assert near.homophones(keywords, ["know", "write", "now"]) == {"know": "no", "write": "right"}
     assert near.homophones(["right"])["write"] == "right"
+
+
+@needs_espeak
+def test_near_words_are_near_what_voices_are_told_to_say() -> None:
+    spoken = {"lumos": "loo moss", "hey_nox": "hey knocks"}
+    written, said = near.sounds(["lumos", "hey_nox"]), near.sounds(["lumos", "hey_nox"], "en", spoken)
+    assert said == {"lumos": near.sounds(["loo moss"])["loo moss"], "hey_nox": written["hey_nox"]} != written
+    found = near.near_words(["lumos", "hey_nox"], 20, "en", spoken)
+    heard = near.sounds(found["lumos"])
+    made = [word for word in found["lumos"] if word.startswith("[[")]
+    assert made and all(
+        near.distance(heard[w], said["lumos"]) < near.distance(heard[w], written["lumos"]) for w in made
+    )
+    assert "loo" not in found["lumos"]  # one word, in however many it is written
+    assert {"hey", "knocks", "hey box"} <= set(found["hey_nox"])
+    assert near.near_words(["hey_nox"], 20, "en", {}) == near.near_words(["hey_nox"], 20)
+    same = near.homophones(["lumos"], ["loo moss", "mouse"], "en", spoken)
+    assert same == {"loo moss": "lumos"} and not near.homophones(["lumos"], ["loo moss", "mouse"])
+    # In espeak-ng's own notation, where a space is no word's end.
+    assert near.near_words(["lumos"], 8, "en", {"lumos": "[[l'u: m'Qs]]"})["lumos"]
+
+
+def test_a_word_is_listed_where_every_part_of_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ngerman").write_text("Licht\nan\n")
+    (tmp_path / "cmu.out").write_text('MNCL\n("marvin" nil (((m aa r) 1)))\n')
+    monkeypatch.setattr(dictionaries, "_LISTS", tmp_path)
+    monkeypatch.setattr(dictionaries, "_CMU", tmp_path / "none")
+    monkeypatch.setattr(dictionaries, "_hibari_words", list)
+    dictionaries._dictionary.cache_clear()
+    try:
+        assert dictionaries.unlisted(["licht_an", "licht", "lumos", "licht_lumos"], "de") == ["lumos", "licht_lumos"]
+        assert dictionaries.unlisted(["lumos"], "fr") == []  # nothing is there to tell by
+        assert dictionaries.unlisted(["lumos"], "en") == []  # our own lists are too short to tell
+        monkeypatch.setattr(dictionaries, "_CMU", tmp_path / "cmu.out")
+        dictionaries._dictionary.cache_clear()
+        assert dictionaries.unlisted(["hey_marvin", "marvin", "lumos"], "en") == ["lumos"]
+    finally:
+        dictionaries._dictionary.cache_clear()
+
+
+@needs_espeak
+def test_a_project_says_how_its_words_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dictionaries, "_hibari_words", lambda: ["nox", "marvin"])
+    dictionaries._dictionary.cache_clear()
+    code, out, _ = kws("new", "lumos", "marvin", "--folder", "guessed", capfd=capfd)
+    assert code == 0 and "lumos l'u:moUz, marvin m'A@vIn" in out
+    assert "lumos is in no dictionary here" in out and "marvin is in no dictionary" not in out
+    assert "espeak-ng -v en-us lumos" in out and "kws data spelling lumos" in out
+    told = ["--spoken", "lumos=loo moss", "--spoken", "marvin=[[m'A@vIn]]"]
+    code, out, _ = kws("new", "lumos", "marvin", "--folder", "told", *told, "--json", capfd=capfd)
+    made = json.loads(out)
+    assert code == 0 and made["phonemes"]["lumos"] == "l'u: m'O2s" and made["unlisted"] == []
+    config = load_config(tmp_path / "told")
+    assert config.synth.spoken == {"lumos": "loo moss", "marvin": "[[m'A@vIn]]"}
+    assert set(made["near_words"]["lumos"]) <= set(config.synth.near_words)
+    assert set(load_config(tmp_path / "guessed").synth.near_words) - set(config.synth.near_words)
+    for wrong, text in {"lumos": "not WORD=TEXT", "nox=knocks": "none of the words", "lumos=a/b": "no voice"}.items():
+        code, _, err = kws("new", "lumos", "--folder", "bad", "--spoken", wrong, capfd=capfd)
+        assert code == 2 and text in err and "looking for" not in err and not Path("bad").exists()
+    dictionaries._dictionary.cache_clear()
+
+
+@needs_espeak
+def test_a_language_that_nobody_speaks_is_told_before_any_work(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = kws("new", "hallo", "--language", "xx", "--folder", str(tmp_path / "x"), capfd=capfd)
+    assert code == 2 and "speaks no language 'xx'" in err and "espeak-ng --voices" in err and "looking for" not in err
+
+
+@needs_espeak
+def test_a_word_near_two_keywords_is_listed_once(tmp_path: Path) -> None:
+    made = project.create(["yes", "go", "no"], tmp_path / "new")
+    found = [word for words in made.near_words.values() for word in words]
+    listed = load_config(tmp_path / "new").synth.near_words
+    assert len(found) > len(set(found)) == len(listed) and set(listed) == set(found)
 
 
 @needs_espeak

@@ -115,4 +115,6 @@ def test_the_demo_is_what_kws_new_makes_of_its_words(tmp_path: Path) -> None:
     demo = load_config("demo")
     project.create(demo.keywords, tmp_path / "demo")
     made = load_config(tmp_path / "demo")
-    assert made.model_copy(update={"data": demo.data}) == demo
+    # A project lists a word that is near two keywords once.
+    once = demo.synth.model_copy(update={"near_words": list(dict.fromkeys(demo.synth.near_words))})
+    assert made.model_copy(update={"data": demo.data}) == demo.model_copy(update={"synth": once})
