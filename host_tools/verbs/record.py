@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from host_tools.link.audio import Track
     from host_tools.words.takes import Take
+    from model_pipeline.data.split import Split
     from model_pipeline.outcomes import Curve
 
 EXAMPLE = (
@@ -40,14 +41,16 @@ class Refused:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was recorded of a word. ``keyword``: whether it is one of the project; ``takes``: by this speaker in all;
-    ``kept``: the files of now."""
+    """What was recorded of a word. ``keyword``: whether it is one of the project; ``split``: where all that the speaker
+    says goes, None where takes are shared out (`data.personal`); ``speakers`` of the project by split, with this one;
+    ``takes``: by this speaker in all; ``kept``: the files of now."""
 
     word: str
     keyword: bool
     folder: str
     speaker: str
-    split: str
+    split: Split | None
+    speakers: dict[Split, int]
     takes: int
     kept: list[str]
     lost_samples: int
@@ -76,19 +79,22 @@ def record(
     """Record takes of a word: each is found by its energy, checked and cut to one second, or
     as long as the project's clips are.
 
-    All takes of a speaker go into training, or all into testing: which, is by the hash of Speech Commands.
+    Twenty takes of each word by three or more speakers are a good start. All that a speaker says goes into one split,
+    by a hash of the name (Speech Commands'): of ten speakers eight train the model, one chooses it and one measures it.
+    If you are the only one: kws new --personal, and ten takes of each word.
     """
     import getpass
 
     from host_tools.words import project
-    from host_tools.words.takes import Shelf
-    from model_pipeline.data.split import which_set
+    from host_tools.words.takes import Shelf, speakers
 
     if port and from_file:
         raise KwsError("give either --port or --from-file", hint="--port is the board's microphone")
     config, recordings = project.recordings_of(folder)
     project.check_spelling(word)
     shelf = Shelf(recordings, word, speaker if speaker is not None else getpass.getuser())
+    split = None if config.data.personal else shelf.split
+    heard = speakers(recordings, shelf)
     kept: list[str] = []
     counts: Track | None = None
     refused: list[Refused] = []
@@ -104,6 +110,7 @@ def record(
         ui.err.say("[green]{:7.2f} s[/] {}  {:.0f} dB", seconds, path, take.level_db)
         return True
 
+    _say_use(split, heard)
     try:
         if from_file:
             _cut(from_file, judge, config.data.clip_samples)
@@ -121,7 +128,8 @@ def record(
         keyword=word in config.keywords,
         folder=str(shelf.folder),
         speaker=shelf.speaker,
-        split=which_set(f"{shelf.speaker}_nohash_0.wav"),
+        split=split,
+        speakers=heard,
         takes=len(shelf.taken()),
         kept=kept,
         lost_samples=counts.lost + counts.dropped if counts else 0,
@@ -142,14 +150,27 @@ def _human(done: Recorded, found: Curve | None) -> None:
         done.word,
         done.folder,
     )
-    use = {"training": "trains the model", "validation": "chooses the model", "testing": "measures the model"}
-    ui.out.say("  all that speaker {} says {} ({})", done.speaker, use[done.split], done.split)
     if done.lost_samples:
         ui.out.say("  [yellow]{} samples were lost[/] on the way from the board", done.lost_samples)
     if found:
         _say_curve(found)
     if not done.keyword:
         ui.out.say("  no keyword of this project: the model learns it as another word")
+
+
+def _say_use(split: Split | None, speakers: dict[Split, int]) -> None:
+    """What the speaker's takes are for, and who else has recorded."""
+    if split is None:
+        ui.err.say(
+            "takes are shared out: eight of ten train the model, one chooses it, one measures it (data.personal)"
+        )
+        return
+    use = {"training": "trains the model", "validation": "chooses the model", "testing": "measures the model"}
+    ui.err.say("all that this speaker says {} ({}, by a hash of the name)", use[split], split)
+    counts = ", ".join(f"{name} {count}" for name, count in speakers.items())
+    ui.err.say("speakers with this one: {}", counts)
+    if not speakers["testing"]:
+        ui.err.say("nobody tells yet how well people are understood: record more speakers; one of ten is for testing")
 
 
 def _curve(folder: Path, recordings: Path) -> Curve | None:

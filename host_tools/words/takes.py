@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import percentile_filter
 
-from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, write_wav
+from model_pipeline.data.audio import CLIP_SAMPLES, SAMPLE_RATE, is_sound, write_wav
+from model_pipeline.data.dataset import NOISE_FOLDER
+from model_pipeline.data.split import SPLITS, Split, speaker_of, which_set
 from model_pipeline.errors import KwsError
 from model_pipeline.files import atomic_path
 from model_pipeline.words import folder_name
@@ -109,6 +111,11 @@ class Shelf:
         self.folder = recordings / folder_name(word)
         self.speaker = hashlib.sha1(speaker.strip().lower().encode()).hexdigest()[:8]
 
+    @property
+    def split(self) -> Split:
+        """Where all that the speaker says goes."""
+        return which_set(f"{self.speaker}_nohash_0.wav")
+
     def taken(self) -> list[int]:
         """The numbers that are there."""
         found = (re.fullmatch(rf"{self.speaker}_nohash_(\d+)\.\w+", p.name) for p in self.folder.glob("*"))
@@ -120,3 +127,11 @@ class Shelf:
         with atomic_path(path) as temporary:
             write_wav(temporary, take.clip)
         return path
+
+
+def speakers(recordings: Path, shelf: Shelf) -> dict[Split, int]:
+    """How many have recorded any word of a project, by split; the shelf's speaker is one of them."""
+    folders = [folder for folder in recordings.glob("*") if folder.is_dir() and folder.name != NOISE_FOLDER]
+    names = {path.name for folder in folders for path in folder.iterdir() if is_sound(path.name)}
+    splits = {speaker_of(name): which_set(name) for name in names} | {shelf.speaker: shelf.split}
+    return {split: sum(found == split for found in splits.values()) for split in SPLITS}

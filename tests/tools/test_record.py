@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from host_tools.words import takes
 from model_pipeline.data.dataset import Dataset
-from model_pipeline.data.split import which_set
+from model_pipeline.data.split import SPLITS, which_set
 from tests.tools.test_cli import kws
 
 RATE = 16000
@@ -163,6 +163,27 @@ def test_a_long_recording_becomes_takes(project: Path, run: Run) -> None:
     assert json.loads(run(*base, "--speaker", "ben")[1])["speaker"] != result["speaker"]
     dataset = Dataset.open(project / "recordings", ["hey_robot"])
     assert dataset.audio(dataset.speech).shape == (6, RATE)
+
+
+def test_who_is_heard_for_what_is_said_before_the_first_take(project: Path, run: Run) -> None:
+    names = [f"speaker {i}" for i in range(40)]
+    of = {split: [n for n in names if takes.Shelf(project, "no", n).split == split] for split in SPLITS}
+    assert len(of["training"]) > len(of["testing"]) > 0 < len(of["validation"])
+    sound = room(5)
+    say(sound, 2)
+    soundfile.write(project / "long.wav", whole(sound), RATE)
+    base = ("record", "hey_robot", "--folder", str(project), "--from-file", str(project / "long.wav"), "--json")
+    heard = [("training", of["training"][0]), ("training", of["training"][1]), ("testing", of["testing"][0])]
+    for split, name in heard:
+        code, out, err = run(*base, "--speaker", name)
+        assert code == 0 and json.loads(out)["split"] == split
+        assert 0 <= err.find(f"({split}, by a hash of the name)") < err.find(" dB\n")  # before the take
+        assert ("nobody tells yet" in err) == (split == "training")
+    assert json.loads(out)["speakers"] == {"training": 2, "validation": 0, "testing": 1}
+    config = project / "kws.toml"
+    config.write_text(config.read_text() + "personal = true\n")
+    code, out, err = run(*base, "--speaker", of["testing"][0])
+    assert code == 0 and json.loads(out)["split"] is None and "eight of ten train the model" in err
 
 
 def test_a_microphone_is_recorded_until_there_are_enough(
