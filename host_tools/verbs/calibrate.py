@@ -11,7 +11,10 @@ from host_tools import ui
 from host_tools.options import common
 from host_tools.report import listening
 
-EXAMPLE = "Example: kws calibrate runs/mine/model --data data/speech_commands --negative talk --negative prose"
+EXAMPLE = (
+    "Example: kws calibrate runs/demo/firmware_model --data runs/demo/data --negative FOLDER --common --dry-run\n\n"
+    "FOLDER has recordings in which no keyword is said. docs/listening.md: what to turn where it fires too often"
+)
 
 
 def calibrate(
@@ -48,10 +51,15 @@ def calibrate(
     ] = 0.0,
     keywords: Annotated[int, typer.Option(min=0, help="Keywords in the sessions; 0: every clip once.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sessions.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Choose and print, but write nothing.")] = False,
     json: common.Json = False,
 ) -> None:
-    """Choose the detector's smoothing, thresholds, count, refractory time and stride for a false-accept rate."""
+    """Choose the detector's smoothing, thresholds, count, refractory time and stride for a false-accept rate, and write
+    them into the model's folder.
+
+    The folder is changed in place: model.json, and where kws export made it (runs/NAME/firmware_model) also the sources
+    of a firmware. --dry-run prints the same and changes nothing.
+    """
     from model_pipeline.data.sessions import Plan
     from model_pipeline.listening.calibrate import Wish
     from model_pipeline.listening.calibrate import calibrate as run
