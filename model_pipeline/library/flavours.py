@@ -13,7 +13,8 @@ from model_pipeline.ctext import c_string, plain
 _TEMPLATES = Path(__file__).with_name("templates")
 # What is to be done with the folder, for its README.
 _HOW = {
-    "cmake": "`add_subdirectory()` this folder and link `@P@`, or `cc -O2 -Isrc src/*.c yours.c`.",
+    "cmake": "In your CMakeLists.txt, `add_subdirectory(PATH/OF/THIS/FOLDER @P@)` and "
+    "`target_link_libraries(yours PRIVATE @P@)`;\nwithout CMake, `cc -O2 -Isrc src/*.c yours.c`.",
     "arduino": "Copy this folder to the sketchbook's `libraries/`; File > Examples > @P@ > listen.",
     "platformio": "`lib_deps = symlink://PATH/OF/THIS/FOLDER` in platformio.ini, or copy the folder to `lib/`.",
     "zephyr": "A module: `-DZEPHYR_EXTRA_MODULES=PATH/OF/THIS/FOLDER` and `CONFIG_@U@=y`; samples/listen has a DMIC.",

@@ -144,6 +144,50 @@ def test_cmake_builds_it_alone_and_below_another_project(library, sound, tmp_pat
     assert listen(tmp_path / "build" / "listen", sound) == heard(TINY, sound)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "directory", "level"),
+    [
+        ((), "", "-O2"),  # neither a build type nor a flag: CMake would say nothing, which is -O0
+        (("-DCMAKE_BUILD_TYPE=Debug",), "", ""),
+        (("-DCMAKE_BUILD_TYPE=MinSizeRel",), "", "-Os"),
+        (("-DCMAKE_C_FLAGS=-g -O1",), "", "-O1"),
+        ((), "add_compile_options(-Os)", "-Os"),
+    ],
+)
+def test_below_a_project_it_is_optimised_and_what_the_project_says_wins(library, tmp_path, arguments, directory, level):
+    if not shutil.which("cmake"):
+        pytest.skip("cmake is not installed (apt-get install cmake)")
+    (tmp_path / "yours.c").write_text(
+        '#include "front_door.h"\nint main(void) { return FRONT_DOOR_HOP_SAMPLES == 0; }\n'
+    )
+    (tmp_path / "CMakeLists.txt").write_text(f"""cmake_minimum_required(VERSION 3.13)
+project(yours C)
+{directory}
+add_subdirectory({library} front_door)
+add_executable(yours yours.c)
+target_link_libraries(yours PRIVATE front_door)
+""")
+    build = tmp_path / "build"
+    export = "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"
+    subprocess.run(["cmake", "-S", tmp_path, "-B", build, export, *arguments], check=True, capture_output=True)
+    commands = json.loads((build / "compile_commands.json").read_text())
+    of = {Path(row["file"]).name: re.findall(r"-O\S*", row["command"]) for row in commands}
+    assert len(of) > 10 and {(levels or [""])[-1] for file, levels in of.items() if file != "yours.c"} == {level}
+    assert "-O2" not in of["yours.c"]  # its own affair
+    if level == "-O2":
+        subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
+        subprocess.run([build / "yours"], check=True)
+
+
+@pytest.mark.parametrize("page", ["README.md of the library", "docs/library.md"])
+def test_the_lines_of_c_that_are_shown_compile_without_a_warning(library, tmp_path, page):
+    text = (library / "README.md" if "of the" in page else ROOT / page).read_text()
+    (tmp_path / "shown.c").write_text(re.findall(r"```c\n(.*?)```", text, re.DOTALL)[0])
+    subprocess.run(
+        ["gcc", *WARNINGS, f"-I{library / 'src'}", "-c", tmp_path / "shown.c", "-o", tmp_path / "shown.o"], check=True
+    )
+
+
 def test_the_readme_s_commands_build_and_run_the_example_and_its_figures_add_up(library, sound, tmp_path):
     if not shutil.which("cmake"):
         pytest.skip("cmake is not installed (apt-get install cmake)")
