@@ -129,7 +129,10 @@ class Uploader:
         return next((advice for pattern, advice in self.advice if re.search(pattern, output, re.IGNORECASE)), "")
 
 
-_RIGHTS = "give yourself the right to the USB device: a udev rule, or membership of the group plugdev"
+_RIGHTS = (
+    "give yourself the right to the USB device: apt-get install openocd brings a udev rule for probes, the group plugdev "
+    "has it (usermod -aG plugdev); then log in again and plug it in again"
+)
 _UNPLUGGED = "plug in the probe (for an ST-LINK: the other USB connector), or name it by --probe"
 
 

@@ -71,6 +71,11 @@ def usb_ids(board: Board) -> UsbIds:
     return UsbIds(board.id, *(frozenset(by_role[role]) for role in ("application", "bootloader", "probe")))
 
 
+def is_mute(board: Board, role: Role) -> bool:
+    """Whether nothing of the board is heard at the serial port of a device of this role: a probe that is not wired."""
+    return role == "probe" and board.kws.serial is not None and not board.kws.serial.through_probe
+
+
 @dataclass(frozen=True)
 class Device:
     """One thing that is plugged in. ``port``: its serial port, or None (a probe or a DFU boot loader has none)."""

@@ -39,7 +39,8 @@ def devices(
 ) -> None:
     """List what is connected, what it runs, and which boards it could be flashed as.
 
-    Only ports whose USB id belongs to a known board are spoken to, since bytes can upset a printer or a modem.
+    Only ports whose USB id belongs to a known board are spoken to, since bytes can upset a printer or a modem; and not
+    the port of a probe that no board has wired to the chip.
     """
     from host_tools.boards import board_ids, load_board
     from host_tools.flash import usb as known
@@ -54,13 +55,19 @@ def devices(
         for number, device in enumerate(found):
             bar(number, len(found), device.port or str(device.usb))
             roles = {name: role for name in boards if (role := ids[name].role(device.usb))}
+            mute = {name for name, role in roles.items() if known.is_mute(boards[name], role)}
+            wired = {*roles} - mute
             running, note = None, ""
             ask = hello and device.port and "bootloader" not in roles.values()
-            if ask and (port or every or roles):
-                bauds = {b.kws.serial.baud for n, b in boards.items() if b.kws.serial and (n in roles or not roles)}
+            if ask and (port or every or wired):
+                fits = wired or {*roles} or {*boards}
+                bauds = {b.kws.serial.baud for n, b in boards.items() if b.kws.serial and n in fits}
                 running, note = _ask(str(device.port), sorted(bauds), timeout)
             elif "bootloader" in roles.values():
                 note = "in its boot loader"
+            if ask and mute and not running:
+                adapter = f"{' and '.join(sorted(mute))}: heard at the port of its 3.3 V adapter"
+                note = f"{note}; {adapter}" if note else f"not asked; {adapter}"
             usb = str(device.usb) if device.usb else None
             rows.append(Row(device.port, usb, device.serial_number, device.product, roles, running, note))
     ui.emit({"devices": [asdict(row) for row in rows]}, json, lambda _: _show(rows))

@@ -501,6 +501,28 @@ def test_devices_lists_and_asks(fake_ports: FakePorts, capsys) -> None:
     assert adapter["note"] == ""
 
 
+def test_devices_asks_no_probe_that_is_not_wired(fake_ports: FakePorts, capsys, monkeypatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def hello(port: str, timeout: float, *, baud: int) -> devices.Running:
+        asked.append((port, baud))
+        raise DeviceError("no answer")
+
+    monkeypatch.setattr(devices, "hello", hello)
+    fake_ports.plug("/dev/ttyACM0", UsbId(0x0D28, 0x0204), "N1")  # DAPLink: of nano33ble_uart alone
+    fake_ports.plug("/dev/ttyACM1", STLINK, "A1")  # of a Discovery, or of a Nucleo, which is wired
+    code, out, _ = _kws(capsys, "devices", "--json")
+    bare, link = json.loads(out)["devices"]
+    assert code == 0 and asked == [("/dev/ttyACM1", 500000)]
+    assert bare["note"] == "not asked; nano33ble_uart: heard at the port of its 3.3 V adapter"
+    assert link["note"] == "no answer; disco_f407vg: heard at the port of its 3.3 V adapter"
+    asked.clear()
+    for wanted in (("--all",), ("--port", "/dev/ttyACM0")):  # who asks for it has it asked
+        assert _kws(capsys, "devices", *wanted, "--json")[0] == 0
+        assert ("/dev/ttyACM0", 460800) in asked
+        asked.clear()
+
+
 def test_devices_tells_what_a_port_runs(fake_ports: FakePorts, capsys) -> None:
     with listening(FakeFirmware()) as url:
         code, out, _ = _kws(capsys, "devices", "--port", url, "--json")
