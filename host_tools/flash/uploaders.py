@@ -130,7 +130,7 @@ class Uploader:
 
 
 _RIGHTS = (
-    "give yourself the right to the USB device: apt-get install openocd brings a udev rule for probes, the group plugdev "
+    "give yourself the right to the USB device: apt-get install openocd brings a udev rule, by which the group plugdev "
     "has it (usermod -aG plugdev); then log in again and plug it in again"
 )
 _UNPLUGGED = "plug in the probe (for an ST-LINK: the other USB connector), or name it by --probe"
