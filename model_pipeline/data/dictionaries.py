@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import json
 import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from model_pipeline.data.voices import speaks_english
+from model_pipeline.files import parse_json, read_bytes, read_text
 from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS, as_text
 
 _LISTS = Path("/usr/share/dict")
@@ -35,14 +35,14 @@ def common_words(language: str) -> list[str]:
     """Our lists and everyday words, which are English."""
     if not speaks_english(language):
         return []
-    return [*NEAR_WORDS, *OTHER_WORDS, *COMMON_WORDS.read_text(encoding="utf-8").split()]
+    return [*NEAR_WORDS, *OTHER_WORDS, *read_text(COMMON_WORDS).split()]
 
 
 def word_list(language: str) -> list[str]:
     """The system's word list of a language (/usr/share/dict), [] where none is installed."""
     lists = (_LISTS / name for name in _NAMES.get(language.split("-")[0], ()))
     found = next((path for path in lists if path.is_file()), None)
-    return found.read_text(encoding="utf-8", errors="replace").split() if found else []
+    return read_text(found, errors="replace").split() if found else []
 
 
 def unlisted(words: Sequence[str], language: str = "en") -> list[str]:
@@ -65,9 +65,9 @@ def _hibari_words() -> list[str]:
     spec = importlib.util.find_spec("hibari")
     folders = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
     files = [path for folder in folders for path in sorted(folder.glob("assets/lexicon_*.json.gz"))]
-    return [word for path in files for word in json.loads(gzip.decompress(path.read_bytes()))]
+    return [word for path in files for word in parse_json(gzip.decompress(read_bytes(path)), path)]
 
 
 def _festival_words() -> list[str]:
-    text = _CMU.read_text(encoding="utf-8", errors="replace") if _CMU.is_file() else ""
+    text = read_text(_CMU, errors="replace") if _CMU.is_file() else ""
     return re.findall(r'^\("([^"]+)"', text, re.M)

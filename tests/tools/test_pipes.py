@@ -206,8 +206,8 @@ _OURS = {
     "host_tools/cli.py", "host_tools/edgeimpulse/upload.py", "host_tools/flash/usb.py",
     "host_tools/image/build.py", "host_tools/image/elf.py", "host_tools/image/platformio.py",
     "host_tools/measure/m4/__init__.py", "host_tools/report/pictures.py", "host_tools/run/sources.py",
-    "host_tools/run/steps.py", "host_tools/web/folder.py", "host_tools/web/wasm.py", "model_pipeline/data/near.py",
-    "model_pipeline/data/neural.py", "model_pipeline/data/talk.py", "model_pipeline/files.py",
+    "host_tools/run/steps.py", "host_tools/web/folder.py", "host_tools/web/wasm.py", "model_pipeline/data/neural.py",
+    "model_pipeline/data/talk.py", "model_pipeline/files.py",
     "model_pipeline/models/speech_embedding.py", "model_pipeline/native.py", "model_pipeline/parts.py",
     "model_pipeline/train.py", "model_pipeline/training/checkpoint.py",
 }  # fmt: skip
