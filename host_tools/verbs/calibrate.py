@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from host_tools import ui
-from host_tools.options import common
+from host_tools.options import common, inputs
 from host_tools.report import listening
 
 EXAMPLE = (
@@ -68,6 +68,7 @@ def calibrate(
     strides = tuple(sorted(set(stride or (3, 4, 5))))
     wish = Wish(rate, response, tuple(snr or (10.0,)), strides, common=same, near=near)
     material = Material(data, negative or [], Plan(seed=seed, limit=keywords))
+    inputs.check(model, data=data, speech=negative or [])
     with ui.progress("calibrating") as progress:
         result = run(model, material, wish, progress, write=not dry_run)
     if not negative:

@@ -15,7 +15,10 @@ from model_pipeline.errors import CheckFailed, KwsError
 if TYPE_CHECKING:
     from host_tools.check.layers import Comparison, DeviceComparison
 
-EXAMPLE = "Example: kws compare model.tflite --count 100   or   kws compare model.tflite --port /dev/ttyACM0"
+EXAMPLE = (
+    "Example: kws compare firmware/model/model.tflite --count 100   or   "
+    "kws compare firmware/model/model.tflite --port /dev/ttyACM0"
+)
 
 
 def compare(

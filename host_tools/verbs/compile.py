@@ -12,7 +12,7 @@ from host_tools import ui
 from host_tools.options import common, kernels
 from model_pipeline.folders import atomic_dir
 
-EXAMPLE = "Example: kws compile model.tflite --out build/plan"
+EXAMPLE = "Example: kws compile firmware/model/model.tflite --out build/plan"
 
 
 def compile(

@@ -60,7 +60,7 @@ def synth(out: Out, config: ConfigOption = "demo", settings: Settings = None, js
     ui.emit(result, json, human)
 
 
-@GROUP.command(epilog='Example: kws data spelling dracarys "druh kahriss" "dray care ease" --config mine')
+@GROUP.command(epilog='Example: kws data spelling lumos "loo moss" "loo mose" --config lumos')
 def spelling(
     word: Annotated[str, typer.Argument(help="A word that people recorded.", show_default=False)],
     texts: Annotated[list[str], typer.Argument(help="Ways to write it, or espeak-ng's [[…]].", show_default=False)],
@@ -123,7 +123,9 @@ def import_(
     """Take in recordings (wav, flac, ogg, mp3; any rate and length) as a data folder."""
     from model_pipeline.data.described import Imported
     from model_pipeline.data.importer import import_folder
+    from model_pipeline.data.sources import check_folder
 
+    check_folder(source)
     with ui.progress("importing") as progress:
         result = import_folder(source, out, progress, name=name, licence=licence, clip_ms=clip_ms)
 
@@ -159,7 +161,7 @@ def import_(
     ui.emit(result, json, human)
 
 
-@GROUP.command(epilog="Example: kws data info data/demo   or   kws data info data/mine --config mine.toml")
+@GROUP.command(epilog="Example: kws data info data/demo   or   kws data info data/speech-commands --config default")
 def info(
     folder: Annotated[Path, typer.Argument(help="A data folder.", show_default=False)],
     config: Annotated[
@@ -206,7 +208,7 @@ def download(
     ui.emit(result, json, lambda values: ui.out.say("{}: {}, {}", folder, values.name, values.licence))
 
 
-@GROUP.command(epilog="Example: kws data shard data/speech_commands --config default --out data/sharded")
+@GROUP.command(epilog="Example: kws data shard data/speech-commands --config default --out data/sharded")
 def shard(
     source: Annotated[str, typer.Argument(help="A data folder, or another sharded set.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="The sharded set to make; goes on where it stopped.")],

@@ -20,7 +20,7 @@ GROUP = typer.Typer(
     name="edgeimpulse",
     help="Recordings to and from a project at Edge Impulse, its models, its estimates. The key: EI_API_KEY.",
     no_args_is_help=True,
-    epilog="Example: EI_API_KEY=… kws edgeimpulse upload data/mine",
+    epilog="Example: EI_API_KEY=KEY kws edgeimpulse upload data/mine",
 )
 
 Jobs = Annotated[int, typer.Option(min=1, max=16, help="Requests side by side.")]
@@ -80,7 +80,7 @@ def _show_uploaded(result: Uploaded) -> None:
     ui.out.say("  what went up is recorded in {}", result.record)
 
 
-@GROUP.command(epilog="Example: kws edgeimpulse download --out data/mine")
+@GROUP.command(epilog="Example: kws edgeimpulse download --out data/theirs")
 def download(
     out: Annotated[Path, typer.Option("--out", "-o", help="The data folder to make; replaced if kws made it.")],
     noise: Annotated[

@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 from host_tools import ui
-from host_tools.options import common
+from host_tools.options import common, inputs
 from model_pipeline.errors import CheckFailed, KwsError
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ GROUP = typer.Typer(
     cls=_OldSpelling,
     help="Measure an int8 model on this machine: on clips, in a stream, or at words that sound like its own.",
     no_args_is_help=True,
-    epilog="Example: kws evaluate clips firmware/model --data data/speech_commands   or   "
-    "kws evaluate stream firmware/model --negative data/talk   or   kws evaluate near firmware/model",
+    epilog="Example: kws evaluate clips firmware/model --data data/speech-commands   or   "
+    "kws evaluate stream firmware/model --negative data/librispeech-dev   or   kws evaluate near firmware/model",
 )
 SplitOption = Annotated[Split, typer.Option(help="Which clips.")]
 Record = Annotated[bool, typer.Option("--record", help="Write the figures into model.json.")]
 
 
-@GROUP.command(epilog="Example: kws evaluate clips firmware/model --data data/speech_commands --engine aot --snr 10")
+@GROUP.command(epilog="Example: kws evaluate clips firmware/model --data data/speech-commands --engine aot --snr 10")
 def clips(
     model: common.Model,
     data: common.MaybeData = None,
@@ -86,7 +86,8 @@ def clips(
     from model_pipeline.evaluate import evaluate
 
     if data is None:
-        raise _no_data()
+        raise KwsError("no --data DIR to measure on", hint="kws data synth, import or download makes one")
+    inputs.check(model, data=data)
     with ui.progress("evaluating") as progress:
         found = evaluate(
             model, data, split.value, engine.value, progress, snr_db=snr or (), gain_db=gain or (), record=record
@@ -96,9 +97,7 @@ def clips(
         raise CheckFailed(f"{100 * found.accuracy:.2f} % is below the wanted {minimum:g} %")
 
 
-@GROUP.command(
-    epilog="Example: kws evaluate stream firmware/model --negative data/talk --negative data/prose --plot det.svg"
-)
+@GROUP.command(epilog="Example: kws evaluate stream firmware/model --negative data/librispeech-dev --plot det.svg")
 def stream(
     model: common.Model,
     data: common.MaybeData = None,
@@ -123,9 +122,13 @@ def stream(
     from model_pipeline.listening.plot import check_name, det_plot
 
     if data is None and not (negative or sessions):
-        raise _no_data()
+        raise KwsError(
+            "nothing to listen to",
+            hint="--data DIR (kws data synth makes one), --sessions DIR, or --negative DIR for false accepts alone",
+        )
     if plot:
         check_name(plot)
+    inputs.check(model, data=data, speech=negative or [])
     with ui.progress("listening") as progress:
         result = evaluate_listening(
             model,
@@ -160,13 +163,6 @@ def near(
     with ui.progress("near words") as progress:
         result = evaluate_near(model, words or [], takes, settings, progress, record=record)
     ui.emit(result, json, listening.near)
-
-
-def _no_data() -> KwsError:
-    return KwsError(
-        "no --data DIR to measure on",
-        hint="kws data synth, import or download makes one; stream takes --negative DIR too",
-    )
 
 
 def _human(values: Evaluation) -> None:

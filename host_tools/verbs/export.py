@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from host_tools import ui
-from host_tools.options import common, kernels
+from host_tools.options import common, inputs, kernels
 from model_pipeline.config import CompileConfig
 from model_pipeline.errors import KwsError
 
 EXAMPLE = (
     "Example: kws export runs/demo/model --out runs/demo/firmware_model\n\n"
     "Or: kws export firmware/model --library cmake --prefix front_door --out front_door\n\n"
-    "Or: kws export runs/mine/model --library esphome --out hey_robot"
+    "Or: kws export runs/hey_robot/model --library esphome --out build/hey_robot"
 )
 
 
@@ -63,6 +63,7 @@ def export(
     from model_pipeline.export import Generated
     from model_pipeline.export import export as run
 
+    inputs.check(model, *(also or []))
     chosen = size is not None or portable or max_constants is not None
     choice = kernels.chosen(model, size, portable, max_constants)
     if library is None and prefix != "kws":

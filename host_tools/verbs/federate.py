@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from model_pipeline.outcomes import Federated, FederatedComparison
 
 EXAMPLE = (
-    "Example: kws federate --recipe tiny --data data/speech_commands --rounds 100 --strategy fedavgm "
+    "Example: kws federate --recipe tiny --data data/speech-commands --rounds 100 --strategy fedavgm "
     "--speakers-per-client 8 --out runs/federated   and then   kws quantize runs/federated "
-    "--recipe runs/federated/recipe.toml --data data/speech_commands --out runs/federated/model"
+    "--recipe runs/federated/recipe.toml --data data/speech-commands --out runs/federated/model"
 )
 _HELD_OUT = 0.2  # of a client's clips, for its own head
 

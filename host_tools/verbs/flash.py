@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from host_tools.flash.upload import Attempt, Flashing
     from host_tools.flash.usb import Running
 
-EXAMPLE = "Example: kws flash --board nano33ble --dry-run"
+EXAMPLE = (
+    "Example: kws flash --board disco_f407vg --model runs/hey_robot/firmware_model --port PORT   or   "
+    "kws flash --board nano33ble --dry-run   (PORT: as kws devices shows it)"
+)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 from host_tools import ui
-from host_tools.options import common
+from host_tools.options import common, inputs
 from host_tools.report import listening
 
-EXAMPLE = "Example: kws look runs/mine/model --data data/speech_commands --negative talk --negative prose"
+EXAMPLE = (
+    "Example: kws look runs/demo/model --data runs/demo/data --negative FOLDER   "
+    "(FOLDER: recordings in which no keyword is said)"
+)
 
 
 def look(
@@ -43,6 +46,7 @@ def look(
     from model_pipeline.listening.material import Material
 
     shape = LookShape(stride_hops=stride, steps=steps, hidden=hidden, seed=seed)
+    inputs.check(model, data=data, speech=negative)
     with ui.progress("learning") as progress:
         material = Material(data, negative, Plan(seed=seed, limit=keywords))
         result = run(model, material, shape, progress, extra)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from host_tools.link.info import Info
     from host_tools.link.session import Link
 
-EXAMPLE = "Example: kws monitor --port /dev/ttyACM0   or   … --microphone --dump-audio heard.wav --keep-detections kept"
+EXAMPLE = (
+    "Example: kws monitor --port /dev/ttyACM0   or   "
+    "kws monitor --port /dev/ttyACM0 --microphone --dump-audio heard.wav --keep-detections kept"
+)
 
 
 def monitor(

@@ -10,7 +10,7 @@ import typer
 from host_tools import ui
 from host_tools.options import common, recipe
 
-EXAMPLE = "Example: kws quantize runs/mine/train --recipe default --data data/speech_commands --out runs/mine/model"
+EXAMPLE = "Example: kws quantize runs/mine/train --recipe default --data data/speech-commands --out runs/mine/model"
 
 
 def quantize(

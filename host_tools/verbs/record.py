@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from model_pipeline.outcomes import Curve
 
 EXAMPLE = (
-    "Example: kws record hey_robot --folder hey_robot --speaker anna   or   … --port /dev/ttyACM0   or   … "
-    "--from-file long.wav"
+    "Example: kws record hey_robot --folder hey_robot --speaker anna   or, by a board's microphone,   "
+    "kws record hey_robot --folder hey_robot --port /dev/ttyACM0   or   "
+    "kws record hey_robot --folder hey_robot --from-file long.wav"
 )
 _CURVE_FROM = 8  # takes of two words: with fewer a learning curve is noise
 _METER = 40  # characters, from -80 to 0 dB

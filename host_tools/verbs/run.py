@@ -11,7 +11,7 @@ from host_tools import ui
 from host_tools.options import common
 from host_tools.options.recipe import Settings
 
-EXAMPLE = "Example: kws run --config mine.toml --clips 100 --set train.epochs=5"
+EXAMPLE = "Example: kws run --config hey_robot   or   kws run --config demo --clips 100 --set train.epochs=5"
 
 
 def run(

@@ -21,13 +21,13 @@ GROUP = typer.Typer(
     name="runs",
     help="Runs, trainings, trials and points: list, show, compare, and hold them against thresholds.",
     no_args_is_help=True,
-    epilog="Example: kws runs compare runs/demo runs/mine",
+    epilog="Example: kws runs compare runs/demo runs/hey_robot",
 )
 
 Place = Annotated[Path, typer.Argument(help="A run's folder, or a file of `kws runs show --json`.", show_default=False)]
 
 
-@GROUP.command("list", epilog="Example: kws runs list runs experiments --all")
+@GROUP.command("list", epilog="Example: kws runs list runs --all")
 def list_(
     folders: Annotated[
         list[Path] | None, typer.Argument(metavar="[DIR]...", help="Where to look.", show_default="runs")
@@ -119,7 +119,7 @@ def _show(found: Found) -> None:
     ui.out.show(table)
 
 
-@GROUP.command(epilog="Example: kws runs compare runs/demo runs/mine runs/small")
+@GROUP.command(epilog="Example: kws runs compare runs/demo runs/hey_robot runs/lumos")
 def compare(
     runs: Annotated[
         list[Path],
@@ -210,7 +210,8 @@ def _figures(labels: Sequence[str], result: Comparison) -> None:
 
 
 @GROUP.command(
-    epilog="Example: kws runs gate runs/demo --require 'accuracy>=0.9' --require 'flash<=128K' --against runs/before"
+    epilog="Example: kws runs gate runs/demo --require 'accuracy>=0.9' --require 'flash<=128K' "
+    "--against demo-record.json"
 )
 def gate(
     run: Place,

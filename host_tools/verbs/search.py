@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from host_tools.search.results import Found
 
 EXAMPLE = (
-    "Example: kws search --config default --data data/speech_commands --out runs/search --max-macs 1.2M "
+    "Example: kws search --config default --data data/speech-commands --out runs/search --max-macs 1.2M "
     "--max-flash 128K --trials 40   and then the lines that it prints, as   kws train --config "
-    "runs/search/front/default-17.toml --data data/speech_commands --out runs/default-17/train"
+    "runs/search/front/default-17.toml --data data/speech-commands --out runs/default-17/train"
 )
 
 

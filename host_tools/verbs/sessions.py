@@ -26,11 +26,11 @@ GROUP = typer.Typer(
     name="sessions",
     help="Long recordings with known keyword times: make them, compare host and device on them.",
     no_args_is_help=True,
-    epilog="Example: kws sessions make --data data/speech_commands --out sessions",
+    epilog="Example: kws sessions make --data data/speech-commands --out sessions",
 )
 
 
-@GROUP.command(epilog="Example: kws sessions make --data data/speech_commands --out sessions --snr 5")
+@GROUP.command(epilog="Example: kws sessions make --data data/speech-commands --out sessions --snr 5")
 def make(
     data: common.Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a wav and a json of each session.")],
@@ -68,7 +68,7 @@ def make(
     ui.emit(result, json, human)
 
 
-@GROUP.command(epilog="Example: kws sessions compare firmware/model --data data/speech_commands --board host")
+@GROUP.command(epilog="Example: kws sessions compare firmware/model --data data/speech-commands --board host")
 def compare(
     model: Annotated[Path, typer.Argument(help="An exported model folder.", show_default=False)],
     data: Annotated[Path | None, typer.Option("--data", "-d", help="A data folder to make sessions of.")] = None,

@@ -10,7 +10,7 @@ import typer
 from host_tools import ui
 from host_tools.options import common, recipe
 
-EXAMPLE = "Example: kws train --recipe default --data data/speech_commands --out runs/mine/train"
+EXAMPLE = "Example: kws train --recipe default --data data/speech-commands --out runs/mine/train"
 
 
 def train(

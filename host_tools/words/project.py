@@ -248,6 +248,8 @@ def recordings_of(folder: Path) -> tuple[Config, Path]:
         KwsError: no project.
     """
     if not (folder / PROJECT_FILE).is_file():
-        raise KwsError(f"{folder} is not a project (it has no {PROJECT_FILE})", hint="kws new hey_robot --folder DIR")
+        raise KwsError(
+            f"{folder} is not a project (it has no {PROJECT_FILE})", hint="--folder PROJECT; kws new makes a project"
+        )
     config = load_config(folder)
     return config, Path(config.data.recordings) if config.data.recordings else folder / RECORDINGS

@@ -46,7 +46,10 @@ def audio_files(folder: Path) -> list[Path]:
         KwsError: no such folder, or nothing in it.
     """
     if not Path(folder).is_dir():
-        raise KwsError(f"no folder {folder} with recordings")
+        raise KwsError(
+            f"no folder {folder} with recordings",
+            hint="your own, or kws data download librispeech-dev makes one of connected speech",
+        )
     found = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
     if not found:
         raise KwsError(f"{folder} holds no recordings")

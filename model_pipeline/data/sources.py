@@ -53,14 +53,24 @@ class Found:
     layout: str = "words"
 
 
+def check_folder(folder: Path) -> None:
+    """
+    Raises:
+        KwsError: no such folder.
+    """
+    if not folder.is_dir():
+        raise KwsError(
+            f"there is no folder {folder}", hint="give a folder with one folder a word in it: yes/anna_1.wav"
+        )
+
+
 def find(folder: Path) -> Found:
     """Looks through ``folder``; no sound is read.
 
     Raises:
         KwsError: no such folder, no word with a recording in it, or a broken ``info.labels``.
     """
-    if not folder.is_dir():
-        raise KwsError(f"no data folder {folder}", hint="kws data synth, import or download makes one")
+    check_folder(folder)
     found, speakers = Found(), _Speakers()
     if indices := _edge_impulse_files(folder):
         found.layout = "Edge Impulse"

@@ -324,3 +324,37 @@ def test_no_option_takes_nan_or_inf(arguments: tuple[str, ...], capfd: pytest.Ca
     """Every check of a range lets nan through: accuracy < nan is false, so --minimum nan would always pass."""
     code, _, err = kws(*arguments, capfd=capfd)
     assert code == 2 and arguments[-2][2:] in err  # which of us says so depends on the version of typer
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        (["export", "NONE", "--out", "out"], "NONE", "kws"),
+        (["export", "MODEL", "--also", "NONE", "--out", "out"], "NONE", "kws"),
+        (["export", "NONE", "--library", "cmake", "--out", "out"], "NONE", "kws"),
+        (["calibrate", "MODEL", "--data", "NONE"], "no data folder NONE", "kws data synth"),
+        (
+            ["calibrate", "MODEL", "--data", "DATA", "--negative", "NONE"],
+            "no folder NONE with recordings",
+            "librispeech",
+        ),
+        (["look", "NONE", "--data", "DATA", "--negative", "DATA"], "NONE", "kws"),
+        (["evaluate", "clips", "MODEL", "--data", "NONE"], "no data folder NONE", "kws data synth"),
+        (["evaluate", "clips", "MODEL"], "no --data DIR", "kws data synth"),
+        (["evaluate", "stream", "MODEL"], "nothing to listen to", "--negative DIR"),
+        (["evaluate", "stream", "MODEL", "--negative", "NONE"], "no folder NONE with recordings", "librispeech"),
+        (["data", "import", "NONE", "--out", "out"], "no folder NONE", "one folder a word"),
+        (["record", "hallo", "--folder", "DATA"], "is not a project", "--folder PROJECT"),
+    ],
+)
+def test_what_is_not_there_is_told_before_any_work(
+    arguments: list[str], said: str, hint: str, tmp_path: Path, monkeypatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "DATA" / "yes").mkdir(parents=True)
+    (tmp_path / "DATA" / "yes" / "anna_nohash_0.wav").write_bytes(b"not read")
+    places = {"MODEL": str(native.FIRMWARE / "tiny")}
+    code, _, err = kws(*(places.get(word, word) for word in arguments), capfd=capfd)
+    problem, tried = err.splitlines()
+    assert code == 2 and problem.startswith("error: ") and said in problem and hint in tried
+    assert [path.name for path in tmp_path.iterdir()] == ["DATA"]

@@ -15,6 +15,7 @@ import typer
 from host_tools import verbs
 from host_tools.cli import build_app
 from model_pipeline.config import Config, TalkConfig
+from model_pipeline.data.download import ARCHIVES
 from model_pipeline.native import ROOT
 from tests.support import configuration_doc, report_picture
 
@@ -96,6 +97,25 @@ def _examples() -> list[tuple[str, str]]:
         texts = [c.epilog or "" for c in group.registered_commands] if group else [module.EXAMPLE]
         found += [(name, text) for text in texts if text]
     return found
+
+
+def test_an_example_names_no_folder_that_nothing_makes() -> None:
+    """Whoever runs the examples of --help has what they read: it is in the checkout, or another of them makes it."""
+    lines = [(where, line) for where, text in _examples() for line in text.splitlines()]
+    words = [(where, word) for where, line in lines for command in _commands(f"`{line}`") for word in command]
+    texts = " ".join(text for _, text in _examples())
+    made = set(re.findall(r"(?:--out|-o|>) (\S+)", texts))
+    made |= {f"runs/{name}" for name in re.findall(r"kws (?:new|run --config) ([a-z_]+)", texts)}  # kws run's place
+    made |= {f"data/{name}" for name in ARCHIVES}  # kws data download's
+    theirs = ("/dev/", "~/", "socket://", "datasets/kws01")  # a port, own recordings, what MLPerf's runner has
+    paths = [(where, word) for where, word in words if "/" in word and not word.startswith(theirs)]
+    missing = [
+        (where, path)
+        for where, path in paths
+        if not (ROOT / path).exists() and not any(path == one or path.startswith(f"{one}/") for one in made)
+    ]
+    assert len(paths) > 30 and not missing
+    assert "…" not in texts
 
 
 def test_every_command_that_is_shown_is_one_with_options_that_there_are() -> None:
