@@ -46,10 +46,10 @@ def new(
     from host_tools.words import project
 
     place = folder or Path(words[0])
-    said = _said(spoken or [])
-    project.check_new(words, place, board, language, said)
+    said = project.Said(language, _said(spoken or []))
+    project.check_new(words, place, board, said)
     with ui.progress("looking for near words") as progress:
-        result = project.create(words, place, board, language, personal, esphome, said, progress)
+        result = project.create(words, place, board, said, personal, esphome, progress)
 
     def human(made: project.Project) -> None:
         ui.out.say("[bold]{}[/]: {}", made.config, ", ".join(made.keywords))

@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,16 @@ class Project(Strict):
     near_words: dict[str, list[str]]
 
 
-def check_new(
-    words: Sequence[str],
-    folder: Path,
-    board: str = "disco_f407vg",
-    language: str = "en",
-    spoken: Mapping[str, str] | None = None,
-) -> SynthConfig:
+@dataclass(frozen=True)
+class Said:
+    """How the words of a project are said: their language, as espeak-ng names it, and what voices are given to say for
+    some of them, by which near words are found too."""
+
+    language: str = "en"
+    spoken: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_new(words: Sequence[str], folder: Path, board: str = "disco_f407vg", said: Said | None = None) -> SynthConfig:
     """What is wrong with a project before it is made, in a moment. Gives how its words are spoken.
 
     Raises:
@@ -76,14 +80,15 @@ def check_new(
     if shown(folder, 10_000) != str(folder):  # it comes into a configuration and into commands
         raise KwsError(f"{folder}: a folder's name has no control or invisible character", hint="another --folder")
     load_board(board)
+    said = said or Said()
     try:
-        SynthConfig(language=language)
+        SynthConfig(language=said.language)
     except ValidationError as error:
-        raise KwsError(f"{language!r} is not a language: {explain(error)}", hint="--language de") from error
-    if other := next((word for word in spoken or {} if word not in words), None):
-        raise KwsError(f"{other!r} is to be spoken in another way, and is none of the words", hint=", ".join(words))
+        raise KwsError(f"{said.language!r} is not a language: {explain(error)}", hint="--language de") from error
+    if other := next((word for word in said.spoken if word not in words), None):
+        raise KwsError(f"{other!r} is to be spoken so, but is not one of the words", hint=", ".join(words))
     try:
-        settings = SynthConfig(language=language, spoken=dict(spoken or {}))
+        settings = SynthConfig(language=said.language, spoken=dict(said.spoken))
     except ValidationError as error:
         raise KwsError(f"no voice can say that: {explain(error)}", hint='--spoken lumos="loo moss"') from error
     check_words(words, settings)
@@ -94,24 +99,23 @@ def create(
     words: Sequence[str],
     folder: Path,
     board: str = "disco_f407vg",
-    language: str = "en",
+    said: Said | None = None,
     personal: bool = False,
     esphome: bool = False,
-    spoken: Mapping[str, str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Project:
     """Makes project ``folder``, whole or not at all.
 
     Args:
-        language: of the words, as espeak-ng names it.
+        said: how the words are said; None: in English, as they are written.
         personal: the model is for those alone who record.
         esphome: the words become wake words of ESPHome too: heard by its front end, with a detector that it can have.
-        spoken: what voices are given to say for some of the words, by which near ones are found too.
 
     Raises:
         MissingTool, KwsError: as `check_new`, or a word takes longer than the longest window.
     """
-    settings = check_new(words, folder, board, language, spoken)
+    settings = check_new(words, folder, board, said)
+    language = settings.language
     seconds = seconds_of(words, settings)
     clip_ms = window_for(seconds)
     values: dict[str, Any] = {

@@ -119,7 +119,11 @@ def test_a_project_says_how_its_words_are_said(
     assert config.synth.spoken == {"lumos": "loo moss", "marvin": "[[m'A@vIn]]"}
     assert set(made["near_words"]["lumos"]) <= set(config.synth.near_words)
     assert set(load_config(tmp_path / "guessed").synth.near_words) - set(config.synth.near_words)
-    for wrong, text in {"lumos": "not WORD=TEXT", "nox=knocks": "none of the words", "lumos=a/b": "no voice"}.items():
+    for wrong, text in {
+        "lumos": "not WORD=TEXT",
+        "nox=knocks": "not one of the words",
+        "lumos=a/b": "no voice",
+    }.items():
         code, _, err = kws("new", "lumos", "--folder", "bad", "--spoken", wrong, capfd=capfd)
         assert code == 2 and text in err and "looking for" not in err and not Path("bad").exists()
     dictionaries._dictionary.cache_clear()
@@ -269,14 +273,14 @@ def test_kinds_of_voices_are_known_by_their_names() -> None:
 @pytest.mark.parametrize("name", ['x\nboard = "host"', "x\x1b[31m", "x\u202ey", "x\r", "x\0"])
 def test_a_folders_name_says_nothing_in_a_configuration(name: str, tmp_path: Path) -> None:
     with pytest.raises(KwsError, match="no control or invisible character"):
-        project.create(["hallo"], tmp_path / name, language="de")
+        project.create(["hallo"], tmp_path / name, said=project.Said("de"))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_language_is_a_name_before_anybody_is_asked(tmp_path: Path) -> None:
     for language in ("", "../x", "-v", "en;id", "en+f3", "x" * 1000):
         with pytest.raises(KwsError, match="is not a language"):
-            project.create(["hallo"], tmp_path / "x", language=language)
+            project.create(["hallo"], tmp_path / "x", said=project.Said(language))
     assert not list(tmp_path.iterdir())
 
 

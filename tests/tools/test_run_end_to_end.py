@@ -161,7 +161,7 @@ def test_the_main_job_then_again_then_more_then_stopped(tmp_path: Path) -> None:
 def test_a_project_in_german_runs_from_words_to_a_checked_model(tmp_path: Path) -> None:
     if not shutil.which("espeak-ng"):
         pytest.skip("espeak-ng is not installed")
-    project.create(["licht_an", "halt"], tmp_path / "mein", language="de")
+    project.create(["licht_an", "halt"], tmp_path / "mein", said=project.Said("de"))
     # Much less of everything; the teacher and the base stay where they are installed.
     less = [
         *("synth.clips_per_keyword=12", "synth.unknown_clips=30", "talk.sentences=12", "scenes.examples=500"),
