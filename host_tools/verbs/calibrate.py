@@ -57,8 +57,9 @@ def calibrate(
     """Choose the detector's smoothing, thresholds, count, refractory time and stride for a false-accept rate, and write
     them into the model's folder.
 
-    The folder is changed in place: model.json, and where kws export made it (runs/NAME/firmware_model) also the sources
-    of a firmware. --dry-run prints the same and changes nothing.
+    The folder is changed in place: model.json, and where kws export made it
+    (runs/NAME/firmware_model) also the sources of a firmware. --dry-run prints
+    the same and changes nothing.
     """
     from model_pipeline.data.sessions import Plan
     from model_pipeline.listening.calibrate import Wish

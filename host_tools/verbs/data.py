@@ -100,6 +100,7 @@ def spelling(
             ui.out.say("it is said so already")
         else:
             ui.out.say("in kws.toml: synth.spoken = {}", f"{{ {_key(word)} = {dumps(best.text)} }}")
+            ui.out.say("its near words are those of how it was said before: kws new --spoken finds this one's")
 
     ui.emit(result, json, human)
 

@@ -39,8 +39,9 @@ def devices(
 ) -> None:
     """List what is connected, what it runs, and which boards it could be flashed as.
 
-    Only ports whose USB id belongs to a known board are spoken to, since bytes can upset a printer or a modem; and not
-    the port of a probe that no board has wired to the chip.
+    Only ports whose USB id belongs to a known board are spoken to, since bytes
+    can upset a printer or a modem; and not the port of a probe that no board has
+    wired to the chip.
     """
     from host_tools.boards import board_ids, load_board
     from host_tools.flash import usb as known

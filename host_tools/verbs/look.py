@@ -39,7 +39,11 @@ def look(
     seed: Annotated[int, typer.Option(min=0, help="Of the sessions and of the weights.")] = 1,
     json: common.Json = False,
 ) -> None:
-    """Learn a second look at each word before it fires: at how results came about, and how loud it was."""
+    """Learn a second look at each word before it fires: at how results came about, and how loud it was.
+
+    The model's folder is changed in place: model.json, and where kws export made
+    it also the sources of a firmware.
+    """
     from model_pipeline.data.sessions import Plan
     from model_pipeline.listening.look import LookShape
     from model_pipeline.listening.look import look as run

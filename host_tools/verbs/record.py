@@ -80,9 +80,10 @@ def record(
     """Record takes of a word: each is found by its energy, checked and cut to one second, or
     as long as the project's clips are.
 
-    Twenty takes of each word by three or more speakers are a good start. All that a speaker says goes into one split,
-    by a hash of the name (Speech Commands'): of ten speakers eight train the model, one chooses it and one measures it.
-    If you are the only one: kws new --personal, and ten takes of each word.
+    Twenty takes of each word by three or more speakers are a good start. All that
+    a speaker says goes into one split, by a hash of the name (Speech Commands'):
+    of ten speakers eight train the model, one chooses it and one measures it. If
+    you are the only one: kws new --personal, and ten takes of each word.
     """
     import getpass
 
