@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -354,11 +355,16 @@ def write_config(config: Config, path: Path) -> None:
         write_text(path, text)
 
 
+def toml_key(key: str) -> str:
+    """A key of TOML: in quotes where it has a space or an apostrophe, as a keyword may."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
+
+
 def toml_value(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(toml_value(v) for v in value)}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key} = {toml_value(v)}' for key, v in value.items())}}}"
+        return f"{{{', '.join(f'{toml_key(key)} = {toml_value(v)}' for key, v in value.items())}}}"
     if isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=True)  # the two notations agree here
     if isinstance(value, int | float):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from json import dumps
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +71,7 @@ def spelling(
     json: common.Json = False,
 ) -> None:
     """Find how to write a word so that synthesisers say it as your takes do (synth.spoken)."""
+    from host_tools.run.steps import toml_value
     from model_pipeline.child import run_step
     from model_pipeline.config import load_config, with_settings
     from model_pipeline.outcomes import Spellings
@@ -99,15 +99,10 @@ def spelling(
         if best.text == c.synth.text_of(word):
             ui.out.say("it is said so already")
         else:
-            ui.out.say("in kws.toml: synth.spoken = {}", f"{{ {_key(word)} = {dumps(best.text)} }}")
+            ui.out.say("in kws.toml: synth.spoken = {}", toml_value({word: best.text}))
             ui.out.say("its near words are those of how it was said before: kws new --spoken finds this one's")
 
     ui.emit(result, json, human)
-
-
-def _key(word: str) -> str:
-    """A key of TOML."""
-    return word if re.fullmatch(r"[A-Za-z0-9_-]+", word) else dumps(word)
 
 
 @GROUP.command("import", epilog="Example: kws data import ~/recordings --out data/mine")

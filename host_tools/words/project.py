@@ -135,7 +135,7 @@ def create(
         "base": not esphome and (CODE / "model_pipeline" / "models" / "bases" / "heard.npz").is_file(),
         "teacher": importlib.util.find_spec("pyopen_wakeword") is not None,
         "language": language,
-        "spoken": ", ".join(f"{_key(word)} = {toml_value(text)}" for word, text in settings.spoken.items()),
+        "spoken": settings.spoken,
         "personal": personal,
         "esphome": esphome,
         "near_words": near_words(words, 24 if len(words) <= 4 else 12, language, settings.spoken, progress),
@@ -171,11 +171,6 @@ def _phonemes(words: Sequence[str], settings: SynthConfig) -> dict[str, str]:
     """As espeak-ng writes how it says each word."""
     said = phonemes([settings.text_of(word) for word in words], settings.language)
     return {word: said[settings.text_of(word)].replace("_", "") for word in words}
-
-
-def _key(word: str) -> str:
-    """A key of TOML."""
-    return word if re.fullmatch(r"[A-Za-z0-9_-]+", word) else toml_value(word)
 
 
 def check_words(words: Sequence[str], settings: SynthConfig | None = None) -> None:

@@ -246,7 +246,12 @@ def test_folder_stamp_sees_names_sizes_and_times(tmp_path: Path) -> None:
 def test_config_survives_the_way_to_a_child_process(tmp_path: Path) -> None:
     config = load_config(None, name="x.y-z", board="host")
     odd = Config.model_validate(
-        {**config.model_dump(), "keywords": ["o'clock", "go"], "data": {"source": "folder", "folder": 'a "b" \\ ü'}}
+        {
+            **config.model_dump(),
+            "keywords": ["o'clock", "go"],
+            "synth": {"spoken": {"o'clock": "a klok", "go on": "goh"}},
+            "data": {"source": "folder", "folder": 'a "b" \\ ü'},
+        }
     )
     for value in (config, odd):
         write_config(value, tmp_path / "config.toml")
