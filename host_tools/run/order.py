@@ -45,6 +45,7 @@ def steps(job: Job) -> list[Step]:
         inputs=(begin.name, "train", "quantize"),
         settings={
             "look": config.detector.look,
+            "babble": config.scenes.babble > 0,
             "seed": config.train.seed,
             "corpora": corpora,
         },

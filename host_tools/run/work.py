@@ -131,7 +131,8 @@ class Job:
         from model_pipeline.listening.material import Material
 
         hidden = self.config.detector.look
-        shape = LookShape(hidden=hidden, members=max(1, hidden // _UNITS), seed=self.config.train.seed)
+        babble = self.config.scenes.babble > 0
+        shape = LookShape(hidden=hidden, members=max(1, hidden // _UNITS), seed=self.config.train.seed, babble=babble)
         negative = self.not_meant("training", "speech", "noise")
         with self.copied(self.quantized, "looked") as made:
             material = Material(self.within("data"), negative, Plan(seed=shape.seed, limit=1000))

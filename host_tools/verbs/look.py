@@ -37,6 +37,10 @@ def look(
         typer.Option(help="Words of synthetic voices, as kws train keeps them in OUT/extra: they are heard then too."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sessions and of the weights.")] = 1,
+    babble: Annotated[
+        bool,
+        typer.Option("--babble", help="Voices saying other words at once too, as for scenes.babble."),
+    ] = False,
     json: common.Json = False,
 ) -> None:
     """Learn a second look at each word before it fires: at how results came about, and how loud it was.
@@ -49,7 +53,7 @@ def look(
     from model_pipeline.listening.look import look as run
     from model_pipeline.listening.material import Material
 
-    shape = LookShape(stride_hops=stride, steps=steps, hidden=hidden, seed=seed)
+    shape = LookShape(stride_hops=stride, steps=steps, hidden=hidden, seed=seed, babble=babble)
     inputs.check(model, data=data, speech=negative)
     with ui.progress("learning") as progress:
         material = Material(data, negative, Plan(seed=seed, limit=keywords))

@@ -154,6 +154,8 @@ class ScenesConfig(Strict):
     synthetic_unknown: float = Field(0.10, ge=0)
     connected_speech: float = Field(0.12, ge=0)
     silence: float = Field(0.10, ge=0)
+    # The share of all noise that is voices saying other words at once, few and many; 0: one noise among the others.
+    babble: float = Field(0.0, ge=0, le=0.9)
     as_clip: float = Field(0.5, ge=0, le=1)  # of the words; the others come as in a stream
     clip_noise: float = Field(0.6, ge=0, le=1)
     clip_snr_db: tuple[float, float] = (3.0, 35.0)
@@ -168,6 +170,7 @@ class ScenesConfig(Strict):
     def recipe(self) -> dict[str, Any]:
         """What the examples depend on, as JSON values."""
         unused = set() if self.teacher == "embedding_head" else {"head_decay"}
+        unused |= set() if self.babble else {"babble"}  # examples that were made before it was there stay
         return self.model_dump(mode="json", exclude={"folder"} | unused)
 
 

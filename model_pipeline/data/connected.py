@@ -16,6 +16,7 @@ from model_pipeline.data.audio import SAMPLE_RATE, as_pcm, read_audio, resample,
 from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.sessions import loop
 from model_pipeline.data.split import Split
+from model_pipeline.errors import KwsError
 from model_pipeline.progress import ProgressCallback
 
 _GAP_S = (0.3, 1.0)
@@ -93,6 +94,24 @@ def speech(paths: Sequence[Path], name: str, progress: ProgressCallback | None =
     return join(name, read(paths, progress), [p.name for p in paths])
 
 
+def babble(dataset: Dataset, split: Split, seconds: float = 60.0, seed: int = 1) -> Stretch:
+    """Voices of the split that say other words at once (`noises.babbles`), ``seconds`` each at the levels of `noise`.
+
+    Raises:
+        KwsError: the folder has no other words.
+    """
+    rng = np.random.default_rng([seed, 8, *_DRAWS[split]])
+    clips = [clip for clip in dataset.clips(split) if clip.label == dataset.unknown]
+    if not clips:
+        raise KwsError(f"{dataset.folder} has no other words for voices to say at once")
+    pieces, names = [], []
+    for voices, samples in zip(noises.VOICES, noises.babbles(dataset.audio(clips), seconds, rng), strict=True):
+        for level in _LEVELS_DBFS:
+            pieces.append(_at_level(samples, len(samples), level, rng))
+            names.append(f"{voices} voices at {level:g} dBFS")
+    return Stretch("babble", np.concatenate(pieces), np.arange(len(pieces), dtype=np.int64) * len(pieces[0]), names)
+
+
 def noise(dataset: Dataset, split: Split, seconds: float = 20.0, seed: int = 1) -> Stretch:
     """Every noise of the split's part of the folder, and every kind that `data.noise` makes, ``seconds`` each at two
     levels (-45 and -30 dB of full scale). Each split has a draw of its own: what a detector is judged on is not what it
@@ -105,7 +124,10 @@ def noise(dataset: Dataset, split: Split, seconds: float = 20.0, seed: int = 1) 
     count = int(seconds * SAMPLE_RATE)
     for name, samples in sources:
         for level in _LEVELS_DBFS:
-            x = loop(samples, count, rng) * (32768 * 10 ** (level / 20))
-            pieces.append(as_pcm(x))
+            pieces.append(_at_level(samples, count, level, rng))
             names.append(f"{name} at {level:g} dBFS")
     return Stretch("noise", np.concatenate(pieces), np.arange(len(pieces), dtype=np.int64) * count, names)
+
+
+def _at_level(samples: NDArray[np.int16], count: int, dbfs: float, rng: np.random.Generator) -> NDArray[np.int16]:
+    return as_pcm(loop(samples, count, rng) * (32768 * 10 ** (dbfs / 20)))

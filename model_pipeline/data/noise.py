@@ -6,6 +6,8 @@ import numpy as np
 
 from model_pipeline.data.audio import SAMPLE_RATE, to_int16
 
+VOICES = (2, 3, 4, 6, 8, 12)  # at once, in `babbles`
+_BABBLED = 1000  # clips that the voices say; each may come again
 KINDS = ("white", "pink", "brown", "hum", "fan", "clicks", "rustle", "tones")
 
 
@@ -61,6 +63,12 @@ def babble(clips: np.ndarray, seconds: float, rng: np.random.Generator, voices: 
         start = int(rng.integers(0, clips.shape[1]))
         x += line[start : start + n] / (np.sqrt(np.mean(line**2)) + 1.0)
     return to_int16(0.05 * _unit(x))
+
+
+def babbles(clips: np.ndarray, seconds: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """`babble` of each of `VOICES`, ``seconds`` each: few are words that are nearly understood, many are a room."""
+    said = clips[rng.permutation(len(clips))[:_BABBLED]]
+    return [babble(said, seconds, rng, voices) for voices in VOICES]
 
 
 def _slow(rng: np.random.Generator, n: int, hz: float = 1.0) -> np.ndarray:

@@ -55,6 +55,7 @@ class LookShape:
         members: networks that learn from other random weights, and of whose answers the mean is taken (which is one
             network again, of all ``hidden`` units).
         decay: of the weights.
+        babble: whether it also learns from voices that say other words at once: a network that was trained so.
     """
 
     stride_hops: int = 4
@@ -66,6 +67,7 @@ class LookShape:
     decay: float = 3e-2
     passes: int = 30
     seed: int = 1
+    babble: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ def look(
     report(len(material.negative), steps, "noise")
     for seed in _NOISES:
         hear(negatives.noise(dataset, "training", seed=seed).samples)
+    if shape.babble:
+        hear(negatives.babble(dataset, "training").samples)
     for i, ((source, name, others, added), snr) in enumerate(itertools.product(speakers, SNRS)):
         report(len(material.negative) + 1 + i, steps, f"{name} at {snr:g} dB")
         own = replace(plan, seed=plan.seed + added + i % len(SNRS), unknown_share=others)

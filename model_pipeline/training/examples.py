@@ -25,6 +25,8 @@ from model_pipeline.training.scenes import Scenes, Sounds, response
 from model_pipeline.training.sources import Sources, extra_data, labelled, open_corpora, open_dataset, read_speech
 from model_pipeline.words import word_key
 
+_BABBLE_S = 60  # of each number of voices
+
 
 def examples(config: Config, data: str | Path, trained: Path, keep: Kept, report: ProgressCallback) -> Pool:
     """The examples of ``config.scenes`` without a teacher, in ``trained/pool`` or their own folder; ``heard.npy`` holds
@@ -171,7 +173,7 @@ def _scenes(config: Config, sources: Sources, report: ProgressCallback, *, clips
     said = np.flatnonzero(~speech.synthetic)
     if not len(said):  # nothing was recorded: synthetic voices babble, without the keywords
         said = np.flatnonzero(speech.labels >= dataset.unknown)
-    if clips:
+    if clips and not c.babble:
         own.append(noises.babble(speech.audio[rng.permutation(said)[:400]], 60, rng))
     noise, connected = [Sounds(own)], list[Sounds]()
     rooms: list[list[np.ndarray]] = []
@@ -185,6 +187,10 @@ def _scenes(config: Config, sources: Sources, report: ProgressCallback, *, clips
             rooms.append([response(x) for x in audio])
         else:
             (noise if corpus.config.kind == "noise" else connected).append(sounds)
+    others = speech.audio[speech.labels >= dataset.unknown]
+    if c.babble and len(others):
+        weight = c.babble / (1 - c.babble) * sum(sounds.weight for sounds in noise)
+        noise.append(Sounds(noises.babbles(others, _BABBLE_S, rng), weight))
     often = np.ones(int(speech.names.max(initial=0)) + 1)
     for word, factor in c.often.items() if clips else ():
         first = next(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from model_pipeline.data import connected as negatives
 from model_pipeline.data.corpora import audio_files
 from model_pipeline.data.dataset import Clip, Dataset
+from model_pipeline.data.noise import VOICES
 from model_pipeline.data.sessions import (
     Event,
     Plan,
@@ -223,3 +224,18 @@ def test_a_personal_models_sessions_say_takes_again_and_no_voice(tmp_path: Path)
     assert said(Plan()) == (1, 2)
     assert said(Plan(takes=5)) == (5, 5)  # "rise" by the voice: there is nobody else
     assert said(Plan(takes=5, limit=6)) == (3, 3)
+
+
+def test_babble_is_of_the_splits_other_words_alone(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Clip] = []
+    real = Dataset.audio
+    monkeypatch.setattr(Dataset, "audio", lambda self, clips: heard.extend(clips) or real(self, clips))
+    stretch = negatives.babble(dataset, "testing", seconds=3)
+    assert {clip.word for clip in heard} == {"flat"} and {clip.split for clip in heard} == {"testing"}
+    assert stretch.seconds == pytest.approx(2 * 3 * len(VOICES))
+    assert stretch.where(0)[0].startswith("2 voices") and stretch.where(len(stretch.samples) - 1)[0].startswith("12 ")
+
+
+def test_without_other_words_there_is_no_babble(tmp_path: Path) -> None:
+    with pytest.raises(KwsError, match="no other words"):
+        negatives.babble(Dataset.open(make(tmp_path / "d", words=("rise", "fall")), KEYWORDS), "training")

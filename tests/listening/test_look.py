@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from model_pipeline.data.audio import write_wav
 from model_pipeline.data.connected import noise
 from model_pipeline.data.dataset import Dataset
+from model_pipeline.data.noise import VOICES
 from model_pipeline.data.sessions import Event, Plan
 from model_pipeline.errors import KwsError
 from model_pipeline.listening.look import LookShape, in_noise, learn, look, rows
@@ -134,7 +136,7 @@ def test_words_of_synthetic_voices_are_learnt_beside_those_of_people(tmp_path: P
 
 
 def _to_be_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keywords: Sequence[str] = ("rise", "fall", "flat")
 ) -> tuple[Path, Material, list[tuple[Track, bool]]]:
     """A model, what is looked at (20 s of a corpus too), and the tracks heard so far: is a word in it?"""
     module = importlib.import_module("model_pipeline.listening.look")
@@ -147,7 +149,7 @@ def _to_be_looked_at(
     monkeypatch.setattr(module, "rows", spy)
     corpora = [{"name": "talk", "kind": "speech", "training": 1.0, "calibration": 0.0}]
     model = model_folder(
-        tmp_path / "model", sliding_net(), ["rise", "fall", "flat", "unknown", "silence"],
+        tmp_path / "model", sliding_net(labels=len(keywords) + 2), [*keywords, "unknown", "silence"],
         training_data={"scenes": {"corpora": corpora}},
     )  # fmt: skip
     data = tiny_data.make(tmp_path / "data", speakers=10)
@@ -166,6 +168,15 @@ def test_noise_alone_is_learnt_as_what_is_never_meant(tmp_path: Path, monkeypatc
         assert (len(noise(dataset, "training", seed=seed).samples), False) in seen
     free = [samples for samples, said in seen if not said]
     assert sum(samples > 600_000 for samples in free) == 4  # the corpus, as it is and faster, is 20 s
+
+
+def test_voices_that_say_other_words_at_once_are_heard_where_training_heard_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, material, tracks = _to_be_looked_at(tmp_path, monkeypatch, ["rise", "fall"])
+    look(model, material, LookShape(steps=8, hidden=2, members=1, passes=2, babble=True))
+    free = [track.seconds for track, said in tracks if not said]
+    assert free.count(2 * 60 * len(VOICES)) == 1  # without it none is as long: the test before
 
 
 def test_it_learns_from_levels_as_the_device_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,17 @@ from model_pipeline.config import (
     load_config,
     with_settings,
 )
+from model_pipeline.data.audio import SAMPLE_RATE
+from model_pipeline.data.dataset import Dataset
 from model_pipeline.errors import KwsError
 from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale, load_manifest
 from model_pipeline.training.clips import Speech
+from model_pipeline.training.examples import _scenes
 from model_pipeline.training.mine import mine, peaks
 from model_pipeline.training.pool import Examples, Pool, PoolStream, corrected, mixed, trusted
-from model_pipeline.training.scenes import CONTEXT, NONE, Scenes, Sounds, _convolved, response
+from model_pipeline.training.scenes import CONTEXT, NONE, Samples, Scenes, Sounds, _convolved, response
+from model_pipeline.training.sources import Sources
 from tests.support import tiny_data
 
 UNKNOWN, SILENCE = 2, 3
@@ -125,6 +129,30 @@ def test_corpora_are_drawn_by_their_weights(speech: Speech) -> None:
     rng = np.random.default_rng(6)
     share = np.mean([np.abs(maker._draw(rng)).max() > 100 for _ in range(400)])
     assert share == pytest.approx(0.75, abs=0.08)
+
+
+def test_a_share_of_the_noise_is_voices_saying_other_words(tmp_path: Path) -> None:
+    """Whatever noise the data and its corpora have; without the share, voices are one noise of many."""
+    dataset = Dataset.open(tiny_data.make(tmp_path / "data"), ["rise", "fall"])
+    others = [c for c in dataset.clips("training") if c.label == dataset.unknown]
+    assert others
+
+    def made(share: float) -> Scenes:
+        config = with_settings(load_config("plain"), [f"keywords={['rise', 'fall']}", f"scenes.babble={share}"])
+        return _scenes(config, Sources(dataset, None, []), lambda *_: None)
+
+    rng = np.random.default_rng(2)
+    for share in (0.0, 0.25, 0.7):
+        maker = made(share)
+        voices = [_voiced(maker._draw(rng)) for _ in range(300)]
+        assert np.mean(voices) == pytest.approx(share or 1 / 18, abs=0.08)
+
+
+def _voiced(sound: Samples) -> bool:
+    """ "flat" of the tiny data is a tone of about 900 Hz and its double: nearly all of the energy is there."""
+    power = np.abs(np.fft.rfft(sound)) ** 2
+    low, high = (hertz * len(sound) // SAMPLE_RATE for hertz in (750, 2050))
+    return bool(power[low:high].sum() > 0.9 * power.sum())
 
 
 def test_words_may_be_drawn_more_often(speech: Speech) -> None:
