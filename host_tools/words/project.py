@@ -33,6 +33,7 @@ from model_pipeline.words import folder_name
 
 RECORDINGS = "recordings"
 _TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
+TEMPLATE = _TEMPLATES / "project.toml.j2"  # of a project's configuration
 _SHORTEST = 2  # phonemes: "go", "up"
 _LONGEST = 14 * LONGEST_CLIP_MS // 1000  # phonemes: about 14 are said in a second
 # Nine of ten people take at most 1.2 to 1.6 times as long as voices (their median) for eight of ten words of Speech
@@ -148,7 +149,7 @@ def create(
     )
     environment.filters["toml"] = toml_value
     with atomic_dir(folder, "kws new") as made:
-        write_text(made / PROJECT_FILE, environment.get_template("project.toml.j2").render(values))
+        write_text(made / PROJECT_FILE, environment.get_template(TEMPLATE.name).render(values))
         write_text(made / "README.md", environment.get_template("project.md.j2").render(values))
         for word in words:
             (made / RECORDINGS / folder_name(word)).mkdir(parents=True)

@@ -30,7 +30,7 @@ from host_tools.run.quality import with_quality
 from host_tools.run.steps import Run, StepDone, write_config
 from host_tools.words import project
 from model_pipeline.child import run_step
-from model_pipeline.config import load_config, with_settings
+from model_pipeline.config import Config, load_config, with_settings
 from model_pipeline.data.importer import import_folder
 from model_pipeline.data.split import read_list
 from model_pipeline.errors import KwsError
@@ -38,6 +38,7 @@ from model_pipeline.evaluate import evaluate
 from model_pipeline.files import write_json, write_text
 from model_pipeline.folders import atomic_dir
 from model_pipeline.listening.evaluate import Audio, evaluate_listening
+from model_pipeline.listening.near import evaluate_near
 from model_pipeline.native import ROOT
 from model_pipeline.outcomes import Distilled
 
@@ -128,7 +129,9 @@ def base(work: Path) -> Path:
 
 def bench(name: str, takes: int, quality: str, settings: list[str], work: Path) -> dict[str, Any]:
     """One project: made, trained and measured, or read where that was done."""
-    mark = hashlib.sha256(json.dumps([quality, *settings]).encode()).hexdigest()[:8]
+    # A project that an older `kws new` wrote would be measured as the recipe before.
+    recipe = [quality, *settings, project.TEMPLATE.read_text(encoding="utf-8")]
+    mark = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:8]
     folder = work / f"{name}{takes}_{quality}_{mark}"
     people = recordings(name, work)
     made = folder / "project"
@@ -151,17 +154,20 @@ def bench(name: str, takes: int, quality: str, settings: list[str], work: Path) 
         "quality": quality,
         "settings": settings,
         "seconds": {outcome.name: outcome.seconds for outcome in done},
-        **measure(folder / "run" / "model", people),
+        **measure(folder / "run" / "model", people, config),
     }
 
 
-def measure(model: Path, people: Path) -> dict[str, Any]:
-    """Clips (every label weighs the same, and all clips), misses at 10 dB, false accepts an hour by corpus."""
+def measure(model: Path, people: Path, config: Config) -> dict[str, Any]:
+    """Clips (every label weighs the same, and all clips), misses at 10 dB, false accepts an hour by corpus, and near
+    words that fire, by voices that training has not heard."""
     with ui.progress("people's clips") as progress:
         clips = evaluate(model, people, engine="aot", progress=progress)
     corpora = [SHARED / part for part in SPEECH if (SHARED / part).is_dir()]
     with ui.progress("in a stream") as progress:
         stream = evaluate_listening(model, Audio(people, negative=corpora), progress, det=False)
+    with ui.progress("near words") as progress:
+        near = evaluate_near(model, config.synth.near_words, config.measure.near_takes, config.synth, progress)
     recall = {word: value for word, value in clips.recall.items() if value is not None}
     return {
         "balanced": float(np.mean(list(recall.values()))),
@@ -169,6 +175,7 @@ def measure(model: Path, people: Path) -> dict[str, Any]:
         "clips": clips.share.correct(),
         "misses": next(iter(stream.sessions.values())).misses.model_dump(),
         "speech": {row.name: row.false_accepts.model_dump() for row in stream.corpora},
+        "near": near.fired.model_dump(),
     }
 
 
@@ -239,6 +246,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
         "all clips",
         "missed at 10 dB",
         *map(os.path.basename, SPEECH),
+        "near words",
     ):
         found.add_column(title, justify="left" if title == "project" else "right")
     for row in rows:
@@ -249,6 +257,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             f"{100 * row['clips']['value']:.1f} %",
             f"{100 * row['misses']['value']:.1f} %",
             *(f"{rate['per_hour']:.1f}/h" for rate in row["speech"].values()),
+            f"{100 * row['near']['value']:.1f} %",
         )
     return found
 
