@@ -15,7 +15,7 @@ from pathlib import Path
 from host_tools.boards import ROOT, Board
 from host_tools.flash import usb as devices
 from host_tools.flash.uploaders import FOUND_PORT, UPLOADERS, Job, Run, Touch, Uploader, WaitForPort
-from host_tools.flash.usb import Device, Running, UsbIds
+from host_tools.flash.usb import Device, Running, UsbIds, is_mute
 from model_pipeline.errors import CheckFailed, DeviceError, KwsError, MissingTool
 from model_pipeline.progress import ProgressCallback
 
@@ -273,8 +273,8 @@ def prepare(
     if probe is None and any(u.needs == "probe" for u in uploaders):
         probes = (d for d in devices.connected([ids]) if ids.role(d.usb) == "probe")
         devices.pick(probes, f"the probe of {board.id}", None, "--probe")  # refuses to guess
-    native_usb, serial = bool(ids.application), board.kws.serial
-    known = port is not None or native_usb or serial is None or serial.through_probe
+    native_usb = bool(ids.application)
+    known = port is not None or native_usb or not is_mute(board, "probe")
     device = serial_port(ids, native_usb=native_usb, port=port, probe=probe) if known else None
     jobs = tuple(
         Job(

@@ -94,7 +94,7 @@ def speech(paths: Sequence[Path], name: str, progress: ProgressCallback | None =
     return join(name, read(paths, progress), [p.name for p in paths])
 
 
-def babble(dataset: Dataset, split: Split, seconds: float = 60.0, seed: int = 1) -> Stretch:
+def babble(dataset: Dataset, split: Split, seconds: float = noises.BABBLE_S, seed: int = 1) -> Stretch:
     """Voices of the split that say other words at once (`noises.babbles`), ``seconds`` each at the levels of `noise`.
 
     Raises:

@@ -7,6 +7,7 @@ import numpy as np
 from model_pipeline.data.audio import SAMPLE_RATE, to_int16
 
 VOICES = (2, 3, 4, 6, 8, 12)  # at once, in `babbles`
+BABBLE_S = 60.0  # of each number of voices, where nothing else is asked for
 _BABBLED = 1000  # clips that the voices say; each may come again
 KINDS = ("white", "pink", "brown", "hum", "fan", "clicks", "rustle", "tones")
 

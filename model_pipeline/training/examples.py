@@ -25,8 +25,6 @@ from model_pipeline.training.scenes import Scenes, Sounds, response
 from model_pipeline.training.sources import Sources, extra_data, labelled, open_corpora, open_dataset, read_speech
 from model_pipeline.words import word_key
 
-_BABBLE_S = 60  # of each number of voices
-
 
 def examples(config: Config, data: str | Path, trained: Path, keep: Kept, report: ProgressCallback) -> Pool:
     """The examples of ``config.scenes`` without a teacher, in ``trained/pool`` or their own folder; ``heard.npy`` holds
@@ -190,7 +188,7 @@ def _scenes(config: Config, sources: Sources, report: ProgressCallback, *, clips
     others = speech.audio[speech.labels >= dataset.unknown]
     if c.babble and len(others):
         weight = c.babble / (1 - c.babble) * sum(sounds.weight for sounds in noise)
-        noise.append(Sounds(noises.babbles(others, _BABBLE_S, rng), weight))
+        noise.append(Sounds(noises.babbles(others, noises.BABBLE_S, rng), weight))
     often = np.ones(int(speech.names.max(initial=0)) + 1)
     for word, factor in c.often.items() if clips else ():
         first = next(
