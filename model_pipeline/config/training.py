@@ -154,6 +154,9 @@ class ScenesConfig(Strict):
     synthetic_unknown: float = Field(0.10, ge=0)
     connected_speech: float = Field(0.12, ge=0)
     silence: float = Field(0.10, ge=0)
+    # Parts of two takes of keywords, joined to what is none: who records nothing but keywords would else have whatever
+    # sounds recorded heard as one.
+    joined: float = Field(0.0, ge=0)
     # The share of all noise that is voices saying other words at once, few and many; 0: one noise among the others.
     babble: float = Field(0.0, ge=0, le=0.9)
     as_clip: float = Field(0.5, ge=0, le=1)  # of the words; the others come as in a stream
@@ -170,7 +173,8 @@ class ScenesConfig(Strict):
     def recipe(self) -> dict[str, Any]:
         """What the examples depend on, as JSON values."""
         unused = set() if self.teacher == "embedding_head" else {"head_decay"}
-        unused |= set() if self.babble else {"babble"}  # examples that were made before it was there stay
+        # Examples that were made before these were there stay.
+        unused |= {name for name in ("babble", "joined") if not getattr(self, name)}
         return self.model_dump(mode="json", exclude={"folder"} | unused)
 
 

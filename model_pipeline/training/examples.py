@@ -169,7 +169,7 @@ def _scenes(config: Config, sources: Sources, report: ProgressCallback, *, clips
     rng = np.random.default_rng([c.seed, 3])
     own = dataset.noise_part("training") + [noises.generate(kind, 30, rng) for kind in noises.KINDS]
     said = np.flatnonzero(~speech.synthetic)
-    if not len(said):  # nothing was recorded: synthetic voices babble, without the keywords
+    if not (speech.labels[said] >= dataset.unknown).any():  # no other words were recorded: keywords are not to babble
         said = np.flatnonzero(speech.labels >= dataset.unknown)
     if clips and not c.babble:
         own.append(noises.babble(speech.audio[rng.permutation(said)[:400]], 60, rng))

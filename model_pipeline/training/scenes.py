@@ -23,6 +23,8 @@ NONE = -1  # no hard label: a word cut by the window's edge, or a pause in speec
 _MARGIN = SAMPLE_RATE // 4  # of its clip left around a word, as in sessions
 _FADE = SAMPLE_RATE // 50
 _FRAME = SAMPLE_RATE // 50
+_CROSS = SAMPLE_RATE // 100
+_JOINED = -4  # in a plan
 _LONGEST_RESPONSE = SAMPLE_RATE // 2
 
 Samples = NDArray[np.float32]
@@ -84,6 +86,7 @@ class Scenes:
         self._connected = [np.resize(j, max(len(j), 2 * self.length)) for j in self._connected]
         self._talk_share = _shares([s.weight for s in self._talk])
         self._only_hard = False
+        self._takes = np.flatnonzero((speech.labels < unknown) & ~speech.synthetic)  # of keywords, by people
         self._look_at_spots()
 
     @property
@@ -102,7 +105,7 @@ class Scenes:
 
     def plan(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """What ``count`` scenes are of, mixed: a clip's index, -1 for connected speech, -2 for silence, -3 for a place
-        of connected speech in which a network heard a keyword.
+        of connected speech in which a network heard a keyword, `_JOINED` for parts of two takes of keywords.
 
         Keywords that people said come in turn; other words are drawn with the square root of their clips' number, so
         that a word with few clips is heard too; words of a synthesiser clip by clip.
@@ -118,6 +121,7 @@ class Scenes:
             "synthetic unknown": (c.synthetic_unknown, np.flatnonzero((s.labels == self.unknown) & synthetic)),
             "connected": (c.connected_speech if len(self._connected) else 0.0, np.array([-1])),
             "silence": (c.silence, np.array([-2])),
+            "joined": (c.joined, np.full(min(1, len(self._takes)), _JOINED)),
         }
         given = {k: share for k, (share, index) in shares.items() if len(index)}
         total = sum(given.values())
@@ -144,7 +148,7 @@ class Scenes:
         sure = np.empty(len(plan), np.bool_)
         others = {-1: self._speech, -2: self._silence, -3: self._hard}
         for i, what in enumerate(plan):
-            scene = self._word(int(what), rng) if what >= 0 else others[int(what)](rng)
+            scene = others[int(what)](rng) if what in others else self._word(int(what), rng)
             audio[i] = as_pcm(scene.samples)
             starts[i], labels[i] = scene.start, scene.label
             sure[i] = scene.sure or scene.label == self.unknown + 1
@@ -155,7 +159,7 @@ class Scenes:
             return self._clip(index, rng)
         c = self.config
         track = np.zeros(self.length, np.float32)
-        word, first, last = self._spoken(index, rng)
+        word, first, last, said = self._said(index, rng)
         gain = _db(rng.uniform(*c.speech_dbfs)) * 32768 / _rms(word[first:last])
         # A stream shows each word cut at both edges too.
         early = self.window / SAMPLE_RATE - 0.1
@@ -163,7 +167,7 @@ class Scenes:
         end = self.length - int(after * SAMPLE_RATE)
         begin = _place(track, word, first, last, end, gain)
         seen = (min(end, self.length) - max(begin, CONTEXT)) / max(1, last - first)
-        label = int(self.speech.labels[index]) if seen >= 0.92 else NONE
+        label = said if seen >= 0.92 else NONE
         level = gain * _rms(word[first:last])
         if rng.random() < c.word_before:
             other, a, b = self._spoken(int(rng.integers(len(self.speech.labels))), rng)
@@ -179,7 +183,7 @@ class Scenes:
         """A clip as it is, moved a little: what clip accuracy is measured on."""
         c = self.config
         track = np.zeros(self.length, np.float32)
-        word, first, last = self._spoken(index, rng)
+        word, first, last, label = self._said(index, rng)
         gain = _db(rng.uniform(-10, 10))
         at = CONTEXT + (self.window - len(word)) // 2 + int(rng.uniform(-0.1, 0.1) * SAMPLE_RATE)
         cut = max(0, CONTEXT - at) if rng.random() < 0.6 else 0  # or it began before the window
@@ -188,7 +192,6 @@ class Scenes:
         track = self._room(track, rng)
         if rng.random() < c.clip_noise:
             track += self._bed(rng, gain * _rms(word[first:last]) * _db(-rng.uniform(*c.clip_snr_db)))
-        label = int(self.speech.labels[index])
         return Scene(track, CONTEXT if rng.random() < 0.75 else 0, label, label == self.unknown)
 
     def _speech(self, rng: np.random.Generator) -> Scene:
@@ -243,6 +246,27 @@ class Scenes:
             track[at : at + 400] += rng.uniform(300, 8000) * decay * rng.standard_normal(400)
         return Scene(track, self._start(rng), silence)
 
+    def _said(self, index: int, rng: np.random.Generator) -> tuple[Samples, int, int, int]:
+        """What a scene of `plan` is of, with its first and last sample and its label."""
+        if index == _JOINED:
+            return *self._joined(rng), self.unknown
+        return *self._spoken(index, rng), int(self.speech.labels[index])
+
+    def _joined(self, rng: np.random.Generator) -> tuple[Samples, int, int]:
+        """No word, as people and microphones of the takes sound: a take's end and then the beginning of any, or the
+        beginning of one and the end of another word's. Takes are of keywords alone where nothing else was recorded,
+        and then what sounds like one would be enough to be heard as a keyword."""
+        one, other = (int(self._takes[i]) for i in rng.integers(0, len(self._takes), 2))
+        (a, a0, a1), (b, b0, b1) = self._spoken(one, rng), self._spoken(other, rng)
+        x, y = (int(first + rng.uniform(0.35, 0.65) * (last - first)) for first, last in ((a0, a1), (b0, b1)))
+        head, tail = a[x:a1], b[b0:y]
+        if self.speech.labels[one] != self.speech.labels[other] and rng.random() < 0.5:
+            head, tail = a[a0:x], b[y:b1]
+        before, after = a[max(0, a0 - _MARGIN) : a0], b[b1 : b1 + _MARGIN]
+        word = _crossed(head, tail * np.float32(_rms(head) / _rms(tail)))
+        first = len(before)
+        return np.concatenate([before, word, after]), first, first + len(word)
+
     def _spoken(self, index: int, rng: np.random.Generator) -> tuple[Samples, int, int]:
         """A clip at another speed (and pitch), and its word's first and last sample."""
         speed = (1 + self.config.speed_percent / 100) ** rng.uniform(-1, 1)
@@ -283,6 +307,14 @@ class Scenes:
         first = CONTEXT - SAMPLE_RATE  # what is before is heard by the noise estimate alone
         wet = _convolved(track[first:], response.astype(np.float32))[: self.length - first]
         return np.concatenate([track[:first], wet])
+
+
+def _crossed(a: Samples, b: Samples) -> Samples:
+    """One after the other, with a short cross-fade."""
+    n = min(_CROSS, len(a), len(b))
+    rise = np.linspace(0, 1, n, dtype=np.float32)
+    middle = a[len(a) - n :] * (1 - rise) + b[:n] * rise
+    return np.concatenate([a[: len(a) - n], middle, b[n:]])
 
 
 def _convolved(a: Samples, b: Samples) -> Samples:

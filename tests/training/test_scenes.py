@@ -28,13 +28,14 @@ from model_pipeline.training.clips import Speech
 from model_pipeline.training.examples import _scenes
 from model_pipeline.training.mine import mine, peaks
 from model_pipeline.training.pool import Examples, Pool, PoolStream, corrected, mixed, trusted
-from model_pipeline.training.scenes import CONTEXT, NONE, Samples, Scenes, Sounds, _convolved, response
+from model_pipeline.training.scenes import _JOINED, CONTEXT, NONE, Samples, Scenes, Sounds, _convolved, response
 from model_pipeline.training.sources import Sources
 from tests.support import tiny_data
 
 UNKNOWN, SILENCE = 2, 3
 SCENE = CONTEXT + 16000
 WORDS = ("rise", "fall", "flat")
+_SHARES = ("keywords", "synthetic_keywords", "unknown", "synthetic_unknown", "connected_speech", "silence")
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,62 @@ def test_a_share_of_the_noise_is_voices_saying_other_words(tmp_path: Path) -> No
         maker = made(share)
         voices = [_voiced(maker._draw(rng)) for _ in range(300)]
         assert np.mean(voices) == pytest.approx(share or 1 / 18, abs=0.08)
+
+
+def test_recorded_keywords_do_not_babble(tmp_path: Path) -> None:
+    """As a project with takes has it: recorded keywords, and other words of a synthesiser."""
+    folder = tiny_data.make(tmp_path / "data")
+    for path in sorted((folder / "flat").glob("*.wav")):
+        path.rename(path.with_name(f"flite-{path.name}"))
+    (folder / "validation_list.txt").unlink()
+    (folder / "testing_list.txt").unlink()
+    dataset = Dataset.open(folder, ["rise", "fall"])
+    config = with_settings(load_config("plain"), [f"keywords={['rise', 'fall']}"])
+    maker = _scenes(config, Sources(dataset, None, []), lambda *_: None)
+    assert _voiced(maker._noise[0][-1].astype(np.float32))
+
+
+def test_takes_of_keywords_are_joined_to_what_is_no_word(speech: Speech) -> None:
+    plan = scenes(speech, joined=0.25).plan(1000, np.random.default_rng(1))
+    share = 0.25 / (0.25 + sum(getattr(ScenesConfig(), name) for name in _SHARES))
+    assert np.sum(plan == _JOINED) == pytest.approx(1000 * share, abs=2)
+    synthetic = Speech(speech.audio, speech.labels, speech.names, np.ones(24, bool))
+    assert not (scenes(synthetic, joined=0.25).plan(1000, np.random.default_rng(1)) == _JOINED).any()
+
+    quiet = {"joined": 0.25, "room": 0.0, "clip_noise": 0.0, "speed_percent": 0.0, "word_before": 0.0, "cut_words": 0.0}
+    for as_clip in (0.0, 1.0):
+        audio, _, labels, sure = scenes(speech, as_clip=as_clip, **quiet).make([_JOINED] * 40, np.random.default_rng(2))
+        assert audio.shape == (40, SCENE) and set(labels) <= {UNKNOWN, NONE} and (labels == UNKNOWN).sum() > 30
+        assert np.array_equal(sure, labels == UNKNOWN)
+        loud = np.sqrt(np.mean(audio[:, CONTEXT:].astype(float) ** 2, axis=1))
+        assert np.median(loud) > 50
+
+
+@pytest.mark.parametrize("kept", [[0], [1], [0, 1]])
+def test_a_joined_word_goes_no_glide_s_way(speech: Speech, kept: list[int]) -> None:
+    """The end and then the beginning of glides, or the beginning of one and the end of the other: neither rises nor
+    falls all along. Synthetic sayings and other words are not joined."""
+    some = np.isin(speech.labels, kept) & ~speech.synthetic
+    takes = Speech(speech.audio, speech.labels, speech.names, ~some)
+    maker = scenes(takes, joined=0.25, speed_percent=0.0)
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        word, first, last = maker._joined(rng)
+        assert 0 <= first < last <= len(word)
+        pitch = np.array([_pitch(piece) for piece in np.array_split(word[first:last], 12)])
+        steps = pitch[1:] / pitch[:-1]
+        if kept == [0]:
+            assert steps.min() < 0.75  # from a rise's end to one's beginning
+        elif kept == [1]:
+            assert steps.max() > 1.33
+        else:
+            assert steps.min() < 1 < steps.max()
+
+
+def _pitch(sound: Samples) -> float:
+    """Where most of the power of a glide's piece is, in Hz: of the tone, not of its double."""
+    power = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
+    return float(power.argmax()) * SAMPLE_RATE / len(sound)
 
 
 def _voiced(sound: Samples) -> bool:
