@@ -127,20 +127,24 @@ def create(
         "board": board,
         "clip_ms": clip_ms,
         "slowest": max(seconds.items(), key=lambda item: item[1], default=("", 0.0)),
-        # Near words take most of the unknown clips: about ten of each by the voices of training.
         "clips": 300,
-        "unknown": 600 + 200 * len(words),
+        "unknown": 600 + 200 * len(words),  # most of them near words
         "sentences": 1000,
         "examples": 20_000,
         # The shipped base hears with another front end than ESPHome's.
         "base": not esphome and (CODE / "model_pipeline" / "models" / "bases" / "heard.npz").is_file(),
         "teacher": importlib.util.find_spec("pyopen_wakeword") is not None,
+        "babble": 0.0,
         "language": language,
         "spoken": settings.spoken,
         "personal": personal,
         "esphome": esphome,
         "near_words": near_words(words, 24 if len(words) <= 4 else 12, language, settings.spoken, progress),
     }
+    if values["base"] and values["teacher"] and not personal:
+        # Chosen for such projects (docs/own-words.md): more clips of other words pay only in more examples, and the
+        # other way round.
+        values |= {"unknown": min(5000, 800 + 700 * len(words)), "examples": 40_000, "babble": 0.33}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         trim_blocks=True,
