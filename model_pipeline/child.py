@@ -204,7 +204,9 @@ def serve(job: Job) -> int:
 
 def _start(module: str, arguments: Sequence[str], stdin: int | None = None) -> subprocess.Popen[str]:
     # oneDNN makes training half as fast again; what it rounds otherwise is less than what threads do anyway.
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONUNBUFFERED": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    # The threads that make examples would else wait for those of BLAS, which are as many for each of them.
+    ours = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**ours, **os.environ, "PYTHONUNBUFFERED": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
     # Its own session: Ctrl-C reaches it through us alone, once.
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments, "--progress"],
