@@ -103,8 +103,8 @@ def pooled(windows: NDArray[np.int16]) -> NDArray[np.float16]:
 
 
 class _Body:
-    """The network without a head, for one thread, as TensorFlow Lite's interpreter runs it on a CPU (XNNPACK): in two
-    thirds of the time that TensorFlow takes."""
+    """The network without a head, for one thread, as TensorFlow Lite's interpreter runs it on a CPU (XNNPACK): sooner
+    than TensorFlow does."""
 
     def __init__(self, length: int) -> None:
         """
