@@ -41,6 +41,7 @@ SETTINGS = [
     "mine.more.unknown=0",
     "mine.more.connected_speech=0",
     "mine.more.silence=0",
+    "scenes.joined=0",  # the last round has its share too
 ]
 
 
