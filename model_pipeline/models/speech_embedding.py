@@ -130,7 +130,7 @@ class _Body:
 
 
 class _Bodies(threading.local):
-    """A thread's own: no two may call one at a time."""
+    """A thread's own: two may not call one at the same time."""
 
     def __init__(self) -> None:
         self.of_length: dict[int, _Body] = {}
