@@ -206,6 +206,9 @@ def _start(module: str, arguments: Sequence[str], stdin: int | None = None) -> s
     # oneDNN makes training half as fast again; what it rounds otherwise is less than what threads do anyway.
     # The threads that make examples would else wait for those of BLAS, which are as many for each of them.
     ours = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}
+    if (os.cpu_count() or 1) <= 2:
+        # So small networks' operators are over before they are shared out; two of them at once take two thirds.
+        ours["TF_NUM_INTRAOP_THREADS"] = "1"
     environment = {**ours, **os.environ, "PYTHONUNBUFFERED": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
     # Its own session: Ctrl-C reaches it through us alone, once.
     return subprocess.Popen(

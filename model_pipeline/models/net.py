@@ -156,11 +156,22 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 
 def _depthwise(x: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
-    """Unpadded depthwise convolution for training: over time and frequency as an ordinary one whose kernel is 0 between
-    channels, which is three times faster on a CPU and may have unequal strides (TensorFlow's own may not)."""
-    if kernel.shape[1] == 1 and strides[0] == strides[1]:
+    """Unpadded depthwise convolution, also with unequal strides, which TensorFlow's own may not have."""
+    if strides[0] == strides[1]:
         return tf.nn.depthwise_conv2d(x, kernel, (1, *strides, 1), "VALID")
-    return tf.nn.conv2d(x, kernel * tf.eye(kernel.shape[2]), (1, *strides, 1), "VALID")
+    if strides[0] != 1:
+        return tf.nn.conv2d(x, kernel * tf.eye(kernel.shape[2]), (1, *strides, 1), "VALID")
+    # As many neighbours along frequency as it steps over become channels, of which a step is one place; their results
+    # are added. On a CPU that takes half the time of an ordinary convolution whose kernel is 0 between channels.
+    (time, width, channels, _), step = kernel.shape, strides[1]
+    taps = -(-width // step)
+    places = (x.shape[2] - width) // step + taps
+    missing = max(0, places * step - x.shape[2])
+    x = tf.pad(x, ((0, 0), (0, 0), (0, missing), (0, 0)))[:, :, : places * step]
+    x = tf.reshape(x, (-1, x.shape[1], places, step * channels))
+    kernel = tf.pad(kernel, ((0, 0), (0, taps * step - width), (0, 0), (0, 0)))
+    kernel = tf.reshape(kernel, (time, taps, step * channels, 1))
+    return tf.add_n(tf.split(tf.nn.depthwise_conv2d(x, kernel, (1, 1, 1, 1), "VALID"), step, axis=3))
 
 
 @keras.saving.register_keras_serializable("micro_kws")

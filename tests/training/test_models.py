@@ -8,10 +8,11 @@ import pytest
 pytest.importorskip("tensorflow", reason="the training extra is not installed")
 
 import keras
+import tensorflow as tf
 
 from model_pipeline.config import ShapeConfig
 from model_pipeline.models import ARCHITECTURES, architecture, build, fold
-from model_pipeline.models.net import FakeQuant
+from model_pipeline.models.net import FakeQuant, _depthwise
 
 COARSE = architecture("tcn", ShapeConfig(front=8, body=56, blocks=4, kernel=3, step=2))
 
@@ -46,3 +47,35 @@ def test_they_are_built_for_windows_of_other_sizes(name: str) -> None:
     for frames, channels in (*small, (49, 10), (49, 4), (98, 64)):
         model, net = build(ARCHITECTURES.get(name, COARSE), "float", frames, channels, 4, 0.5, 26.0)
         assert model.input_shape[1:3] == (frames, channels) and model.output_shape == (None, 4) and net.macs > 0
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (2, 3)])
+@pytest.mark.parametrize(("width", "taps"), [(5, 5), (8, 1), (9, 3), (10, 4), (20, 5)])
+def test_a_depthwise_layer_is_what_its_definition_says(strides: tuple[int, int], width: int, taps: int) -> None:
+    rng = np.random.default_rng(width)
+    x, kernel = rng.standard_normal((2, 7, width, 3)), rng.standard_normal((3, taps, 3, 1))
+    down, along = strides
+    rows, columns = (7 - 3) // down + 1, (width - taps) // along + 1
+    expected = np.array(
+        [
+            [
+                [
+                    np.einsum("ijc,ijc->c", one[t * down : t * down + 3, f * along : f * along + taps], kernel[..., 0])
+                    for f in range(columns)
+                ]
+                for t in range(rows)
+            ]
+            for one in x
+        ]
+    )
+    given, weights = tf.constant(x, tf.float32), tf.constant(kernel, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch((given, weights))
+        found = _depthwise(given, weights, strides)
+        total = tf.reduce_sum(found * found)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    to_x, to_kernel = tape.gradient(total, (given, weights))
+    # A step along each: what the sum of squares changes by is the gradient's product with it.
+    for gradient, direction in ((to_x, x), (to_kernel, kernel)):
+        slope = float(np.sum(np.asarray(gradient) * direction))  # the sum of squares grows with the square of either
+        assert slope == pytest.approx(2 * float(np.sum(expected**2)), rel=1e-3)
