@@ -80,7 +80,7 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _plain(self) -> Config:
-        if (self.augment.level_db or self.augment.colour_db) and (self.frontend.noise_reduction or self.frontend.pcan):
+        if (self.augment.level_db or self.augment.colour_db) and self.frontend.settles:
             raise ValueError(
                 "augment.level_db and augment.colour_db need frontend.noise_reduction = false and frontend.pcan = false"
             )

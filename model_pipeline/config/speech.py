@@ -48,6 +48,11 @@ class FrontendConfig(Strict):
         """Points of the transform."""
         return max(256, 1 << (self.window_samples - 1).bit_length())
 
+    @property
+    def settles(self) -> bool:
+        """Whether a frame depends on what was heard before it, by the estimate of the noise."""
+        return self.noise_reduction or self.pcan
+
     def frames(self, samples: int) -> int:
         """Frames that ``samples`` samples give after a reset."""
         return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.hop_samples

@@ -28,7 +28,7 @@ from model_pipeline.folders import claim_dir
 from model_pipeline.manifest import input_scale
 from model_pipeline.progress import ProgressCallback
 from model_pipeline.training.augment import vary
-from model_pipeline.training.scenes import CONTEXT, NONE, Scenes
+from model_pipeline.training.scenes import NONE, Scenes
 
 Batch = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.float32]]
 Answer = Callable[[NDArray[np.int16]], NDArray]
@@ -142,15 +142,17 @@ class Pool:
             n = min(PART, count - first)
             rows = slice(first, first + n)
             audio, starts, labels, sure = maker.make(maker.plan(n, rng), rng)
+            if not frontend.settles:  # what is before the window makes no difference
+                starts[:] = maker.context
             for start in np.unique(starts):
                 some = np.flatnonzero(starts == start)
                 features = quantize(clip_features(frontend, audio[some, start:]), scale)
                 arrays["features"][first + some] = features[:, -frames:]
             arrays["labels"][rows], arrays["sure"][rows] = labels, sure
             if keep:
-                arrays["heard"][rows] = keep.maker(audio[:, CONTEXT:])
+                arrays["heard"][rows] = keep.maker(audio[:, maker.context :])
             if answers:
-                arrays["logits"][rows] = answers.of(audio[:, CONTEXT:])
+                arrays["logits"][rows] = answers.of(audio[:, maker.context :])
 
         firsts = list(range(made // PART * PART, count, PART))
         workers = os.cpu_count() or 1

@@ -18,7 +18,8 @@ from model_pipeline.config import ScenesConfig
 from model_pipeline.data.audio import SAMPLE_RATE, as_pcm
 from model_pipeline.training.clips import Speech
 
-CONTEXT = 3 * SAMPLE_RATE  # before the window
+CONTEXT = 3 * SAMPLE_RATE  # before the window, for a front end that settles
+BRIEF = SAMPLE_RATE  # before the window, for one that forgets: what a room may still sound of
 NONE = -1  # no hard label: a word cut by the window's edge, or a pause in speech
 _MARGIN = SAMPLE_RATE // 4  # of its clip left around a word, as in sessions
 _FADE = SAMPLE_RATE // 50
@@ -61,6 +62,7 @@ class Scenes:
         connected: sources of connected speech without keywords; may be empty.
         rooms: impulse responses by source, float32 [m] each at 16 kHz (`response`); may be empty.
         often: for each of ``speech.names``' numbers, how much more often than others it is drawn; None: as they are.
+        context: samples before the window, at least `BRIEF`.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Scenes:
         config: ScenesConfig,
         rooms: Sequence[Sequence[Samples]] = (),
         often: NDArray[np.float64] | None = None,
+        context: int = CONTEXT,
     ) -> None:
-        self.speech, self.unknown, self.config = speech, unknown, config
+        self.speech, self.unknown, self.config, self.context = speech, unknown, config, context
         self.window = int(speech.audio.shape[1])  # samples: as long as a clip
-        self.length = CONTEXT + self.window
+        self.length = self.context + self.window
         self._spans = speech.spans()
         self._noise = [[np.resize(n, max(len(n), self.length + SAMPLE_RATE)) for n in s.recordings] for s in noise]
         self._noise_share = _shares([s.weight for s in noise])
@@ -166,14 +169,14 @@ class Scenes:
         after = rng.uniform(-0.5, early) if rng.random() < c.cut_words else rng.uniform(-0.03, 0.5)
         end = self.length - int(after * SAMPLE_RATE)
         begin = _place(track, word, first, last, end, gain)
-        seen = (min(end, self.length) - max(begin, CONTEXT)) / max(1, last - first)
+        seen = (min(end, self.length) - max(begin, self.context)) / max(1, last - first)
         label = said if seen >= 0.92 else NONE
         level = gain * _rms(word[first:last])
         if rng.random() < c.word_before:
             other, a, b = self._spoken(int(rng.integers(len(self.speech.labels))), rng)
             until = begin - int(rng.uniform(0.15, 1.2) * SAMPLE_RATE)
             _place(track, other, a, b, until, level * _db(rng.uniform(-4, 4)) / _rms(other[a:b]))
-            if until - CONTEXT > 0.3 * (b - a):  # much of another word is in the window too
+            if until - self.context > 0.3 * (b - a):  # much of another word is in the window too
                 label = NONE
         track = self._room(track, rng)
         track += self._bed(rng, level * _db(-rng.uniform(*c.stream_snr_db)))
@@ -185,14 +188,14 @@ class Scenes:
         track = np.zeros(self.length, np.float32)
         word, first, last, label = self._said(index, rng)
         gain = _db(rng.uniform(-10, 10))
-        at = CONTEXT + (self.window - len(word)) // 2 + int(rng.uniform(-0.1, 0.1) * SAMPLE_RATE)
-        cut = max(0, CONTEXT - at) if rng.random() < 0.6 else 0  # or it began before the window
+        at = self.context + (self.window - len(word)) // 2 + int(rng.uniform(-0.1, 0.1) * SAMPLE_RATE)
+        cut = max(0, self.context - at) if rng.random() < 0.6 else 0  # or it began before the window
         piece = word[cut : self.length - at] * gain
         track[at + cut : at + cut + len(piece)] = piece
         track = self._room(track, rng)
         if rng.random() < c.clip_noise:
             track += self._bed(rng, gain * _rms(word[first:last]) * _db(-rng.uniform(*c.clip_snr_db)))
-        return Scene(track, CONTEXT if rng.random() < 0.75 else 0, label, label == self.unknown)
+        return Scene(track, self.context if rng.random() < 0.75 else 0, label, label == self.unknown)
 
     def _speech(self, rng: np.random.Generator) -> Scene:
         """Connected speech anywhere."""
@@ -218,7 +221,7 @@ class Scenes:
         if rng.random() < 0.6:
             track += self._bed(rng, level * _db(-rng.uniform(0, 35)))
         whole = self.window // _FRAME * _FRAME
-        frames = np.sqrt(np.mean(track[CONTEXT:][:whole].reshape(-1, _FRAME) ** 2, axis=1))
+        frames = np.sqrt(np.mean(track[self.context :][:whole].reshape(-1, _FRAME) ** 2, axis=1))
         spoken = np.mean(frames > 0.3 * level) > 0.3
         return Scene(track, self._start(rng), self.unknown if spoken else NONE, self._talk[which].sure)
 
@@ -226,7 +229,7 @@ class Scenes:
         """Noise at any level; sometimes a word has just ended, or something clicks."""
         silence = self.unknown + 1
         if rng.random() < 0.05:
-            return Scene(np.zeros(self.length, np.float32), CONTEXT, silence)
+            return Scene(np.zeros(self.length, np.float32), self.context, silence)
         track = self._draw(rng)
         if rng.random() < 0.5:
             track *= _db(rng.uniform(-45, 6))
@@ -237,11 +240,11 @@ class Scenes:
         if rng.random() < 0.35:
             word, first, last = self._spoken(int(rng.integers(len(self.speech.labels))), rng)
             gain = min((_rms(track) + 2.0) * _db(rng.uniform(0, 30)), 6000.0) / _rms(word[first:last])
-            end = CONTEXT - int(rng.uniform(-0.05, 0.6) * SAMPLE_RATE)
+            end = self.context - int(rng.uniform(-0.05, 0.6) * SAMPLE_RATE)
             _place(track, word[: last + _FADE], first, last, end, gain)
-            silence = NONE if end > CONTEXT else silence
+            silence = NONE if end > self.context else silence
         if rng.random() < 0.1:
-            at = int(rng.integers(CONTEXT, self.length - 400))
+            at = int(rng.integers(self.context, self.length - 400))
             decay = np.exp(-np.arange(400) / rng.uniform(5, 100))
             track[at : at + 400] += rng.uniform(300, 8000) * decay * rng.standard_normal(400)
         return Scene(track, self._start(rng), silence)
@@ -276,7 +279,7 @@ class Scenes:
 
     def _start(self, rng: np.random.Generator) -> int:
         """Where the front end was reset: three seconds ago, one, or just now."""
-        return (0, CONTEXT - SAMPLE_RATE, CONTEXT)[int(rng.choice(3, p=(0.45, 0.35, 0.2)))]
+        return (0, self.context - BRIEF, self.context)[int(rng.choice(3, p=(0.45, 0.35, 0.2)))]
 
     def _draw(self, rng: np.random.Generator) -> Samples:
         source = self._noise[int(rng.choice(len(self._noise), p=self._noise_share))]
@@ -304,7 +307,7 @@ class Scenes:
         tail[: int(rng.uniform(0.001, 0.012) * SAMPLE_RATE)] = 0
         response = tail * (_db(-rng.uniform(0, 14)) / np.sqrt(np.sum(tail**2) + 1e-12))
         response[0] = 1
-        first = CONTEXT - SAMPLE_RATE  # what is before is heard by the noise estimate alone
+        first = self.context - BRIEF  # what is before is heard by the noise estimate alone
         wet = _convolved(track[first:], response.astype(np.float32))[: self.length - first]
         return np.concatenate([track[:first], wet])
 
@@ -339,16 +342,17 @@ def _shares(weights: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _place(track: Samples, clip: Samples, first: int, last: int, end: int, gain: float) -> int:
-    """Adds a clip's word, faded in and out in its margins, so that it ends at ``end``; returns where it begins."""
+    """Adds a clip's word, faded in and out in its margins, so that it ends at ``end``, which may lie before or behind
+    all of the track; returns where it begins."""
     low, high = max(0, first - _MARGIN), min(len(clip), last + _MARGIN)
     piece = clip[low:high] * np.float32(gain)
     rise, fall = min(_FADE, first - low), min(_FADE, high - last)
     piece[:rise] *= np.linspace(0, 1, rise, dtype=np.float32)
     piece[len(piece) - fall :] *= np.linspace(1, 0, fall, dtype=np.float32)
     at = end - (last - low)
-    cut, room = max(0, -at), len(track) - at
-    if room > cut:
-        track[at + cut : at + min(len(piece), room)] += piece[cut:room]
+    cut, heard = max(0, -at), min(len(piece), len(track) - at)
+    if heard > cut:
+        track[at + cut : at + heard] += piece[cut:heard]
     return at + first - low
 
 

@@ -28,7 +28,18 @@ from model_pipeline.training.clips import Speech
 from model_pipeline.training.examples import _scenes
 from model_pipeline.training.mine import mine, peaks
 from model_pipeline.training.pool import Examples, Pool, PoolStream, corrected, mixed, trusted
-from model_pipeline.training.scenes import _JOINED, CONTEXT, NONE, Samples, Scenes, Sounds, _convolved, response
+from model_pipeline.training.scenes import (
+    _JOINED,
+    BRIEF,
+    CONTEXT,
+    NONE,
+    Samples,
+    Scenes,
+    Sounds,
+    _convolved,
+    _place,
+    response,
+)
 from model_pipeline.training.sources import Sources
 from tests.support import tiny_data
 
@@ -89,6 +100,17 @@ def test_a_word_has_its_label_only_where_nearly_all_of_it_is_in_the_window(speec
     heard = np.mean(np.abs(audio[:, CONTEXT:].astype(float)) > 100, axis=1) * 16000 / length
     assert heard[labels != NONE].min() > 0.5
     assert heard[labels == NONE].mean() < 0.7 * heard[labels != NONE].mean()
+
+
+@pytest.mark.parametrize("end", [-20000, -401, -400, -1, 0, 1, 999, 5000, 5999, 6000, 6999, 9000])
+def test_a_word_is_heard_as_far_as_it_lies_in_the_track(end: int) -> None:
+    wide = np.zeros(60000, np.float32)
+    clip = np.arange(1, 1401, dtype=np.float32)
+    begin = _place(wide, clip, 400, 1000, 30000 + end, 1.0)
+    assert begin == 30000 + end - 600
+    track = np.zeros(5000, np.float32)
+    assert _place(track, clip, 400, 1000, end, 1.0) == end - 600
+    np.testing.assert_array_equal(track, wide[30000:35000])
 
 
 def test_the_noise_lies_under_the_word_as_said(speech: Speech) -> None:
@@ -385,6 +407,22 @@ def test_a_pools_features_are_the_front_ends(tmp_path: Path, speech: Speech) -> 
     for features, scene, start in zip(pool.array("features"), audio, starts, strict=True):
         whole = quantize(clip_features(frontend, scene[None, start:]), input_scale(frontend))[0]
         np.testing.assert_array_equal(features, whole[-49:])
+
+
+def test_a_front_end_that_forgets_is_given_no_past_and_makes_the_same_of_it(tmp_path: Path, speech: Speech) -> None:
+    frontend = FrontendConfig(noise_reduction=False, pcan=False, feature_max=36)
+    assert not frontend.settles and FrontendConfig().settles and FrontendConfig(pcan=False).settles
+    noise = [Sounds([np.arange(-16000, 16000, dtype=np.int16)])]
+    maker = Scenes(speech, UNKNOWN, noise, [], ScenesConfig(), context=BRIEF)
+    pool = Pool(tmp_path)
+    pool.make(Examples("k", lambda: maker, frontend, 1), 40, lambda done, total, text: None)
+    rng = np.random.default_rng([1, 0])
+    audio, starts, labels, _ = maker.make(maker.plan(40, rng), rng)
+    assert audio.shape == (40, BRIEF + 16000) and set(starts) == {0, BRIEF}
+    np.testing.assert_array_equal(pool.array("labels"), labels)
+    for start in (0, 320, BRIEF):  # wherever it begins
+        whole = quantize(clip_features(frontend, np.ascontiguousarray(audio[:, start:])), input_scale(frontend))
+        np.testing.assert_array_equal(pool.array("features"), whole[:, -49:])
 
 
 def test_epochs_are_shuffled_and_repeat(tmp_path: Path, speech: Speech) -> None:
