@@ -8,6 +8,7 @@ hops.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -227,5 +228,7 @@ class Recogniser:
         if rows < plan.hops:  # the recording's end
             frames = np.pad(frames, ((0, plan.hops - rows), (0, 0)))
         size = self.manifest.window_frames + plan.hops - plan.step
-        phases = [program.run(frames[phase : phase + size]).reshape(plan.windows, -1) for phase in range(plan.step)]
-        return np.stack(phases, axis=1).reshape(plan.hops, -1)[:rows:stride]
+        apart = math.gcd(stride, plan.step)  # of the phases in which a result is wanted
+        wanted = range(0, plan.step, apart)
+        phases = [program.run(frames[phase : phase + size]).reshape(plan.windows, -1) for phase in wanted]
+        return np.stack(phases, axis=1).reshape(plan.hops // apart, -1)[: -(-rows // apart) : stride // apart]
