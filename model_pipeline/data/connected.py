@@ -113,20 +113,20 @@ def babble(dataset: Dataset, split: Split, seconds: float = noises.BABBLE_S, see
 
 
 def noise(dataset: Dataset, split: Split, seconds: float = 20.0, seed: int = 1) -> Stretch:
-    """Every noise of the split's part of the folder, and every kind that `data.noise` makes, ``seconds`` each at two
-    levels (-45 and -30 dB of full scale). Each split has a draw of its own: what a detector is judged on is not what it
-    was chosen by."""
+    """Every noise of the split's part of the folder, and every kind that `data.noise` makes, at two levels (-45 and -30
+    dB of full scale), at most ``seconds`` of each: what is shorter does not come again, as its false accepts would.
+    Each split has a draw of its own: what a detector is judged on is not what it was chosen by."""
     rng = np.random.default_rng([seed, 7, *_DRAWS[split]])
     recorded = [name for name, _ in dataset.noise]
     sources = list(zip(recorded, dataset.noise_part(split), strict=True))
     sources += [(f"made_{kind}", noises.generate(kind, seconds, rng)) for kind in noises.KINDS]
     pieces, names = [], []
-    count = int(seconds * SAMPLE_RATE)
     for name, samples in sources:
         for level in _LEVELS_DBFS:
-            pieces.append(_at_level(samples, count, level, rng))
+            pieces.append(_at_level(samples, min(len(samples), int(seconds * SAMPLE_RATE)), level, rng))
             names.append(f"{name} at {level:g} dBFS")
-    return Stretch("noise", np.concatenate(pieces), np.arange(len(pieces), dtype=np.int64) * count, names)
+    starts = np.cumsum([0, *map(len, pieces[:-1])], dtype=np.int64)
+    return Stretch("noise", np.concatenate(pieces), starts, names)
 
 
 def _at_level(samples: NDArray[np.int16], count: int, dbfs: float, rng: np.random.Generator) -> NDArray[np.int16]:

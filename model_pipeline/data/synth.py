@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from model_pipeline.config import Config, DataConfig, SynthConfig
+from model_pipeline.config.speech import Engine
 from model_pipeline.data import noise
 from model_pipeline.data.aligned import Carrier, speak_within
 from model_pipeline.data.audio import (
@@ -51,7 +53,10 @@ from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
-_SLOW = "kokoro"  # takes as long for a word as the others for fifty: each is heard twice, by throats of two lengths
+_SLOW: Final = (
+    "kokoro"  # takes as long for a word as the others for fifty: each is heard again, by throats of other lengths
+)
+_THROATS, _OTHERS = 2, 6  # how often: keywords (and whatever is tested), and other words, which are many
 _PITCH, _RATE = (0.7, 1.35), (0.75, 1.35)  # of a saying, as factors
 _NOISE_S = 120  # of each; a tenth chooses the detector, another tells what to expect
 _BATCH = 24  # utterances to one worker at a time
@@ -243,10 +248,7 @@ class _Casting:
         self, cast: dict[Split, dict[str, list[Voice]]], settings: SynthConfig, rng: np.random.Generator
     ) -> None:
         self.jobs: list[_Job] = []
-        # Each of its words makes two clips, so that its share of the clips is what is wanted.
-        slow = engine_shares(settings)[_SLOW] / 2
-        self._settings = settings.model_copy(update={"shares": {**settings.shares, _SLOW: slow}})
-        self._cast, self._rng = cast, rng
+        self._settings, self._cast, self._rng = settings, cast, rng
         self._takes: Counter[str] = Counter()
 
     def add(self, word: str, split: Split, takes: int) -> None:
@@ -258,11 +260,11 @@ class _Casting:
         """``clips`` of ``words``, each as often as any other."""
         turn = 0
         while clips > 0:
-            clips -= self._add(words[turn % len(words)], split, clips) or 1
+            clips -= self._add(words[turn % len(words)], split, clips, _OTHERS) or 1
             turn += 1
 
-    def _add(self, word: str, split: Split, most: int) -> int:
-        """One clip, or two of one saying; returns how many."""
+    def _add(self, word: str, split: Split, most: int, throats: int = _THROATS) -> int:
+        """One clip, or ``throats`` of one saying; returns how many."""
         rng, voices = self._rng, self._cast[split]
         text = self._settings.text_of(word)
         if text.startswith("[["):
@@ -271,11 +273,14 @@ class _Casting:
             }
             if not voices["espeak-ng"]:
                 return 0
-        voice = pick_voice(voices, self._settings, rng)
+        # Each saying of the slow one makes several clips, so that its share of the clips is what is wanted.
+        slow = engine_shares(self._settings)[_SLOW] / throats
+        shares: dict[Engine, float] = {**self._settings.shares, _SLOW: slow}
+        voice = pick_voice(voices, self._settings.model_copy(update={"shares": shares}), rng)
         name = f"{folder_name(word)}/{voice.speaker}_nohash_"
         pitch, rate = float(rng.uniform(*_PITCH)), float(rng.uniform(*_RATE))
         said = [Utterance(voice, text, pitch, rate)]
-        if voice.engine == _SLOW and most > 1:
+        for _ in range(min(throats, most) - 1 if voice.engine == _SLOW else 0):
             # The same saying by a throat of another length, at a rate that voices have.
             low, high = (max(_PITCH[0], pitch * _RATE[0] / rate), min(_PITCH[1], pitch * _RATE[1] / rate))
             other = float(rng.uniform(low, high))
@@ -325,7 +330,7 @@ def _in_sentences(jobs: Sequence[_Job], config: Config) -> list[_Job]:
 def _unknown_words(config: Config) -> list[str]:
     """Words that are none of the keywords, nor sound like one; near ones three times."""
     settings = config.synth
-    near = settings.near_words or ([] if settings.unknown_words else list(NEAR_WORDS))
+    near = _near_words(settings)
     wanted = [w for w in [*(settings.unknown_words or OTHER_WORDS), *near] if w not in config.keywords]
     text = {w: settings.text_of(w) for w in [*wanted, *config.keywords]}
     spoken = phonemes(list(text.values()), settings.language)
@@ -337,6 +342,11 @@ def _unknown_words(config: Config) -> list[str]:
     words = list(dict.fromkeys(words))
     near = [w for w in words if w in near]
     return [*words, *near, *near]
+
+
+def _near_words(settings: SynthConfig) -> list[str]:
+    """Those of the settings, or of the usual commands where no other words are wanted at all."""
+    return settings.near_words or ([] if settings.unknown_words else list(NEAR_WORDS))
 
 
 def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
@@ -429,11 +439,13 @@ def _add_recordings(config: DataConfig, folder: Path) -> dict[str, Split]:
 
 
 def _write_noise(target: Path, jobs: Sequence[_Job], config: Config, folder: Path) -> None:
-    """Each formula noise, and babble of the training voices, in which no keyword is said."""
+    """Each formula noise, and babble of the training voices, in which no keyword is said, nor what is near one: rooms
+    are not full of such words, and how often they fire is told by itself."""
     target.mkdir()
     rng = np.random.default_rng([config.synth.seed, 1])
     for kind in noise.KINDS:
         write_wav(target / f"{kind}.wav", noise.generate(kind, _NOISE_S, rng))
-    others = [folder / job.path for job in jobs if job.split == "training" and job.word not in config.keywords]
-    some = [others[i] for i in rng.permutation(len(others))[:200]]
+    said = [job for job in jobs if job.split == "training" and job.word not in config.keywords]
+    others = [job for job in said if job.word not in _near_words(config.synth)] or said
+    some = [folder / others[i].path for i in rng.permutation(len(others))[:200]]
     write_wav(target / "babble.wav", noise.babble(read_clips(some, config.data.clip_samples), _NOISE_S, rng))

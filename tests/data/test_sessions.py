@@ -20,6 +20,7 @@ from model_pipeline.data.sessions import (
     Event,
     Plan,
     Session,
+    _means,
     generate,
     loop,
     read_sessions,
@@ -55,6 +56,12 @@ def tone(pieces: list[tuple[int, int]]) -> np.ndarray:
     for start, end in pieces:
         x[start:end] += 8000 * np.sin(np.arange(end - start) * 0.3)
     return x.astype(np.int16)
+
+
+@pytest.mark.parametrize(("n", "width"), [(5, 5), (6, 5), (400, 160), (16000, 320)])
+def test_means_in_a_row_are_those_of_a_convolution(n: int, width: int) -> None:
+    x = np.random.default_rng(n).uniform(-32768, 32767, n)
+    np.testing.assert_allclose(_means(x, width), np.convolve(x, np.ones(width) / width, "valid"), atol=1e-6)
 
 
 def test_the_pause_of_a_stop_belongs_to_the_word_and_a_far_noise_does_not() -> None:
@@ -189,6 +196,16 @@ def test_noise_without_keywords_comes_at_two_levels(dataset: Dataset) -> None:
         rms = np.sqrt((stretch.samples[number * 40000 : (number + 1) * 40000].astype(float) ** 2).mean())
         level = float(name.split(" at ")[1].split()[0])
         assert 20 * np.log10(rms / 32768) == pytest.approx(level, abs=2)
+
+
+def test_a_noise_that_is_shorter_comes_once_as_its_false_accepts_would_not(dataset: Dataset) -> None:
+    whole = {name: len(part) for (name, _), part in zip(dataset.noise, dataset.noise_part("testing"), strict=True)}
+    seconds = 1 + max(whole.values()) / 16000
+    stretch = negatives.noise(dataset, "testing", seconds=seconds)
+    ends = [*stretch.starts[1:], len(stretch.samples)]
+    for name, start, end in zip(stretch.names, stretch.starts, ends, strict=True):
+        assert end - start == whole.get(name.split(" at ")[0], int(seconds * 16000))
+        assert stretch.where(start) == (name, 0) and stretch.where(end - 1)[0] == name
 
 
 def test_a_detector_is_judged_on_other_noise_than_it_was_chosen_by(dataset: Dataset) -> None:
