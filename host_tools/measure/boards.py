@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from host_tools.boards import board_ids, load_board
+from host_tools.boards import Board, board_ids, load_board
 from host_tools.image import arduino
 from host_tools.image.build import BuildResult, build
 from host_tools.image.platformio import CoreMissing
@@ -49,27 +51,37 @@ def on_boards(model: Path, engine: str = "aot", progress: ProgressCallback | Non
     """
     report = progress or silent
     boards = [board for board in map(load_board, board_ids()) if board.kws.clock]
-    rows = []
-    for number, board in enumerate(boards):
-        report(number, len(boards), board.id)
-        verdict, memory, why_not = None, None, ""
-        with tempfile.TemporaryDirectory(prefix="kws-") as folder:
-            elf = None
-            try:
-                built = build(board.id, model, engine, folder)
-                elf = Path(built.elf)
-                memory = _memory(built)
-            except CoreMissing as error:
-                memory, why_not = _of_our_part(board.id, model, engine, error)
-            except KwsError as error:
-                why_not = str(error)
-            try:
-                verdict = realtime.check(board.id, model, engine, elf=elf)
-            except KwsError as error:
-                why_not = why_not or str(error)
-        rows.append(BoardCost(board=board.id, name=board.name, realtime=verdict, memory=memory, why_not=why_not))
+    report(0, len(boards), boards[0].id)
+    rows = [_on(boards[0], model, engine)]  # alone: the instructions that it counts are the others' too
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # compilers are processes of their own
+        try:
+            for row in pool.map(lambda board: _on(board, model, engine), boards[1:]):
+                report(len(rows), len(boards), row.board)
+                rows.append(row)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     report(len(boards), len(boards), "")
     return rows
+
+
+def _on(board: Board, model: Path, engine: str) -> BoardCost:
+    verdict, memory, why_not = None, None, ""
+    with tempfile.TemporaryDirectory(prefix="kws-") as folder:
+        elf = None
+        try:
+            built = build(board.id, model, engine, folder)
+            elf = Path(built.elf)
+            memory = _memory(built)
+        except CoreMissing as error:
+            memory, why_not = _of_our_part(board.id, model, engine, error)
+        except KwsError as error:
+            why_not = str(error)
+        try:
+            verdict = realtime.check(board.id, model, engine, elf=elf)
+        except KwsError as error:
+            why_not = why_not or str(error)
+    return BoardCost(board=board.id, name=board.name, realtime=verdict, memory=memory, why_not=why_not)
 
 
 def _memory(built: BuildResult) -> Memory:
