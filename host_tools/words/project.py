@@ -135,16 +135,19 @@ def create(
         "base": not esphome and (CODE / "model_pipeline" / "models" / "bases" / "heard.npz").is_file(),
         "teacher": importlib.util.find_spec("pyopen_wakeword") is not None,
         "babble": 0.0,
+        "epochs": 12,
         "language": language,
         "spoken": settings.spoken,
         "personal": personal,
         "esphome": esphome,
         "near_words": near_words(words, 24 if len(words) <= 4 else 12, language, settings.spoken, progress),
     }
+    if values["base"] and values["teacher"]:
+        values["epochs"] = 8
     if values["base"] and values["teacher"] and not personal:
         # Chosen for such projects (docs/own-words.md): more clips of other words pay only in more examples, and the
-        # other way round.
-        values |= {"unknown": min(5000, 800 + 700 * len(words)), "examples": 40_000, "babble": 0.33}
+        # other way round; fewer epochs pay for the examples.
+        values |= {"unknown": min(5000, 800 + 700 * len(words)), "examples": 30_000, "babble": 0.33, "epochs": 4}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         trim_blocks=True,
