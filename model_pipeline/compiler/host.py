@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import struct
 import subprocess
 import tempfile
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -197,4 +199,5 @@ def kernel_objects(compiler: str, flags: Sequence[str]) -> list[str]:
 
         return str(native.built(f"native/{source.stem}.o", command, [source, *native.headers(KERNELS)], make))
 
-    return [one(source) for source in kernel_sources()]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(one, kernel_sources()))

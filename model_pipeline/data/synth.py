@@ -56,7 +56,7 @@ _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.
 _SLOW: Final = (
     "kokoro"  # takes as long for a word as the others for fifty: each is heard again, by throats of other lengths
 )
-_THROATS, _OTHERS = 2, 6  # how often: keywords (and whatever is tested), and other words, which are many
+_TESTED, _KEYWORDS, _OTHERS = 2, 4, 6  # how often: keywords that are tested, those of training, and other words
 _PITCH, _RATE = (0.7, 1.35), (0.75, 1.35)  # of a saying, as factors
 _NOISE_S = 120  # of each; a tenth chooses the detector, another tells what to expect
 _BATCH = 24  # utterances to one worker at a time
@@ -253,7 +253,8 @@ class _Casting:
 
     def add(self, word: str, split: Split, takes: int) -> None:
         """As often as ``takes``, or not at all where no voice can say the word."""
-        while takes > 0 and (made := self._add(word, split, takes)):
+        throats = _KEYWORDS if split == "training" else _TESTED
+        while takes > 0 and (made := self._add(word, split, takes, throats)):
             takes -= made
 
     def add_in_turn(self, words: Sequence[str], split: Split, clips: int) -> None:
@@ -263,7 +264,7 @@ class _Casting:
             clips -= self._add(words[turn % len(words)], split, clips, _OTHERS) or 1
             turn += 1
 
-    def _add(self, word: str, split: Split, most: int, throats: int = _THROATS) -> int:
+    def _add(self, word: str, split: Split, most: int, throats: int) -> int:
         """One clip, or ``throats`` of one saying; returns how many."""
         rng, voices = self._rng, self._cast[split]
         text = self._settings.text_of(word)

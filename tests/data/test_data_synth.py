@@ -99,11 +99,13 @@ def test_voices_of_kokoro_are_blended_within_a_split() -> None:
 
 
 def test_what_kokoro_says_is_heard_by_several_throats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A saying costs as much as fifty of others, so each makes two clips, or six where it is of no keyword; its share
+    """A saying costs as much as fifty of others, so each makes four clips, or six where it is of no keyword; its share
     of the clips is what was asked."""
     names = [*(("kokoro", n) for n in "abcde"), *(("flite", n) for n in "vwxyz")]
     made = [voices.Voice(engine, n, f"{engine}-{n}", f"{engine}-{n}", 100) for engine, n in names]
-    config = _config("synth.shares={kokoro = 0.3, flite = 0.7}", "synth.clips_per_keyword=500")
+    config = _config(
+        "synth.shares={kokoro = 0.3, flite = 0.7}", "synth.clips_per_keyword=500", "synth.unknown_clips=500"
+    )
     cast = casting.cast_voices(made, np.random.default_rng(1))
     jobs = synth._plan(config, cast, ["cat", "dog", "cow"], np.random.default_rng(1))
     words = [job.word for job in jobs if job.split == "training"]
@@ -113,7 +115,7 @@ def test_what_kokoro_says_is_heard_by_several_throats(monkeypatch: pytest.Monkey
     assert len(slow) / len(words) == pytest.approx(0.3, abs=0.05)
     others = [job for job in slow if job.word in ("cat", "dog", "cow")]
     assert others and len(others) < len(slow)
-    for times, some in ((2, [job for job in slow if job not in others]), (6, others)):
+    for times, some in ((4, [job for job in slow if job not in others]), (6, others)):
         said = [job.utterance for job in some]
         sayings = {(u.voice.name, u.text, round(u.rate / u.pitch, 4)) for u in said}
         assert len(said) / times <= len(sayings) <= len(said) / times + 6, "but for the last clips of a word"
