@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from model_pipeline.listening.material import Material
 
 PACED_CLIPS = 8  # streamed a second time at the pace of a microphone, for the response time
-_UNITS, _PASSES = 4, 12  # of each member of a second look; more passes learn voices (docs/own-words.md)
+_UNITS = 4  # of each member of a second look
 _LOOKED_COUNTS = (2, 3)  # results in a row: one alone is surer of synthetic voices than of people
 _RELAX = 10  # times that calibration may ask for twice the wanted rate: a run ends with a detector that hears something
 
@@ -133,7 +133,7 @@ class Job:
         hidden = self.config.detector.look
         babble = self.config.scenes.babble > 0
         members, seed = max(1, hidden // _UNITS), self.config.train.seed
-        shape = LookShape(hidden=hidden, members=members, passes=_PASSES, seed=seed, babble=babble)
+        shape = LookShape(hidden=hidden, members=members, seed=seed, babble=babble)
         negative = self.not_meant("training", "speech", "noise")
         with self.copied(self.quantized, "looked") as made:
             material = Material(self.within("data"), negative, Plan(seed=shape.seed, limit=1000))
