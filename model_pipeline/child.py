@@ -207,7 +207,7 @@ def _start(module: str, arguments: Sequence[str], stdin: int | None = None) -> s
     # The threads that make examples would else wait for those of BLAS, which are as many for each of them.
     ours = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}
     if (os.cpu_count() or 1) <= 2:
-        # So small networks' operators are over before they are shared out; two of them at once take two thirds.
+        # So small networks' operators are over before they are shared out: a step takes two thirds of the time.
         ours["TF_NUM_INTRAOP_THREADS"] = "1"
     environment = {**ours, **os.environ, "PYTHONUNBUFFERED": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
     # Its own session: Ctrl-C reaches it through us alone, once.
@@ -226,11 +226,14 @@ def _start(module: str, arguments: Sequence[str], stdin: int | None = None) -> s
 def dying_with_us() -> Callable[[], None]:
     """For a child between fork and exec: SIGTERM when this process ends, even by SIGKILL (Linux's prctl,
     PR_SET_PDEATHSIG = 1; elsewhere it does nothing)."""
-    parent = os.getpid()
+    parent, prctl = os.getpid(), None
+    # Found before the fork: another thread may hold the loader's lock at it, for ever.
+    with contextlib.suppress(OSError, AttributeError):
+        prctl = ctypes.CDLL(None).prctl
 
     def call() -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        if prctl:
+            prctl(1, signal.SIGTERM)
             if os.getppid() != parent:  # it has ended already
                 os._exit(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,26 +52,34 @@ def on_boards(model: Path, engine: str = "aot", progress: ProgressCallback | Non
     """
     report = progress or silent
     boards = [board for board in map(load_board, board_ids()) if board.kws.clock]
-    report(0, len(boards), boards[0].id)
-    rows = [_on(boards[0], model, engine)]  # alone: the instructions that it counts are the others' too
+    stopped = threading.Event()
+
+    def going_on(*_: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+
+    rows = []
+    for board in boards[:1]:  # alone: what it measures of the instructions is kept, and serves the others
+        report(0, len(boards), board.id)
+        rows.append(_on(board, model, engine, going_on))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # compilers are processes of their own
         try:
-            for row in pool.map(lambda board: _on(board, model, engine), boards[1:]):
-                report(len(rows), len(boards), row.board)
+            for row in pool.map(lambda board: _on(board, model, engine, going_on), boards[1:]):
                 rows.append(row)
-        except BaseException:
+                report(len(rows), len(boards), row.board)
+        except BaseException:  # Ctrl-C reaches this thread alone
+            stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
-    report(len(boards), len(boards), "")
     return rows
 
 
-def _on(board: Board, model: Path, engine: str) -> BoardCost:
+def _on(board: Board, model: Path, engine: str, progress: ProgressCallback) -> BoardCost:
     verdict, memory, why_not = None, None, ""
     with tempfile.TemporaryDirectory(prefix="kws-") as folder:
         elf = None
         try:
-            built = build(board.id, model, engine, folder)
+            built = build(board.id, model, engine, folder, progress=progress)
             elf = Path(built.elf)
             memory = _memory(built)
         except CoreMissing as error:
@@ -78,7 +87,7 @@ def _on(board: Board, model: Path, engine: str) -> BoardCost:
         except KwsError as error:
             why_not = str(error)
         try:
-            verdict = realtime.check(board.id, model, engine, elf=elf)
+            verdict = realtime.check(board.id, model, engine, elf=elf, progress=progress)
         except KwsError as error:
             why_not = why_not or str(error)
     return BoardCost(board=board.id, name=board.name, realtime=verdict, memory=memory, why_not=why_not)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from host_tools.boards import load_board
 from host_tools.measure import boards as costs
 from host_tools.report import card
 from model_pipeline import evaluate as evaluation
@@ -15,6 +17,7 @@ from model_pipeline.data.dataset import Clip, Dataset
 from model_pipeline.errors import MissingTool
 from model_pipeline.intervals import wilson
 from model_pipeline.manifest import load_manifest, record_accuracy
+from model_pipeline.progress import ProgressCallback
 from model_pipeline.score import by_speaker
 from tests.support.listening_models import model_folder, sliding_net
 from tests.support.tiny_data import make
@@ -180,6 +183,33 @@ def test_boards_that_cannot_be_built_say_why(model: Path, monkeypatch: pytest.Mo
     rows = costs.on_boards(model)
     assert {"disco_f407vg", "nano33ble"} <= {row.board for row in rows} and "host" not in {r.board for r in rows}
     assert all(r.memory is r.realtime is None and "not installed" in r.why_not for r in rows)
+
+
+def test_ctrl_c_ends_the_builds_that_are_running(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def build(board: str, *_: object, progress: ProgressCallback, **__: object) -> None:
+        if board != last:
+            raise MissingTool("nothing to wait for")
+        try:
+            for _ in range(3000):
+                time.sleep(0.01)
+                progress(0, 1, "a file")
+        except KeyboardInterrupt:
+            ended.append(board)
+            raise
+
+    def report(done: int, total: int, text: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    last = [b for b in costs.board_ids() if load_board(b).kws.clock][2]
+    monkeypatch.setattr(costs, "build", build)
+    monkeypatch.setattr(costs.realtime, "check", lambda *_, **__: None)
+    monkeypatch.setattr(costs.os, "cpu_count", lambda: 2)
+    with pytest.raises(KeyboardInterrupt):
+        costs.on_boards(model, progress=report)
+    assert ended == [last]
 
 
 def test_the_verb_writes_the_file(
