@@ -1,18 +1,33 @@
-"""Which voices speak, and in which split: no throat is heard in two of them."""
+"""Which voices speak, in which split, and which words: no throat is heard in two splits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from model_pipeline.config import SynthConfig
 from model_pipeline.data import neural
+from model_pipeline.data.aligned import Carrier
 from model_pipeline.data.split import SPLITS, Split
-from model_pipeline.data.voices import ANY_LANGUAGE, PACKAGES, Voice, available, speaks_english
+from model_pipeline.data.voices import (
+    ANY_LANGUAGE,
+    PACKAGES,
+    Utterance,
+    Voice,
+    available,
+    reads_phonemes,
+    speaks_english,
+)
 from model_pipeline.errors import KwsError, MissingTool
+from model_pipeline.words import folder_name
 
 _ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3, "piper": 0.6}
+SLOW = "kokoro"  # takes as long for a word as the others for fifty: each is heard again, by throats of other lengths
+_TESTED, _KEYWORDS, _OTHERS = 2, 4, 6  # how often: keywords that are tested, those of training, and other words
+PITCH, RATE = (0.7, 1.35), (0.75, 1.35)  # of a saying, as factors
 _BLENDS = 60  # voices between those of Kokoro that one split has
 
 
@@ -92,9 +107,76 @@ def engine_shares(settings: SynthConfig) -> dict[str, float]:
     return {**_ENGINE_SHARES, **{str(e): share for e, share in settings.shares.items()}}
 
 
-def pick_voice(voices: dict[str, list[Voice]], settings: SynthConfig, rng: np.random.Generator) -> Voice:
-    """A random one of a split's voices, by the shares that the engines have."""
-    engines, shares = sorted(voices), engine_shares(settings)
+def pick_voice(voices: dict[str, list[Voice]], shares: Mapping[str, float], rng: np.random.Generator) -> Voice:
+    """A random one of a split's voices, by the ``shares`` of the engines; where none of those that are there has any,
+    all alike."""
+    engines = sorted(voices)
     share = np.array([shares[e] for e in engines])
-    found = voices[engines[int(rng.choice(len(engines), p=share / share.sum()))]]
+    p = share / share.sum() if share.any() else None
+    found = voices[engines[int(rng.choice(len(engines), p=p))]]
     return found[int(rng.integers(len(found)))]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip: its word, and all that is random about how it is said."""
+
+    word: str
+    split: Split
+    path: str
+    utterance: Utterance
+    level: float
+    place: float
+    carrier: Carrier | None = None  # the sentence that the word is cut out of
+    sounds: int = 0  # phonemes of the word
+
+
+class Casting:
+    """Gives each word to a random voice of the split, with all that is random about how it is said."""
+
+    def __init__(
+        self, cast: dict[Split, dict[str, list[Voice]]], settings: SynthConfig, rng: np.random.Generator
+    ) -> None:
+        self.jobs: list[Job] = []
+        self._settings, self._cast, self._rng = settings, cast, rng
+        self._shares = engine_shares(settings)
+        self._takes: Counter[str] = Counter()
+
+    def add(self, word: str, split: Split, takes: int) -> None:
+        """As often as ``takes``, or not at all where no voice can say the word."""
+        throats = _KEYWORDS if split == "training" else _TESTED
+        while takes > 0 and (made := self._add(word, split, takes, throats)):
+            takes -= made
+
+    def add_in_turn(self, words: Sequence[str], split: Split, clips: int) -> None:
+        """``clips`` of ``words`` in turn: each as often as any other, but for the throats of a saying."""
+        turn = 0
+        while clips > 0:
+            clips -= self._add(words[turn % len(words)], split, clips, _OTHERS) or 1
+            turn += 1
+
+    def _add(self, word: str, split: Split, most: int, throats: int) -> int:
+        """One clip, or ``throats`` of one saying; returns how many."""
+        rng, voices = self._rng, self._cast[split]
+        text = self._settings.text_of(word)
+        if text.startswith("[["):
+            voices = {
+                "espeak-ng": [v for v in voices.get("espeak-ng", []) if reads_phonemes(v, self._settings.language)]
+            }
+            if not voices["espeak-ng"]:
+                return 0
+        # Each saying of the slow one makes several clips, so that its share of the clips is what is wanted.
+        voice = pick_voice(voices, {**self._shares, SLOW: self._shares[SLOW] / throats}, rng)
+        name = f"{folder_name(word)}/{voice.speaker}_nohash_"
+        pitch, rate = float(rng.uniform(*PITCH)), float(rng.uniform(*RATE))
+        said = [Utterance(voice, text, pitch, rate)]
+        for _ in range(min(throats, most) - 1 if voice.engine == SLOW else 0):
+            # The same saying by a throat of another length, at a rate that voices have.
+            low, high = (max(PITCH[0], pitch * RATE[0] / rate), min(PITCH[1], pitch * RATE[1] / rate))
+            other = float(rng.uniform(low, high))
+            said.append(Utterance(voice, text, other, rate * other / pitch))
+        for spoken in said:
+            level, place = float(rng.uniform(-26, -12)), float(rng.uniform(0.3, 0.7))
+            self.jobs.append(Job(word, split, f"{name}{self._takes[name]}.wav", spoken, level, place))
+            self._takes[name] += 1
+        return len(said)

@@ -11,14 +11,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from model_pipeline.config import Config, DataConfig, SynthConfig
-from model_pipeline.config.speech import Engine
 from model_pipeline.data import noise
 from model_pipeline.data.aligned import Carrier, speak_within
 from model_pipeline.data.audio import (
@@ -31,7 +29,19 @@ from model_pipeline.data.audio import (
     write_wav,
 )
 from model_pipeline.data.carriers import carriers, cut
-from model_pipeline.data.casting import cast_of, cast_voices, engine_shares, pick_voice, voices_of, wanted_engines
+from model_pipeline.data.casting import (
+    PITCH,
+    RATE,
+    SLOW,
+    Casting,
+    Job,
+    cast_of,
+    cast_voices,
+    engine_shares,
+    pick_voice,
+    voices_of,
+    wanted_engines,
+)
 from model_pipeline.data.dataset import NOISE_FOLDER
 from model_pipeline.data.described import BySplit, EngineUsed, Synthesized
 from model_pipeline.data.importer import import_folder
@@ -53,11 +63,6 @@ from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.words import NEAR_WORDS, OTHER_WORDS, as_text, folder_name
 
 _SHARES: dict[Split, float] = {"training": 0.8, "validation": 0.1, "testing": 0.1}
-_SLOW: Final = (
-    "kokoro"  # takes as long for a word as the others for fifty: each is heard again, by throats of other lengths
-)
-_TESTED, _KEYWORDS, _OTHERS = 2, 4, 6  # how often: keywords that are tested, those of training, and other words
-_PITCH, _RATE = (0.7, 1.35), (0.75, 1.35)  # of a saying, as factors
 _NOISE_S = 120  # of each; a tenth chooses the detector, another tells what to expect
 _BATCH = 24  # utterances to one worker at a time
 FILLED = 0.92  # of a clip, at most, by a word
@@ -65,18 +70,6 @@ _MEASURED = 9  # voices that say how long a word takes
 # Of every ten takes of a word by one speaker, where a model is for him alone; the other eight are heard in training.
 _TURN = 10
 _PERSONAL: dict[int, Split] = {3: "validation", 4: "testing"}
-
-
-@dataclass(frozen=True)
-class _Job:
-    word: str
-    split: Split
-    path: str
-    utterance: Utterance
-    level: float
-    place: float
-    carrier: Carrier | None = None  # the sentence that the word is cut out of
-    sounds: int = 0  # phonemes of the word
 
 
 def synthesize(config: Config, out: Path, progress: ProgressCallback | None = None) -> Synthesized:
@@ -154,7 +147,7 @@ def held_out_clips(
     """
     report = progress or silent
     rng = np.random.default_rng(settings.seed)
-    casting = _Casting(cast_voices(voices_of(settings), rng), settings, rng)
+    casting = Casting(cast_voices(voices_of(settings), rng), settings, rng)
     for word in words:
         casting.add(word, "testing", takes)
     with tempfile.TemporaryDirectory(prefix="kws_near_") as name:
@@ -179,21 +172,21 @@ def said_alike(
     """
     rng = np.random.default_rng([settings.seed, 31])
     voices = cast_of(settings)["training"]
-    voices = {engine: found for engine, found in voices.items() if engine != _SLOW} or voices
-    shared = []
+    voices = {engine: found for engine, found in voices.items() if engine != SLOW} or voices
+    shared, shares = [], engine_shares(settings)
     for _ in range(takes):
-        voice = pick_voice(voices, settings, rng)
+        voice = pick_voice(voices, shares, rng)
         if voice.engine == "espeak-ng":  # one that reads phonemes, which a text may be written in
             able = [v for v in voices["espeak-ng"] if reads_phonemes(v, settings.language)] or [voice]
             voice = able[int(rng.integers(len(able)))]
-        shared.append((voice, float(rng.uniform(*_PITCH)), float(rng.uniform(*_RATE))))
+        shared.append((voice, float(rng.uniform(*PITCH)), float(rng.uniform(*RATE))))
     jobs = []
     for number, text in enumerate(texts):
         for take, (voice, pitch, rate) in enumerate(shared):
             if text.startswith("[[") and not reads_phonemes(voice, settings.language):
                 continue
             saying = Utterance(voice, as_text(text), pitch, rate)
-            jobs.append(_Job(f"text {number}", "training", f"text_{number}/{take:03}.wav", saying, -20.0, 0.5))
+            jobs.append(Job(f"text {number}", "training", f"text_{number}/{take:03}.wav", saying, -20.0, 0.5))
     with tempfile.TemporaryDirectory(prefix="kws_say_") as name:
         folder = Path(name)
         _speak_all(jobs, folder, progress or silent, length)
@@ -222,7 +215,7 @@ def seconds_of(words: Sequence[str], settings: SynthConfig) -> dict[str, float]:
         return {word: float(np.median(lengths)) / SAMPLE_RATE for word, lengths in found if lengths}
 
 
-def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback, length: int) -> tuple[int, int]:
+def _speak_all(jobs: Sequence[Job], folder: Path, report: ProgressCallback, length: int) -> tuple[int, int]:
     """Writes all clips, of ``length`` samples; returns how many the engines said nothing for, and how many were cut out
     of sentences."""
     for word in {job.word for job in jobs}:
@@ -241,63 +234,11 @@ def _speak_all(jobs: Sequence[_Job], folder: Path, report: ProgressCallback, len
     return failed, within
 
 
-class _Casting:
-    """Gives each word to a random voice of the split, with all that is random about how it is said."""
-
-    def __init__(
-        self, cast: dict[Split, dict[str, list[Voice]]], settings: SynthConfig, rng: np.random.Generator
-    ) -> None:
-        self.jobs: list[_Job] = []
-        self._settings, self._cast, self._rng = settings, cast, rng
-        self._takes: Counter[str] = Counter()
-
-    def add(self, word: str, split: Split, takes: int) -> None:
-        """As often as ``takes``, or not at all where no voice can say the word."""
-        throats = _KEYWORDS if split == "training" else _TESTED
-        while takes > 0 and (made := self._add(word, split, takes, throats)):
-            takes -= made
-
-    def add_in_turn(self, words: Sequence[str], split: Split, clips: int) -> None:
-        """``clips`` of ``words``, each as often as any other."""
-        turn = 0
-        while clips > 0:
-            clips -= self._add(words[turn % len(words)], split, clips, _OTHERS) or 1
-            turn += 1
-
-    def _add(self, word: str, split: Split, most: int, throats: int) -> int:
-        """One clip, or ``throats`` of one saying; returns how many."""
-        rng, voices = self._rng, self._cast[split]
-        text = self._settings.text_of(word)
-        if text.startswith("[["):
-            voices = {
-                "espeak-ng": [v for v in voices.get("espeak-ng", []) if reads_phonemes(v, self._settings.language)]
-            }
-            if not voices["espeak-ng"]:
-                return 0
-        # Each saying of the slow one makes several clips, so that its share of the clips is what is wanted.
-        slow = engine_shares(self._settings)[_SLOW] / throats
-        shares: dict[Engine, float] = {**self._settings.shares, _SLOW: slow}
-        voice = pick_voice(voices, self._settings.model_copy(update={"shares": shares}), rng)
-        name = f"{folder_name(word)}/{voice.speaker}_nohash_"
-        pitch, rate = float(rng.uniform(*_PITCH)), float(rng.uniform(*_RATE))
-        said = [Utterance(voice, text, pitch, rate)]
-        for _ in range(min(throats, most) - 1 if voice.engine == _SLOW else 0):
-            # The same saying by a throat of another length, at a rate that voices have.
-            low, high = (max(_PITCH[0], pitch * _RATE[0] / rate), min(_PITCH[1], pitch * _RATE[1] / rate))
-            other = float(rng.uniform(low, high))
-            said.append(Utterance(voice, text, other, rate * other / pitch))
-        for spoken in said:
-            level, place = float(rng.uniform(-26, -12)), float(rng.uniform(0.3, 0.7))
-            self.jobs.append(_Job(word, split, f"{name}{self._takes[name]}.wav", spoken, level, place))
-            self._takes[name] += 1
-        return len(said)
-
-
 def _plan(
     config: Config, cast: dict[Split, dict[str, list[Voice]]], unknown: Sequence[str], rng: np.random.Generator
-) -> list[_Job]:
+) -> list[Job]:
     """Every clip that will be made, with all that is random about it."""
-    casting = _Casting(cast, config.synth, rng)
+    casting = Casting(cast, config.synth, rng)
     for split, share in _SHARES.items():
         for word in config.keywords:
             casting.add(word, split, max(1, round(config.synth.clips_per_keyword * share)))
@@ -307,7 +248,7 @@ def _plan(
     return casting.jobs
 
 
-def _in_sentences(jobs: Sequence[_Job], config: Config) -> list[_Job]:
+def _in_sentences(jobs: Sequence[Job], config: Config) -> list[Job]:
     """Some of the jobs of training, of keywords and other words alike, within sentences. Nothing else of them changes,
     nor of the rest; two clips of one saying stay so."""
     rng = np.random.default_rng([config.synth.seed, 29])
@@ -350,9 +291,9 @@ def _near_words(settings: SynthConfig) -> list[str]:
     return settings.near_words or ([] if settings.unknown_words else list(NEAR_WORDS))
 
 
-def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
+def _batches(jobs: Sequence[Job]) -> list[list[Job]]:
     """Jobs of one engine together: festival speaks many in one process."""
-    by_engine: dict[str, list[_Job]] = {}
+    by_engine: dict[str, list[Job]] = {}
     for job in jobs:
         by_engine.setdefault(job.utterance.voice.engine, []).append(job)
     # The slowest come first, so that the cores end together.
@@ -361,7 +302,7 @@ def _batches(jobs: Sequence[_Job]) -> list[list[_Job]]:
     return [group[i : i + _BATCH] for group in order for i in range(0, len(group), _BATCH)]
 
 
-def _make(jobs: Sequence[_Job], folder: Path, length: int) -> tuple[int, int]:
+def _make(jobs: Sequence[Job], folder: Path, length: int) -> tuple[int, int]:
     """Speaks and writes a batch; what fills more of a clip than it may is spoken faster, and what can't be cut out of
     its sentence by itself. Returns how many the engine said nothing for, and how many were cut out."""
     longest = int(FILLED * length)
@@ -439,7 +380,7 @@ def _add_recordings(config: DataConfig, folder: Path) -> dict[str, Split]:
     return own
 
 
-def _write_noise(target: Path, jobs: Sequence[_Job], config: Config, folder: Path) -> None:
+def _write_noise(target: Path, jobs: Sequence[Job], config: Config, folder: Path) -> None:
     """Each formula noise, and babble of the training voices, in which no keyword is said, nor what is near one: rooms
     are not full of such words, and how often they fire is told by itself."""
     target.mkdir()

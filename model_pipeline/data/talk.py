@@ -19,7 +19,7 @@ import numpy as np
 
 from model_pipeline.config import Config
 from model_pipeline.data.audio import SAMPLE_RATE, to_int16, write_wav
-from model_pipeline.data.casting import cast_of, pick_voice
+from model_pipeline.data.casting import cast_of, engine_shares, pick_voice
 from model_pipeline.data.dataset import read_description
 from model_pipeline.data.described import Talk
 from model_pipeline.data.split import Split
@@ -59,13 +59,13 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
     c, rng = config.talk, np.random.default_rng([config.synth.seed, 11])
     texts, used = _texts(config, rng)
     cast = cast_of(config.synth)
-    settings = config.synth.model_copy(update={"shares": {**config.synth.shares, **c.shares}})
+    engines = engine_shares(config.synth.model_copy(update={"shares": {**config.synth.shares, **c.shares}}))
     shares: dict[Split, float] = {"training": 1 - c.held_out, "validation": c.held_out}
     lines: list[_Line] = []
     takes: Counter[str] = Counter()
     for split, share in shares.items():
         for _ in range(max(1, round(c.sentences * share))):
-            voice = pick_voice(cast[split], settings, rng)
+            voice = pick_voice(cast[split], engines, rng)
             name = f"{split}/{voice.speaker}_nohash_"
             spoken = Utterance(
                 voice, texts[len(lines) % len(texts)], float(rng.uniform(0.75, 1.3)), float(rng.uniform(0.85, 1.35))

@@ -54,6 +54,33 @@ def test_no_keyword_is_said_in_the_babble(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @needs_espeak
+def test_near_words_are_not_in_the_babble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[np.ndarray] = []
+    real = synth.noise.babble
+    monkeypatch.setattr(synth.noise, "babble", lambda clips, *rest: heard.append(clips) or real(clips, *rest))
+    config = _config(
+        'synth.engines=["espeak-ng"]',
+        'synth.near_words=["note"]',
+        'synth.unknown_words=["cat", "banana"]',
+        "synth.unknown_clips=30",
+    )
+    synthesize(config, tmp_path / "data")
+    dataset = Dataset.open(tmp_path / "data", config.keywords)
+    others = [c for c in dataset.clips("training") if c.label == dataset.unknown]
+    assert {c.word for c in others} == {"note", "cat", "banana"}
+    wanted = [c for c in others if c.word != "note"]
+    assert {c.tobytes() for c in heard[0]} == {c.tobytes() for c in dataset.audio(wanted)}
+
+
+def test_voices_whose_engine_has_no_share_speak_where_there_are_no_others() -> None:
+    one = {"kokoro": [voices.Voice("kokoro", "a", "kokoro-a", "kokoro-a", 0)]}
+    rng = np.random.default_rng(1)
+    assert casting.pick_voice(one, {"kokoro": 0.0}, rng) == one["kokoro"][0]
+    two = {**one, "flite": [voices.Voice("flite", "b", "flite-b", "flite-b", 0)]}
+    assert {casting.pick_voice(two, {"kokoro": 0.0, "flite": 0.1}, rng).engine for _ in range(50)} == {"flite"}
+
+
+@needs_espeak
 def test_no_voice_is_heard_in_two_splits(tmp_path: Path) -> None:
     config = _config()
     synthesize(config, tmp_path / "data")
