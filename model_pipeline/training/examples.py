@@ -80,6 +80,8 @@ def _examples(config: Config, sources: Sources, report: ProgressCallback) -> Exa
     parts: list[Any] = [recipe, config.frontend.model_dump(mode="json"), config.keywords]
     if config.data.clip_ms != CLIP_MS:
         parts.append(config.data.clip_ms)
+    if not config.frontend.settles:
+        parts.append(BRIEF)
     parts += [d.content_hash() for d in (sources.dataset, sources.extra) if d]
     parts += [corpus.content_hash for corpus in sources.corpora]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()

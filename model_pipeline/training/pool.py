@@ -32,7 +32,7 @@ from model_pipeline.training.scenes import NONE, Scenes
 
 Batch = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.float32]]
 Answer = Callable[[NDArray[np.int16]], NDArray]
-PART = 500  # scenes made at once: 60 MB
+PART = 500  # scenes made at once: 60 MB at the most
 _STATE = "pool.json"
 _MADE = (_STATE, "features.npy", "labels.npy", "heard.npy", "logits.npy", "teacher.keras")
 _BELOW = 5.0  # a keyword is at most so probable (e^-5, under 1 %) where there is none

@@ -1,5 +1,5 @@
 """Training examples as a device hears them: a word, connected speech or noise in the window that ends a scene, after
-whatever came in the three seconds before it, in a room, in noise, at some level.
+whatever came in the seconds before it (`CONTEXT`), in a room, in noise, at some level.
 
 A clip by itself, from a fresh front end, is only one of the ways in which a model meets a word. In a stream the front
 end's noise estimate has long settled, another word was said just before, and the word ends anywhere in the window.
@@ -278,7 +278,7 @@ class Scenes:
         return word, first, min(last, len(word))
 
     def _start(self, rng: np.random.Generator) -> int:
-        """Where the front end was reset: three seconds ago, one, or just now."""
+        """Where the front end was reset: at the scene's begin, a second before the window, or just now."""
         return (0, self.context - BRIEF, self.context)[int(rng.choice(3, p=(0.45, 0.35, 0.2)))]
 
     def _draw(self, rng: np.random.Generator) -> Samples:
