@@ -21,7 +21,7 @@ from model_pipeline.progress import ProgressCallback
 from model_pipeline.rate import CLIP_MS
 from model_pipeline.training.mine import mine
 from model_pipeline.training.pool import PART, Answer, Answers, Examples, Kept, Pool
-from model_pipeline.training.scenes import BRIEF, CONTEXT, Scenes, Sounds, response
+from model_pipeline.training.scenes import BRIEF, CONTEXT, Scenes, Sounds, Surroundings, response
 from model_pipeline.training.sources import Sources, extra_data, labelled, open_corpora, open_dataset, read_speech
 from model_pipeline.words import word_key
 
@@ -199,4 +199,4 @@ def _scenes(config: Config, sources: Sources, report: ProgressCallback, *, clips
         if first is not None:
             often[speech.names[first]] = factor
     context = CONTEXT if config.frontend.settles else BRIEF
-    return Scenes(speech, dataset.unknown, noise, connected, c, rooms, often, context)
+    return Scenes(speech, dataset.unknown, Surroundings(noise, connected, rooms), c, often, context)

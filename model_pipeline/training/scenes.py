@@ -44,6 +44,16 @@ class Sounds:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What words are said among: sources of noise, of connected speech without keywords, and of rooms' impulse
+    responses, float32 [m] each at 16 kHz (`response`). The latter two may be empty."""
+
+    noise: Sequence[Sounds]
+    connected: Sequence[Sounds] = ()
+    rooms: Sequence[Sequence[Samples]] = ()
+
+
+@dataclass(frozen=True)
 class Scene:
     """float32 [`Scenes.length`] in int16 units; the front end is reset at sample ``start``; ``label`` or `NONE`;
     ``sure``: there is no keyword in the window, whatever a teacher says."""
@@ -58,9 +68,6 @@ class Scenes:
     """Draws scenes. ``unknown`` is the label of other words; silence is the one after it.
 
     Args:
-        noise: sources of noise.
-        connected: sources of connected speech without keywords; may be empty.
-        rooms: impulse responses by source, float32 [m] each at 16 kHz (`response`); may be empty.
         often: for each of ``speech.names``' numbers, how much more often than others it is drawn; None: as they are.
         context: samples before the window, at least `BRIEF`.
     """
@@ -69,10 +76,8 @@ class Scenes:
         self,
         speech: Speech,
         unknown: int,
-        noise: Sequence[Sounds],
-        connected: Sequence[Sounds],
+        around: Surroundings,
         config: ScenesConfig,
-        rooms: Sequence[Sequence[Samples]] = (),
         often: NDArray[np.float64] | None = None,
         context: int = CONTEXT,
     ) -> None:
@@ -80,11 +85,12 @@ class Scenes:
         self.window = int(speech.audio.shape[1])  # samples: as long as a clip
         self.length = self.context + self.window
         self._spans = speech.spans()
-        self._noise = [[np.resize(n, max(len(n), self.length + SAMPLE_RATE)) for n in s.recordings] for s in noise]
-        self._noise_share = _shares([s.weight for s in noise])
-        self._rooms, self._often = [list(r) for r in rooms if len(r)], often
+        least = self.length + SAMPLE_RATE
+        self._noise = [[np.resize(n, max(len(n), least)) for n in s.recordings] for s in around.noise]
+        self._noise_share = _shares([s.weight for s in around.noise])
+        self._rooms, self._often = [list(r) for r in around.rooms if len(r)], often
         # A speed of at most 1.15 needs so much of a recording; short ones are joined.
-        self._talk = [s for s in connected if sum(len(r) for r in s.recordings)]
+        self._talk = [s for s in around.connected if sum(len(r) for r in s.recordings)]
         self._connected = [np.concatenate(list(s.recordings)) for s in self._talk]
         self._connected = [np.resize(j, max(len(j), 2 * self.length)) for j in self._connected]
         self._talk_share = _shares([s.weight for s in self._talk])

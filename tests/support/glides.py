@@ -6,7 +6,7 @@ import numpy as np
 
 from model_pipeline.config import ScenesConfig
 from model_pipeline.training.clips import Speech
-from model_pipeline.training.scenes import Scenes, Sounds
+from model_pipeline.training.scenes import Scenes, Sounds, Surroundings
 from tests.support import tiny_data
 
 UNKNOWN, SILENCE = 2, 3
@@ -26,4 +26,4 @@ def scenes(speech: Speech, talk: bool = True, **config: float | tuple[float, flo
     rng = np.random.default_rng(4)
     noise = [Sounds([np.round(500 * rng.standard_normal(16000 * n)).astype(np.int16) for n in (2, 9)])]
     talking = [Sounds([np.concatenate([np.roll(c, 100 * i) for i in range(3) for c in speech.audio[:9]])])]
-    return Scenes(speech, UNKNOWN, noise, talking if talk else [], ScenesConfig.model_validate(config))
+    return Scenes(speech, UNKNOWN, Surroundings(noise, talking if talk else ()), ScenesConfig.model_validate(config))

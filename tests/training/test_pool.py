@@ -20,7 +20,7 @@ from model_pipeline.features import clip_features, quantize
 from model_pipeline.manifest import input_scale
 from model_pipeline.training.clips import Speech
 from model_pipeline.training.pool import Examples, Pool, PoolStream, corrected, mixed, trusted
-from model_pipeline.training.scenes import BRIEF, NONE, Scenes, Sounds
+from model_pipeline.training.scenes import BRIEF, NONE, Scenes, Sounds, Surroundings
 from tests.support.glides import UNKNOWN, glides, scenes
 
 
@@ -144,7 +144,7 @@ def test_a_front_end_that_forgets_is_given_no_past_and_makes_the_same_of_it(tmp_
     frontend = FrontendConfig(noise_reduction=False, pcan=False, feature_max=36)
     assert not frontend.settles and FrontendConfig().settles and FrontendConfig(pcan=False).settles
     noise = [Sounds([np.arange(-16000, 16000, dtype=np.int16)])]
-    maker = Scenes(speech, UNKNOWN, noise, [], ScenesConfig(), context=BRIEF)
+    maker = Scenes(speech, UNKNOWN, Surroundings(noise), ScenesConfig(), context=BRIEF)
     pool = Pool(tmp_path)
     pool.make(Examples("k", lambda: maker, frontend, 1), 40, lambda done, total, text: None)
     rng = np.random.default_rng([1, 0])

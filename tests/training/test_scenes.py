@@ -31,6 +31,7 @@ from model_pipeline.training.scenes import (
     Samples,
     Scenes,
     Sounds,
+    Surroundings,
     _convolved,
     _place,
     response,
@@ -125,14 +126,14 @@ def test_it_is_sure_that_no_keyword_is_said_where_the_label_or_the_corpus_says_s
     assert np.array_equal(sure, labels == SILENCE)
     doubtful = Sounds(scenes(speech)._talk[0].recordings, sure=False)
     noise = [Sounds([np.ones(32000, np.int16)])]
-    maker = Scenes(speech, UNKNOWN, noise, [doubtful], ScenesConfig())
+    maker = Scenes(speech, UNKNOWN, Surroundings(noise, [doubtful]), ScenesConfig())
     assert not maker.make([-1] * 20, rng)[3].any()
 
 
 def test_corpora_are_drawn_by_their_weights(speech: Speech) -> None:
     loud, soft = (np.tile(np.array([level, -level], np.int16), 64000) for level in (8000, 1))
     noise = [Sounds([loud], weight=3.0), Sounds([soft] * 20, weight=1.0)]
-    maker = Scenes(speech, UNKNOWN, noise, [], ScenesConfig())
+    maker = Scenes(speech, UNKNOWN, Surroundings(noise), ScenesConfig())
     rng = np.random.default_rng(6)
     share = np.mean([np.abs(maker._draw(rng)).max() > 100 for _ in range(400)])
     assert share == pytest.approx(0.75, abs=0.08)
@@ -222,7 +223,7 @@ def test_words_may_be_drawn_more_often(speech: Speech) -> None:
     names = np.where(np.arange(24) >= 16, 2 + np.arange(24) % 2, speech.labels)  # two other words
     two = Speech(speech.audio, speech.labels, names, np.zeros(24, bool))
     often = np.array([1.0, 1.0, 1.0, 4.0])
-    maker = Scenes(two, UNKNOWN, [Sounds([np.ones(32000, np.int16)])], [], ScenesConfig(), (), often)
+    maker = Scenes(two, UNKNOWN, Surroundings([Sounds([np.ones(32000, np.int16)])]), ScenesConfig(), often)
     plan = maker.plan(4000, np.random.default_rng(7))
     drawn = np.bincount(names[plan[plan >= 0]], minlength=4)
     assert drawn[3] / drawn[2] == pytest.approx(4.0, rel=0.25)
@@ -233,9 +234,8 @@ def test_a_measured_response_keeps_the_level_and_adds_its_echo(speech: Speech) -
     impulse[100], impulse[2100] = 20000, 10000
     cut = response(impulse)
     assert cut[16] == pytest.approx(2 * cut[2016], rel=1e-3) and np.sum(cut**2) == pytest.approx(1.0, abs=1e-3)
-    maker = Scenes(
-        speech, UNKNOWN, [Sounds([np.ones(32000, np.int16)])], [], ScenesConfig(room=1.0, measured=1.0), [[cut]]
-    )
+    around = Surroundings([Sounds([np.ones(32000, np.int16)])], rooms=[[cut]])
+    maker = Scenes(speech, UNKNOWN, around, ScenesConfig(room=1.0, measured=1.0))
     track = np.zeros(SCENE, np.float32)
     track[20000] = 1e4
     wet = maker._room(track, np.random.default_rng(8))
@@ -265,7 +265,7 @@ def test_hard_places_are_where_the_network_is_sure_of_a_keyword(speech: Speech) 
     assert len(found) >= 2
     ends = (48000 + 16000, 2 * 48000 + 32000)
     assert all(min(abs(at - end) for end in ends) < 16000 for at in found)
-    maker = Scenes(speech, UNKNOWN, [Sounds([quiet])], [source], ScenesConfig())
+    maker = Scenes(speech, UNKNOWN, Surroundings([Sounds([quiet])], [source]), ScenesConfig())
     assert maker.hard_places == 0
     maker.mine(lambda sounds: mine(logits, sounds, frontend, 49, 0.5, lambda done, total, text: None))
     assert maker.hard_places == len(found)
