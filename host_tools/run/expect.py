@@ -37,7 +37,9 @@ def expect(
     near = None
     if config.measure.near_takes:
         try:
-            near = evaluate_near(model, config.synth.near_words, config.measure.near_takes, config.synth, progress)
+            synth = config.synth
+            said = data if config.data.source == "synth" and synth.near_words else None
+            near = evaluate_near(model, synth.near_words, config.measure.near_takes, synth, progress, data=said)
         except MissingTool as error:
             progress(0, 1, str(error))
     return Expectation(streaming=heard, near=near, boards=costs.on_boards(exported, config.engine, progress))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import sys
 import tempfile
 import wave
 from collections.abc import Sequence
@@ -23,13 +22,14 @@ from pathlib import Path
 
 import numpy as np
 
-from model_pipeline.data import espeak_words, neural
+from model_pipeline.data import neural
 from model_pipeline.data.audio import SAMPLE_RATE
 from model_pipeline.data.voices import (
     Utterance,
     Voice,
     command_of,
-    espeak_values,
+    espeak_job,
+    espeak_library,
     festival_lines,
     load_spoken,
     plain_scheme,
@@ -99,14 +99,12 @@ def _sentence(utterance: Utterance, carrier: Carrier) -> Utterance:
 
 
 def _espeak(utterances: Sequence[Utterance], carriers: Sequence[Carrier], paths: Sequence[Path]) -> list[_Span]:
-    jobs = []
-    for utterance, carrier, path in zip(utterances, carriers, paths, strict=True):
-        pitch, rate = espeak_values(utterance)
-        text = _sentence(utterance, carrier).text
-        jobs.append({"voice": utterance.voice.name, "pitch": pitch, "rate": rate, "text": text, "file": str(path)})
-    command = [sys.executable, "-I", espeak_words.__file__]
+    jobs = [
+        espeak_job(utterance, _sentence(utterance, carrier).text, path)
+        for utterance, carrier, path in zip(utterances, carriers, paths, strict=True)
+    ]
     try:
-        lines = run_engine(command, text=json.dumps(jobs)).splitlines()
+        lines = run_engine(espeak_library(), text=json.dumps(jobs)).splitlines()
     except KwsError:
         # Without its library, or with one of another kind, the command still says words by themselves.
         return [None] * len(jobs)

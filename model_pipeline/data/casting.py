@@ -26,7 +26,7 @@ from model_pipeline.words import folder_name
 
 _ENGINE_SHARES = {"espeak-ng": 0.6, "flite": 0.24, "festival": 0.16, "kokoro": 0.25, "hibari": 0.3, "piper": 0.6}
 SLOW = "kokoro"  # takes as long for a word as the others for fifty: each is heard again, by throats of other lengths
-_TESTED, _KEYWORDS, _OTHERS = 2, 4, 6  # how often: keywords that are tested, those of training, and other words
+_TESTED, _KEYWORDS, _OTHERS = 2, 4, 6  # how often: what is tested, and of training keywords and other words
 PITCH, RATE = (0.7, 1.35), (0.75, 1.35)  # of a saying, as factors
 _BLENDS = 60  # voices between those of Kokoro that one split has
 
@@ -150,9 +150,9 @@ class Casting:
 
     def add_in_turn(self, words: Sequence[str], split: Split, clips: int) -> None:
         """``clips`` of ``words`` in turn: each as often as any other, but for the throats of a saying."""
-        turn = 0
+        turn, throats = 0, _OTHERS if split == "training" else _TESTED
         while clips > 0:
-            clips -= self._add(words[turn % len(words)], split, clips, _OTHERS) or 1
+            clips -= self._add(words[turn % len(words)], split, clips, throats) or 1
             turn += 1
 
     def _add(self, word: str, split: Split, most: int, throats: int) -> int:

@@ -17,6 +17,7 @@ from model_pipeline.data.dataset import Clip, Dataset, read_description
 from model_pipeline.data.near import homophones, near_words
 from model_pipeline.data.split import Split
 from model_pipeline.data.synth import held_out_clips
+from model_pipeline.data.voices import group_of
 from model_pipeline.errors import KwsError
 from model_pipeline.files import damaged
 from model_pipeline.intervals import Share
@@ -42,14 +43,16 @@ def evaluate_near(
     progress: ProgressCallback | None = None,
     *,
     record: bool = False,
+    data: Path | None = None,
 ) -> Near:
     """
     Args:
         words: what is said beside the keywords; none: chosen by sound (`data.near.near_words`).
-        takes: of each word, by random voices; of a keyword four times as many.
+        takes: of each word, by random voices; of a keyword four times as many. At most, of ``data``.
         synth: the settings that the training speech was made by, so that its voices are not heard here; None: those of
             the manifest, if it has any.
         record: write the figures into ``model.json``.
+        data: a data folder whose test split has voices that were held out say these words; None: they say them now.
 
     Raises:
         MissingTool: no synthesiser. KwsError: none of the words can be said.
@@ -62,7 +65,11 @@ def evaluate_near(
     near = list(words) or [word for found in chosen.values() for word in found]
     like = homophones(keywords, words, settings.language, settings.spoken)
     near = [word for word in dict.fromkeys(near) if word not in like and word not in keywords]
-    clips, spoken = held_out_clips([*keywords * _MORE, *near], takes, settings, progress, samples_of(manifest.clip_ms))
+    if data:
+        clips, spoken = _test_clips(Dataset.open(data, keywords, clip_ms=manifest.clip_ms), near, takes)
+    else:
+        length = samples_of(manifest.clip_ms)
+        clips, spoken = held_out_clips([*keywords * _MORE, *near], takes, settings, progress, length)
     if not spoken:
         raise KwsError("no voice can say these words")
     heard = _listen(recogniser, clips, progress)
@@ -81,6 +88,20 @@ def evaluate_near(
     if record:
         record_accuracy(model, "near", result.model_dump(mode="json", exclude={"model", "name"}))
     return result
+
+
+def _test_clips(dataset: Dataset, near: Sequence[str], takes: int) -> tuple[np.ndarray, list[str]]:
+    """As `held_out_clips`, of the test split but for what people said."""
+    word_of = {folder_name(word): word for word in near}
+    clips = dataset.clips("testing")
+    found: dict[str, list[Clip]] = {}
+    for i in np.random.default_rng(1).permutation(len(clips)):
+        clip = clips[i]
+        word = dataset.keywords[clip.label] if clip.label < dataset.unknown else word_of.get(clip.word)
+        if word and group_of(clip.speaker) != "people":
+            found.setdefault(word, []).append(clip)
+    chosen = [(word, c) for word, said in found.items() for c in said[: takes if word in near else _MORE * takes]]
+    return dataset.audio([clip for _, clip in chosen]), [word for word, _ in chosen]
 
 
 def settings_of(manifest: Manifest, data: Path | None = None) -> SynthConfig:

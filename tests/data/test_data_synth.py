@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -148,6 +150,12 @@ def test_what_kokoro_says_is_heard_by_several_throats(monkeypatch: pytest.Monkey
         assert len(said) / times <= len(sayings) <= len(said) / times + 6, "but for the last clips of a word"
         assert all(0.69 < u.pitch < 1.36 and 0.74 < u.rate < 1.36 for u in said)
 
+    # What is tested is counted in intervals, for which clips of one saying are not as good as others: two at most.
+    tested = [job for job in jobs if job.split != "training" and job.utterance.voice.engine == "kokoro"]
+    assert {"no", "cat"} < {job.word for job in tested}
+    one = Counter((j.word, j.utterance.voice.name, round(j.utterance.rate / j.utterance.pitch, 4)) for j in tested)
+    assert max(one.values()) == 2
+
     calls: list[tuple[str, str, float]] = []
     monkeypatch.setattr(neural, "_hibari", lambda: SimpleNamespace(phonemize=lambda text: [text]))
     real = lambda values: calls.append((0,)) or [np.zeros(2400, np.float32)]  # noqa: E731
@@ -207,6 +215,38 @@ def test_an_engine_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     with pytest.raises(KwsError, match="no such voice"):
         synthesize(_config(), tmp_path / "data")
     assert not list(tmp_path.iterdir())
+
+
+@needs_espeak
+def test_espeaks_library_says_what_its_command_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first to the bit, the others but for the phase that each begins with; each alike whenever it is said."""
+    names = ("en-us+f2", "en-gb+m3", "en-us+f2", "en-gb-scotland+max")
+    made = [voices.Voice("espeak-ng", n, f"espeak-{n}", n, 0.0) for n in names]
+    said = [
+        voices.Utterance(v, t, 0.9, 1.1) for v, t in zip(made, ["seven", "nope", "[[g|'oU]]", "a goat"], strict=True)
+    ]
+    commands: list[str] = []
+    real = voices.run_engine
+    monkeypatch.setattr(voices, "run_engine", lambda c, *rest: commands.append(Path(c[0]).name) or real(c, *rest))
+    together, again = voices.speak(said), voices.speak(said)
+    if "espeak-ng" in commands:
+        pytest.skip("espeak-ng's library is not here, only its command")
+    monkeypatch.setattr(voices, "_espeak_together", lambda *_: False)
+    alone = voices.speak(said)
+    assert len(commands) == 2 + len(said)
+    for number, (a, b, c) in enumerate(zip(together, again, alone, strict=True)):
+        assert a is not None and b is not None and c is not None and np.array_equal(a, b)
+        one, other = synth._trim(a), synth._trim(c)  # the silence in front depends on what was said before
+        assert len(one) == pytest.approx(len(other), abs=320) and np.std(one) == pytest.approx(np.std(other), rel=0.1)
+        assert number or np.array_equal(a, c)
+
+
+@needs_espeak
+def test_without_espeaks_library_its_command_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voices, "espeak_library", lambda: [sys.executable, "-c", "raise SystemExit(3)"])
+    good = voices.Voice("espeak-ng", "en-us+f2", "espeak-x", "x", 0.0)
+    spoken = voices.speak([voices.Utterance(good, "yes", 1.0, 1.0)])[0]
+    assert spoken is not None and len(spoken) > 3000
 
 
 @needs_espeak

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -229,6 +230,29 @@ def test_what_fires_is_counted_at_the_word_that_was_said(tmp_path: Path, monkeyp
         assert sum(row.heard.values()) >= row.fired.count and set(row.heard) <= {"yes", "no", "up"}
     recorded = load_manifest(model).accuracy["near"]
     assert recorded["near"] == result.model_dump(mode="json")["near"] and recorded["detector"]["stride_hops"] == 5
+
+
+def test_near_words_of_a_test_split_are_those_that_its_voices_said(tmp_path: Path) -> None:
+    """As many takes as were asked for, by synthesisers alone, and what is written in phonemes under its own name."""
+    rng = np.random.default_rng(5)
+    said = {"yes": 9, "no": 1, "up": 2, "yet": 3, folder_name("[[n|'E]]"): 2, "nose": 2}
+    names = [f"{word}/espeak-v{i}_nohash_0.wav" for word, count in said.items() for i in range(count)]
+    people = ["yes/ab12cd34_nohash_0.wav", "yet/ab12cd34_nohash_0.wav"]
+    trained = ["yes/espeak-t_nohash_0.wav", "yet/espeak-t_nohash_0.wav"]
+    for name in (*names, *people, *trained):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "data" / name, rng.integers(-9000, 9000, 16000).astype(np.int16), 16000)
+    (tmp_path / "data" / "testing_list.txt").write_text("\n".join((*names, *people)))
+    (tmp_path / "data" / "validation_list.txt").write_text("")
+    model = model_folder(tmp_path / "model", sliding_net(), ["yes", "no", "up", "unknown", "silence"])
+    words = ["yet", "[[n|'E]]", "nope"]
+    result = evaluation.evaluate_near(model, words, 2, SynthConfig(), data=tmp_path / "data")
+    assert {row.word: row.takes for row in result.near} == {"yet": 2, "[[n|'E]]": 2, "nope": 0}
+    assert {row.word: row.takes for row in result.keywords} == {"yes": 8, "no": 1, "up": 2}
+    assert result.fired.total == 4
+    with pytest.raises(KwsError, match="no voice can say"):
+        (tmp_path / "data" / "testing_list.txt").write_text(people[0])
+        evaluation.evaluate_near(model, words, 2, SynthConfig(), data=tmp_path / "data")
 
 
 def test_a_detection_belongs_to_the_clip_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
