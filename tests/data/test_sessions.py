@@ -20,7 +20,7 @@ from model_pipeline.data.sessions import (
     Event,
     Plan,
     Session,
-    _means,
+    _power,
     generate,
     loop,
     read_sessions,
@@ -58,10 +58,12 @@ def tone(pieces: list[tuple[int, int]]) -> np.ndarray:
     return x.astype(np.int16)
 
 
-@pytest.mark.parametrize(("n", "width"), [(5, 5), (6, 5), (400, 160), (16000, 320)])
-def test_means_in_a_row_are_those_of_a_convolution(n: int, width: int) -> None:
-    x = np.random.default_rng(n).uniform(-32768, 32767, n)
-    np.testing.assert_allclose(_means(x, width), np.convolve(x, np.ones(width) / width, "valid"), atol=1e-6)
+@pytest.mark.parametrize("n", [640, 719, 720, 15999, 16000])
+def test_power_is_the_mean_square_less_the_mean_around(n: int) -> None:
+    x = np.random.default_rng(n).integers(-32768, 32768, n)
+    less = x - np.convolve(np.pad(x, (80, 79)), np.ones(160) / 160, "valid")
+    frames = [np.mean(less[i : i + 320] ** 2) for i in range(0, n - 319, 80)]
+    np.testing.assert_allclose(_power(x.astype(np.int16)), frames, rtol=1e-9)
 
 
 def test_the_pause_of_a_stop_belongs_to_the_word_and_a_far_noise_does_not() -> None:
