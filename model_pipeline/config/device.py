@@ -45,6 +45,7 @@ class MeasureConfig(Strict):
     """What is streamed to the device."""
 
     clips: int = Field(60, ge=1)  # spread evenly over the labels of the test split
-    near_takes: int = Field(4, ge=0)  # of each near word, by held-out voices; 0: they are not tried
+    # Of each near word, by held-out voices: of synthetic data at most so many of its test split. 0: they are not tried.
+    near_takes: int = Field(4, ge=0)
     # Test keywords said in noise, for misses and false accepts in a stream; 0: none.
     session_keywords: int = Field(400, ge=0)

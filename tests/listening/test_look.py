@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,17 @@ from model_pipeline.data.dataset import Dataset
 from model_pipeline.data.noise import VOICES
 from model_pipeline.data.sessions import Event, Plan
 from model_pipeline.errors import KwsError
-from model_pipeline.listening.look import LookShape, in_noise, learn, look, rows
+from model_pipeline.listening.look import (
+    LookShape,
+    _answer,
+    _best,
+    _mean,
+    _Members,
+    in_noise,
+    learn,
+    look,
+    rows,
+)
 from model_pipeline.listening.material import Material
 from model_pipeline.listening.recogniser import Recogniser, Track
 from model_pipeline.manifest import DetectorDefaults, load_manifest
@@ -54,11 +65,12 @@ def test_a_shape_that_there_is_none_of_is_refused_before_anything_is_heard(shape
         look(tmp_path / "none", Material(tmp_path), shape)
 
 
-def test_words_that_are_said_for_themselves_fire_and_the_same_amid_speech_do_not():
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize("members", [1, 3])
+def test_words_that_are_said_for_themselves_fire_and_the_same_amid_speech_do_not(members: int) -> None:
+    rng, shape = np.random.default_rng(1), replace(SHAPE, members=members)
     said, events = recording(rng, 80, alone=True)
     amid, _ = recording(rng, 80, alone=False)
-    look, words, never = learn([rows(said, events, LABELS, SHAPE), rows(amid, [], LABELS, SHAPE)], SHAPE)
+    look, words, never = learn([rows(said, events, LABELS, SHAPE), rows(amid, [], LABELS, SHAPE)], shape)
     assert words == 80 and never > 200
     detector = DetectorDefaults(
         window=2, min_count=1, refractory_samples=8000, thresholds=[128, 128, 0, 0], stride_hops=4
@@ -76,6 +88,33 @@ def test_words_that_are_said_for_themselves_fire_and_the_same_amid_speech_do_not
     assert len(fired(True, second=True)) >= 38
     assert len(fired(False, second=True)) <= 2
     assert len(fired(False, second=False)) == 40  # by posteriors alone they are the same
+
+
+def test_members_side_by_side_learn_by_the_slopes_of_their_own_losses() -> None:
+    """And the network of them all answers the mean of what they answer."""
+    rng, sizes = np.random.default_rng(6), (2, 1, 3)
+    of = np.repeat(np.eye(3), sizes, axis=0)
+    values = [rng.standard_normal(shape) for shape in ((4, 6), (6,), (6,), (3,))]
+    x, target, each = rng.standard_normal((20, 4)), np.arange(20) % 2, rng.uniform(0, 1, (20, 3))
+
+    def loss() -> float:
+        answers = _Members(values, of).answers(x)[1]
+        return float((each * np.logaddexp(0, np.where(target == 1, -1, 1)[:, None] * answers)).sum())
+
+    for value, slope in zip(values, _Members(values, of).gradients(x, target, each), strict=True):
+        for at in np.ndindex(value.shape):
+            value[at] += 1e-5
+            above = loss()
+            value[at] -= 2e-5
+            assert slope[at] == pytest.approx((above - loss()) / 2e-5, rel=1e-4, abs=1e-7)
+            value[at] += 1e-5
+    members = _Members(values, of)
+    np.testing.assert_allclose(_answer(_mean(members), x), members.answers(x)[1].mean(axis=1), atol=1e-6)
+
+
+def test_each_word_has_one_best_row() -> None:
+    answers, group = np.array([1.0, 5, 2, 3, 9, 4]), np.array([0, 0, 2, 1, 2, 1])
+    assert _best(answers, group).tolist() == [1, 5, 4]
 
 
 def test_the_same_seed_learns_the_same():
