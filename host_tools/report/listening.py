@@ -97,7 +97,8 @@ def near(result: Near, shown: int = 40) -> None:
     from model_pipeline.data.near import spelling
 
     right = ", ".join(f"{row.word} {_share(row.right)}" for row in result.keywords if row.right)
-    takes = result.keywords[0].takes
+    least, most = (f(row.takes for row in result.keywords) for f in (min, max))
+    takes = f"{most}" if least == most else f"{least} to {most}"
     ui.out.say("[bold]keywords heard by the detector[/], {} takes each by held-out voices: {}", takes, right)
     ui.out.say(
         "[bold]near words[/]: {} of {} fired a keyword; a word, how often anything fired, and what",
