@@ -63,7 +63,7 @@ class Plan:
     """How sessions are made."""
 
     seed: int = 1
-    keywords_each: int = 60  # of one session
+    keywords_each: int = 60  # of one session, at most; fewer where there are not so many for each noise
     limit: int = 0  # of keywords in all, as even over the words as there are clips; 0: each clip once
     # Keywords that people said are said by them alone, each at least so often: their takes come again, in other noise.
     # 0: all clips alike.
@@ -129,7 +129,9 @@ def generate(dataset: Dataset, split: Split, snr_db: float, plan: Plan | None = 
     plan = plan or Plan()
     order, gaps = _script(dataset, split, plan)
     noises = dataset.noise_part(split)
-    groups = _groups(order, dataset.unknown, plan.keywords_each)
+    # Few words are said in all of the noises, and not sixty each in the first of them.
+    share = -(-sum(clip.label < dataset.unknown for clip in order) // len(noises))
+    groups = _groups(order, dataset.unknown, max(1, min(plan.keywords_each, share)))
     for number, (first, last) in enumerate(groups):
         # Each session's own stream, so that none depends on how many there are before it.
         rng = np.random.default_rng([plan.seed, SPLITS.index(split), number, 2])
