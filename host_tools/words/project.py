@@ -147,7 +147,7 @@ def create(
     if values["base"] and values["teacher"] and not personal:
         # Chosen for such projects (docs/own-words.md): more clips of other words pay only in more examples, and the
         # other way round; fewer epochs pay for the examples.
-        values |= {"unknown": min(5000, 800 + 700 * len(words)), "examples": 26_000, "babble": 0.33, "epochs": 4}
+        values |= {"unknown": min(5000, 800 + 700 * len(words)), "examples": 30_000, "babble": 0.33, "epochs": 6}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         trim_blocks=True,
