@@ -26,6 +26,7 @@ from model_pipeline.folders import claim_dir
 _FRAME, _STEP = 320, 80  # 20 ms of energy, every 5 ms
 _RANGE_DB = 30.0  # a word is what lies at most so far below its loudest frame …
 _FLOOR_DB = 8.0  # … and so far above the clip's own noise
+_FEWEST = 8  # keywords of a session, where there are more noises than words for them
 _PAUSE = SAMPLE_RATE * 150 // 1000  # within a word: the closure of a stop ("righ-t")
 _BURST = SAMPLE_RATE * 30 // 1000  # shorter sounds beside the word are clicks
 _MARGIN = SAMPLE_RATE * 250 // 1000  # of the clip left around the word: weak ends that `word_span` misses
@@ -63,7 +64,7 @@ class Plan:
     """How sessions are made."""
 
     seed: int = 1
-    keywords_each: int = 60  # of one session, at most; fewer where there are not so many for each noise
+    keywords_each: int = 60  # of one session, at most; fewer, but eight, where there are not so many for each noise
     limit: int = 0  # of keywords in all, as even over the words as there are clips; 0: each clip once
     # Keywords that people said are said by them alone, each at least so often: their takes come again, in other noise.
     # 0: all clips alike.
@@ -130,8 +131,8 @@ def generate(dataset: Dataset, split: Split, snr_db: float, plan: Plan | None = 
     order, gaps = _script(dataset, split, plan)
     noises = dataset.noise_part(split)
     # Few words are said in all of the noises, and not sixty each in the first of them.
-    share = -(-sum(clip.label < dataset.unknown for clip in order) // len(noises))
-    groups = _groups(order, dataset.unknown, max(1, min(plan.keywords_each, share)))
+    keywords = sum(clip.label < dataset.unknown for clip in order)
+    groups = _groups(order, dataset.unknown, _sizes(keywords, plan.keywords_each, len(noises)))
     for number, (first, last) in enumerate(groups):
         # Each session's own stream, so that none depends on how many there are before it.
         rng = np.random.default_rng([plan.seed, SPLITS.index(split), number, 2])
@@ -252,16 +253,18 @@ def _limited(clips: list[Clip], limit: int, rng: np.random.Generator) -> list[Cl
     return turns[:limit]
 
 
-def _groups(order: Sequence[Clip], unknown: int, keywords_each: int) -> list[tuple[int, int]]:
-    """Where each session begins and ends in ``order``."""
-    ends, count = [], 0
-    for index, clip in enumerate(order):
-        count += clip.label < unknown
-        if count == keywords_each and clip.label < unknown:
-            ends.append(index + 1)
-            count = 0
-    if not ends or ends[-1] < len(order):
-        ends.append(len(order))
+def _sizes(keywords: int, most: int, noises: int) -> list[int]:
+    """How many keywords each session has: ``most``, or as many in each noise, where that is fewer and not too few."""
+    each, rest = divmod(keywords, most)
+    if (few := min(noises, keywords // _FEWEST)) > each + bool(rest):
+        return [len(part) for part in np.array_split(np.arange(keywords), few)]
+    return [most] * each + [rest] * bool(rest)
+
+
+def _groups(order: Sequence[Clip], unknown: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Where each session begins and ends in ``order``, by how many keywords each has."""
+    at = np.flatnonzero([clip.label < unknown for clip in order])
+    ends = [int(at[last - 1]) + 1 for last in np.cumsum(sizes)[:-1]] + [len(order)]
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 

@@ -150,8 +150,8 @@ class NearWord(Strict):
 
 
 class Near(Strict):
-    """What `near.evaluate_near` gives; ``near`` with the words first that fired most often. ``same_sound``: words left
-    out since they sound like a keyword, with which."""
+    """What `near.evaluate_near` gives; ``near`` with the words first that fired most often. ``takes``: of each near
+    word, at most. ``same_sound``: words left out since they sound like a keyword, with which."""
 
     model: str
     name: str

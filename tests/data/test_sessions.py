@@ -21,6 +21,7 @@ from model_pipeline.data.sessions import (
     Plan,
     Session,
     _power,
+    _sizes,
     generate,
     loop,
     read_sessions,
@@ -94,18 +95,24 @@ def test_every_keyword_clip_is_said_once_among_other_words(dataset: Dataset) -> 
     assert keywords == sorted(c.name for c in dataset.clips("testing") if c.word in KEYWORDS)
     assert len(keywords) == 16
     assert sum(e.word == "flat" for e in said) == 8  # half as many
-    # In each of the noises, as there are few words; but never more than were asked for.
-    noises = {name for name, _ in dataset.noise}
-    share = -(-16 // len(noises))
-    assert share == 2 and [s.about["keywords"] for s in sessions] == [2] * 8
-    assert {s.about["noise"] for s in sessions} == {name for name, _ in dataset.noise[:8]} <= noises
-    asked = [s.about["keywords"] for s in generate(dataset, "testing", 10.0, Plan(keywords_each=1))]
-    assert asked == [1] * 16
+    assert [s.about["keywords"] for s in sessions] == [5, 5, 5, 1]
     for session in sessions:
         gaps = [b.start - a.end for a, b in zip(session.events, session.events[1:], strict=False)]
         assert all(0.4 * 16000 - 1 <= gap <= 2.0 * 16000 for gap in gaps)
         assert session.events[0].start >= 16000  # the model's window is full by then
         assert session.events[-1].end + 16000 <= len(session.samples)
+
+
+@given(st.integers(1, 5000), st.integers(1, 90), st.integers(1, 200))
+def test_few_words_are_said_in_all_of_the_noises(keywords: int, most: int, noises: int) -> None:
+    sizes = _sizes(keywords, most, noises)
+    assert sum(sizes) == keywords and min(sizes) >= 1 and max(sizes) <= most
+    assert len(sizes) >= noises or keywords < 8 * noises, "a noise is left out"
+
+
+def test_two_hundred_words_are_shared_out_evenly() -> None:
+    assert _sizes(200, 60, 9) == [23, 23] + [22] * 7 and _sizes(20, 60, 9) == [10, 10]
+    assert _sizes(1693, 60, 9) == [60] * 28 + [13] and _sizes(5, 60, 9) == [5]
 
 
 def test_a_limit_takes_as_many_of_each_word(dataset: Dataset) -> None:
