@@ -4,9 +4,9 @@ does not.
 Run as a program of its own (``python -I espeak_words.py``): a process has one such library, and whatever happens in it
 happens there. On stdin a JSON list of ``{"voice", "pitch", "rate", "text", "file"}`` with pitch and rate in the units
 of espeak-ng's ``-p`` and ``-s``; on stdout a line for each, a JSON list of ``[position, sample]``: the place in the
-text, from 0, and in the file. With ``--together`` all are said in one process, in a third of the time: the library goes on
-where the text before has ended, so that each wave begins in another phase than its command's, and no places are told.
-Exit code 3: there is no such library here.
+text, from 0, and in the file. With ``--together`` all are said in one process, in a third of the time: the library goes
+on where the text before has ended, so that each wave begins in another phase than its command's, and no places are
+told. Exit code 3: there is no such library here.
 """
 
 from __future__ import annotations
