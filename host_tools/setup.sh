@@ -31,6 +31,7 @@ festival=festival
 /usr/share/festival/voices/english/kal_diphone=festvox-kallpc16k
 /usr/share/festival/voices/english/ked_diphone=festvox-kdlpc16k
 /usr/share/festival/voices/us/cmu_us_slt_arctic_hts=festvox-us-slt-hts
+/usr/share/games/fortunes/computers=fortunes
 "
 missing=
 for pair in $wanted; do

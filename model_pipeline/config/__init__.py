@@ -4,7 +4,15 @@ from model_pipeline.config.device import CompileConfig, DetectorConfig, MeasureC
 from model_pipeline.config.federated import FederateConfig
 from model_pipeline.config.read import CONFIGS, PROJECT_FILE, explain, load_config, with_settings
 from model_pipeline.config.run import SILENCE, UNKNOWN, Config
-from model_pipeline.config.speech import STOCK_FRONTEND, DataConfig, FrontendConfig, SynthConfig, TalkConfig, Word
+from model_pipeline.config.speech import (
+    FORTUNES,
+    STOCK_FRONTEND,
+    DataConfig,
+    FrontendConfig,
+    SynthConfig,
+    TalkConfig,
+    Word,
+)
 from model_pipeline.config.training import (
     AugmentConfig,
     CorpusConfig,
@@ -18,6 +26,7 @@ from model_pipeline.config.training import (
 
 __all__ = [
     "CONFIGS",
+    "FORTUNES",
     "PROJECT_FILE",
     "SILENCE",
     "STOCK_FRONTEND",

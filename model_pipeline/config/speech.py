@@ -10,6 +10,8 @@ from model_pipeline.rate import CLIP_MS, LONGEST_CLIP_MS, samples_of
 from model_pipeline.strict import Strict
 from model_pipeline.words import as_text, check_said
 
+FORTUNES = "/usr/share/games/fortunes"  # of Debian's packages
+
 
 class FrontendConfig(Strict):
     """The log-mel front end. Defaults are the stock TFLM micro front end, but for the hop (stock: 10 ms)."""
@@ -115,8 +117,9 @@ class TalkConfig(Strict):
     """Synthetic connected speech (`model_pipeline.data.talk`), by the voices of ``[synth]``."""
 
     sentences: int = Field(0, ge=0, le=1_000_000)  # 0: none
-    # Text files, or folders of them, whose sentences are read out; those that are missing are done without.
-    text: list[str] = ["/usr/share/games/fortunes"]
+    # Text files, or folders of them, whose sentences are read out; those that are missing are done without. Of Debian's
+    # fortunes those of the language: its folder "de" (fortunes-de), …
+    text: list[str] = [FORTUNES]
     near_share: float = Field(0.5, ge=0, le=1)  # of the sentences: everyday words and near words in a row
     # Share of the sentences that is by voices which training does not hear: the detector is chosen on them.
     held_out: float = Field(0.15, gt=0, lt=1)

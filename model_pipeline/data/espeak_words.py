@@ -61,7 +61,7 @@ class _Voice(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
-def _say(library: Any, rate: int, job: dict[str, Any]) -> int:
+def _say(library: Any, rate: int, job: dict[str, Any], places: bool) -> int:
     spoken = bytearray()
     words: list[tuple[int, int]] = []
 
@@ -93,7 +93,7 @@ def _say(library: Any, rate: int, job: dict[str, Any]) -> int:
     with wave.open(job["file"], "wb") as stream:
         stream.setparams((1, 2, rate, 0, "NONE", "not compressed"))
         stream.writeframes(bytes(spoken))
-    if "--together" not in sys.argv:
+    if places:
         sys.stdout.write(json.dumps(words) + "\n")
     return 0
 
@@ -107,7 +107,7 @@ def main() -> int:
     jobs = json.load(sys.stdin)
     if "--together" in sys.argv:
         rate = library.espeak_Initialize(_SYNCHRONOUS, 0, None, 0)
-        return _MISSING if rate <= 0 else next(filter(None, (_say(library, rate, job) for job in jobs)), 0)
+        return _MISSING if rate <= 0 else next(filter(None, (_say(library, rate, job, False) for job in jobs)), 0)
     for job in jobs:
         # In a process each: the library goes on where the text before has ended, and can't be begun anew.
         child = os.fork()
@@ -115,7 +115,7 @@ def main() -> int:
             code = 1
             try:
                 rate = library.espeak_Initialize(_SYNCHRONOUS, 0, None, 0)
-                code = _MISSING if rate <= 0 else _say(library, rate, job)
+                code = _MISSING if rate <= 0 else _say(library, rate, job, True)
                 sys.stdout.flush()
             finally:
                 os._exit(code)

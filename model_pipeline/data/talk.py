@@ -1,12 +1,14 @@
 """Synthetic connected speech: sentences in which no keyword is said, by all the voices that `synth` has.
 
 Half are sentences of text files on this machine (Debian's ``fortunes`` has thousands), half are made of everyday words
-and of those near the keywords in sound, so that near words are heard among others, run together as people do. A voice
-speaks in the split in which `synth` with the same ``[synth]`` settings hears it.
+and of those near the keywords in sound, so that near words are heard among others, run together as people do. Without a
+text of the language all are. A voice speaks in the split in which `synth` with the same ``[synth]`` settings hears it.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import re
 from collections import Counter
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_pipeline.config import Config
+from model_pipeline.config import FORTUNES, Config
 from model_pipeline.data.audio import SAMPLE_RATE, to_int16, write_wav
 from model_pipeline.data.casting import cast_of, engine_shares, pick_voice
 from model_pipeline.data.dataset import read_description
@@ -34,6 +36,7 @@ from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS
 _BATCH = 8
 _FEWEST, _MOST = 4, 14  # words of a sentence
 _LONGEST_S = 12.0
+_PLAIN = re.compile(r"(?:[^\W\d_]|[' ,.!?;:\"-])+")
 
 
 @dataclass(frozen=True)
@@ -111,18 +114,21 @@ def is_made(config: Config, folder: Path) -> bool:
     return (
         made.get("keywords") == config.keywords
         and made.get("settings") == config.talk.recipe()
+        and made.get("texts") == [path.name for path in texts_of(config)]
         and config.synth.made(made.get("synth"))
     )
 
 
 def _texts(config: Config, rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """Sentences without keywords, mixed, and the text files that were found."""
-    files = [p for name in config.talk.text for p in _text_files(Path(name))]
-    sayings = Sayings(config.keywords)
+    files = texts_of(config)
+    sayings = Sayings(config.keywords, config.synth.language)
     written = [s for path in files for s in _sentences(read_text(path, errors="replace"))]
+    count = config.talk.sentences
     # Twice as many as are needed: some will have a keyword, and looking words up takes a while.
     written = sorted(set(written))
-    written = [written[i] for i in rng.permutation(len(written))[: 2 * config.talk.sentences]]
+    enough = math.ceil(2 * (1 - config.talk.near_share) * count)
+    written = [written[i] for i in rng.permutation(len(written))[:enough]]
     sayings.learn(written)
     written = [s for s in written if not sayings.said(s)]
     near = [*config.synth.near_words, *(NEAR_WORDS if not config.synth.near_words else ()), *config.synth.more]
@@ -132,8 +138,8 @@ def _texts(config: Config, rng: np.random.Generator) -> tuple[list[str], list[st
     near = [w for w in near if not sayings.said(w)]
     common = [w for w in dict.fromkeys(common) if not sayings.said(w)]
     made_share = config.talk.near_share if written else 1.0
-    count = config.talk.sentences
     texts = []
+    in_turn = itertools.cycle(written)  # none twice before all were said: what judges is not what was learnt
     for _ in range(count):
         if rng.random() < made_share:
             words = [
@@ -142,14 +148,24 @@ def _texts(config: Config, rng: np.random.Generator) -> tuple[list[str], list[st
             ]
             texts.append(" ".join(words))
         else:
-            texts.append(written[len(texts) % len(written)])
+            texts.append(next(in_turn))
     return texts, [path.name for path in files]
 
 
+def texts_of(config: Config) -> list[Path]:
+    """The text files of ``talk.text`` that are there; of Debian's ``fortunes`` those of the language, which are in a
+    folder of it (``de``) for all but English."""
+    language = config.synth.language.partition("-")[0]
+    places = [
+        Path(name) / language if name == FORTUNES and language != "en" else Path(name) for name in config.talk.text
+    ]
+    return [path for place in places for path in _text_files(place)]
+
+
 def _text_files(path: Path) -> list[Path]:
-    """A file, or those of a folder that have no ending (as ``fortunes`` keeps them) or are ``.txt``."""
+    """A file, or those of a folder that have an ending of a text, or none (as ``fortunes`` keeps them)."""
     if path.is_dir():
-        return sorted(p for p in path.iterdir() if p.is_file() and p.suffix in ("", ".txt"))
+        return sorted(p for p in path.iterdir() if p.is_file() and p.suffix in ("", ".txt", ".fortunes"))
     return [path] if path.is_file() else []
 
 
@@ -159,7 +175,7 @@ def _sentences(text: str) -> list[str]:
     for part in re.split(r"(?<=[.!?;:])\s+|\n%\n|\n\s*\n|\t", text):
         plain = " ".join(part.split())
         words = words_of(plain)
-        if _FEWEST <= len(words) <= _MOST and re.fullmatch(r"[A-Za-z' ,.!?;:\"-]+", plain):
+        if _FEWEST <= len(words) <= _MOST and _PLAIN.fullmatch(plain):
             found.append(plain.strip(' "-'))
     return found
 

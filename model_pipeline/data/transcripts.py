@@ -28,34 +28,41 @@ _TAKE = re.compile(r"_\d+$")  # what recorders put behind a prompt's name: the t
 
 def words_of(text: str) -> list[str]:
     """The words of a text, in small letters, apostrophes kept: "Don't go-kart!" has don't, go, kart."""
-    return re.findall(r"[a-z]+(?:'[a-z]+)*", text.lower().replace("’", "'"))
+    return re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", text.lower().replace("’", "'"))
 
 
 class Sayings:
     """Looks for keywords in texts. Words are looked up once, all of a text's together."""
 
-    def __init__(self, keywords: Sequence[str]) -> None:
+    def __init__(self, keywords: Sequence[str], language: str = "en") -> None:
         """
+        Args:
+            language: of keywords and texts, as espeak-ng names it. The endings are those of English.
+
         Raises:
-            MissingTool: without espeak-ng.
+            MissingTool: without espeak-ng. KwsError: it does not speak the language.
         """
-        self.keywords = list(keywords)
-        self._sounds = {sound: word for word, sound in sounds(self.keywords).items()}
+        self.keywords, self._language = list(keywords), language
+        self._sounds = {sound: word for word, sound in sounds(self.keywords, language).items()}
         self._known: dict[str, str] = {}
 
     def learn(self, texts: Iterable[str]) -> None:
         """Looks up all words of ``texts`` at once (espeak-ng takes a moment to start)."""
-        new = sorted({word for text in texts for word in words_of(text)} - self._known.keys())
+        self._look_up({word for text in texts for word in words_of(text)})
+
+    def _look_up(self, words: Iterable[str]) -> None:
+        new = sorted(set(words) - self._known.keys())
         self._known |= {word: "" for word in new if len(word) > _LETTERS}
         new = [word for word in new if len(word) <= _LETTERS]
         for first in range(0, len(new), _TOGETHER):
-            for word, sound in sounds(new[first : first + _TOGETHER]).items():
+            for word, sound in sounds(new[first : first + _TOGETHER], self._language).items():
                 self._known[word] = self._which(sound)
 
     def said(self, text: str) -> list[tuple[str, str]]:
         """The words of ``text`` that are, or sound like, a keyword or an inflection of one, each with that keyword."""
-        self.learn([text])
-        return [(word, self._known[word]) for word in words_of(text) if self._known[word]]
+        words = words_of(text)
+        self._look_up(words)
+        return [(word, self._known[word]) for word in words if self._known[word]]
 
     def _which(self, sound: tuple[str, ...]) -> str:
         if keyword := self._sounds.get(sound):

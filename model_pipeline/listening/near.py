@@ -66,10 +66,10 @@ def evaluate_near(
     near = list(words) or [word for found in chosen.values() for word in found]
     like = homophones(keywords, words, settings.language, settings.spoken)
     near = [word for word in dict.fromkeys(near) if word not in like and word not in keywords]
-    clips, spoken = np.zeros((0, 0), np.int16), list[str]()
-    if data:
-        clips, spoken = _test_clips(Dataset.open(data, keywords, clip_ms=manifest.clip_ms), near, takes)
-    if sum(word in near for word in spoken) <= takes * len(near) / 3:
+    there = _test_clips(Dataset.open(data, keywords, clip_ms=manifest.clip_ms), near, takes) if data else None
+    if there:
+        clips, spoken = there
+    else:
         length = samples_of(manifest.clip_ms)
         clips, spoken = held_out_clips([*keywords * _MORE, *near], takes, settings, progress, length)
     if not spoken:
@@ -92,8 +92,8 @@ def evaluate_near(
     return result
 
 
-def _test_clips(dataset: Dataset, near: Sequence[str], takes: int) -> tuple[np.ndarray, list[str]]:
-    """As `held_out_clips`, of the test split but for what people said."""
+def _test_clips(dataset: Dataset, near: Sequence[str], takes: int) -> tuple[np.ndarray, list[str]] | None:
+    """As `held_out_clips`, of the test split but for what people said; None: it has a third of the takes or less."""
     word_of = {folder_name(word): word for word in near}
     clips = dataset.clips("testing")
     found: dict[str, list[Clip]] = {}
@@ -103,6 +103,8 @@ def _test_clips(dataset: Dataset, near: Sequence[str], takes: int) -> tuple[np.n
         if word and group_of(clip.speaker) != "people":
             found.setdefault(word, []).append(clip)
     chosen = [(word, c) for word, said in found.items() for c in said[: takes if word in near else _MORE * takes]]
+    if sum(word in near for word, _ in chosen) <= takes * len(near) / 3:
+        return None
     return dataset.audio([clip for _, clip in chosen]), [word for word, _ in chosen]
 
 

@@ -131,8 +131,9 @@ def test_keywords_homophones_and_inflections_are_said_and_rhymes_are_not(tmp_pat
 def test_a_line_of_nothing_but_letters_is_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def sounds(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    def sounds(words: Sequence[str], language: str) -> dict[str, tuple[str, ...]]:
         asked.extend(words)
+        assert language == "en"
         return {word: (word,) for word in words}
 
     monkeypatch.setattr(transcripts_module, "sounds", sounds)
