@@ -35,6 +35,8 @@ def show(results: Results) -> None:
         ui.out.say("[yellow]the detector[/]: {}", chosen)
     if expected.streaming:
         listening.figures(expected.streaming, words=False)
+    if expected.rows:
+        listening.rows(expected.rows)
     if expected.near:
         listening.near(expected.near, shown=10)
     calibration = results.model.accuracy.calibration if results.model else None

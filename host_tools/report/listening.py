@@ -82,6 +82,18 @@ def _corpora(result: Judged) -> None:
             ui.out.say("    at {}{}", "; ".join(around[:_AROUND]), more)
 
 
+def rows(row: CorpusFigures) -> None:
+    """Prints what fired where near words are said in a row."""
+    rate, fired = row.false_accepts, _fired(row)
+    ui.out.say(
+        "[bold]{}[/], two fifths of them near a keyword: {} false accepts in {:.2f} h{}",
+        row.name,
+        rate.count,
+        rate.hours,
+        f"; {fired}" if fired else "",
+    )
+
+
 def _fired(values: FreeFigures) -> str:
     return ", ".join(f"{word} {rate.count}" for word, rate in values.words.items() if rate.count)
 

@@ -15,7 +15,7 @@ from model_pipeline.config import explain
 from model_pipeline.errors import KwsError
 from model_pipeline.files import read_json
 from model_pipeline.intervals import Share
-from model_pipeline.listening.results import Heard, Near, NearCost
+from model_pipeline.listening.results import CorpusFigures, Heard, Near, NearCost
 from model_pipeline.score import Counts
 from model_pipeline.strict import Strict
 
@@ -112,11 +112,13 @@ class OnHost(Told):
 
 class Expectation(Strict):
     """What `host_tools.run.expect.expect` finds. ``streaming``: over long audio of the test split, None if not asked
-    for; ``near``: None if not asked for or without a synthesiser."""
+    for; ``rows``: words in a row, where sentences of a text are said too; ``near``: None if not asked for or without a
+    synthesiser."""
 
     streaming: Heard | None
     near: Near | None
     boards: list[BoardCost]
+    rows: CorpusFigures | None = None
 
 
 class Results(Measurement):

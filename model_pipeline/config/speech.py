@@ -120,7 +120,8 @@ class TalkConfig(Strict):
     # Text files, or folders of them, whose sentences are read out; those that are missing are done without. Of Debian's
     # fortunes those of the language: its folder "de" (fortunes-de), …
     text: list[str] = [FORTUNES]
-    near_share: float = Field(0.5, ge=0, le=1)  # of the sentences: everyday words and near words in a row
+    # Of the sentences: everyday words and near words in a row; of the held-out ones a fifth of that, by themselves.
+    near_share: float = Field(0.5, ge=0, le=1)
     # Share of the sentences that is by voices which training does not hear: the detector is chosen on them.
     held_out: float = Field(0.15, gt=0, lt=1)
     # Instead of those of synth.shares: Kokoro takes half as long for a sentence as it lasts.

@@ -108,13 +108,15 @@ class Synthesized(Sparse):
 
 class Talk(Strict):
     """``corpus.json`` of sentences that synthesisers said. ``settings``, ``synth``: these parts of the configuration;
-    ``texts``: files that the sentences are from."""
+    ``texts``: files that there were; ``read``: sentences of them, the others are words in a row. ``sentences``,
+    ``seconds``: by folder."""
 
     source: Literal["talk"] = "talk"
     settings: dict[str, Any]
     synth: dict[str, Any]
     keywords: list[str]
     texts: list[str]
+    read: int
     licence: str
     sentences: dict[str, int]
     seconds: dict[str, int]

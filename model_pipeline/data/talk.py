@@ -1,13 +1,14 @@
 """Synthetic connected speech: sentences in which no keyword is said, by all the voices that `synth` has.
 
-Half are sentences of text files on this machine (Debian's ``fortunes`` has thousands), half are made of everyday words
-and of those near the keywords in sound, so that near words are heard among others, run together as people do. Without a
-text of the language all are. A voice speaks in the split in which `synth` with the same ``[synth]`` settings hears it.
+Half are sentences of text files on this machine (Debian's ``fortunes`` has thousands), half are rows of everyday words
+and of those near the keywords in sound, so that near words are heard among others, run together as people do. Nobody
+talks so: two words in five are near a keyword, so an hour of rows says nothing of false accepts in an hour of
+speech, and held-out rows lie by themselves. Without a text of the language all are rows. A voice speaks in the split in
+which `synth` with the same ``[synth]`` settings hears it.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import re
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_pipeline.config import FORTUNES, Config
+from model_pipeline.config import FORTUNES, Config, TalkConfig
 from model_pipeline.data.audio import SAMPLE_RATE, to_int16, write_wav
 from model_pipeline.data.casting import cast_of, engine_shares, pick_voice
 from model_pipeline.data.dataset import read_description
@@ -34,14 +35,18 @@ from model_pipeline.progress import ProgressCallback, silent
 from model_pipeline.words import COMMON_WORDS, NEAR_WORDS, OTHER_WORDS
 
 _BATCH = 8
+_HELD_ROWS = 0.2  # of the held-out sentences, of `TalkConfig.near_share` of those for training: texts are for counting
 _FEWEST, _MOST = 4, 14  # words of a sentence
 _LONGEST_S = 12.0
 _PLAIN = re.compile(r"(?:[^\W\d_]|[' ,.!?;:\"-])+")
 
 
+ROWS = "rows"  # the folder of those that are held out, where others are sentences of a text
+
+
 @dataclass(frozen=True)
 class _Line:
-    split: Split
+    folder: str
     path: str
     utterance: Utterance
     level: float
@@ -49,7 +54,8 @@ class _Line:
 
 def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None = None) -> Talk:
     """Writes ``config.talk.sentences`` sentences to ``out``, whole or not at all: ``training/<voice>_nohash_<n>.wav``,
-    ``validation/…``, and a table of what is said.
+    by voices that are held out ``validation/…`` and, where a text was found, ``rows/…``, each with a table of what is
+    said.
 
     Returns:
         What is in ``corpus.json``.
@@ -60,30 +66,29 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
     report = progress or silent
     report(0, 1, "looking for sentences")
     c, rng = config.talk, np.random.default_rng([config.synth.seed, 11])
-    texts, used = _texts(config, rng)
+    texts = _texts(config, rng)
     cast = cast_of(config.synth)
     engines = engine_shares(config.synth.model_copy(update={"shares": {**config.synth.shares, **c.shares}}))
-    shares: dict[Split, float] = {"training": 1 - c.held_out, "validation": c.held_out}
     lines: list[_Line] = []
     takes: Counter[str] = Counter()
-    for split, share in shares.items():
-        for _ in range(max(1, round(c.sentences * share))):
-            voice = pick_voice(cast[split], engines, rng)
-            name = f"{split}/{voice.speaker}_nohash_"
-            spoken = Utterance(
-                voice, texts[len(lines) % len(texts)], float(rng.uniform(0.75, 1.3)), float(rng.uniform(0.85, 1.35))
-            )
-            lines.append(_Line(split, f"{name}{takes[name]}.wav", spoken, float(rng.uniform(-30, -14))))
+    parts = _parts(c, bool(texts.written))
+    for part in parts:
+        for _ in range(part.count):
+            voice = pick_voice(cast[part.split], engines, rng)
+            name = f"{part.folder}/{voice.speaker}_nohash_"
+            text = texts.row(rng) if rng.random() < part.rows else texts.sentence()
+            spoken = Utterance(voice, text, float(rng.uniform(0.75, 1.3)), float(rng.uniform(0.85, 1.35)))
+            lines.append(_Line(part.folder, f"{name}{takes[name]}.wav", spoken, float(rng.uniform(-30, -14))))
             takes[name] += 1
     with atomic_dir(out, "kws data talk") as folder:
-        for split in shares:
-            (folder / split).mkdir()
+        for part in parts:
+            (folder / part.folder).mkdir()
         seconds: dict[str, float] = {}
         done = 0
         with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
             try:
                 for made in pool.map(lambda batch: _make(batch, folder), _batches(lines)):
-                    seconds |= {split: seconds.get(split, 0.0) + made[split] for split in made}
+                    seconds |= {name: seconds.get(name, 0.0) + made[name] for name in made}
                     done += _BATCH
                     report(min(done, len(lines)), len(lines), f"{len(lines)} sentences")
             except BaseException:
@@ -92,17 +97,18 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
         said = [line for line in lines if (folder / line.path).exists()]
         if len(said) < 0.9 * len(lines):
             raise KwsError(f"{len(lines) - len(said)} of {len(lines)} sentences could not be spoken")
-        for split in shares:
-            rows = [f"{Path(s.path).name}\t{s.utterance.text}\n" for s in said if s.split == split]
-            write_text(folder / split / TABLE, "file\ttext\n" + "".join(rows))
+        for part in parts:
+            table = [f"{Path(s.path).name}\t{s.utterance.text}\n" for s in said if s.folder == part.folder]
+            write_text(folder / part.folder / TABLE, "file\ttext\n" + "".join(table))
         description = Talk(
             settings=c.recipe(),
             synth=config.synth.model_dump(mode="json"),
             keywords=config.keywords,
-            texts=used,
+            texts=texts.files,
+            read=texts.read,
             licence="made on this machine; no third party's recordings",
-            sentences=dict(Counter(line.split for line in said)),
-            seconds={split: round(value) for split, value in seconds.items()},
+            sentences=dict(Counter(line.folder for line in said)),
+            seconds={name: round(value) for name, value in seconds.items()},
         )
         write_json(folder / "corpus.json", description.model_dump(mode="json"))
     return description
@@ -119,37 +125,63 @@ def is_made(config: Config, folder: Path) -> bool:
     )
 
 
-def _texts(config: Config, rng: np.random.Generator) -> tuple[list[str], list[str]]:
-    """Sentences without keywords, mixed, and the text files that were found."""
+@dataclass(frozen=True)
+class _Part:
+    """A folder of sentences: ``rows``: the share that are words in a row."""
+
+    folder: str
+    split: Split
+    count: int
+    rows: float
+
+
+def _parts(talk: TalkConfig, written: bool) -> list[_Part]:
+    rows = talk.near_share if written else 1.0
+    held = max(1, round(talk.sentences * talk.held_out))
+    apart = round(_HELD_ROWS * rows * held) if rows < 1 else 0
+    found = [
+        _Part("training", "training", max(1, round(talk.sentences * (1 - talk.held_out))), rows),
+        _Part("validation", "validation", held - apart, 0.0 if rows < 1 else 1.0),
+    ]
+    return [*found, *([_Part(ROWS, "validation", apart, 1.0)] if apart else [])]
+
+
+@dataclass
+class _Texts:
+    """What is said: sentences of ``files`` without keywords, mixed, each in turn, and words for rows."""
+
+    files: list[str]
+    written: list[str]
+    near: list[str]
+    common: list[str]
+    read: int = 0
+
+    def sentence(self) -> str:
+        """The next one; none twice before all were said, so that what judges is not what was learnt."""
+        self.read += 1
+        return self.written[(self.read - 1) % len(self.written)]
+
+    def row(self, rng: np.random.Generator) -> str:
+        """Everyday words, and near ones among them."""
+        count = int(rng.integers(5, 11))
+        return " ".join(
+            str(rng.choice(self.near if self.near and rng.random() < 0.4 else self.common)) for _ in range(count)
+        )
+
+
+def _texts(config: Config, rng: np.random.Generator) -> _Texts:
     files = texts_of(config)
     sayings = Sayings(config.keywords, config.synth.language)
-    written = [s for path in files for s in _sentences(read_text(path, errors="replace"))]
-    count = config.talk.sentences
     # Twice as many as are needed: some will have a keyword, and looking words up takes a while.
-    written = sorted(set(written))
-    enough = math.ceil(2 * (1 - config.talk.near_share) * count)
+    enough = sum(math.ceil(2 * (1 - part.rows) * part.count) for part in _parts(config.talk, written=True))
+    written = sorted({s for path in files for s in _sentences(read_text(path, errors="replace"))})
     written = [written[i] for i in rng.permutation(len(written))[:enough]]
-    sayings.learn(written)
-    written = [s for s in written if not sayings.said(s)]
     near = [*config.synth.near_words, *(NEAR_WORDS if not config.synth.near_words else ()), *config.synth.more]
     near = [w for w in dict.fromkeys(near) if not w.startswith("[[")]
-    common = [*COMMON_WORDS.read_text(encoding="utf-8").split(), *OTHER_WORDS]
-    sayings.learn([" ".join([*near, *common])])
-    near = [w for w in near if not sayings.said(w)]
-    common = [w for w in dict.fromkeys(common) if not sayings.said(w)]
-    made_share = config.talk.near_share if written else 1.0
-    texts = []
-    in_turn = itertools.cycle(written)  # none twice before all were said: what judges is not what was learnt
-    for _ in range(count):
-        if rng.random() < made_share:
-            words = [
-                str(rng.choice(near if near and rng.random() < 0.4 else common))
-                for _ in range(int(rng.integers(5, 11)))
-            ]
-            texts.append(" ".join(words))
-        else:
-            texts.append(next(in_turn))
-    return texts, [path.name for path in files]
+    common = [w for w in dict.fromkeys([*COMMON_WORDS.read_text(encoding="utf-8").split(), *OTHER_WORDS])]
+    sayings.learn([*written, *near, *common])
+    written, near, common = ([s for s in some if not sayings.said(s)] for some in (written, near, common))
+    return _Texts([path.name for path in files], written, near, common)
 
 
 def texts_of(config: Config) -> list[Path]:
@@ -172,7 +204,7 @@ def _text_files(path: Path) -> list[Path]:
 def _sentences(text: str) -> list[str]:
     """Sentences of plain words, as they can be read out."""
     found = []
-    for part in re.split(r"(?<=[.!?;:])\s+|\n%\n|\n\s*\n|\t", text):
+    for part in re.split(r"\s*\n%\n|(?<=[.!?;:])\s+|\n\s*\n|\t", text):
         plain = " ".join(part.split())
         words = words_of(plain)
         if _FEWEST <= len(words) <= _MOST and _PLAIN.fullmatch(plain):
@@ -197,5 +229,5 @@ def _make(lines: Sequence[_Line], folder: Path) -> dict[str, float]:
         x = samples[: int(_LONGEST_S * SAMPLE_RATE)]
         x = x * (10 ** (line.level / 20) / np.sqrt(np.mean(np.square(x))))
         write_wav(folder / line.path, to_int16(x * min(1.0, 0.98 / np.abs(x).max())))
-        seconds[line.split] = seconds.get(line.split, 0.0) + len(x) / SAMPLE_RATE
+        seconds[line.folder] = seconds.get(line.folder, 0.0) + len(x) / SAMPLE_RATE
     return seconds

@@ -9,9 +9,11 @@ was not chosen on. docs/listening.md tells why each step is as it is.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -312,8 +314,9 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
     always = np.zeros((len(LEVELS), words))
     near = np.zeros(len(LEVELS))
     late = samples_of(wish.response_ms)
-    for i, level in enumerate(LEVELS):
-        detector = base.model_copy(update={"thresholds": [int(level)] * words + [0, 0]})
+
+    def at(i: int) -> None:
+        detector = base.model_copy(update={"thresholds": [int(LEVELS[i])] * words + [0, 0]})
         for snr in corpus.sessions:
             outcome = corpus.outcome(snr, detector)
             for event in outcome.missed:
@@ -333,6 +336,9 @@ def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:
                 always[i, detection.label] += 1
         if corpus.near:
             near[i] = corpus.near.fired(detector) / corpus.near.words
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # each has its own row of every table
+        list(pool.map(at, range(len(LEVELS))))
     hours = np.array([sum(p.hours for p in own if p.name == name) for name in names])
     if not hours.any():  # slices of one corpus
         hours = np.full(len(names), sum(part.hours for part in own) / len(names))

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from model_pipeline.config import Config, CorpusConfig
+from model_pipeline.data import talk as talk_module
 from model_pipeline.data import transcripts as transcripts_module
 from model_pipeline.data.audio import write_wav
 from model_pipeline.data.corpora import Part, corpus_of, open_corpus, part_of, speaker_in
-from model_pipeline.data.talk import is_made, synthesize_talk
+from model_pipeline.data.talk import is_made, synthesize_talk, texts_of
 from model_pipeline.data.transcripts import Sayings, transcripts, words_of
 from model_pipeline.errors import KwsError
 
@@ -143,6 +144,34 @@ def test_a_line_of_nothing_but_letters_is_no_word(monkeypatch: pytest.MonkeyPatc
 
 
 @needs_espeak
+def test_talk_reads_texts_of_the_language_and_each_sentence_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk_module, "FORTUNES", str(tmp_path))  # as Debian has them: English here, others in folders
+    (tmp_path / "de").mkdir()
+    (tmp_path / "english").write_text("The cat sat on the mat.\n")
+    (tmp_path / "de" / "buch.dat").write_text("Das ist kein Text für Menschen.\n")
+
+    def config(language: str, *texts: str) -> Config:
+        synth = {"engines": ["espeak-ng"], "shares": {"espeak-ng": 1.0}, "language": language}
+        talk = {"sentences": 6, "near_share": 0.0, "text": [str(tmp_path), *texts]}
+        return Config.model_validate({"keywords": ["hallo"], "synth": synth, "talk": talk})
+
+    assert [p.name for p in texts_of(config("en-gb"))] == ["english"]
+    assert texts_of(config("de")) == texts_of(config("fr")) == []
+    made = synthesize_talk(config("de"), tmp_path / "rows")
+    assert made.texts == [] and is_made(config("de"), tmp_path / "rows")
+
+    sentences = [
+        f"Der {name} schläft heute über dem Fluß." for name in ("Bär", "Hund", "Wolf", "Fuchs", "Dachs", "Igel")
+    ]
+    (tmp_path / "de" / "buch").write_text("\n%\n".join([*sentences, "Er sagt hallo zu mir."]), encoding="utf-8")
+    assert not is_made(config("de"), tmp_path / "rows"), "made before there was a text"
+    assert synthesize_talk(config("de"), tmp_path / "talk").texts == ["buch"]
+    assert sorted(transcripts(tmp_path / "talk").values()) == sorted(sentences)
+
+
+@needs_espeak
 def test_talk_says_no_keyword_and_splits_voices(tmp_path: Path) -> None:
     text = tmp_path / "texts"
     text.mkdir()
@@ -151,18 +180,22 @@ def test_talk_says_no_keyword_and_splits_voices(tmp_path: Path) -> None:
         {
             "keywords": ["go", "yes"],
             "synth": {"engines": ["espeak-ng"], "shares": {"espeak-ng": 1.0}},
-            "talk": {"sentences": 24, "text": [str(text), str(tmp_path / "nowhere")]},
+            "talk": {"sentences": 40, "held_out": 0.5, "text": [str(text), str(tmp_path / "nowhere")]},
         }
     )
     made = synthesize_talk(config, tmp_path / "talk")
-    assert made.texts == ["book"] and set(made.sentences) == {"training", "validation"}
-    training, held = (
+    assert made.texts == ["book"] and made.sentences == {"training": 20, "validation": 18, "rows": 2}
+    training, held, rows = (
         open_corpus(CorpusConfig(name=part, folder=str(tmp_path / "talk" / part)))
-        for part in ("training", "validation")
+        for part in ("training", "validation", "rows")
     )
-    assert training.transcribed and not {r.speaker for r in training.recordings} & {r.speaker for r in held.recordings}
-    texts = [r.text or "" for r in [*training.recordings, *held.recordings]]
-    assert "The cat sat on the mat." in texts and not any("go away" in t for t in texts)
+    heard = {r.speaker for r in training.recordings}
+    assert training.transcribed and not heard & {r.speaker for r in [*held.recordings, *rows.recordings]}
+    sentences = {"The cat sat on the mat.", "A small dog barked at it all day."}
+    assert {r.text for r in held.recordings} == sentences, "an hour of these is to be an hour of speech"
+    assert not {r.text for r in rows.recordings} & sentences
+    texts = [r.text or "" for r in [*training.recordings, *held.recordings, *rows.recordings]]
+    assert 20 > sum(t in sentences for t in texts[:20]) == made.read - 18 > 0
     assert not any(Sayings(config.keywords).said(t) for t in texts)
     assert is_made(config, tmp_path / "talk")
     other = config.model_copy(update={"keywords": ["go", "no"]})
