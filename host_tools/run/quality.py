@@ -8,7 +8,7 @@ from model_pipeline.config import Config, with_settings
 from model_pipeline.errors import KwsError
 
 QUALITIES = ("quick", "best")
-_CLIPS, _SENTENCES, _EXAMPLES = 2, 4, 5  # times as many with "best"
+_CLIPS, _SENTENCES, _EXAMPLES = 2, 2, 5  # times as many with "best"
 
 
 def with_quality(config: Config, quality: str, settings: Sequence[str] = ()) -> Config:

@@ -129,7 +129,7 @@ def create(
         "slowest": max(seconds.items(), key=lambda item: item[1], default=("", 0.0)),
         "clips": 300,
         "unknown": 600 + 200 * len(words),  # most of them near words
-        "sentences": 2400,
+        "sentences": 3000,
         "examples": 20_000,
         # The shipped base hears with another front end than ESPHome's.
         "base": not esphome and (CODE / "model_pipeline" / "models" / "bases" / "heard.npz").is_file(),

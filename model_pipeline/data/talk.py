@@ -172,8 +172,8 @@ class _Texts:
 def _texts(config: Config, rng: np.random.Generator) -> _Texts:
     files = texts_of(config)
     sayings = Sayings(config.keywords, config.synth.language)
-    # Twice as many as are needed: some will have a keyword, and looking words up takes a while.
-    enough = sum(math.ceil(2 * (1 - part.rows) * part.count) for part in _parts(config.talk, written=True))
+    # More than are needed: some will have a keyword, and looking words up takes a while.
+    enough = sum(math.ceil(1.5 * (1 - part.rows) * part.count) for part in _parts(config.talk, written=True))
     written = sorted({s for path in files for s in _sentences(read_text(path, errors="replace"))})
     written = [written[i] for i in rng.permutation(len(written))[:enough]]
     near = [*config.synth.near_words, *(NEAR_WORDS if not config.synth.near_words else ()), *config.synth.more]
