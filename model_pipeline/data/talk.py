@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +39,6 @@ _HELD_ROWS = 0.2  # of the held-out sentences, of `TalkConfig.near_share` of tho
 _FEWEST, _MOST = 4, 14  # words of a sentence
 _LONGEST_S = 12.0
 _PLAIN = re.compile(r"(?:[^\W\d_]|[' ,.!?;:\"-])+")
-
-
 ROWS = "rows"  # the folder of those that are held out, where others are sentences of a text
 
 
@@ -71,12 +69,12 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
     engines = engine_shares(config.synth.model_copy(update={"shares": {**config.synth.shares, **c.shares}}))
     lines: list[_Line] = []
     takes: Counter[str] = Counter()
-    parts = _parts(c, bool(texts.written))
+    parts = _parts(c, texts.found)
     for part in parts:
         for _ in range(part.count):
             voice = pick_voice(cast[part.split], engines, rng)
             name = f"{part.folder}/{voice.speaker}_nohash_"
-            text = texts.row(rng) if rng.random() < part.rows else texts.sentence()
+            text = texts.row(rng) if rng.random() < part.rows else texts.sentence(part.split)
             spoken = Utterance(voice, text, float(rng.uniform(0.75, 1.3)), float(rng.uniform(0.85, 1.35)))
             lines.append(_Line(part.folder, f"{name}{takes[name]}.wav", spoken, float(rng.uniform(-30, -14))))
             takes[name] += 1
@@ -105,7 +103,7 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
             synth=config.synth.model_dump(mode="json"),
             keywords=config.keywords,
             texts=texts.files,
-            read=texts.read,
+            read=texts.read.total(),
             licence="made on this machine; no third party's recordings",
             sentences=dict(Counter(line.folder for line in said)),
             seconds={name: round(value) for name, value in seconds.items()},
@@ -148,18 +146,25 @@ def _parts(talk: TalkConfig, written: bool) -> list[_Part]:
 
 @dataclass
 class _Texts:
-    """What is said: sentences of ``files`` without keywords, mixed, each in turn, and words for rows."""
+    """What is said: sentences of ``files`` without keywords, mixed, by the split that says them, and words for rows.
+    ``read``: sentences that were said."""
 
     files: list[str]
-    written: list[str]
+    written: dict[Split, list[str]]
     near: list[str]
     common: list[str]
-    read: int = 0
+    read: Counter[Split] = field(default_factory=Counter)
 
-    def sentence(self) -> str:
-        """The next one; none twice before all were said, so that what judges is not what was learnt."""
-        self.read += 1
-        return self.written[(self.read - 1) % len(self.written)]
+    @property
+    def found(self) -> bool:
+        """Whether there are sentences for each split; what judges is not to be what was learnt."""
+        return all(self.written.values())
+
+    def sentence(self, split: Split) -> str:
+        """The next one of the split; none twice before all were said."""
+        own = self.written[split]
+        self.read[split] += 1
+        return own[(self.read[split] - 1) % len(own)]
 
     def row(self, rng: np.random.Generator) -> str:
         """Everyday words, and near ones among them."""
@@ -173,15 +178,17 @@ def _texts(config: Config, rng: np.random.Generator) -> _Texts:
     files = texts_of(config)
     sayings = Sayings(config.keywords, config.synth.language)
     # More than are needed: some will have a keyword, and looking words up takes a while.
-    enough = sum(math.ceil(1.5 * (1 - part.rows) * part.count) for part in _parts(config.talk, written=True))
+    read = {part.split: (1 - part.rows) * part.count for part in _parts(config.talk, written=True) if part.rows < 1}
     written = sorted({s for path in files for s in _sentences(read_text(path, errors="replace"))})
-    written = [written[i] for i in rng.permutation(len(written))[:enough]]
+    written = [written[i] for i in rng.permutation(len(written))[: math.ceil(1.5 * sum(read.values()))]]
     near = [*config.synth.near_words, *(NEAR_WORDS if not config.synth.near_words else ()), *config.synth.more]
     near = [w for w in dict.fromkeys(near) if not w.startswith("[[")]
     common = [w for w in dict.fromkeys([*COMMON_WORDS.read_text(encoding="utf-8").split(), *OTHER_WORDS])]
     sayings.learn([*written, *near, *common])
     written, near, common = ([s for s in some if not sayings.said(s)] for some in (written, near, common))
-    return _Texts([path.name for path in files], written, near, common)
+    cut = math.ceil(len(written) * read["training"] / sum(read.values())) if read else 0
+    said: dict[Split, list[str]] = {"training": written[:cut], "validation": written[cut:]}
+    return _Texts([path.name for path in files], said, near, common)
 
 
 def texts_of(config: Config) -> list[Path]:
@@ -204,7 +211,7 @@ def _text_files(path: Path) -> list[Path]:
 def _sentences(text: str) -> list[str]:
     """Sentences of plain words, as they can be read out."""
     found = []
-    for part in re.split(r"\s*\n%\n|(?<=[.!?;:])\s+|\n\s*\n|\t", text):
+    for part in (p for whole in text.split("\n%\n") for p in re.split(r"(?<=[.!?;:])\s+|\n\s*\n|\t", whole)):
         plain = " ".join(part.split())
         words = words_of(plain)
         if _FEWEST <= len(words) <= _MOST and _PLAIN.fullmatch(plain):
