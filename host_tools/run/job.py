@@ -16,6 +16,8 @@ from host_tools.run.order import existing
 from host_tools.run.steps import Run, Step, StepBar, StepDone, write_config
 from host_tools.run.work import Job
 from model_pipeline.config import Config
+from model_pipeline.data.audio import is_sound
+from model_pipeline.data.talk import texts_of
 from model_pipeline.errors import KwsError, MissingTool
 
 
@@ -65,11 +67,15 @@ def run(
     return Done(results, [outcome.row() for outcome in done])
 
 
+def _has_takes(folder: str) -> bool:
+    return bool(folder) and any(is_sound(path.name) for path in Path(folder).rglob("*"))
+
+
 def check_ahead(config: Config) -> None:
     """What would fail only after minutes of training.
 
     Raises:
-        KwsError: no such board, or it can't be emulated.
+        KwsError: no such board, or it can't be emulated; no takes or texts where some are needed.
         MissingTool: no compiler or no emulator for it.
     """
     platformio.check_place()
@@ -77,6 +83,13 @@ def check_ahead(config: Config) -> None:
         raise KwsError(
             "detector.look needs detector.rate, and a corpus of connected speech to learn from",
             hint='set detector.rate=1, and have folder = "talk" or recordings under [[scenes.corpora]]',
+        )
+    if config.talk.sentences:
+        texts_of(config)
+    if config.data.personal and config.data.source == "synth" and not _has_takes(config.data.recordings):
+        raise KwsError(
+            f"data.personal: such a model learns from its speakers' takes, but {config.data.recordings!r} has none",
+            hint=f"kws record {config.keywords[0]} --folder PROJECT --speaker me, ten takes of each word",
         )
     frames = config.frames
     if config.hop_frames and frames % config.hop_frames:

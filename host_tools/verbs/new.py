@@ -63,9 +63,10 @@ def new(
             ui.out.say("  near {}: {}", keyword, ", ".join(near))
         place = shlex.quote(made.folder)
         ui.out.say(
-            "next: [bold]kws record {} --folder {}[/] (optional), then [bold]kws run --config {}[/]",
+            "next: [bold]kws record {} --folder {}[/] ({}), then [bold]kws run --config {}[/]",
             shlex.quote(made.keywords[0]),
             place,
+            "ten takes of each word" if personal else "optional",
             place,
         )
 

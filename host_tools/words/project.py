@@ -240,7 +240,11 @@ def check_spelling(word: str) -> None:
     try:
         TypeAdapter(Word).validate_python(word)
     except ValidationError as error:
-        raise KwsError(f"{word!r} is not a word: small letters, _ for a space, at most 31", hint="hey_robot") from error
+        other = any(c.isalpha() and not c.isascii() for c in word)
+        raise KwsError(
+            f"{word!r} is not a word: small letters from a to z, _ for a space, digits; at most 31, a letter first",
+            hint='with others told to voices: kws new tuer --spoken tuer="tür"' if other else "hey_robot",
+        ) from error
     if word in (UNKNOWN, SILENCE):
         raise KwsError(
             f"{word!r} is a label of its own, for other words and for no word",

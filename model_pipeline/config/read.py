@@ -14,6 +14,7 @@ from model_pipeline.config.moved import MOVED
 from model_pipeline.config.run import Config
 from model_pipeline.errors import KwsError
 from model_pipeline.files import read_bytes
+from model_pipeline.text import shown
 
 _LOG = logging.getLogger("kws")
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -70,6 +71,8 @@ def with_settings(config: Config, settings: list[str]) -> Config:
         moved = MOVED.get(key.strip())
         if moved:
             _LOG.warning("%s is %s now", key.strip(), moved)
+        if not equals:
+            raise KwsError(f"setting {shown(key.strip())!r} has no value", hint="as in train.epochs=5")
         *path, last = (moved or key.strip()).split(".")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
@@ -80,7 +83,7 @@ def with_settings(config: Config, settings: list[str]) -> Config:
         place: Any = values
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None
-        if not equals or not isinstance(place, dict) or last not in place:
+        if not isinstance(place, dict) or last not in place:
             raise KwsError(
                 f"no setting {key.strip()!r}",
                 hint=_meant(Config, key.strip().split("."))

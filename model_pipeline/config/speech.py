@@ -117,8 +117,8 @@ class TalkConfig(Strict):
     """Synthetic connected speech (`model_pipeline.data.talk`), by the voices of ``[synth]``."""
 
     sentences: int = Field(0, ge=0, le=1_000_000)  # 0: none
-    # Text files, or folders of them, whose sentences are read out; those that are missing are done without. Of Debian's
-    # fortunes those of the language: its folder "de" (fortunes-de), …
+    # Text files, or folders of them, whose sentences are read out; of Debian's fortunes those
+    # of the language (its folder "de", of fortunes-de, …). Where these are not installed sentences are words in a row.
     text: list[str] = [FORTUNES]
     # Of the sentences: everyday words and near words in a row; of the held-out ones a fifth of that, by themselves.
     near_share: float = Field(0.5, ge=0, le=1)

@@ -59,12 +59,17 @@ def synthesize_talk(config: Config, out: Path, progress: ProgressCallback | None
         What is in ``corpus.json``.
 
     Raises:
-        MissingTool: no synthesiser. KwsError: an engine fails.
+        MissingTool: no synthesiser. KwsError: an engine fails, or a user's text has no sentence.
     """
     report = progress or silent
     report(0, 1, "looking for sentences")
     c, rng = config.talk, np.random.default_rng([config.synth.seed, 11])
     texts = _texts(config, rng)
+    if c.near_share < 1 and not texts.found and any(name != FORTUNES for name in c.text):
+        raise KwsError(
+            f"talk.text: fewer than two sentences without a keyword in {', '.join(texts.files)}",
+            hint=f"sentences of {_FEWEST} to {_MOST} words, each with its mark (.!?), or another text",
+        )
     cast = cast_of(config.synth)
     engines = engine_shares(config.synth.model_copy(update={"shares": {**config.synth.shares, **c.shares}}))
     lines: list[_Line] = []
@@ -193,12 +198,23 @@ def _texts(config: Config, rng: np.random.Generator) -> _Texts:
 
 def texts_of(config: Config) -> list[Path]:
     """The text files of ``talk.text`` that are there; of Debian's ``fortunes`` those of the language, which are in a
-    folder of it (``de``) for all but English."""
+    folder of it (``de``) for all but English.
+
+    Raises:
+        KwsError: one that a user named is not there, or there is no text in it.
+    """
     language = config.synth.language.partition("-")[0]
     places = [
         Path(name) / language if name == FORTUNES and language != "en" else Path(name) for name in config.talk.text
     ]
-    return [path for place in places for path in _text_files(place)]
+    found = {place: _text_files(place) for place in places}
+    for name, place in zip(config.talk.text, places, strict=True):
+        if name != FORTUNES and not found[place]:
+            raise KwsError(
+                f"talk.text: there is no text {name}",
+                hint='a file, or a folder of files without an ending or of .txt: text = ["book.txt"]',
+            )
+    return [path for texts in found.values() for path in texts]
 
 
 def _text_files(path: Path) -> list[Path]:

@@ -171,6 +171,12 @@ def test_talk_reads_texts_of_the_language_and_each_sentence_once(
     assert sorted(transcripts(tmp_path / "talk").values()) == sorted(sentences)
     (tmp_path / "de" / "buch").write_text(sentences[0], encoding="utf-8")  # too little to learn from and to judge by
     assert synthesize_talk(config("de"), tmp_path / "one").read == 0
+    own = tmp_path / "own.txt"
+    own.write_bytes(b"\xff\x00Hallo sagt der Hund heute. " + b"a " * 100_000)
+    with pytest.raises(KwsError, match=r"fewer than two sentences without a keyword in buch, own\.txt"):
+        synthesize_talk(config("de", str(own)), tmp_path / "none")
+    with pytest.raises(KwsError, match=r"there is no text .*nowhere"):
+        synthesize_talk(config("de", str(tmp_path / "nowhere")), tmp_path / "none")
 
 
 @needs_espeak
@@ -182,7 +188,7 @@ def test_talk_says_no_keyword_and_splits_voices(tmp_path: Path) -> None:
         {
             "keywords": ["go", "yes"],
             "synth": {"engines": ["espeak-ng"], "shares": {"espeak-ng": 1.0}},
-            "talk": {"sentences": 40, "held_out": 0.5, "text": [str(text), str(tmp_path / "nowhere")]},
+            "talk": {"sentences": 40, "held_out": 0.5, "text": [str(text)]},
         }
     )
     made = synthesize_talk(config, tmp_path / "talk")

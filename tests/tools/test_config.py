@@ -28,6 +28,11 @@ def test_a_wrong_setting_names_the_one_that_was_meant(setting: str, meant: str) 
     assert failed.value.hint.startswith("did you mean ")
 
 
+def test_a_setting_without_a_value_says_so() -> None:
+    with pytest.raises(KwsError, match=r"train\.epochs' has no value"):
+        with_settings(load_config("plain"), ["train.epochs"])
+
+
 def test_a_setting_like_no_other_gets_an_example_instead() -> None:
     with pytest.raises(KwsError) as failed:
         with_settings(load_config("plain"), ["zzzzqqq=1"])
