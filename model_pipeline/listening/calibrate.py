@@ -36,7 +36,7 @@ from model_pipeline.listening.detector import MAX_WINDOW
 from model_pipeline.listening.evaluate import judge
 from model_pipeline.listening.material import Material
 from model_pipeline.listening.near import near_clips
-from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, to_ask, total
+from model_pipeline.listening.rates import LEVELS, PARTS, Sweep, left_out, lowest, near_costs, to_ask, total
 from model_pipeline.listening.recogniser import Recogniser
 from model_pipeline.listening.results import Calibration, Expected, LeftOut, NearCost, Wished
 from model_pipeline.manifest import DetectorDefaults, Look, Manifest, load_manifest, save_manifest
@@ -49,7 +49,6 @@ _COUNTS = (1, 2, 3)
 _REFRACTORY_MS = (500, 750, 1000, 1250)
 NOISY = 16.0  # false accepts an hour: a detector that makes more is of little use either
 USEFUL = 0.5  # of the keywords in the sessions: a detector that misses more is of little use to anybody
-_SHARES = (0.3, 0.2, 0.15, 0.1, 0.05, 0.02)  # of near words that fire: what fewer cost is told at these
 _SAME_SHARE = 0.0025  # of the keywords: a difference in errors that is not a reason for more inferences
 
 
@@ -284,23 +283,6 @@ def _within(base: DetectorDefaults, found: Sweep, ask: float) -> Choice | None:
         ask,
         near_costs=tuple(near_costs(found)),
     )
-
-
-def near_costs(found: Sweep) -> list[NearCost]:
-    """For each of `_SHARES` the lowest common threshold at which no more of the near words fire, with what else there
-    is at it; those with the same threshold once. Empty without near words."""
-    if found.near is None:
-        return []
-    levels = [int(np.argmax(found.near <= share)) for share in _SHARES if (found.near <= share).any()]
-    return [
-        NearCost(
-            near=round(float(found.near[i]), 4),
-            errors=float(found.errors[i].sum()),
-            false_accepts_per_hour=round(float(found.rates[i].sum()), 3),
-            threshold=int(LEVELS[i]),
-        )
-        for i in dict.fromkeys(levels)
-    ]
 
 
 def sweep(corpus: Corpus, base: DetectorDefaults, wish: Wish) -> Sweep:

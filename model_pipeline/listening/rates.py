@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model_pipeline.listening.results import NearCost
+
 LEVELS = np.concatenate([np.arange(64, 240, 6), np.arange(240, 256)])  # fine where good models' scores lie
 PARTS = 5  # of the speech, for `to_ask`, where it is of one corpus
 _ENOUGH = 5  # false accepts of a word from which its own counts are relied on
@@ -18,6 +20,7 @@ _TAIL = 20  # that its slope beyond is taken from
 _PRIOR = 0.5  # false accepts that a word without any is thought to have had at the lowest level
 _ASKED = 6  # rates that `to_ask` looks at, each half of the one before
 _POWER, _POWER_SD = 0.7, 0.15  # of the asked rate, by which the true one goes; what is believed without counts
+_SHARES = (0.3, 0.2, 0.15, 0.1, 0.05, 0.02)  # of near words that fire: what fewer cost is told at these
 _SEEN = 8.0  # false accepts that are expected at the highest of them
 
 
@@ -91,6 +94,23 @@ def to_ask(sweeps: Sequence[Sweep], wanted: float) -> float:
     slope = float(np.clip(slope / (own + 1 / _POWER_SD**2), 0.4, 1.0))
     ask = min(wanted, math.exp(middle_x + (math.log(wanted) - middle_y) / slope))
     return max(ask, min(wanted, lowest(sweeps)))
+
+
+def near_costs(found: Sweep) -> list[NearCost]:
+    """For each of `_SHARES` the lowest common threshold at which no more of the near words fire, with what else there
+    is at it; those with the same threshold once. Empty without near words."""
+    if found.near is None:
+        return []
+    levels = [int(np.argmax(found.near <= share)) for share in _SHARES if (found.near <= share).any()]
+    return [
+        NearCost(
+            near=round(float(found.near[i]), 4),
+            errors=float(found.errors[i].sum()),
+            false_accepts_per_hour=round(float(found.rates[i].sum()), 3),
+            threshold=int(LEVELS[i]),
+        )
+        for i in dict.fromkeys(levels)
+    ]
 
 
 def left_out(sweeps: Sequence[Sweep], asked: Sequence[float]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from model_pipeline.data.sessions import Event
 from model_pipeline.errors import KwsError
 from model_pipeline.export import export
 from model_pipeline.listening import calibrate as module
+from model_pipeline.listening import rates
 from model_pipeline.listening.calibrate import NOISY, USEFUL, Wish, choose, choose_relaxed, store, sweep
 from model_pipeline.listening.corpus import Alone, Corpus, KeywordFree, TrackedSession, one_by_one
 from model_pipeline.listening.evaluate import judge
@@ -308,14 +309,14 @@ def test_a_share_of_near_words_is_kept_at_any_cost(seed: int, most: float) -> No
     allowed = [i for i in range(len(LEVELS)) if near[i] <= most]
     assert levels == [max(allowed, key=lambda i: (-errors[i].sum(), i))] * 3
     assert found.without(0).most_near == most and found.without(0).near is near
-    costs = module.near_costs(found)
+    costs = rates.near_costs(found)
     assert [c.near for c in costs] == sorted({c.near for c in costs}, reverse=True)
     for cost in costs:
         place = int(np.flatnonzero(cost.threshold == LEVELS)[0])
         assert cost.errors == errors[place].sum() and near[place] == cost.near
         # Of the thresholds that keep a share, the lowest.
-        assert place == 0 or any(near[place] <= share < near[place - 1] for share in module._SHARES)
-    assert module.near_costs(replace(found, near=None)) == []
+        assert place == 0 or any(near[place] <= share < near[place - 1] for share in rates._SHARES)
+    assert rates.near_costs(replace(found, near=None)) == []
 
 
 def test_near_words_raise_the_threshold_where_few_may_fire(manifest: Manifest) -> None:
