@@ -62,7 +62,9 @@ def _rows(model: Path, negative: Sequence[Path], progress: ProgressCallback) -> 
 def _called(folder: Path) -> str:
     """What a folder of the sentences that training made is called; of another corpus ""."""
     made = read_description(folder.parent, "corpus.json")
-    return (SENTENCES if made.get("read") else ROWS) if made else ""
+    if made.get("source") != "talk":  # a corpus may lie beside a file of that name
+        return ""
+    return SENTENCES if made.get("read") else ROWS
 
 
 def _unused(model: Path, folders: Sequence[Path]) -> list[Path]:

@@ -188,7 +188,7 @@ def _texts(config: Config, rng: np.random.Generator) -> _Texts:
     written = [written[i] for i in rng.permutation(len(written))[: math.ceil(1.5 * sum(read.values()))]]
     near = [*config.synth.near_words, *(NEAR_WORDS if not config.synth.near_words else ()), *config.synth.more]
     near = [w for w in dict.fromkeys(near) if not w.startswith("[[")]
-    common = [w for w in dict.fromkeys([*COMMON_WORDS.read_text(encoding="utf-8").split(), *OTHER_WORDS])]
+    common = list(dict.fromkeys([*COMMON_WORDS.read_text(encoding="utf-8").split(), *OTHER_WORDS]))
     sayings.learn([*written, *near, *common])
     written, near, common = ([s for s in some if not sayings.said(s)] for some in (written, near, common))
     cut = math.ceil(len(written) * read["training"] / sum(read.values())) if read else 0
@@ -204,17 +204,17 @@ def texts_of(config: Config) -> list[Path]:
         KwsError: one that a user named is not there, or there is no text in it.
     """
     language = config.synth.language.partition("-")[0]
-    places = [
-        Path(name) / language if name == FORTUNES and language != "en" else Path(name) for name in config.talk.text
-    ]
-    found = {place: _text_files(place) for place in places}
-    for name, place in zip(config.talk.text, places, strict=True):
-        if name != FORTUNES and not found[place]:
+    found: list[Path] = []
+    for name in config.talk.text:
+        place = Path(name) / language if name == FORTUNES and language != "en" else Path(name)
+        texts = _text_files(place)
+        if not texts and name != FORTUNES:
             raise KwsError(
                 f"talk.text: there is no text {name}",
                 hint='a file, or a folder of files without an ending or of .txt: text = ["book.txt"]',
             )
-    return [path for texts in found.values() for path in texts]
+        found += texts
+    return found
 
 
 def _text_files(path: Path) -> list[Path]:

@@ -15,7 +15,6 @@ import pytest
 
 from host_tools.measure.clips import verdict
 from host_tools.report.results import Results
-from host_tools.run import expect as expect_module
 from host_tools.run import job as mainjob
 from host_tools.run import steps
 from host_tools.run.quality import with_quality
@@ -404,24 +403,3 @@ def test_every_recipe_reads_as_it_was_written(name: str, tmp_path: Path) -> None
     config = load_config(name)
     write_config(config, tmp_path / "config.toml")
     assert load_config(tmp_path / "config.toml") == config
-
-
-def test_sentences_without_a_text_are_called_what_they_are(tmp_path: Path) -> None:
-    folder = tmp_path / "talk" / "validation"
-    folder.mkdir(parents=True)
-    assert expect_module._called(folder) == "", "another corpus"
-    for read, name in ((0, expect_module.ROWS), (12, expect_module.SENTENCES)):
-        (tmp_path / "talk" / "corpus.json").write_text(json.dumps({"source": "talk", "read": read}))
-        assert expect_module._called(folder) == name
-
-
-def test_a_personal_model_without_takes_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mainjob.shutil, "which", lambda name: name)  # all tools are there
-    data = {"source": "synth", "personal": True, "recordings": str(tmp_path)}
-    config = Config.model_validate({"keywords": ["go"], "data": data})
-    (tmp_path / "go").mkdir()
-    (tmp_path / "go" / "notes.txt").touch()
-    with pytest.raises(KwsError, match="learns from its speakers' takes"):
-        mainjob.check_ahead(config)
-    (tmp_path / "go" / "me_nohash_0.wav").touch()
-    mainjob.check_ahead(config)
